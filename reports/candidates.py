@@ -6,7 +6,7 @@ It is made from records alone, runs no script and fetches nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,13 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from tunegate.harness.contracts.quantity import QuantityFormat
-from tunegate.harness.records.candidates import (
-    Candidate,
-    CandidateComparison,
-    PairwiseComparison,
-)
+from tunegate.harness.records.candidates import Candidate, CandidateComparison, PairwiseComparison
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.verdict import Verdict
 from tunegate.reports.escaping import code_span, escape_markdown
 from tunegate.reports.forest_plot import (
     FOREST_HEIGHT,
@@ -38,6 +35,7 @@ from tunegate.reports.formatting import (
     metric_direction,
 )
 from tunegate.reports.identity import short_of
+from tunegate.reports.markdown import format_table
 from tunegate.reports.page import render_scriptless_page
 from tunegate.reports.pareto import HEIGHT, WIDTH, draw_pareto, format_share
 
@@ -123,7 +121,7 @@ def render_markdown(found: CandidateComparison) -> str:
             "",
             f"{len(found.candidates)} candidates, each gate at 1/{found.of} of its error.",
             "",
-            *_table(
+            format_table(
                 ("", "tuned", "run", "verdict", "alone", "gain", "interval", "tolerance used"),
                 map(_candidate, found.candidates),
             ),
@@ -132,7 +130,7 @@ def render_markdown(found: CandidateComparison) -> str:
             "",
             "### One against the other",
             "",
-            *_table(
+            format_table(
                 ("", "suite", "metric", "difference", "interval", "p (Holm)", "proven", "n"),
                 map(_duel, found.duels[:ROWS]),
             ),
@@ -162,8 +160,8 @@ def _candidate(one: Candidate) -> list[str]:
     ]
 
 
-def _face(verdict: object) -> str:
-    face = next(face for key, face in FACES.items() if key is verdict)
+def _face(verdict: Verdict) -> str:
+    face = FACES[verdict]
     return f"{face.sign} {face.word}"
 
 
@@ -179,12 +177,6 @@ def _duel(duel: PairwiseComparison) -> list[str]:
         proven + (" (advisory)" if duel.advisory else ""),
         str(duel.n),
     ]
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    titles = list(head)
-    for cells in [titles, ["---"] * len(titles), *map(list, rows)]:
-        yield "| " + " | ".join(cells) + " |"
 
 
 def _more(n: int) -> list[str]:

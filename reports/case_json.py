@@ -25,7 +25,6 @@ from tunegate.reports.text_diff import WordDiff
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""
 
-
 LONGEST_LINE = 8_000
 """Characters of a case that the page can save as a line of a suite."""
 

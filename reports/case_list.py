@@ -16,9 +16,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.harness.telemetry.export import TRACES, find_file, viewer
 from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
 from tunegate.reports import escaping
-from tunegate.reports.case_detail import (
-    prompt_snippet,
-)
+from tunegate.reports.case_detail import prompt_snippet
 from tunegate.reports.case_json import (
     case_line,
     case_reasons,
@@ -49,10 +47,6 @@ class TraceViewer:
     ids: TraceIdentifiers
     link: str | None
     """Address of a span in the viewer, with places for the ids; None where no viewer is known."""
-
-    def case(self, suite: str, name: str) -> str:
-        """Return the id of a case's span."""
-        return self.ids.case(suite, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +138,7 @@ class CaseListing:
         lines = self.judged.get((view.suite, view.name), ())
         body = case_texts(view) | {
             "where": view.stored.where,
-            "span": self.traces.case(view.suite, view.name) if self.traces else None,
+            "span": self.traces.ids.case(view.suite, view.name) if self.traces else None,
             "found": [*case_reasons(view, places)],
             "judged": [judgement_json(line) for line in lines],
             "line": case_line(view),

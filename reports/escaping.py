@@ -159,7 +159,6 @@ def script_json(value: Any) -> str:
 _CONTROLS = ("\x7f", "\\u00", "\\b", "\\f", "\\r")
 """The escapes in ASCII JSON of the characters that `_HIDDEN` names."""
 
-
 _compact_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 

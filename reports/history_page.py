@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory, SuiteUsage
 from tunegate.harness.gates.contract.registry import gate_kind
-from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.records.wording import count_noun
@@ -163,8 +161,7 @@ def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
     passed = sum(one.gate.status is GateStatus.PASS for one in known)
     return (
         f"{gate.subject} {gate.kind} over {count_noun(len(known), 'run')}, oldest first: {passed} "
-        "passed; "
-        f"the newest is {_value(gate)}. Every number is in the table."
+        f"passed; the newest is {_value(gate)}. Every number is in the table."
     )
 
 
@@ -198,11 +195,6 @@ def render_history(history: RunHistory) -> str:
         short=short_of,
         size=(WIDTH, HEIGHT),
     )
-
-
-def write_history(history: RunHistory, path: Path) -> None:
-    """Write the page atomically."""
-    write_atomic(path, render_history(history))
 
 
 def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:

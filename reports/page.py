@@ -47,7 +47,6 @@ _SCRIPTS = (
 )  # fmt: skip
 """The parts of the page's script, in order of dependency."""
 
-
 _HERE = "<!-- cases -->"
 """Placeholder of the list of cases in the template."""
 

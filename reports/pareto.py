@@ -13,22 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from tunegate.harness.contracts.quantity import QuantityFormat
-from tunegate.harness.records.candidates import (
-    Candidate,
-    CandidateComparison,
-    CandidateEffect,
-)
+from tunegate.harness.records.candidates import Candidate, CandidateComparison, CandidateEffect
 from tunegate.reports.axis import AxisScale, tick_text
-from tunegate.reports.formatting import (
-    format_difference,
-    format_level,
-)
+from tunegate.reports.formatting import format_difference, format_level
 
 WIDTH, HEIGHT = 420, 320
 
-
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 44
-
 
 _AROUND = ((11, -9), (-11, -9), (11, 13), (-11, 13))
 """Where a letter can be next to its point: clear of the bars."""

@@ -37,13 +37,10 @@ class WordDiff:
 WORD_LIMIT = 2_000
 """Words compared and shown of each side."""
 
-
 CHARACTERS = 20_000
 """Characters shown of any one text."""
 
-
 _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-
 
 _WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
 

@@ -103,7 +103,7 @@ def test_the_section(put: Callable[..., None], monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_artifact(put: Callable[..., None]) -> None:
     """It is one of the artifacts, after those of the repository."""
-    put(artifacts.ROOM, "merged_float16", *examples("artifact"))
+    put(artifacts.__name__, "merged_float16", *examples("artifact"))
 
     assert "float16" in artifacts.find_artifact("merged_float16").step
 

@@ -29,7 +29,6 @@ else:
 _IMPORTED_FROM = Path(__file__).absolute().parents[2]
 """The folder that holds the package `tunegate`."""
 
-
 _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_CPU")
 """Variables that `accelerate launch` sets; the gate is one process."""
 

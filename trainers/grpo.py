@@ -16,11 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.trainers import (
-    callbacks,
-    datasets,
-    train,
-)
+from tunegate.trainers import callbacks, datasets, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 from tunegate.trainers.reward_training import GENERATION, RewardArguments, build_with_rewards
 

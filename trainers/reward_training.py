@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _NAME = "reward_model"
 """Name of `--reward_model`'s reward in TRL's logs."""
 
-
 GENERATION = (
     *("num_generations", "num_generations_eval", "max_completion_length", "temperature"),
     *("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs", "chat_template_kwargs"),

@@ -35,13 +35,11 @@ _GIVEN = {
 """Arguments of TRL's trainers that can be given here."""
 
 
-def trainer_names() -> tuple[str, ...]:
-    """Return the names of the installed TRL's trainers, sorted, without importing TRL."""
-    return tuple(sorted(_modules()))
+def trainer_modules() -> dict[str, str]:
+    """Return the name of each trainer → its module, without importing TRL.
 
-
-def _modules() -> dict[str, str]:
-    """Return the name of each trainer → its module; a stable one wins over an experimental one."""
+    A stable one wins over an experimental one.
+    """
     found = importlib.util.find_spec("trl")
     places = list(found.submodule_search_locations or ()) if found else []
     modules: dict[str, str] = {}
@@ -142,7 +140,7 @@ def make_method(name: str) -> TrainingMethod:
 
 
 def _refuse_unknown(name: str) -> None:
-    modules = _modules()
+    modules = trainer_modules()
     if name not in modules:
         ours = tuple(lookup.ordered_modules("tunegate.trainers"))
         others = sorted(modules.keys() - set(ours))
@@ -156,7 +154,7 @@ def find_trainer(name: str) -> TrainerClass:
         UsageError: TRL has no such trainer, or it needs something that no flag can set.
     """
     _refuse_unknown(name)
-    module = importlib.import_module(_modules()[name])
+    module = importlib.import_module(trainer_modules()[name])
     classes = inspect.getmembers(module, inspect.isclass)
     [trainer] = [c for n, c in classes if n.endswith("Trainer") and c.__module__ == module.__name__]
     wanted = trainer.__name__.removesuffix("Trainer") + "Config"

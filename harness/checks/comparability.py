@@ -10,10 +10,7 @@ from typing import Any
 
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.model import (
-    Arm,
-    Prompt,
-)
+from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.records.answers import Cell
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256

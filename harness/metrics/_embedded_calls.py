@@ -30,12 +30,7 @@ from tunegate.harness.metrics._tool_call_parsers import (
     parse_tool_calls,
     strip_end_tokens,
 )
-from tunegate.harness.metrics._xml_calls import (
-    bare_name,
-    find_xml_calls,
-    json_object,
-    read_literal,
-)
+from tunegate.harness.metrics._xml_calls import bare_name, find_xml_calls, json_object, read_literal
 
 Form = Literal["right", "fence", "prose", "other"]
 """Where the calls are: as the syntax wants them, in code fences, in other text, or in another

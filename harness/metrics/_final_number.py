@@ -26,7 +26,6 @@ Decimal = Literal["point", "comma"]
 _LONGEST = 1000
 """Digits of the longest number that is read, and the largest power of ten."""
 
-
 _MINUS = "-\u2212\u2013\ufe63\uff0d"
 _PLAIN = r"(?:\d++(?:[.,'’_\u00a0\u2009\u202f]\d++)*+|(?<![\w.])\.\d++)"
 _SIGNED = rf"[{_MINUS}+]?{_PLAIN}"
@@ -59,7 +58,6 @@ _NUMBER = re.compile(
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 
 _CURRENCY = r"\\?[$¢£¤¥\u20a0-\u20cf]"
-
 
 _SIGN = re.compile(rf"(?:(?<![\w)\]}}'\"%])[{_MINUS}]|(?<!\w)negative\s)(?:{_CURRENCY})?$", re.I)
 """A minus in front of a number; behind a word, digit or closing bracket it subtracts."""

@@ -238,7 +238,6 @@ _YES_RULES: dict[str, Holds] = {
     "repeats_prompt": _starts_with,
 }
 
-
 RULES: dict[str, FormatRule] = {
     **dict(_counting_rules()),
     **{

@@ -39,7 +39,6 @@ _HEADING = re.compile(r" {0,3}#{1,6}\s++\S")
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]++\]")
 _HIGHLIGHT = re.compile(r"(\*{1,3}+)(?=\S)[^*\n]++(?<=\S)\1")
 
-
 _WIDE_STOP = re.compile(r"([。！？｡]++)")
 
 _OPENERS = "\"'“‘«([*_"

@@ -161,7 +161,6 @@ def _is_plain(value: Any) -> bool:
 
 _KEYS = {"arguments", "parameters"}
 
-
 _OF_JSON: Mapping[Syntax, _Form] = {
     "openai": openai,
     "anthropic": anthropic,

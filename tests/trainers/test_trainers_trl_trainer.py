@@ -93,7 +93,7 @@ def test_orpo_trains_as_trl_itself(train: Any, tiny_base: Path, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["cpo", "tpo", "sdft"])
 def test_other_trainers_train(name: str, train: Any, tmp_path: Path) -> None:
     """What TRL has and no file here names is trained, with the columns that it reads."""
-    if name not in trl_trainer.trainer_names():
+    if name not in trl_trainer.trainer_modules():
         pytest.skip(f"this TRL has no {name}")
     rows: list[Any] = [{**row, "reference": " Perhaps."} for row in PAIRS]
     if name == "sdft":
@@ -109,7 +109,7 @@ def test_other_trainers_train(name: str, train: Any, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_every_trainer_of_trl_is_built_or_refused_by_name() -> None:
     usable, refused = [], []
-    for name in trl_trainer.trainer_names():
+    for name in sorted(trl_trainer.trainer_modules()):
         try:
             trl_trainer.make_method(name)
         except UsageError as error:
@@ -131,7 +131,7 @@ def test_an_unknown_name_is_refused_before_trl_is_imported(monkeypatch: pytest.M
 def test_the_names_that_are_offered_are_different(monkeypatch: pytest.MonkeyPatch) -> None:
     """TRL has trainers under the names of ours, such as sft; each name is offered once."""
     found = {name: f"trl.trainer.{name}_trainer" for name in ("sft", "orpo", "cpo")}
-    monkeypatch.setattr(trl_trainer, "_modules", lambda: found)
+    monkeypatch.setattr(trl_trainer, "trainer_modules", lambda: found)
 
     with pytest.raises(UsageError) as caught:
         trl_trainer.run("xyz", [])

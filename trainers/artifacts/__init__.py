@@ -32,7 +32,7 @@ from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.versions import package_versions
 
-ROOM = "tunegate.trainers.artifacts"
+_PACKAGE = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"
 """File next to an artifact that records its sources."""
 
@@ -57,10 +57,9 @@ class DeploymentArtifact:
     step: str
     """A sentence on what making it does to the numbers."""
     make: Callable[[Path, Path, Path], str]
-    """Function of the base's folder, the adapter's and an empty one: writes the files into the
-    third and returns their model spec. It raises `MissingExtra` for a library that is not
-    installed and `ModelError` for an adapter that has no such form; the other artifacts are made
-    all the same."""
+    """Takes the folders of the base and the adapter and an empty one; writes the files into the
+    third and returns their model spec. Raises `MissingExtra` for a missing library and
+    `ModelError` for an adapter without this form; the other artifacts are still made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +70,12 @@ class BuiltArtifact:
     size: int
     """Bytes of all its files."""
     again: bool
-    """Whether it had been made before, of the same base and adapter."""
+    """Whether it was already there, made from the same base and adapter."""
 
 
 def available_artifacts() -> dict[str, DeploymentArtifact]:
     """Return name → artifact, sorted by name."""
-    modules = (import_module(f"{ROOM}.{name}") for name in lookup.module_names(ROOM))
+    modules = (import_module(f"{_PACKAGE}.{name}") for name in lookup.module_names(_PACKAGE))
     found: list[DeploymentArtifact] = [one for module in modules for one in module.ARTIFACTS]
     return {artifact.name: artifact for artifact in sorted(found, key=lambda a: a.name)}
 
@@ -96,11 +95,10 @@ def find_artifact(name: str) -> DeploymentArtifact:
 def build_artifact(
     artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path
 ) -> BuiltArtifact:
-    """Make an artifact in `out`, or find it there as it was made before.
+    """Make an artifact in `out`, unless the same one is there.
 
     Raises:
-        UsageError: `out` holds files that are no artifact of ours; or that of
-            `DeploymentArtifact.make`.
+        UsageError: `out` has other files, or as `DeploymentArtifact.make` does.
     """
     mark = out / MARK
     wanted = sha256(
@@ -112,7 +110,7 @@ def build_artifact(
     if out.is_dir() and any(out.iterdir()) and not mark.is_file():
         raise UsageError(f"{out}: holds other files; name another folder, or move them away")
     shutil.rmtree(out, ignore_errors=True)
-    # An interrupted making leaves the mark of nothing, so that the next one may clear the folder.
+    # An interrupted run leaves an empty mark, so that the next one may clear the folder.
     write_atomic(mark, "{}\n")
     spec = artifact.make(base, adapter, out)
     write_atomic(mark, json.dumps({"made_of": wanted, "spec": spec}, indent=2) + "\n")

@@ -14,7 +14,6 @@ from tunegate.harness.records.errors import ModelError
 _BY_NAME = ("llama-bpe", "qwen2", "tekken", "gpt-4o")
 """Names whose rule is one regular expression, as Transformers knows it."""
 
-
 _ELSEWHERE = "use llama.cpp's convert_hf_to_gguf.py and give the file as gguf:FILE"
 
 
