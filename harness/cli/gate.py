@@ -27,16 +27,13 @@ OWN_WORDS: dict[str, Any] = {
     "allow_interspersed_args": False,
 }
 """Settings of a command that reads the words of its command line itself."""
+_DOC = "Judge suites and exit with the verdict: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, 12, 13."
 _HELP = "tunegate gate SUITES… --base SPEC --tuned SPEC [OPTIONS] [-- PYTEST ARGUMENTS]"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("gate", context_settings=OWN_WORDS, help=_doc())(gate)
-
-
-def _doc() -> str:
-    return "Judge suites and exit with the verdict: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, 12, 13."
+    app.command("gate", context_settings=OWN_WORDS, help=_DOC)(gate)
 
 
 def gate(context: typer.Context) -> None:
@@ -53,7 +50,7 @@ def help_text() -> str:
     """Return the usage, with every option of the gate."""
     from tunegate.harness.plugin.options import OPTIONS
 
-    lines = [f"Usage: {_HELP}", "", _doc(), "", "Options:"]
+    lines = [f"Usage: {_HELP}", "", _DOC, "", "Options:"]
     for option in OPTIONS:
         value = "" if option.flag else " " + ("|".join(option.choices or ()) or option.name.upper())
         default = f" [default: {option.default}]" if option.default not in (None, False) else ""
@@ -78,9 +75,8 @@ def pytest_exit_code(arguments: Sequence[str]) -> int:
     witness = VerdictWitness()
     with _without_addopts(arguments):
         code = int(pytest.main([*arguments], plugins=[witness]))
-    code = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.INTERNAL_ERROR: 13}.get(
-        pytest.ExitCode(code) if code in set(pytest.ExitCode) else pytest.ExitCode.OK, code
-    )
+    ours: dict[int, int] = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.INTERNAL_ERROR: 13}
+    code = ours.get(code, code)
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return code
     if witness.exit_status is None:
@@ -127,11 +123,10 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     """
     from tunegate.harness.plugin.options import OPTIONS, PREFIX
     from tunegate.harness.records.command import NO_ADDOPTS, PYTEST_QUIETLY
+    from tunegate.harness.suite.find import NONE_NAMED, find_suites
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
     translated: list[str] = [*NO_ADDOPTS, *PYTEST_QUIETLY]
-    from tunegate.harness.suite.find import NONE_NAMED, find_suites
-
     rest = list(args)
     paths = []
     named: dict[str, str] = {}

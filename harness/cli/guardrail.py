@@ -50,7 +50,7 @@ def check(
     from tunegate.harness.production.guardrail.classifiers import open_classifier
     from tunegate.harness.production.guardrail.injection import injection_in
 
-    labelled = read_parse_line(texts)
+    labelled = read_labelled_texts(texts)
     checks: list[tuple[str, Callable[[str], float]]] = [
         ("injection", lambda text: float(injection_in(text) is not None)),
     ]
@@ -81,7 +81,7 @@ class LabelledText:
     attack: bool
 
 
-def read_parse_line(path: Path) -> list[LabelledText]:
+def read_labelled_texts(path: Path) -> list[LabelledText]:
     """Return the texts of a file.
 
     Raises:

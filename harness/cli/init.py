@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,9 +19,6 @@ from tunegate.harness.cli._ci_job import (
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._recorded_examples import FOLDER
 from tunegate.harness.records.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 ORDER = 10
 SUITES = Path("suites")

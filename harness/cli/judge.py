@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,26 +77,21 @@ def _copy_run(run: Path, output: Path) -> Path:
     return output
 
 
-def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
+def _judge(run: Run, judge: str, suite: list[Path], calibration: str, store: Path) -> None:
     """Ask the judges, then write their judgements; an interrupted call changes nothing."""
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking import specs, stage, stored_run
     from tunegate.harness.judges.calibrating import attach
-    from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.folder_writer import RunFolderWriter
 
-    assert isinstance(run, Run)
     suites = stored_run.load_suites_of_run(run, suite)
     known = attach.read_calibrations(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
-    opened = AnswerCache(store)
-    try:
-        judge_models = specs.open_judge_models(specs.parse_specs(judge), opened)
+    with closing(AnswerCache(store)) as replies:
+        judge_models = specs.open_judge_models(specs.parse_specs(judge), replies)
         manifest = stored_run.update_manifest(run, suites, judge_models)
         records = attach.attach_calibrations(manifest.suites, known, judge_models)
         judged = stage.run_judges(suites, cells, judge_models, stream=sys.stderr)
-    finally:
-        opened.close()
     asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
     asked |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
     folder = RunFolderWriter(run.folder)
@@ -105,11 +101,9 @@ def _judge(run: object, judge: str, suite: list[Path], calibration: str, store: 
     folder.write("manifest.json", manifest.model_copy(update={"suites": records}))
 
 
-def _print_result(judged: object) -> None:
+def _print_result(judged: Run) -> None:
     from tunegate.harness.records.judgements import JudgementStatus, judge_spending
-    from tunegate.harness.records.run_folder import Run
 
-    assert isinstance(judged, Run)
     lines = judged.judgements
     failed = sum(line.status is JudgementStatus.JUDGE_ERROR for line in lines)
     say(f"{len(lines)} judgements, {failed} of them failed")
@@ -264,7 +258,7 @@ def calibrate(
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
-    from tunegate.harness.judges.calibrating.calibration import calibrate_judge as measured
+    from tunegate.harness.judges.calibrating.calibration import calibrate_judge
     from tunegate.harness.judges.calibrating.setup import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
 
@@ -275,14 +269,10 @@ def calibrate(
     if not specs:
         raise UsageError("--judge none: a calibration needs a judge; name one")
     STORE.parent.mkdir(parents=True, exist_ok=True)
-    replies = AnswerCache(STORE)
-    try:
-        bench = CalibrationSetup(
-            used, open_judge_models(specs, replies), sys.stderr, suite=loaded.name
-        )
-        known = measured(bench, given, repeats=repeats)
-    finally:
-        replies.close()
+    with closing(AnswerCache(STORE)) as replies:
+        models = open_judge_models(specs, replies)
+        setup = CalibrationSetup(used, models, sys.stderr, suite=loaded.name)
+        known = calibrate_judge(setup, given, repeats=repeats)
     try:
         write_atomic(out, record_json(known))
     except OSError as error:

@@ -137,7 +137,7 @@ def _table(gates: Sequence[GatePlan]) -> Iterator[str]:
     planned = [row for _, _, row in rows if row]
     widths = [max(map(len, column)) for column in zip(_HEAD[1:], *planned, strict=True)]
     if planned:
-        yield "  " + _align_cells((_HEAD[0], *_HEAD[1:]), (width, *widths))
+        yield "  " + _align_cells(_HEAD, (width, *widths))
     for name, gate, row in rows:
         if row:
             yield "  " + _align_cells((name, *row), (width, *widths))

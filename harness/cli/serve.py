@@ -81,7 +81,7 @@ def serve(  # noqa: PLR0913  # one for each option
     words = _command_words(each)
     shown: dict[str, Literal["template", "system"]] = {"template": "template", "system": "system"}
     if tools not in shown:
-        raise UsageError(f"--tools {tools}: there are template and system")
+        raise UsageError(f"--tools {tools}: must be template or system")
     arms = _open({"base": base, "tuned": tuned}, dtype, trusted=trust_remote_code)
     token = os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     _offer(arms, seed, EndpointSettings(token, port, shown[tools]), words)

@@ -4,10 +4,6 @@ Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites nex
 it was trained, and is compared with it; so is one that exists and is named by its model spec.
 Exit codes: 0 all are equivalent; 1 one is not; 10 one is undecided; 12 one is not a fine-tune of
 this base; 13 one could not be made or compared; 2 a mistake in the call.
-
-One artifact and its fine-tune: both answer the suites, and are compared. Base is opened, to
-prove that the artifact is another model, but asked nothing: whether tuned is better than base is
-the gate's question. The answers go to the gate's own store, and come from it.
 """
 
 from __future__ import annotations
@@ -209,12 +205,11 @@ def _answers(suite: SuiteParity) -> str:
 
 
 def _table(outcomes: Sequence[ArtifactOutcome]) -> Iterator[str]:
-    """Yield a line an artifact, in columns."""
-    rows = [("artifact", "size", "answers equal", "KL a token", "outcome")]
-    rows += [_row(outcome) for outcome in outcomes]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+    """Yield a line per artifact, in columns."""
+    from tunegate.harness.decision.verdict.verdict_lines import columns
+
+    head = ("artifact", "size", "answers equal", "KL a token", "outcome")
+    return columns([head, *map(_row, outcomes)])
 
 
 def _row(outcome: ArtifactOutcome) -> tuple[str, str, str, str, str]:
@@ -252,7 +247,11 @@ def _verdict(outcome: ArtifactOutcome) -> Verdict:
 
 @dataclass(frozen=True)
 class ArtifactComparison:
-    """The prompts and the options for one artifact."""
+    """Has an artifact and its fine-tune answer the suites, and compares the answers.
+
+    Base is opened to prove that the artifact is another model, but asked nothing: whether tuned is
+    better than base is the gate's question. Answers go to the gate's own store, and come from it.
+    """
 
     suites: Sequence[Suite]
     base: str

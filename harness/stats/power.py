@@ -209,8 +209,7 @@ def mean_sample_size(
     validation.check_positive("deviation", deviation)
     validation.check_exceeds(validation.check_finite("effect", effect), margin)
     validation.design_effect(deff)
-    validation.check_between("confidence", confidence, 0, 1)
-    validation.check_between("power", power, 0, 1)
+    _check_levels(confidence, power)
     ratio = (effect - margin) / deviation
 
     def reached(n: int) -> float:
@@ -236,8 +235,7 @@ def mean_detectable_effect(
     validation.check_count("n", n, least=2)
     validation.check_finite("margin", margin)
     validation.check_positive("deviation", deviation)
-    validation.check_between("confidence", confidence, 0, 1)
-    validation.check_between("power", power, 0, 1)
+    _check_levels(confidence, power)
     size = n / validation.design_effect(deff)
     degrees = _degrees(size)
     quantiles = distributions.t_critical(confidence, degrees)

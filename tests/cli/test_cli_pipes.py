@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.cli._guess_format import cases_table
-from tunegate.harness.cli.guardrail import read_parse_line
+from tunegate.harness.cli.guardrail import read_labelled_texts
 from tunegate.harness.judges.backends.scripted import scripted as scripted_judge
 from tunegate.harness.models.adapters.weight_files import read_json
 from tunegate.harness.models.replay import replay
@@ -61,7 +61,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "labels": read_labels,
     "ledger": read_ledger,
     "configuration of a model": read_json,
-    "texts of the guardrail": read_parse_line,
+    "texts of the guardrail": read_labelled_texts,
     "results in JSON lines": lambda path: list(json_lines(path)),
     "results in JSON": json_document,
     "results in CSV": lambda path: list(csv_records(path, ",")),
