@@ -18,7 +18,13 @@ from tunegate.harness.plugin.exit_status import (
     UnevaluatedGate,
     escape_control,
 )
-from tunegate.harness.plugin.options import NO_MODEL, UNJUDGED, missing_fails, read_options
+from tunegate.harness.plugin.options import (
+    NO_MODEL,
+    SESSION,
+    UNJUDGED,
+    missing_fails,
+    read_options,
+)
 from tunegate.harness.records.errors import RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
@@ -35,8 +41,6 @@ class SuiteFile(pytest.File):
         Raises:
             CollectError: the suite has problems; every one is named.
         """
-        from tunegate.harness.plugin.options import SESSION
-
         session = self.config.stash[SESSION]
         try:
             suite = session.load(self.path)
@@ -87,8 +91,6 @@ class GateItem(pytest.Item):
             GateFailed: the gate did not pass.
             UnevaluatedGate: it could not be judged.
         """
-        from tunegate.harness.plugin.options import SESSION
-
         state = self.config.stash[SESSION]
         try:
             suite, result = state.gate_result(self.suite, self.gate)

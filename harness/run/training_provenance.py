@@ -66,23 +66,15 @@ class TrainingProvenance:
         """
         folder = _folder(spec or "")
         card = training_card.read_training_card(folder, identity)
+        unchecked = None
         if options.mode is ContaminationMode.OFF:
-            why = "turned off (--gate-leakage=off)"
-            return cls(
-                card,
-                ContaminationCheck(
-                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
-                ),
-            )
-        if not card.files and not options.files:
-            why = card.why or "the card of the training names no files"
-            why += "; name what tuned was trained on with --gate-training-data FILE"
-            return cls(
-                card,
-                ContaminationCheck(
-                    mode=options.mode, checked=ContaminationCoverage.NOTHING, why=why
-                ),
-            )
+            unchecked = "turned off (--gate-leakage=off)"
+        elif not card.files and not options.files:
+            unchecked = card.why or "the card of the training names no files"
+            unchecked += "; name what tuned was trained on with --gate-training-data FILE"
+        if unchecked is not None:
+            nothing = ContaminationCoverage.NOTHING
+            return cls(card, ContaminationCheck(mode=options.mode, checked=nothing, why=unchecked))
         from tunegate.harness.checks.contamination.check import check_contamination
         from tunegate.harness.checks.contamination.training_rows import find_training_files
 

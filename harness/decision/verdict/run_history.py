@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.decision.verdict.promotions import Promotion
-from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.records.errors import UnknownName, UsageError, unknown_name_message
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
@@ -144,8 +144,6 @@ def narrow_history(
         UnknownName: no run has a suite of that name.
     """
     if suite is not None and suite not in history.names:
-        from tunegate.harness.records.errors import UnknownName
-
         raise UnknownName(unknown_name_message(suite, history.names, what="suite in these runs"))
     kept = [
         run
