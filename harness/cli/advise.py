@@ -52,7 +52,7 @@ _RewardModel = Annotated[
     typer.Option("--reward-model/--no-reward-model", help="A model must judge in training."),
 ]
 _Memory = Annotated[
-    float | None, typer.Option(min=0.1, help="Memory of the GPU; found where there is one.")
+    float | None, typer.Option(min=0.1, help="Memory of the GPU; found if the machine has one.")
 ]
 _MaxCases = Annotated[int | None, typer.Option(min=1, help="Ask base only the first cases.")]
 _Dtype = Annotated[str, typer.Option(help="Number format in which base is measured.")]
@@ -213,7 +213,7 @@ def _ask_questions(situation: TrainingSituation) -> TrainingSituation:
     """Ask what the advice still depends on.
 
     Raises:
-        UsageError: nobody is there to be asked; with the options that answer.
+        UsageError: nobody can be asked; the message names the option that answers.
     """
     from tunegate.trainers.advise import decision_tree, is_decided
 

@@ -45,7 +45,7 @@ def check(
         list[str],
         typer.Argument(
             metavar="[BASE] TUNED",
-            help="Models that compute here. BASE may be left out where the adapter names it.",
+            help="Models that compute here. Leave BASE out if the adapter names it.",
         ),
     ],
     dtype: Annotated[

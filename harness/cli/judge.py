@@ -197,8 +197,8 @@ def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
     suite = next((suite for suite in suites if suite.name == subject.suite), None)
     options = suite.metric(subject.metric.name).options if suite else {}
     criteria = options.get("criteria")
-    told = criteria if isinstance(criteria, str) else " ".join(criteria or ())
-    return told or f"Is this a good answer, by {subject.metric.name}?"
+    text = criteria if isinstance(criteria, str) else " ".join(criteria or ())
+    return text or f"Is this a good answer, by {subject.metric.name}?"
 
 
 def _read(subject: LabellingSubject, path: Path) -> None:

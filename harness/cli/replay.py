@@ -264,7 +264,7 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     Args:
         folder: The suite.
         name: Id of the case.
-        specs: Model specs of base, tuned and, where there is one, recorded.
+        specs: Model specs of base, tuned and, if known, recorded.
         dtype: Number format of local models.
 
     Raises:

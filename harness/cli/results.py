@@ -199,7 +199,7 @@ def _claim(delta: Delta, tolerance: float) -> str:
 
 
 def _means(found: ResultSet, task: str, key: str) -> Mapping[str, float | None]:
-    """Return case → mean of its samples; None if one of them is unscored or not there."""
+    """Return case → mean of its samples; None if one of them is unscored or missing."""
     values: dict[str, list[float | None]] = {}
     for (case, _), row in found.answers.items():
         if row.task == task:

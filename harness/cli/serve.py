@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def serve(  # noqa: PLR0913  # one for each option
     tuned: Annotated[str, typer.Option(help="Fine-tuned model, or adapter of base.")],
     base: Annotated[
-        str | None, typer.Option(help="Base model; may be left out where the adapter names it.")
+        str | None, typer.Option(help="Base model; leave it out if the adapter names it.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
     tools: Annotated[
@@ -142,7 +142,7 @@ def _run_each(
         BackendError: a command failed.
         RunInterrupted: the user asked to stop; the command was ended.
     """
-    told = {
+    variables = {
         f"{place}_{name}": value
         for place in ("OPENAI", "TUNEGATE")
         for name, value in (("BASE_URL", address), ("API_KEY", token))
@@ -150,7 +150,7 @@ def _run_each(
     for name in names:
         command = [word.replace("{model}", name) for word in words]
         print(f"{name}: {shlex.join(command)}", flush=True)
-        with subprocess.Popen(command, env={**os.environ, **told}) as child:
+        with subprocess.Popen(command, env={**os.environ, **variables}) as child:
             while child.poll() is None and not stop.requested:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(0.2)

@@ -133,7 +133,7 @@ def _write(folder: Path, table: str | None) -> None:
     text = _TEMPLATE.format(name=suite_name(folder), cases=cases)
     if table is None:
         (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
-    else:  # the cases may have their own, and the fine-tune was trained with those or none
+    else:  # the cases may bring the system prompt that the fine-tune was trained with
         text = text.replace("system = ", "# system = ")
     (folder / "suite.toml").write_text(text, encoding="utf-8")
 

@@ -148,7 +148,7 @@ class MeanEstimator(Estimator):
         )
 
     def _in_clusters(self, cases: int | None) -> int | None:
-        """Return how many clustered cases are worth so many independent ones."""
+        """Return how many clustered cases are worth this many independent ones."""
         if self.clusters is None or cases is None:
             return cases
         from tunegate.harness.stats.unit_means import independent_units

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ROOM = "tunegate.harness.run.further_arms"
 
+ARMS = ("base", "tuned")
+"""The arms that every verdict is about."""
 BASE_AGAIN = "base_again"
 """Base, asked a sample of its requests again, which measures the noise."""
 INCUMBENT = "incumbent"

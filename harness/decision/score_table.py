@@ -11,7 +11,7 @@ from tunegate.harness.comparison.corpus_level import PairedCounts, Row
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
-from tunegate.harness.contracts.further_arm import BASE_AGAIN
+from tunegate.harness.contracts.further_arm import ARMS, BASE_AGAIN
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.imputation import ExtremeImputation
 from tunegate.harness.records.answers import CellKind
@@ -92,7 +92,7 @@ class ScoreTable:
             self._asked[metric] = [
                 case
                 for case in self.cases
-                if any((metric, case, arm) in self.values for arm in ("base", "tuned"))
+                if any((metric, case, arm) in self.values for arm in ARMS)
                 or any((kind, case) in self.planned for kind in kinds)
             ]
         return self._asked[metric]
@@ -130,7 +130,7 @@ class ScoreTable:
         known = tuple(
             None if base is None or tuned is None else (base, tuned)
             for case in pairs.cases
-            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ("base", "tuned")]]
+            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ARMS]]
         )
         return replace(pairs, labels=known) if any(known) else pairs
 

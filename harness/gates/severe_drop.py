@@ -84,8 +84,9 @@ class SevereDropGate(GateKind):
         # Rounding must not spare a drop of exactly that size.
         dropped = [int(d <= -drop * (1 - 1e-12)) for d in pairs.differences]
         share = sum(dropped) / pairs.n
-        low, high, method = _interval(gate, pairs, dropped)
-        open_ = replace(open_, low=low, high=high, method=method, share=share)
+        found = rate_interval(dropped, pairs.clusters, gate.confidence)
+        low, high = found.low, found.high
+        open_ = replace(open_, low=low, high=high, method=found.method, share=share)
         if high <= limit and not _shows_drops(gate, pairs, drop):
             return replace(open_, reason=GateReason.INSENSITIVE)
         if high <= limit:
@@ -184,11 +185,6 @@ def _shows_drops(gate: Gate, pairs: Pairs, drop: float) -> bool:
     able = [int(pairs.sign * (b - worst) >= drop * (1 - 1e-12)) for b in pairs.base]
     interval = rate_interval(able, pairs.clusters, gate.confidence)
     return interval.low > numeric_margin(gate) or is_proven(pairs, 0.0, gate.confidence)
-
-
-def _interval(gate: Gate, pairs: Pairs, dropped: list[int]) -> tuple[float, float, str]:
-    found = rate_interval(dropped, pairs.clusters, gate.confidence)
-    return found.low, found.high, found.method
 
 
 severe_drop = SevereDropGate()

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.contracts.further_arm import comparisons
+from tunegate.harness.contracts.further_arm import ARMS, comparisons
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.planning.look_schedule import schedule_looks
 from tunegate.harness.decision.scoring import score_suite
-from tunegate.harness.decision.verdict.unscored import ARMS
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.runner import collect_answers

@@ -1,12 +1,11 @@
 """Confidence sequences: anytime-valid tests by betting, for runs and for endless streams.
 
-For streams whose length is not known beforehand only; where it is, `efficacy_bounds` find the
-same effect with 30 to 40 points more power.
+Only for streams whose length is not known beforehand; otherwise `efficacy_bounds` finds the same
+effect with 30 to 40 points more power.
 
-A stream that is watched for as long as it runs: evidence that its mean has risen above a bound. The
-evidence comes from bets against "the mean is at most the bound", restarted at every block, so that
-a change after a long quiet time is found about as fast as one at the start. What has to be kept
-between two looks is one number a bet, however long the stream.
+Evidence that the mean of a stream has risen above a bound comes from bets against "the mean is at
+most the bound". They restart at every block, so a change after a long quiet time is found about as
+fast as one at the start. Only one number per bet is kept between two looks.
 
 Example:
     >>> quiet = update_sequence(ConfidenceSequence(), [0, 0, 1, 0] * 50, bound=0.3)
@@ -123,7 +122,7 @@ BLOCK = 100
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceSequence:
-    """State of a stream after so many units; the empty one is its beginning."""
+    """State of a stream after some units; the empty state is its beginning."""
 
     units: int = 0
     wealth: tuple[float, ...] = (-math.inf,) * len(STREAM_BETS)

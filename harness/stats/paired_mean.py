@@ -388,7 +388,7 @@ def fit_units(
     Args:
         sums: Sums of the units' values, as shares of `scale`.
         sizes: Cases of each unit.
-        scale: Unit of the values; `bound` where there is one.
+        scale: Unit of the values; `bound`, if any.
         bound: Largest possible absolute mean.
         reach: Largest absolute value of an unseen unit below 0 and above it; `bound` if not given.
     """

@@ -12,12 +12,12 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answers.arm_answers import AnswerWatch, ArmAnswers
 from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms, find_shift
 from tunegate.harness.records.answers import WRITTEN, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 
-ARMS = ("base", "tuned")
 FEW_CASES = 20
 """Below this, equal scores are no surprise."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.thoughts import HAS_THOUGHTS
-from tunegate.harness.decision.answers.answer_counts import ARMS, FEW_CASES, AnswerCounts
+from tunegate.harness.decision.answers.answer_counts import FEW_CASES, AnswerCounts
 from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.scores import ScoreRow

@@ -14,6 +14,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.gating.attempts import at_attempt, extension_level
 from tunegate.harness.decision.gating.judge_eligibility import (
     RULE,
@@ -32,7 +33,6 @@ from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.calibration import LEAST_PAIRS
 from tunegate.harness.records.errors import TunegateError, UsageError
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
-from tunegate.harness.records.labels import ARMS
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord
 from tunegate.harness.records.wording import count_noun
 

@@ -60,7 +60,7 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
 
     Args:
         gate: The gate.
-        pairs: The complete pairs of its metric, with people's labels where there are any.
+        pairs: The complete pairs of its metric, with people's labels, if any.
     """
     judge = pairs.metric.judge
     if judge is None:

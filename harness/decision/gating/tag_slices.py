@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UnknownName
@@ -116,7 +117,7 @@ def _span(table: ScoreTable, metric: MetricRecord) -> float:
     seen = [
         value
         for case in table.cases
-        for arm in ("base", "tuned")
+        for arm in ARMS
         if (value := table.value(metric.name, case, arm)) is not None
     ]
     return (max(seen) - min(seen) if seen else 0.0) or 1.0

@@ -73,7 +73,7 @@ def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
         return planned.shares if planned is not None else ()
     if not _is_looked_at(suite, n):
         return ()
-    # With equal steps, one set of bounds serves every number of cases with so many looks.
+    # With equal steps, one set of bounds serves every number of cases with this many looks.
     count = len(look_sizes(n, first=_first_look(suite)))
     shares = tuple(look / count for look in range(1, count + 1))
     looks = LookSchedule(order=(), sizes=(n,) * count, shares=shares)

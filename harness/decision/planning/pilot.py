@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
@@ -32,9 +33,6 @@ def pilot_spread(pairs: Pairs, gate: Gate) -> tuple[ScoreSpread, ...]:
     beyond = abs(judged.margin) >= 1 or (gate.expected_gain or 0) > 1
     found = judged.pairs.estimator.spread(beyond_counts=beyond)
     return () if found is None else (found,)
-
-
-ARMS = ("base", "tuned")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def unreachable_reasons(suite: Suite, gate: Gate, cases: int | None = None) -> I
     Args:
         suite: The suite.
         gate: One of its gates.
-        cases: Plan as if the suite had so many cases of the same kind.
+        cases: Plan as if the suite had this many cases of the same kind.
     """
     n = count_asked(suite, suite.metric(gate.metric), gate.tag)
     if cases is not None:
@@ -96,7 +96,7 @@ TOLERANCES = (0.02, 0.05, 0.10, 0.15, 0.20, 0.30)
 
 
 def provable_tolerance(count: int) -> float:
-    """Return the narrowest of `TOLERANCES` that so many independent cases can prove.
+    """Return the narrowest of `TOLERANCES` that this many independent cases can prove.
 
     With too few cases for any of them it is the widest; checking the suite reports what it takes.
     """

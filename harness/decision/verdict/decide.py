@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.answers.broken_answers import broken_arms
@@ -26,7 +27,6 @@ from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
 from tunegate.harness.decision.verdict.unscored import (
-    ARMS,
     boundless_metrics,
     error_if_over_budget,
     open_if_boundless,

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.contracts.further_arm import BASE_AGAIN, SHIPPED
+from tunegate.harness.contracts.further_arm import ARMS, BASE_AGAIN, SHIPPED
 from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.gating.attempts import at_attempt
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs, margin_of, proven_beyond
@@ -210,7 +210,7 @@ def _metric(
     """Return the record of one metric, on all cases or those of a tag."""
     table = table.on_tag(tag)
     pairs, metric = found.pairs, found.pairs.metric
-    missing = {arm: len(table.unscored(metric.name, arm)) for arm in ("base", "tuned")}
+    missing = {arm: len(table.unscored(metric.name, arm)) for arm in ARMS}
     status = _status(table, found, missing, beyond=beyond)
     delta, known = Delta(pairs, found.confidence), pairs.n > 0
     bounded = known and abs(delta.low) != float("inf")

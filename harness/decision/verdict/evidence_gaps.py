@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.metric import CONTENT_GAP
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.decision.verdict.unscored import ARMS
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.labels import are_copies, copied_labels

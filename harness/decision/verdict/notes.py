@@ -33,7 +33,7 @@ FEW_FOR_GOAL = 20
 FEW_UNBOUNDED = 50
 """Cases from which on the interval of an unbounded score is reliable."""
 LARGE_CLUSTER = 2.0
-"""A cluster is reported if it is so many times as large as that of a random case."""
+"""A cluster is reported if it is this many times as large as that of a random case."""
 FEW_TELLING = 10
 """Clusters with differing 0/1 scores from which on the design effect is reliable."""
 COMFORTABLE_CLUSTERS = 20

@@ -9,6 +9,7 @@ Source: order: MT-Bench, arXiv 2306.05685; length: AlpacaEval's length control, 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -99,5 +100,5 @@ def _length(
         f"{metric.name}: where both answers are equally long the difference is "
         f"{fit.equal.estimate:+.3f} [{fit.equal.low:+.3f}, {fit.equal.high:+.3f}] "
         f"(over all {fit.level.estimate:+.3f}); tuned twice as long adds "
-        f"{0.6931471805599453 * fit.slope.estimate:+.3f}"
+        f"{math.log(2) * fit.slope.estimate:+.3f}"
     )

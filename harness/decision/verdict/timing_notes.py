@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.gating.decide_all import compares_recorded_times
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.records.answers import CellKind
@@ -70,12 +71,10 @@ def _quantiles(pairs: Pairs) -> Iterator[str]:
 
 
 def _timing_notes(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
-    speeds = [speed for arm in ("base", "tuned") if (speed := _speed(table, metric.name, arm))]
+    speeds = [speed for arm in ARMS if (speed := _speed(table, metric.name, arm))]
     if len(speeds) == 2:
         yield f"{speeds[0]:.3g} → {speeds[1]:.3g} tokens a second"
-    sizes = {
-        size for arm in ("base", "tuned") for size in _timing_parts(table, metric.name, arm)[0]
-    }
+    sizes = {size for arm in ARMS for size in _timing_parts(table, metric.name, arm)[0]}
     if not sizes or None in sizes:
         yield "timed elsewhere: whether alone or in batches is not recorded"
     elif sizes == {1.0}:

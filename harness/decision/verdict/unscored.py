@@ -6,13 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
-
-ARMS = ("base", "tuned")
-"""The arms that the verdict is about."""
 
 
 def open_if_boundless(gate: GateResult, table: ScoreTable) -> GateResult:
