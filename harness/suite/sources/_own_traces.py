@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.suite.sources._replayed_call import ReplayedCall
+from tunegate.harness.suite.sources._replayed_call import ReplayedCall, recorded_line
 from tunegate.harness.telemetry.read.conventions import genai
 from tunegate.harness.telemetry.read.types import ImportReport, Span
 
@@ -79,16 +79,7 @@ class OwnTraceFilter:
         call = genai.call(span)
         if call.answer is None:
             return
-        line = {
-            "id": case.row.get("id"),
-            "completion": call.answer,
-            "finish_reason": call.finish_reason,
-            "latency_s": round(call.latency_s, 6) or None,
-            "input_tokens": call.input_tokens,
-            "output_tokens": call.output_tokens,
-            "reasoning_tokens": call.reasoning_tokens,
-        }
-        recorded = {name: value for name, value in line.items() if value is not None}
+        recorded = recorded_line(call, case.row.get("id"), call.answer, call.finish_reason)
         self._cases[key] = replace(case, recorded=recorded)
 
 

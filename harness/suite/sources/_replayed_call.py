@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.harness.contracts.thinking import call_text
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall, route_of
@@ -74,7 +74,7 @@ def replay_call(
         "cluster": cluster_name(call, known, cluster_by, reading),
     }
     row = {key: value for key, value in row.items() if value is not None}
-    line = _recorded_line(call)
+    line = _recorded_answer(call)
     return ReplayedCall(row, line, facets, known, span.where, call.parameters, span.trace_id)
 
 
@@ -127,14 +127,24 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 
 
-def _recorded_line(call: ModelCall) -> dict[str, Any] | None:
+def _recorded_answer(call: ModelCall) -> dict[str, Any] | None:
     if call.answer is None and not call.answer_calls:
         return None
-    said = [*([call.answer] if call.answer else []), *map(_hermes_call, call.answer_calls)]
+    functions = [made.get("function", made) for made in call.answer_calls]
+    calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]
+    text = "\n".join([*([call.answer] if call.answer else []), *calls])
+    reason = "stop" if call.finish_reason == "tool_calls" else call.finish_reason
+    return recorded_line(call, call.span.span_id, text, reason)
+
+
+def recorded_line(
+    call: ModelCall, name: Any, completion: str, finish_reason: str | None
+) -> dict[str, Any]:
+    """Return the line that `replay:` reads for the answer of a call to the case `name`."""
     line = {
-        "id": call.span.span_id,
-        "completion": "\n".join(said),
-        "finish_reason": "stop" if call.finish_reason == "tool_calls" else call.finish_reason,
+        "id": name,
+        "completion": completion,
+        "finish_reason": finish_reason,
         "latency_s": round(call.latency_s, 6) or None,
         "input_tokens": call.input_tokens,
         "output_tokens": call.output_tokens,
@@ -142,15 +152,3 @@ def _recorded_line(call: ModelCall) -> dict[str, Any] | None:
         "cost": call.cost,
     }
     return {key: value for key, value in line.items() if value is not None}
-
-
-def _hermes_call(made: Mapping[str, Any]) -> str:
-    """Return a tool call in Hermes' form, which is also how servers' calls are stored."""
-    function = made.get("function", made)
-    arguments = function.get("arguments")
-    try:
-        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
-        parsed = arguments
-    text = json.dumps({"name": function.get("name"), "arguments": parsed}, ensure_ascii=False)
-    return f"<tool_call>{text}</tool_call>"

@@ -442,3 +442,15 @@ def test_a_call_beyond_the_year_9999_has_no_day(traced: Traced) -> None:
     wanted = TraceSelection(sample=1, stratify=("day",))
 
     assert len(collect_cases([str(path)], wanted).cases) == 1
+
+
+def test_a_call_with_endlessly_nested_arguments_is_kept_as_text(traced: Traced) -> None:
+    deep = {"type": "tool_call", "id": "c", "name": "find", "arguments": "[" * 50_000}
+    tools = [{"type": "function", "function": {"name": "find"}}]
+
+    found = collect_cases([traced(chat("Where?", answer=deep, tools=tools))], TraceSelection())
+
+    assert found.cases[0].expected_calls is None
+    assert found.recorded[0]["completion"].startswith(
+        '<tool_call>{"name": "find", "arguments": "[['
+    )
