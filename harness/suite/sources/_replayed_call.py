@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall, route_of
@@ -34,6 +36,11 @@ class ReplayedCall:
 
 FAILED = "a call that failed in production"
 NO_TOOLS = "a call that was answered with a tool call, but whose tools were not recorded"
+_FEWEST = 8
+"""Fewest cases for which a trace with most of them is reported."""
+_LONGEST_NAME = 64
+_IDENTIFIERS = ("id", "Id", "_key", ".key", "number")
+"""Endings of attribute names that may distinguish the parts of a job."""
 
 
 def replay_call(
@@ -101,6 +108,32 @@ def cluster_name(
         named = None
     named = call.conversation if named is None else str(named)
     return call.span.trace_id if named is None else sha256(named)[:16]
+
+
+def one_trace_warning(cases: Sequence[Case], calls: Sequence[ReplayedCall]) -> str:
+    """Return a warning if more than half of the cases are in one trace, such as a job's."""
+    ((name, count),) = Counter(case.cluster for case in cases).most_common(1)
+    inside = [call for call in calls if call.row.get("cluster") == call.trace == name]
+    if len(cases) < _FEWEST or 2 * count <= len(cases) or not inside:
+        return ""
+    names = _identifying_attributes(inside)
+    such = f" (here {' or '.join(names)})" if names else ""
+    return (
+        f"{count} of {len(cases)} cases are in one trace, like those of a job under one root span, "
+        "and count as one observation; --cluster-by an attribute that distinguishes them"
+        f"{such}, or call if they are independent (cluster_by in a suite file)"
+    )
+
+
+def _identifying_attributes(calls: Sequence[ReplayedCall]) -> list[str]:
+    """Return attributes with different short values in most calls: likely identifiers."""
+    values: dict[str, set[str]] = {}
+    for call in calls:
+        for name, value in call.attributes.items():
+            if isinstance(value, str | int) and 0 < len(str(value)) <= _LONGEST_NAME:
+                values.setdefault(name, set()).add(str(value))
+    found = [name for name, held in values.items() if 2 * len(held) > len(calls)]
+    return [name for name in sorted(found) if name.endswith(_IDENTIFIERS)][:2]
 
 
 def _kind(reason: str) -> str:

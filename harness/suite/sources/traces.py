@@ -29,7 +29,11 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources._own_traces import OwnTraceFilter
-from tunegate.harness.suite.sources._replayed_call import ReplayedCall, replay_call
+from tunegate.harness.suite.sources._replayed_call import (
+    ReplayedCall,
+    one_trace_warning,
+    replay_call,
+)
 from tunegate.harness.suite.sources._request_settings import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources._table import MOST_ROWS, Count
 from tunegate.harness.suite.sources._trace_sample import draw_calls
@@ -185,42 +189,9 @@ def collect_cases(paths: Sequence[Path | str], wanted: TraceSelection) -> Produc
         raise SuiteError([_no_calls_message(place, reading)])
     cases, recorded = zip(*found, strict=True)
     answers = tuple(line for line in recorded if line is not None)
-    joined = "" if wanted.cluster_by else _one_trace(cases, drawn_calls)
+    joined = "" if wanted.cluster_by else one_trace_warning(cases, drawn_calls)
     drawn = _sampling_note(wanted, reading)
     return ProductionCases(cases, answers, reading, settings, template, drawn, joined)
-
-
-_FEWEST = 8
-"""Fewest cases for which a trace with most of them is reported."""
-_LONGEST_NAME = 64
-_IDENTIFIERS = ("id", "Id", "_key", ".key", "number")
-"""Endings of attribute names that may distinguish the parts of a job."""
-
-
-def _one_trace(cases: Sequence[Case], calls: Sequence[ReplayedCall]) -> str:
-    """Return a warning if more than half of the cases are in one trace, such as a job's."""
-    ((name, count),) = Counter(case.cluster for case in cases).most_common(1)
-    inside = [call for call in calls if call.row.get("cluster") == call.trace == name]
-    if len(cases) < _FEWEST or 2 * count <= len(cases) or not inside:
-        return ""
-    names = _identifying_attributes(inside)
-    such = f" (here {' or '.join(names)})" if names else ""
-    return (
-        f"{count} of {len(cases)} cases are in one trace, like those of a job under one root span, "
-        "and count as one observation; --cluster-by an attribute that distinguishes them"
-        f"{such}, or call if they are independent (cluster_by in a suite file)"
-    )
-
-
-def _identifying_attributes(calls: Sequence[ReplayedCall]) -> list[str]:
-    """Return attributes with different short values in most calls: likely identifiers."""
-    values: dict[str, set[str]] = {}
-    for call in calls:
-        for name, value in call.attributes.items():
-            if isinstance(value, str | int) and 0 < len(str(value)) <= _LONGEST_NAME:
-                values.setdefault(name, set()).add(str(value))
-    found = [name for name, held in values.items() if 2 * len(held) > len(calls)]
-    return [name for name in sorted(found) if name.endswith(_IDENTIFIERS)][:2]
 
 
 def _sampling_note(wanted: TraceSelection, reading: ImportReport) -> str:
