@@ -59,8 +59,10 @@ _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 
 _CURRENCY = r"\\?[$¢£¤¥\u20a0-\u20cf]"
 
-_SIGN = re.compile(rf"(?:(?<![\w)\]}}'\"%])[{_MINUS}]|(?<!\w)negative\s)(?:{_CURRENCY})?$", re.I)
-"""A minus in front of a number; behind a word, digit or closing bracket it subtracts."""
+_SIGN = re.compile(
+    rf"(?:(?<![\w)\]}}%])(?<![\w)\]}}%.]['\"])[{_MINUS}]|(?<!\w)negative\s)(?:{_CURRENCY})?$", re.I
+)
+"""A minus in front of a number; behind a word, digit, closing bracket or quote it subtracts."""
 
 _GSM8K = re.compile(
     rf"####[ \t]{{0,8}}(?=[^\w\s]{{0,3}}(?:\d|\\frac))(?!\d{{1,3}}[.:)][ \t]{{1,4}}[{LETTER}])"
@@ -68,7 +70,9 @@ _GSM8K = re.compile(
 """The line of GSM8K's answers; `#### 2. Next step` is a heading."""
 
 _SAID = re.compile(
-    r"<answer>|\banswer\b(?:[^.\n:=]{0,60}?\b(?:is|are|be|equals)\b|[*_ ]{0,4}[:=\n])", re.I
+    r"<answer>|\banswer\b(?:[^.\n:=]{0,60}?\b(?:is|are|be|equals)\b|[*_ ]{0,4}[:=\n])"
+    r"|(?P<quote>[\"'])(?:final[_ ]?)?answer(?P=quote)\s{0,4}:",
+    re.I,
 )
 
 _CHAIN = re.compile(
@@ -92,8 +96,9 @@ def find_final_number(
 ) -> LocatedNumber | None:
     r"""Return the number that `text` gives as its answer; None if it holds none.
 
-    The last of `\boxed{…}` and GSM8K's `####` decides; else the last "answer is" or "Answer:";
-    without any of them, or where no number follows it, the last number counts.
+    The last of `\boxed{…}` and GSM8K's `####` decides; else the last "answer is", "Answer:" or
+    JSON field `"answer":`; without any of them, or where no number follows it, the last number
+    counts.
     """
     text = _simplify_latex(text)
     for segment in (_boxed_or_marked(text), _final_answer(text)):
