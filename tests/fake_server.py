@@ -152,10 +152,11 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         if not self._may():
             return
-        if self.path == "/v1/models":
+        path = self.path.partition("?")[0]
+        if path == "/v1/models":
             self._send(200, fake.cards())
-        elif self.path in fake.pages:
-            page = fake.pages[self.path]
+        elif path in fake.pages:
+            page = fake.pages[path]
             self._send(200, page, kind="text/html" if isinstance(page, str) else "application/json")
         else:
             self._send(404, {"detail": "Not Found"})

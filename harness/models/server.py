@@ -24,13 +24,20 @@ from tunegate.harness.models._chat_template import (
     render_prompt,
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
-from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.remote.chat_settings import bounds_of
 from tunegate.harness.models.remote.failures import RequestFailure
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.models.servers.client import ServerClient
+from tunegate.harness.models.servers.dialect import (
+    UNKNOWN,
+    ServerConnection,
+    ServerDialect,
+    ServerSettings,
+    ShownPrompt,
+    find_dialect,
+)
 from tunegate.harness.models.servers.discovery import ServerModelCard, find_model_card
 from tunegate.harness.models.servers.protocol import (
     discover_likelihoods,
@@ -61,6 +68,9 @@ class ServerArm:
     client: ServerClient
     limits: PoolLimits
     key: str | None = field(default=None, repr=False)
+    dialect: ServerDialect = field(default=UNKNOWN, repr=False)
+    settings: ServerSettings = field(default_factory=ServerSettings, repr=False)
+    """How the server is set up, as far as it shows it."""
     remote: Literal[True] = True
 
     @property
@@ -93,6 +103,7 @@ class ServerArm:
             "tokenizer_sha256": None if known is None else fingerprint_of(known),
             "template_sha256": None if known is None else sha256(known.chat_template or ""),
             "decoding": dict(self.client.form.plain),
+            **({"settings": shown} if (shown := self.settings.record()) else {}),
             "steady": steady,
             "answers_sha256": sha256([first for first, _ in self.probed]) if steady else None,
         }
@@ -129,6 +140,20 @@ class ServerArm:
         with HttpClient(self.key) as http:
             form = discover_likelihoods(http, self.where, self.client.form, self.tokenizer)
         return replace(self.client, form=form)
+
+    def show_prompt(self, case: Case, generation: GenerationSettings) -> ShownPrompt | None:
+        """Return what the server makes of a case's conversation; None if it does not show it.
+
+        Raises:
+            BackendError: the server does not answer.
+        """
+        with HttpClient(self.key) as http:
+            server = ServerConnection(http, self.where)
+            return self.dialect.show_prompt(server, self._chat_fields(case, generation))
+
+    def _chat_fields(self, case: Case, generation: GenerationSettings) -> dict[str, Any]:
+        messages = list(case.input_messages(generation.system))
+        return {"messages": messages, **bounds_of(case), **self.dialect.chat_fields(generation)}
 
     @property
     def address(self) -> str:
@@ -190,8 +215,7 @@ class ServerArm:
                 f"{self.spec}: the server applies its own chat template; for another one, start it "
                 "with that template, or name the tokenizer here with ?tokenizer=FOLDER"
             )
-        sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
-        return Prompt(canonical_json(sent | server_fields(generation)))
+        return Prompt(canonical_json(self._chat_fields(case, generation)))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""
@@ -301,12 +325,17 @@ def open_server(where: ServerTarget, key: str | None, limits: PoolLimits) -> Ser
         MissingExtra: httpx is not installed.
     """
     require_modules("httpx", what="a model behind a server", extra="server")
-    with HttpClient(key) as http:
-        card = find_model_card(http, where)
-        tokenizer = _tokenizer(where, card)
-        form = discover_protocol(http, where, tokenizer)
-    arm = ServerArm(where, card, ServerClient(where, form, tokenizer), limits, key)
     try:
+        with HttpClient(key) as http:
+            card = find_model_card(http, where)
+            server = ServerConnection(http, where)
+            dialect = find_dialect(server, card)
+            tokenizer = _tokenizer(where, card)
+            form = discover_protocol(server, tokenizer, dialect)
+            client = ServerClient(where, form, tokenizer, dialect)
+            # A question was answered: a model that is loaded on demand shows its settings now.
+            settings = dialect.settings(server, card)
+        arm = ServerArm(where, card, client, limits, key, dialect, settings)
         _ = arm.probed
     except BackendError as error:
         raise ModelError(str(error)) from error

@@ -11,7 +11,6 @@ from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.contracts.thoughts import separate_thoughts
 from tunegate.harness.models._continuations import continuation_ids
-from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.chat_settings import (
     STOPS,
     UNOFFERED_CALL,
@@ -21,6 +20,7 @@ from tunegate.harness.models.remote.chat_settings import (
 )
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
+from tunegate.harness.models.servers.dialect import UNKNOWN, ServerDialect
 from tunegate.harness.models.servers.protocol import ServerProtocol, one_token, wire_prompt
 from tunegate.harness.models.servers.replies import (
     ServerCompletion,
@@ -41,6 +41,7 @@ class ServerClient:
     where: ServerTarget
     form: ServerProtocol
     tokenizer: Any
+    dialect: ServerDialect = UNKNOWN
 
     def ask(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the completion of a request.
@@ -82,7 +83,7 @@ class ServerClient:
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
         body["messages"] = list(request.case.input_messages(request.generation.system))
-        body |= server_fields(request.generation)
+        body |= self.dialect.chat_fields(request.generation)
         return "chat/completions", body | bounds_of(request.case)
 
     def _completion(self, request: Request, reply: ServerCompletion, seconds: float) -> Completion:

@@ -7,13 +7,14 @@ messages, and renders them itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunegate.harness.contracts.model import Prompt
+from tunegate.harness.contracts.model import Prompt, first_difference
 from tunegate.harness.models.remote.failures import RetryableError
 from tunegate.harness.models.remote.http import HttpClient
+from tunegate.harness.models.servers.dialect import UNKNOWN, ServerConnection, ServerDialect
 from tunegate.harness.models.servers.discovery import try_request
 from tunegate.harness.models.servers.replies import (
     logprobs_by_id,
@@ -70,26 +71,33 @@ class ServerProtocol:
     """Why it does not."""
 
 
-def discover_protocol(http: HttpClient, where: ServerTarget, tokenizer: Any) -> ServerProtocol:
+def discover_protocol(
+    server: ServerConnection, tokenizer: Any, dialect: ServerDialect = UNKNOWN
+) -> ServerProtocol:
     """Find out in which form the server takes questions.
 
     Raises:
         ModelError: it takes none, or its tokenizer is another one than `tokenizer`.
+        BackendError: it does not answer.
     """
-    if tokenizer is None:
+    http, where, own = server.http, server.where, dialect.neutral
+    if tokenizer is None or not dialect.takes_raw_prompts:
         why = f"splits texts unseen; name its tokenizer: {_tokenizer_spec(where)}"
-        return ServerProtocol(
-            "messages", _plain(http, where, _greeting(), "chat/completions"), "", why=why
-        )
-    checked, special = _same_tokenizer(http, where, tokenizer)
+        if not dialect.takes_raw_prompts:
+            why = f"is {dialect.name}, which takes messages only"
+        plain = _plain(http, where, _greeting(), "chat/completions")
+        return ServerProtocol("messages", {**plain, **own}, "", why=why)
+    checked, special = _same_tokenizer(server, tokenizer, dialect)
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    plain = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
-    if plain is not None:
-        return ServerProtocol("token ids", plain, checked, special)
-    plain = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
-    if plain is not None:
-        return ServerProtocol("text", plain, checked, special, why="takes no token ids, only text")
-    return ServerProtocol("messages", _plain(http, where, _greeting(), "chat/completions"), checked)
+    found = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
+    if found is not None:
+        return ServerProtocol("token ids", {**found, **own}, checked, special)
+    found = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
+    if found is not None:
+        why = "takes no token ids, only text"
+        return ServerProtocol("text", {**found, **own}, checked, special, why=why)
+    plain = _plain(http, where, _greeting(), "chat/completions")
+    return ServerProtocol("messages", {**plain, **own}, checked)
 
 
 def one_token(where: ServerTarget, **fields: Any) -> dict[str, Any]:
@@ -139,20 +147,23 @@ def _first_plain(
     return None
 
 
-def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tuple[str, bool]:
+def _same_tokenizer(
+    server: ServerConnection, tokenizer: Any, dialect: ServerDialect
+) -> tuple[str, bool]:
     """Return how the server's tokenizer was compared, and whether it adds special tokens.
 
     Raises:
         ModelError: it splits a text in another way.
+        BackendError: it does not answer.
     """
+    http, where = server.http, server.where
     bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     full = tokenizer(PROBE)["input_ids"]
-    reply = try_request(http, f"{where.origin}/tokenize", {"model": where.model, "prompt": PROBE})
-    ids = reply.get("tokens") if reply else None
-    if isinstance(ids, list) and all(isinstance(i, int) for i in ids):
-        if ids not in (bare, full):
-            raise ModelError(_other(where, "other token ids"))
-        return "by token ids", ids == full != bare
+    ids = dialect.tokenize(server, PROBE, special=False)
+    if ids is not None:
+        if list(ids) not in (bare, full):
+            raise ModelError(_other(where, _first_other(ids, bare)))
+        return "by token ids", dialect.tokenize(server, PROBE, special=True) != tuple(bare)
     for plain in reversed(_PLAIN):
         reply = try_request(
             http, f"{where.url}/completions", one_token(where, prompt=PROBE, **plain)
@@ -164,6 +175,11 @@ def _same_tokenizer(http: HttpClient, where: ServerTarget, tokenizer: Any) -> tu
             raise ModelError(_other(where, f"{seen} tokens, ours makes {len(bare)}"))
         return "by number of tokens", seen == len(full) != len(bare)
     return "unknown", False
+
+
+def _first_other(ids: Sequence[int], ours: Sequence[int]) -> str:
+    at = first_difference(ids, ours)
+    return f"other token ids from number {at} of {len(ours)} on"
 
 
 def _other(where: ServerTarget, what: str) -> str:

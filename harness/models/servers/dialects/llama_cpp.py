@@ -1,0 +1,92 @@
+"""llama.cpp's `llama-server`: `/tokenize`, `/apply-template` and `/props`.
+
+A chat request's prompt is what `/apply-template` writes, tokenised with the server's special
+tokens: it leaves a beginning of sequence out of the text that tokenising puts back
+(tools/server/README.md and common/chat.cpp).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunegate.harness.models.remote.failures import PermanentError
+from tunegate.harness.models.servers.dialect import (
+    ServerConnection,
+    ServerDialect,
+    ServerSettings,
+    ShownPrompt,
+)
+from tunegate.harness.models.servers.discovery import ServerModelCard
+
+ORDER = 10
+
+_NEUTRAL: Mapping[str, Any] = {
+    "repeat_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "top_k": 0,
+    "min_p": 0.0,
+    "typical_p": 1.0,
+    "top_n_sigma": -1.0,
+    "dry_multiplier": 0.0,
+    "xtc_probability": 0.0,
+    "dynatemp_range": 0.0,
+    "mirostat": 0,
+}
+"""Settings of llama.cpp's samplers that leave the model's own distribution."""
+_SAMPLING = ("temperature", "top_p", *_NEUTRAL)
+
+
+class LlamaCpp(ServerDialect):
+    """llama.cpp's server, alone or behind its router."""
+
+    name = "llama.cpp"
+    neutral = _NEUTRAL
+    longer_context = "start it with -c {tokens}, times its --parallel slots, which share it"
+
+    def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
+        """Return whether the model is listed, or the server describes itself, as llama.cpp does."""
+        if card.fields.get("owned_by") == "llamacpp":
+            return True
+        return {"build_info", "default_generation_settings"} <= server.get("/props").keys()
+
+    def tokenize(
+        self, server: ServerConnection, text: str, *, special: bool
+    ) -> tuple[int, ...] | None:
+        """Return a text's token ids; the texts of special tokens become those tokens."""
+        body = {"content": text, "add_special": special, "parse_special": True}
+        try:
+            ids = server.post("/tokenize", body).get("tokens")
+        except PermanentError:
+            return None
+        return tuple(ids) if isinstance(ids, list) else None
+
+    def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
+        """Return the prompt of a conversation, as text without the token that is put in front."""
+        try:
+            text = server.post("/apply-template", asked).get("prompt")
+        except PermanentError as refusal:
+            return None if refusal.status in (404, 405) else ShownPrompt(refused=str(refusal))
+        if not isinstance(text, str):
+            return None
+        return ShownPrompt(text, self.tokenize(server, text, special=True))
+
+    def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
+        """Return what `/props` shows."""
+        props = server.get("/props")
+        defaults = props.get("default_generation_settings") or {}
+        context, params = defaults.get("n_ctx"), defaults.get("params") or {}
+        return ServerSettings(
+            program=" ".join(filter(None, (self.name, props.get("build_info")))),
+            quantization=props.get("model_ftype"),
+            context=context if isinstance(context, int) and context > 0 else None,
+            template=props.get("chat_template"),
+            bos=props.get("bos_token"),
+            eos=props.get("eos_token"),
+            sampling={name: params[name] for name in _SAMPLING if name in params},
+            file=props.get("model_path"),
+        )
+
+
+DIALECT = LlamaCpp()
