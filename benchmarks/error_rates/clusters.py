@@ -21,7 +21,7 @@ from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.mean_level import rate_interval
 from tunegate.harness.decision.verdict.notes import COMFORTABLE_CLUSTERS
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.stats.unit_means import independent_units
+from tunegate.harness.stats.unit_means import guarded_units
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -100,6 +100,32 @@ def _wins(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
     return -failures(LOSSES)(rng, labels, icc)
 
 
+def _large(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
+    """Return cases that are lost in whole clusters of the largest size, `LOSSES` of all cases."""
+    sizes = np.bincount(labels)
+    largest = sizes == sizes.max()
+    share = LOSSES * labels.size / (largest.sum() * sizes.max())
+    lost: Floats = (largest & (rng.random(sizes.size) < share)).astype(np.float64)
+    return -lost[labels]
+
+
+def _large_scores(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
+    lost = _large(rng, labels, icc)
+    return np.where(lost < 0, lost, rng.uniform(-0.01, 0.01, labels.size))
+
+
+def _won_beside(share: float) -> Draw:
+    """Return a draw of single cases that are won, and of clusters that are lost as a whole."""
+
+    def draw(rng: np.random.Generator, labels: Ints, icc: float) -> Floats:
+        gone = rng.random(int(labels.max()) + 1) < (share + LOSSES) / (1 + share)
+        return np.where(gone[labels], -1.0, rng.random(labels.size) < share)
+
+    return draw
+
+
+_LARGER = (2, 1, 1, 1)
+"""Sizes of clusters, a quarter of them twice as large."""
 _FLIPS = ("0/1, gain 0, 30 % discordant", rules.ZERO_ONE, _mixed(_even))
 _LOSING = ("0/1, tolerance .05, losses only", rules.ZERO_ONE, failures(LOSSES))
 _WHOLE = ("0/1, tolerance .05, lost in whole", rules.ZERO_ONE, failures(LOSSES, adversary=True))
@@ -122,6 +148,33 @@ SCENARIOS = (
     *(
         Scenario(*_WHOLE, truth=-LOSSES, icc=icc, sizes=(20,), counts=(40, 100))
         for icc in (0.2, 0.5)
+    ),
+    *(
+        Scenario(
+            f"{name}, tolerance .05, only large ones lost",
+            metric,
+            draw,
+            truth=-LOSSES,
+            icc=1.0,
+            sizes=_LARGER,
+            counts=(60, 68, 96),
+        )
+        for name, metric, draw in (
+            ("0/1", rules.ZERO_ONE, _large),
+            ("score in [0, 1]", rules.SCORE, _large_scores),
+        )
+    ),
+    *(
+        Scenario(
+            f"0/1, tolerance .05, lost in whole, {share:g} won",
+            rules.ZERO_ONE,
+            _won_beside(share),
+            truth=-LOSSES,
+            icc=1.0,
+            sizes=(10,),
+            counts=(12, 20, 40),
+        )
+        for share in (0.05, 0.1)
     ),
 )
 
@@ -156,7 +209,7 @@ def _row(scenario: Scenario, count: int, settings: Settings) -> Row:
 def _cell(
     scenario: Scenario, count: int, rate: tuple[float, float], what: str = "", **more: str | float
 ) -> Row:
-    names = {UNEVEN: "uneven", (scenario.sizes[0],): str(scenario.sizes[0])}
+    names = {UNEVEN: "uneven", _LARGER: "1-2", (scenario.sizes[0],): str(scenario.sizes[0])}
     sizes = names.get(scenario.sizes, "1")
     name = f"{what}{scenario.name}, icc {scenario.icc:g}"
     return Row("clusters", name, f"{count}x{sizes}", *rate, **more)  # type: ignore[arg-type]
@@ -201,11 +254,19 @@ def _levels(settings: Settings) -> Iterator[Row]:
             icc=icc,
             sizes=sizes,
         )
-        rng = settings.rng(f"cluster floors {floor} {count} {sizes} {icc} {adversary}")
-        labels = labels_of(count, sizes)
-        reps = max(30, settings.reps // 20)
-        hits = sum(_certified(scenario, labels, floor, rng) for _ in range(reps))
-        yield _cell(scenario, count, simulated(hits, reps))
+        yield _level_row(scenario, count, floor, settings)
+    for count in (68, 96):
+        name = "certified floor 0.95, only large ones fail"
+        scenario = Scenario(name, rules.ZERO_ONE, _large, icc=1.0, sizes=_LARGER)
+        yield _level_row(scenario, count, 1 - LOSSES, settings)
+
+
+def _level_row(scenario: Scenario, count: int, floor: float, settings: Settings) -> Row:
+    rng = settings.rng(f"cluster floors {scenario.name} {count} {scenario.sizes} {scenario.icc}")
+    labels = labels_of(count, scenario.sizes)
+    reps = max(30, settings.reps // 20)
+    hits = sum(_certified(scenario, labels, floor, rng) for _ in range(reps))
+    return _cell(scenario, count, simulated(hits, reps))
 
 
 def _certified(
@@ -213,7 +274,7 @@ def _certified(
 ) -> bool:
     right = 1 + scenario.draw(rng, np.array(labels, dtype=np.int64), scenario.icc)
     # The unseen cluster alone moves the mean so far down, and the limit is below that.
-    unseen = right.size / independent_units(Counter(labels).values())
+    unseen = right.size / guarded_units(Counter(labels).values())
     if right.sum() / (right.size + unseen) < floor:
         return False
     found = rate_interval([round(value) for value in right], labels, CONFIDENCE)

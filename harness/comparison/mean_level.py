@@ -133,28 +133,29 @@ class MeanEstimator(Estimator):
 
         lost = self.reach[0] if self.reach else self.metric.bound
         units = unseen_loss_units(margin, bound=lost, effect=effect, confidence=confidence)
-        return within_limit(max(found, -(-units * self.n // len(independent))))
+        return within_limit(max(found, self._in_clusters(units)))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
         if is_binary(self.metric, self.tuned):
             rate, floor = self.tuned_level, bound
             if sign < 0:  # a ceiling of successes is a floor of failures
                 rate, floor = 1 - rate, 1 - floor
-            return self._in_clusters(cases_to_certify(rate, floor, confidence))
+            cases = cases_to_certify(rate, floor, confidence)
+            return cases and within_limit(self._in_clusters(cases))
         independent = unit_values(self.tuned, self.clusters)
         effect, margin = sign * self.tuned_level, sign * bound
         return cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence
         )
 
-    def _in_clusters(self, cases: int | None) -> int | None:
-        """Return how many clustered cases are worth this many independent ones."""
-        if self.clusters is None or cases is None:
+    def _in_clusters(self, cases: int) -> int:
+        """Return how many clustered cases a guard counts as this many independent ones."""
+        if self.clusters is None:
             return cases
-        from tunegate.harness.stats.unit_means import independent_units
+        from tunegate.harness.stats.unit_means import guarded_units
 
-        units = independent_units(Counter(self.clusters).values())
-        return within_limit(math.ceil(cases * self.n / units - 1e-9))
+        units = guarded_units(Counter(self.clusters).values())
+        return math.ceil(cases * self.n / units - 1e-9)
 
 
 _EXACT_LIMIT = 1000
@@ -258,7 +259,7 @@ class BinaryEstimator(MeanEstimator):
         )
         least = 1
         if margin < 0 and effect <= 0:
-            least = math.ceil(power.smallest_provable_n(-margin, confidence=confidence) * deff)
+            least = self._in_clusters(power.smallest_provable_n(-margin, confidence=confidence))
         return within_limit(max(found.n, least))
 
 

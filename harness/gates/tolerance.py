@@ -103,12 +103,25 @@ class ToleranceGate(DifferenceGate):
             )
         if result.reason is GateReason.LOSS_NOT_BOUNDED:
             return f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
+        if result.reason is GateReason.UNDERPOWERED and self._holds_on_those_seen(result, pairs):
+            return (
+                f"{self.rule(result)} holds on the {pairs.n_clusters} clusters seen, but so few "
+                "may miss some that are lost as a whole; add cases of other clusters"
+            )
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
                 f"{self.rule(result)} is a share of base's level, which is 0; give the tolerance "
                 "as a number"
             )
         return super().open_conclusion(result, pairs)
+
+    def _holds_on_those_seen(self, result: GateResult, pairs: Pairs) -> bool:
+        """Return whether only clusters that were not seen keep the interval from deciding."""
+        boundary = self.boundary(result)
+        near = result.low if result.higher_is_better else result.high
+        if pairs.clusters is None or boundary is None or near is None:
+            return False
+        return near > boundary if result.higher_is_better else near < boundary
 
     def conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what follows; for a proven loss, how much is tolerated."""

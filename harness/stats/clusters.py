@@ -13,7 +13,7 @@ Clopper and Pearson's limit if the cases of a cluster always agree.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +23,7 @@ from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import ratio_lower, tango_lower, tango_z
 from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.unit_means import independent_units, jackknife
+from tunegate.harness.stats.unit_means import guarded_units, jackknife
 from tunegate.harness.stats.validation import Floats, Ints, Labels
 
 _LEAST_DISCORDANT = 5
@@ -50,9 +50,10 @@ def clustered_rate_interval(
     Thomas (2019), arXiv:1905.06208, describe it: quantiles of the mean with weights drawn from a
     flat Dirichlet distribution, in which one further observation at the end of the range takes
     part. Of equal clusters that are all right or all wrong it is the limit of Clopper and Pearson.
-    A cluster counts with its size; the unseen one has the size of the cluster of a random case.
+    A cluster counts with its size; the unseen one has the size of large ones
+    (`unit_means.guarded_units`).
 
-    Trap: 20 clusters without a failure leave a rate of .861 possible, whatever their sizes.
+    Trap: 20 equal clusters without a failure leave a rate of .861 possible, whatever their size.
     """
     validation.check_between("confidence", confidence, 0, 1)
     values = validation.check_ranged("successes", successes, 0, 1)
@@ -71,8 +72,7 @@ def clustered_binary_interval(
 
     Source: Tango (1998) on counts divided by the design effect (Rao and Scott 1992, Biometrics
     48:577-585), with the t quantile of G - 1 degrees of freedom in place of the normal one. A limit
-    that is not beyond 0 is that of `paired_mean.mean_interval` over the clusters, if that is wider:
-    "hardly worse" must allow for unseen kinds of clusters, "better" need not.
+    that is not beyond 0 is that of `paired_mean.mean_interval` over the clusters, if that is wider.
     """
     validation.check_between("confidence", confidence, 0, 1)
     data = _reduce(differences, clusters)
@@ -91,7 +91,9 @@ def clustered_binary_test(
 ) -> OneSidedTest:
     """Test that the difference of two success rates over clustered cases exceeds `margin`.
 
-    Source: the inversion of `clustered_binary_interval`, so that p-value and interval agree.
+    Source: the inversion of `clustered_binary_interval`, but for margins below 0 if the interval is
+    above 0: "hardly worse" must allow for clusters that were not seen and are lost as a whole,
+    however many cases of the others are won; "better" need not.
 
     Trap: clustered cases have no mid-p or exact companion.
     """
@@ -100,10 +102,7 @@ def clustered_binary_test(
     z = float(tango_z(data.wins, data.losses, data.n, margin))
     p_value = distributions.t_tail(z, data.degrees)
     if margin < 0:
-        better = distributions.t_tail(
-            float(tango_z(data.wins, data.losses, data.n, 0.0)), data.degrees
-        )
-        p_value = max(p_value, min(data.rare.p_value(margin), better))
+        p_value = max(p_value, data.rare.p_value(margin))
     return OneSidedTest(z, p_value, margin, _TANGO)
 
 
@@ -148,15 +147,13 @@ def clustered_ratio_test(
 ) -> OneSidedTest:
     """Test that the ratio of two success rates over clustered cases, tuned's to base's, exceeds it.
 
-    Source: the inversion of its lower limit.
+    Source: the inversion of its lower limit; below 1 as for `clustered_binary_test`.
     """
     data = _reduce_ratio(tuned, base, clusters, ratio)
     z = float(tango_z(data.wins, data.losses, data.n, ratio - 1, ratio))
     p_value = distributions.t_tail(z, data.degrees)
     if ratio < 1:
-        equal = float(tango_z(data.wins, data.losses, data.n, 0.0))
-        better = distributions.t_tail(equal, data.degrees)
-        p_value = max(p_value, min(data.rare.p_value(0.0), better))
+        p_value = max(p_value, data.rare.p_value(0.0))
     return OneSidedTest(z, p_value, ratio, _RATIO)
 
 
@@ -173,7 +170,7 @@ class _ClusterMeans:
     sizes: Floats
     counts: Floats
     unseen: float
-    """Mean size of the cluster of a random case."""
+    """Size of large clusters (`unit_means.guarded_units`)."""
 
     def lower_tail(self, value: float, *, worst: float) -> float:
         """Return the p-value of "the mean is at most `value`", if `worst` is the least mean."""
@@ -196,7 +193,7 @@ def _clusters(values: Floats, clusters: Labels) -> _ClusterMeans:
     means = np.bincount(numbers, weights=values) / sizes
     # Rounded, so that equal means are one group in any order of summation.
     kinds, counts = np.unique(np.column_stack([means.round(12), sizes]), axis=0, return_counts=True)
-    unseen = float((sizes**2).sum() / sizes.sum())
+    unseen = float(sizes.sum()) / guarded_units(sizes.tolist())
     return _ClusterMeans(kinds[:, 0], kinds[:, 1], counts.astype(np.float64), unseen)
 
 
@@ -255,13 +252,12 @@ def _effect(values: Floats, numbers: Ints) -> float:
 def _fit_clusters(values: Floats, numbers: Ints, reach: Reach) -> MeanFit:
     """Return the limits of a mean over clusters, each one observation.
 
-    As for Gaffke's bound, an unseen cluster has the size of the cluster of a random case.
+    As for Gaffke's bound, an unseen cluster has the size of large ones.
     """
     sizes = np.bincount(numbers).astype(np.float64)
     sums = np.bincount(numbers, weights=values).astype(np.float64)
     bound = max(reach)
-    fitted = fit_units(sums / bound, sizes, bound, bound, reach)
-    return replace(fitted, units=independent_units(sizes.tolist()))
+    return fit_units(sums / bound, sizes, bound, bound, reach)
 
 
 def _agreed_effect(numbers: Ints) -> float:

@@ -31,6 +31,7 @@ from tunegate.harness.stats.types import Interval, OneSidedTest
 from tunegate.harness.stats.unit_means import (
     EmpiricalLikelihood,
     JackknifeMean,
+    guarded_units,
     independent_units,
     jackknife,
     lattice_step,
@@ -309,7 +310,7 @@ class MeanFit:
     reach: Reach
     """Worst and best value of an unseen unit, as sizes; `inf` if unknown."""
     units: float
-    """Independent units: clusters, or cases."""
+    """Independent units that the guard counts: cases, or clusters of the size of large ones."""
     step: float
     """Step of the mean if units take two values (`unit_means.lattice_step`)."""
     likelihood: EmpiricalLikelihood | None
@@ -408,7 +409,7 @@ def fit_units(
         spread=whole.error > 0,
         error=whole.error * scale,
         reach=reach or (bound or math.inf,) * 2,
-        units=sums.size,
+        units=guarded_units(sizes.tolist()),
         step=lattice_step(sums, sizes) * scale if likely else 0.0,
         likelihood=EmpiricalLikelihood.of(sums, sizes, degrees) if likely else None,
         scale=scale,

@@ -169,14 +169,15 @@ class TestClusteredBinary:
         low = clustered_binary_interval(values, labels).low
         assert low == pytest.approx(mean_interval(means, bound=1.0).low)
 
-    def test_proven_gain_proves_every_tolerance(self):
-        """Ten clusters could miss a loss of .2, but tuned is proven better than base."""
-        values = np.tile([1, 1, 0], 10)
-        better = clustered_binary_test(values, TRIPLES, margin=0.0).p_value
+    def test_proven_gain_does_not_hide_lost_clusters(self):
+        # If .136 of the clusters are lost whole and a tenth of the others' cases won, .05 are lost.
+        values, labels = np.tile([1, 0, 0, 0, 0, 0, 0, 0, 0, 0], 20), np.repeat(np.arange(20), 10)
 
-        assert better < 0.05
-        assert clustered_binary_test(values, TRIPLES, margin=-0.01).p_value <= better
-        assert clustered_binary_interval(values, TRIPLES).low > 0
+        assert clustered_binary_interval(values, labels).low > 0
+        assert clustered_binary_test(values, labels, margin=0.0).p_value < 0.001
+        found = clustered_binary_test(values, labels, margin=-0.05).p_value
+        assert found == pytest.approx((1 - 0.15 / 1.1) ** 20)
+        assert found > 0.05
 
     def test_all_ties_unequal(self):
         """Without variation the effect is the sum of squared sizes over the sum of sizes."""
@@ -190,6 +191,8 @@ class TestClusteredBinary:
         p_value = clustered_binary_test(*data, margin=margin).p_value
 
         assume(abs(low - margin) > 1e-6)
+        # A tolerance allows for unseen clusters even if the interval is above 0.
+        assume(margin >= 0 or low < 0)
         assert (low > margin) == (p_value < (1 - confidence) / 2)
 
     @PROPERTY
@@ -217,6 +220,17 @@ class TestClusteredBinary:
         assert interval.high >= plain.high - 1e-9
 
 
+def proves(rule: str, large: int, small: int, failed: int) -> bool:
+    """Return whether clusters of two and of one case, some of two failed, prove .05 or .95."""
+    values = np.array([-1.0] * 2 * failed + [0.0] * (2 * (large - failed) + small))
+    labels = np.concatenate([np.repeat(np.arange(large), 2), np.arange(large, large + small)])
+    if rule == "floor":
+        return clustered_rate_interval(1 + values, labels).low >= 0.95
+    if rule == "score":
+        return mean_test(values, margin=-0.05, bound=1.0, clusters=labels).p_value <= 0.05
+    return clustered_binary_test(values, labels, margin=-0.05).p_value <= 0.05
+
+
 class TestClusteredRate:
     """clustered_rate_interval and independent_units."""
 
@@ -231,11 +245,11 @@ class TestClusteredRate:
 
     def test_unequal_clusters(self):
         """Clusters of 1 to 8 cases: quantiles of a Dirichlet-weighted ratio, by simulation."""
-        # A twelfth cluster of sum m^2 / sum m cases joins in, all wrong for the lower limit.
+        # A twelfth cluster joins in, as large as the largest, which hold a tenth of the 40 cases.
         rng = np.random.default_rng(3)
         sizes = np.array([1, 2, 8, 3, 5, 5, 2, 4, 1, 6, 3])
         right = np.array([1, 1, 6, 3, 5, 2, 2, 4, 0, 6, 2])
-        weights = rng.exponential(size=(400_000, 12)) * np.append(sizes, (sizes**2).sum() / 40)
+        weights = rng.exponential(size=(400_000, 12)) * np.append(sizes, 8)
         shares = weights / weights.sum(axis=1, keepdims=True)
         successes = np.concatenate([np.arange(m) < r for m, r in zip(sizes, right, strict=True)])
         interval = clustered_rate_interval(successes, np.repeat(np.arange(11), sizes))
@@ -278,6 +292,21 @@ class TestClusteredRate:
     def test_independent_units(self, sizes, units):
         """Equal clusters count whole; one with half of the cases leaves hardly four."""
         assert independent_units(sizes) == units
+
+    @pytest.mark.parametrize("rule", ["0/1", "score", "floor"])
+    @pytest.mark.parametrize("count", [59, 68, 80, 96, 100])
+    def test_only_large_clusters_fail(self, rule, count):
+        """Exact: a quarter is twice as large, and only these fail, so that .05 is lost."""
+        # Of 5/4 cases a cluster, .05 are lost: an eighth of the quarter that has two.
+        wrong = 0.0
+        for large in range(count + 1):
+            chance = stats.binom.pmf(large, count, 0.25)
+            for failed in range(min(large, 3) + 1) if chance > 1e-5 else ():
+                if proves(rule, large, count - large, failed):
+                    wrong += chance * stats.binom.pmf(failed, large, 0.125)
+
+        # With the size of a random case's cluster it is .170 with 59 scores and .119 with 68.
+        assert wrong < 0.05
 
 
 @pytest.mark.parametrize("function", [clustered_binary_interval, clustered_binary_test])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tunegate.harness.stats.unit_means import lattice_step
+from tunegate.harness.stats.unit_means import guarded_units, lattice_step
 
 
 class TestLatticeStep:
@@ -35,3 +35,17 @@ class TestLatticeStep:
         found = lattice_step(np.array([-1.1, -0.9, 0.9, 1.1]), np.ones(4))
 
         assert found == pytest.approx((1 - 10 / 101) * 2 / 4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "units"),
+    [
+        ([1] * 59, 59),
+        ([5] * 20, 20),
+        ([2] * 25 + [1] * 75, 62.5),  # the tenth is 12.5 of 125 cases in clusters of two
+        ([1] * 96 + [2] * 2, 80),  # 10 of 100 cases: two clusters of two and six of one
+        ([40] + [5] * 32, 5),  # 20 of 200 cases: half of a cluster of 40
+    ],
+)
+def test_guarded_units(sizes, units):
+    assert guarded_units(sizes) == pytest.approx(units)

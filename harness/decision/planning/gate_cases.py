@@ -13,11 +13,11 @@ from tunegate.harness.suite.suite import Suite
 
 
 def independent_share(cases: Sequence[Case]) -> float:
-    """Return the effective number of clusters divided by the number of cases."""
-    from tunegate.harness.stats.unit_means import independent_units
+    """Return how many clusters the guards count, divided by the number of cases."""
+    from tunegate.harness.stats.unit_means import guarded_units
 
     sizes = Counter(case.cluster or f"\0{case.id}" for case in cases).values()
-    return independent_units(sizes) / len(cases) if cases else 1.0
+    return guarded_units(sizes) / len(cases) if cases else 1.0
 
 
 def cases_on(suite: Suite, tag: str | None) -> list[Case]:

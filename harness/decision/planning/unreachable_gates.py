@@ -48,12 +48,11 @@ def unreachable_reasons(suite: Suite, gate: Gate, cases: int | None = None) -> I
 def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
     """Yield why the gate's kind cannot pass with `n` cases."""
     metric, cases = suite.metric(gate.metric), cases_on(suite, gate.tag)
-    if metric.binary or gate_kind(gate.kind).counts_cases:
-        # No failure or change shows how far the cases of a cluster agree: it counts as one case.
-        units = int(n * independent_share(cases) + 1e-9)
-    else:
-        # The bound on unseen losses counts clusters, whatever their size.
+    if metric.corpus is not None and not gate_kind(gate.kind).counts_cases:
+        # An unseen cluster weighs several times as much as the others in any case.
         units = min(n, cluster_count(cases) or n)
+    else:
+        units = int(n * independent_share(cases) + 1e-9)
     others = [other for other in suite.gates if gate.tag in (None, other.tag)]
     hint = ""
     if units < n:

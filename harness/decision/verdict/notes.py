@@ -248,8 +248,9 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
 
 def _large_clusters(name: str, pairs: Pairs) -> Iterator[str]:
     sizes = sorted(Counter(pairs.clusters or ()).values())
-    # The guards give an unseen cluster the size of the cluster of a random case.
-    usual = sum(size**2 for size in sizes) / sum(sizes)
+    from tunegate.harness.stats.unit_means import guarded_units
+
+    usual = pairs.n / guarded_units(sizes)
     if sizes[-1] > LARGE_CLUSTER * usual:
         yield (
             f"{name}: one cluster holds {sizes[-1]} of {pairs.n} cases; "

@@ -132,20 +132,22 @@ def test_a_few_cases_of_a_corpus_value_are_advisory_not_refused(suite_folder: Wr
     assert "it takes 59;" in problems(suite_folder, "tolerance = 5", 58, metric="chrf")[0]
 
 
-def test_unseen_losses_count_clusters_of_any_size(suite_folder: Write) -> None:
-    """59 clusters prove 0.05 of F1, though one of them has 42 cases of the 100."""
+def test_unseen_losses_count_clusters_as_large_as_the_largest(suite_folder: Write) -> None:
+    """59 clusters of two prove 0.05 of F1; if a tenth of the cases is in clusters of four, not."""
     toml = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "token_f1"\n'
     toml += '[[gates]]\nmetric = "token_f1"\ntolerance = 0.05\n'
 
-    def refused(clusters: int) -> list[str]:
+    def refused(*sizes: int) -> list[str]:
         cases = [
-            {"prompt": str(i), "expected": "1", "cluster": str(min(i, clusters - 1))}
-            for i in range(100)
+            {"prompt": f"{group} {i}", "expected": "1", "cluster": str(group)}
+            for group, size in enumerate(sizes)
+            for i in range(size)
         ]
         return unreachable_gates(load_suite(suite_folder(toml, cases)))
 
-    assert not refused(59)
-    assert "cannot be proven with 58 cases" in refused(58)[0]
+    assert not refused(*[2] * 59)
+    assert "cannot be proven with 58 cases" in refused(*[2] * 58)[0]
+    assert "cannot be proven with 30 cases" in refused(*[4] * 3, *[2] * 54)[0]
 
 
 JUDGED = """
