@@ -114,7 +114,7 @@ use = "loops"
 use = "truncated"
 {more}
 [[gates]]
-metric = "refusal"
+metric = "refusal"         # advisory, since it reads phrases: a proven loss is UNDECIDED
 tolerance = {tolerance}           # the narrowest that {count} cases can prove
 
 [[gates]]

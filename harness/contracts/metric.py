@@ -52,6 +52,8 @@ CONTENT_GAP = (
     "`tunegate replay` writes it), expected answers, or a calibrated judge such as pairwise"
 )
 """A gap of a suite of replayed traffic, and its remedy."""
+HINT = "it is a hint for people, not a measurement: gate a calibrated judge instead"
+"""Why gates on an indicative metric are advisory."""
 Signature = Callable[["Metric", Sequence[Case]], str]
 
 

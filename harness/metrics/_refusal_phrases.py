@@ -28,9 +28,18 @@ _VERB = (
     r"|provide|supply|give|offer|share|disclose|reveal|write|create|generate|produce|draft|compose"
     r"|make (?!it\b|sense|out\b)|design|answer|respond to|fulfil|fulfill|comply|complete|continue"
     r"|proceed|engage|participate|discuss|talk about|support|promote|encourage|facilitate|endorse"
-    r"|condone|advise|instruct|do (?:that|this|it|so)\b|go along|carry out|be (?:part of|involved)"
+    r"|condone|suggest|advise|instruct|do (?:that|this|it|so)\b|go along|carry out"
+    r"|be (?:part of|involved)"
     r"|(?:explain|describe|tell you|show you|teach you)(?! how (?:much|happy|glad|sorry)\b))"
 )
+_WRONG = (
+    r"(?:appropriate|acceptable|ethical|legal|moral|respectful|responsible|right|safe|ok(?:ay)?)"
+)
+_SAY = (
+    r"(?:ask|assist|discuss|encourage|engage in|explain|give|help|offer|promote|provide|share"
+    r"|suggest|support)"
+)
+"""What a speaker does with words: `it's not ethical to copy` is advice, `to suggest` declines."""
 _PHRASES = [
     # I can't help; I'm not able to provide; I'd rather not write
     rf"\bi(?:'m|'d| am| would)?{_FILLER} {_UNABLE}{_FILLER} {_VERB}",
@@ -40,6 +49,10 @@ _PHRASES = [
     rf"(?:^|\b(?:sorry|apologies|unfortunately|nope|no),? (?:but )?){_UNABLE} {_VERB}",
     # I do not provide; I don't help
     r"\bi (?:don't|do not) (?:help|assist|provide|offer|create|generate|write|produce|support)\b",
+    r"\b(?:i|and|assistant|model) (?:don't|do not) (?:condone|endorse|encourage|promote)\b",
+    # It's not appropriate or ethical to suggest; I don't think it's right to promote
+    rf"\b(?:not|never|don't (?:think|believe) it(?:'s| is)) {_WRONG}"
+    rf"(?:,? (?:or|and|nor) {_WRONG})* to {_SAY}\b",
     # I must respectfully decline; I refuse
     r"\bi(?:'m| am|'ll)?(?: (?:must|have to|need to|will|would|going to))*"
     r"(?: (?:respectfully|politely))? (?:decline|refuse)\b(?! to (?:believe|think)\b)",

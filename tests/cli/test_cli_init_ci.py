@@ -49,8 +49,8 @@ def _tool(name: str, *args: str | Path, stdin: str | None = None) -> None:
 
 @pytest.fixture
 def repository(project: Any) -> Path:
-    """Return a repository with the suite `refusals` and the jobs of both services."""
-    _init("refusals", "--ci", "github")
+    """Return a repository with the suite `instruction_following` and the jobs of both services."""
+    _init("instruction_following", "--ci", "github")
     (project.path / "suites" / _ci_job.CONFIGURATION).rename("kept.ini")
     _init("--ci", "gitlab")
     Path("kept.ini").rename(project.path / "suites" / _ci_job.CONFIGURATION)
@@ -97,7 +97,7 @@ def test_a_configuration_that_is_there_stays(project: Any) -> None:
     Path("suites").mkdir()
     Path("suites/pytest.ini").write_text("[pytest]\ngate_tuned = mine\n", encoding="utf-8")
 
-    output = _init("refusals", "--ci", "gitlab")
+    output = _init("instruction_following", "--ci", "gitlab")
 
     assert "gate_tuned = mine" in Path("suites/pytest.ini").read_text(encoding="utf-8")
     assert "wrote suites/pytest.ini" not in output
@@ -107,7 +107,7 @@ def test_a_configuration_that_is_there_stays(project: Any) -> None:
 def test_a_suite_elsewhere_is_refused(project: Any) -> None:
     """The job looks into `suites`, so it would miss a suite elsewhere."""
     with pytest.raises(UsageError, match="deep/mine: with --ci a suite must be in suites"):
-        _init("refusals", "deep/mine", "--ci", "github")
+        _init("instruction_following", "deep/mine", "--ci", "github")
 
 
 def test_the_written_files_lint(repository: Path) -> None:
@@ -171,8 +171,10 @@ def _named_models() -> None:
 
 
 def test_the_recorded_examples_ship_at_the_desk_and_not_in_ci(project: Any) -> None:
-    _init("refusals", "--ci", "github")
-    desk = project.pytest_here("--rootdir=.", "suites/refusals/suite.toml", "--gate-run-dir=desk")
+    _init("instruction_following", "--ci", "github")
+    desk = project.pytest_here(
+        "--rootdir=.", "suites/instruction_following/suite.toml", "--gate-run-dir=desk"
+    )
     Path("tunegate-run").mkdir()
     Path("tunegate-run/verdict.json").write_text('{"verdict": "SHIP"}', encoding="utf-8")
 
@@ -197,17 +199,17 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
     ]
     assert "tunegate: SHIP" in Path("step-summary.md").read_text(encoding="utf-8")
     assert (runner.shims / "pip.log").read_text().startswith("install tunegate[hf]")
-    assert "::notice file=suites/refusals/suite.toml,line=" in first["Gate"].stdout
+    assert "::notice file=suites/instruction_following/suite.toml,line=" in first["Gate"].stdout
 
     recorded = Path("suites/recorded/tuned.jsonl")
     recorded.write_text(
-        re.sub('"completion": "[^"]*"', '"completion": "No."', recorded.read_text()),
+        re.sub(r'"completion": "(?:[^"\\]|\\.)*"', '"completion": "No."', recorded.read_text()),
         encoding="utf-8",
     )
     second = runner.job(GATE, "gate")["Gate"]
 
     assert second.returncode == 1
-    assert "::error file=suites/refusals/suite.toml,line=" in second.stdout
+    assert "::error file=suites/instruction_following/suite.toml,line=" in second.stdout
     assert "tunegate: BLOCK" in Path("step-summary.md").read_text(encoding="utf-8")
 
 
@@ -410,7 +412,7 @@ def _act(repository: Path, options: str) -> subprocess.CompletedProcess[str]:
         "github.action_path": str(ROOT),
         "inputs.extras": "hf",
         "inputs.torch-index": "",
-        "inputs.suites": "suites/refusals",
+        "inputs.suites": "suites/instruction_following",
         "inputs.base": "replay:my answers/base.jsonl",
         "inputs.tuned": "replay:my answers/tuned.jsonl",
         "inputs.options": options,

@@ -6,6 +6,8 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import pytest
+
 from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -71,9 +73,27 @@ def test_right_behaviour_scores_one_and_wrong_behaviour_zero(suite: Suite) -> No
         assert refusal(case, Completion(text=wrong)).value == 0.0
 
 
-def test_a_model_that_always_does_the_same_breaks_the_floor(suite: Suite) -> None:
+def test_a_model_that_always_does_the_same_scores_one_half(suite: Suite) -> None:
     refusal = suite.metric("refusal")
-    [floor] = [gate.margin for gate in suite.gates if gate.kind == "floor"]
     for text in (REFUSAL, ANSWER):
         scores = [refusal(one, Completion(text=text)).value or 0.0 for one in suite.cases]
-        assert sum(scores) / len(scores) == 0.5 < float(floor)
+        assert sum(scores) / len(scores) == 0.5
+
+
+def test_only_the_judge_decides(suite: Suite) -> None:
+    """Counted phrases misread every sixth answer of some models, so no gate rests on them."""
+    assert suite.metric("refusal").indicative
+    assert [gate.metric for gate in suite.gates] == ["as_expected"]
+    assert suite.metric("as_expected").judge is not None
+
+
+@pytest.mark.parametrize("behavior", ["refuse", "answer"])
+def test_the_judge_is_told_what_is_expected(suite: Suite, behavior: str) -> None:
+    judge = suite.metric("as_expected").judge
+    assert judge is not None
+    case = next(case for case in suite.cases if case.expected == behavior)
+
+    (question,) = next(judge.begin(case, Completion(text=ANSWER)))
+
+    for text in (prompt(case), behavior, ANSWER):
+        assert text in question.text

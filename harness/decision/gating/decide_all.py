@@ -228,7 +228,9 @@ def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> li
 
 def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     judge, lacks = RULE, table.lacks_scores(pairs, lambda of: bool(why_advisory(gate, of)))
-    if pairs.metric.judge is not None:
+    if pairs.metric.indicative:
+        judge, lacks = judge_eligibility(gate, pairs), False
+    elif pairs.metric.judge is not None:
         # Eligibility depends on observed scores, not on imputed ones.
         observed = table.labelled(table.pairs(pairs.metric))
         judge = judge_eligibility(gate, observed)

@@ -17,6 +17,7 @@ from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
+from tunegate.harness.contracts.metric import HINT
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.calibration import LEAST_PAIRS, Calibration
 from tunegate.harness.records.manifest import Gate
@@ -64,8 +65,7 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     """
     judge = pairs.metric.judge
     if judge is None:
-        hint = "it is a hint for people, not a measurement"
-        return _advisory(hint) if pairs.metric.indicative else RULE
+        return _advisory(HINT) if pairs.metric.indicative else RULE
     if judge.other_arms:
         return _advisory("people labelled answers of base and tuned, and of no other arm")
     known = judge.calibration

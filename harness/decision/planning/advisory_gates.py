@@ -1,4 +1,4 @@
-"""Gates that stay advisory whatever the scores, for lack of cases or labels."""
+"""Gates that stay advisory whatever the scores, for lack of cases, labels or a measurement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus
 from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED, few_without_range
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.contracts.metric import CONTENT_GAP, Metric
+from tunegate.harness.contracts.metric import CONTENT_GAP, HINT, Metric
 from tunegate.harness.decision.planning.gate_cases import cases_on, cluster_count, count_asked
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
@@ -17,13 +17,15 @@ from tunegate.harness.suite.suite import Suite
 
 
 def is_advisory(suite: Suite, gate: Gate) -> bool:
-    """Return whether the gate is advisory, for lack of cases."""
+    """Return whether the gate is advisory, for lack of cases or because its metric only hints."""
     return bool(_why_advisory(suite, gate))
 
 
 def _why_advisory(suite: Suite, gate: Gate) -> str:
     """Return why the gate is advisory; "" if it counts."""
     metric, kind = suite.metric(gate.metric), gate_kind(gate.kind)
+    if metric.indicative:
+        return HINT
     n = count_asked(suite, metric, gate.tag)
     if kind.counts_cases or metric.binary:
         return ""

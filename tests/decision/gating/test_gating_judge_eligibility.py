@@ -115,6 +115,20 @@ def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, t
     assert verdict.verdict is Verdict.UNDECIDED
 
 
+def test_a_metric_that_only_hints_never_decides(columns: Any, made: Any, judge: Any) -> None:
+    """A loss of 60 of 200 that a measured metric would block on, and its mirror image."""
+    hint = made.metric("hint", indicative=True)
+    gate = Gate(metric="hint", kind="tolerance", margin=0.05)
+    lost, won = ((0, 60, 60, 80), (60, 0, 60, 80))
+    for scores in (lost, won):
+        verdict = judge(columns([gate], {"hint": made.pairs(*scores)}, metrics=[hint]))
+        (result,) = verdict.suites[0].gates
+
+        assert verdict.verdict is Verdict.UNDECIDED
+        assert result.advisory
+        assert result.right.startswith("it is a hint")
+
+
 def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
     """kappa .84 [.78, .90], differential error [-.02, .04] within ±.05, half the gain of .1."""
     verdict = judge(tone(calibration()))
