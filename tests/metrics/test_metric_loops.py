@@ -47,8 +47,9 @@ def distinct(count: int) -> str:
         (f"{distinct(200)} {'so it is not ' * 5}", 1.0),  # 20 words count in any text
         (f"{distinct(200)} {'so it is not ' * 4}", 0.0),  # 16 do not
         (f"{'so it is not ' * 5}{distinct(200)}", 1.0),  # wherever it stands
-        (f"{distinct(16)} " * 4, 1.0),  # the longest unit is 16 words
-        (f"{distinct(40)} " * 4, 0.0),  # longer ones are not searched, the documented limit
+        (f"{PROSE} {distinct(200)} " * 4, 0.0),  # longer units are not searched
+        (f"{PROSE} {PROSE.upper()} " * 4, 1.0),
+        (f"{PROSE} {PROSE.upper()} " * 3, 0.0),
         ("Is it? is it? IS it? is It? Is it? is it? IS It?", 0.0),  # exactly alike, or no repeat
         ("1. yes 2. yes 3. yes 4. yes 5. yes 6. yes", 0.0),  # changes each time: documented limit
         ("哈" * 39, 0.0),  # one "word": the rule for characters, from 40
@@ -95,7 +96,7 @@ def test_the_smallest_unit_is_named() -> None:
 
 @given(st.lists(st.sampled_from(["a", "b", "c1"]), min_size=1, max_size=16), st.integers(20, 40))
 def test_a_pure_repetition_is_a_loop(unit: list[str], times: int) -> None:
-    """Any unit of up to 16 words that stands 20 times or more alone is found."""
+    """Any unit that stands 20 times or more alone is found."""
     assert score(" ".join(unit * times)).value == 1.0
 
 
@@ -118,11 +119,13 @@ def test_every_period_is_found_at_every_place() -> None:
 
 
 def test_every_period_of_words_is_found_at_every_place() -> None:
-    """Likewise for units of 1 to 16 words."""
+    """Likewise for units of 1 to 200 words, the longest that is searched."""
     fresh = [f"{chr(0x4E00 + at)}{at}" for at in range(60)]
-    for size in range(1, 17):
-        unit = [f"{chr(0x3041 + at)}{at}{at}" for at in range(size)]
+    for size in range(1, 202):
+        unit = [f"{chr(0x3041 + at % 80)}{at}{at}" for at in range(size)]
         run = max(8, 4 * size)
         for start in range(8):
             words = [*fresh[:start], *(unit * 9)[:run], *fresh[30 : 38 - start]]
-            assert score(" ".join(words)).value == 1.0, (size, start)
+            assert score(" ".join(words)).value == float(size <= 200), (size, start)
+        short = [*fresh[:7], *(unit * 9)[: run - 1], *fresh[30:40]]
+        assert score(" ".join(short)).value == 0.0, size
