@@ -121,6 +121,7 @@ def _part(title: str, body: str) -> str:
 def _head(run: Run) -> str:
     verdict, face = run.verdict, FACES[run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    lines += [f"**But {escape_markdown(why)}**\n" for why in verdict.prompt_warnings()]
     lines += [f"**{escape_markdown(s.collapsed)}**\n" for s in verdict.suites if s.collapsed]
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]

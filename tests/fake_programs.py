@@ -119,8 +119,9 @@ class Program:
         return {"tokens": self.ids(content, special=body["add_special"]) if known else []}
 
     def _tokenize_messages(self, body: dict[str, Any]) -> dict[str, Any]:
-        text = self.rendered(body) if "messages" in body else body["prompt"]
-        special = body.get("add_special_tokens", False) or self.doubles_bos
+        chat = "messages" in body
+        text = self.rendered(body) if chat else body["prompt"]
+        special = self.doubles_bos if chat else body["add_special_tokens"]
         ids = self.ids(text, special=special)
         return {"tokens": ids, "count": len(ids), "max_model_len": self.context}
 

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
     app.command("ship-check")(ship_check)
 
 
-def ship_check(
+def ship_check(  # noqa: PLR0913  # one for each option
     base: Annotated[str, typer.Argument(help="The base model: a folder or hub id.")],
     adapter: Annotated[str, typer.Argument(help="The adapter, as it was trained.")],
     suite: Annotated[list[str], typer.Option(help="Suite to compare them on; may be repeated.")],
@@ -67,6 +67,13 @@ def ship_check(
     dtype: Annotated[
         str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
     ] = "auto",
+    allow_prompt_difference: Annotated[
+        bool,
+        typer.Option(
+            "--allow-prompt-difference",
+            help="Compare an artifact although its server builds another prompt than was trained.",
+        ),
+    ] = False,
 ) -> None:
     """Make each artifact of an adapter and check that it is still the fine-tune.
 
@@ -84,7 +91,9 @@ def ship_check(
         raise UsageError(
             f"{adapter}: not an adapter; artifacts are made from an adapter and its base"
         )
-    run = ArtifactComparison(suites, base, adapter, STORE, dtype)
+    run = ArtifactComparison(
+        suites, base, adapter, STORE, dtype, allow_prompt_difference=allow_prompt_difference
+    )
     with _place(folder) as place, warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
@@ -258,6 +267,7 @@ class ArtifactComparison:
     adapter: str
     store: Path
     dtype: str = "auto"
+    allow_prompt_difference: bool = False
 
     def compared(self, shipped: str) -> DeploymentParity:
         """Ask tuned and an artifact what is not stored yet, and compare their answers.
@@ -277,7 +287,7 @@ class ArtifactComparison:
         from tunegate.harness.decision.verdict.deployment_parity import PAIR
         from tunegate.harness.models.open_arms import open_arms
         from tunegate.harness.run.prepare import PlanOptions, prepare
-        from tunegate.harness.run.served_proof import prove_served
+        from tunegate.harness.run.served_proof import prove_prompts, prove_served
 
         specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
         hosting = ServerHosting(report=_say)
@@ -288,6 +298,14 @@ class ArtifactComparison:
         # Times are compared with base's, which is not asked; new ones would replace a gate's.
         options = PlanOptions(asked=PAIR, timed=False)
         with prepare(self.suites, arms, self.store, options) as run:
+            prompts = prove_prompts(run)
+            prompts.refuse_different(allowed=self.allow_prompt_difference)
+            for line in (
+                *prompts.lines(),
+                *prompts.sentences("warning"),
+                *prompts.sentences("note"),
+            ):
+                _say(line)
             run.answer(sys.stderr)
             if served is not None and served.folders:
                 served.check(arms)

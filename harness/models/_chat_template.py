@@ -54,7 +54,7 @@ def render_prompt(
             'arms that of tuned, a file gives them its own, and template = "none" does without'
         )
     turns = list(case.input_messages(generation.system))
-    read = [*map(_parse_arguments, turns)]
+    read = [*map(parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
     given = {} if generation.chat_template is None else {"chat_template": template}
     variables: Mapping[str, Any] = generation.chat_template_kwargs or {}
@@ -193,7 +193,7 @@ _tokens: WeakKeyDictionary[Any, dict[tuple[str, bool, int], tuple[int, ...]]] = 
 """Tokenizer → text, whether with special tokens, and the size of the vocabulary → token ids."""
 
 
-def _parse_arguments(turn: Mapping[str, Any]) -> dict[str, Any]:
+def parse_arguments(turn: Mapping[str, Any]) -> dict[str, Any]:
     """Return a turn whose tool calls have their arguments as an object.
 
     OpenAI's API writes them as a JSON text; chat templates write what they are given as JSON, and

@@ -26,7 +26,7 @@ from tunegate.harness.models._chat_template import (
 from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.remote.chat_settings import bounds_of
-from tunegate.harness.models.remote.failures import RequestFailure
+from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.models.servers.client import ServerClient
@@ -44,6 +44,8 @@ from tunegate.harness.models.servers.protocol import (
     discover_protocol,
     next_token_logprobs,
 )
+from tunegate.harness.models.servers.replies import token_usage
+from tunegate.harness.models.servers.stop_token import stops_at
 from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget, key_for, parse_target
 from tunegate.harness.records.answers import GENERATED, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -150,6 +152,31 @@ class ServerArm:
         with HttpClient(self.key) as http:
             server = ServerConnection(http, self.where)
             return self.dialect.show_prompt(server, self._chat_fields(case, generation))
+
+    def count_prompt(self, case: Case, generation: GenerationSettings) -> int | None:
+        """Return how many tokens of prompt the server computes for a conversation, if it says so.
+
+        It writes one token of an answer for that.
+
+        Raises:
+            BackendError: the server does not answer.
+        """
+        body = {**self._chat_fields(case, generation), "max_tokens": 1, "temperature": 0.0}
+        with HttpClient(self.key) as http:
+            try:
+                reply = ServerConnection(http, self.where).post("/v1/chat/completions", body)
+            except PermanentError:
+                return None
+        return token_usage(reply, "prompt_tokens")
+
+    def stops_at(self, token: int, tokenizer: Any) -> bool | None:
+        """Return whether the server ends an answer with a token; None if that cannot be seen.
+
+        Raises:
+            BackendError: the server does not answer.
+        """
+        with HttpClient(self.key) as http:
+            return stops_at(ServerConnection(http, self.where), tokenizer, token)
 
     def _chat_fields(self, case: Case, generation: GenerationSettings) -> dict[str, Any]:
         messages = list(case.input_messages(generation.system))

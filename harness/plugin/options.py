@@ -232,6 +232,11 @@ OPTIONS = (
         typed=True,
     ),
     GateOption(
+        "allow-prompt-difference",
+        "Compare arms although their servers build different prompts.",
+        flag=True,
+    ),
+    GateOption(
         "optimizations",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",

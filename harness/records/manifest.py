@@ -243,6 +243,8 @@ class Manifest(Record):
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Served arm → proof that it computes with the weights on disk, or why it is missing."""
+    served_prompts: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Served arm → proof that its server builds the trained prompt, or how it differs."""
     attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
     """Suite hash → number of candidates judged on it so far, including this one."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=operator.not_)

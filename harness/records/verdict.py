@@ -8,7 +8,7 @@ no clock, sorted keys, numbers rounded to six significant digits. It is describe
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -151,6 +151,15 @@ def headline(core: str, *tails: str) -> str:
     return core
 
 
+def _by_arms(found: Mapping[str, Mapping[str, Any]], kind: str) -> list[str]:
+    """Return the sentences of a kind, each once, with the arms that it is about in front."""
+    arms: dict[str, list[str]] = {}
+    for arm, record in found.items():
+        if sentence := record.get(kind):
+            arms.setdefault(str(sentence), []).append(arm)
+    return [f"{' and '.join(names)}: {sentence}" for sentence, names in arms.items()]
+
+
 class VerdictRecord(Record):
     """The whole of verdict.json."""
 
@@ -172,6 +181,8 @@ class VerdictRecord(Record):
     """Proofs that the adapter is active."""
     served_identity: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Served arm → proof that it computes with the weights on disk, or why it is missing."""
+    served_prompts: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Served arm → proof that its server builds the trained prompt, or how it differs."""
     attempts: dict[str, int]
     """Suite hash → number of candidates judged on it so far, including this one."""
     seed: int
@@ -195,10 +206,13 @@ class VerdictRecord(Record):
         if self.comparability.get("on_trust"):
             notes.append(self.comparability.get("note"))
         notes.append(self.comparability.get("base_name"))
-        for arm, proof in self.served_identity.items():
-            if proof.get("note"):
-                notes.append(f"{arm}: {proof['note']}")
+        for found in (self.served_identity, self.served_prompts):
+            notes += _by_arms(found, "note")
         return tuple(str(note) for note in notes if note)
+
+    def prompt_warnings(self) -> tuple[str, ...]:
+        """Return in which way people who use a served arm get another prompt than was trained."""
+        return tuple(_by_arms(self.served_prompts, "warning"))
 
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
         """Return the run's verdict after a further arm was compared: it can only get worse."""

@@ -46,7 +46,7 @@ from tunegate.harness.run.notices import judging_costs, plan_notices, suite_noti
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare_with
 from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, end_no_suite
-from tunegate.harness.run.served_proof import prove_served
+from tunegate.harness.run.served_proof import prove_prompts, prove_served
 from tunegate.harness.run.telemetry import send_telemetry, write_telemetry
 from tunegate.harness.run.training_provenance import TrainingProvenance
 from tunegate.harness.suite import Suite
@@ -113,7 +113,11 @@ def _evaluate(
     stopping = _plan_looks(options, suites, arms, draft.training.left_out(suites))
     draft.looks = stopping.schedules
     run = draft.run = prepare_with(store, suites, arms, _plan_options(draft))
-    draft.comparability = {**run.comparability, **_base_name(arms["tuned"])}
+    prompts = prove_prompts(run)
+    draft.served_prompts = prompts.record
+    draft.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
+    prompts.refuse_different(allowed=options.allow_prompt_difference)
+    say(*prompts.lines())
     manifest = draft.begin()
     rendered = not isinstance(arms["base"], RecordedArm)
     cases = run_cases(suites, run.plan, rendered=rendered)

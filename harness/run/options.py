@@ -46,6 +46,8 @@ class RunOptions:
     dtype: str = "auto"
     trust_remote_code: bool = False
     """Whether code in a model's folder may run."""
+    allow_prompt_difference: bool = False
+    """Whether arms are compared although their servers build different prompts."""
     backend: ExecutionBackend = HERE
     optimizations: Optimizations = ALL
     limits: PoolLimits = field(default_factory=PoolLimits)

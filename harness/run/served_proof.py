@@ -1,11 +1,15 @@
-"""Served proof: whether a server has the model that is in the folder that its spec names."""
+"""Served proof: whether a server has the model in its folder, and builds the trained prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.contracts.model import Arm, ServedArm
+from tunegate.harness.contracts.model import Arm, RecordedArm, ServedArm
+from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.wording import count_noun
+from tunegate.harness.run.prepared_run import PreparedRun
 
 if TYPE_CHECKING:
     from tunegate.harness.models.servers.identity import OpenArms, ServedIdentity
@@ -43,3 +47,73 @@ def _served_here(arms: Mapping[str, Arm]) -> bool:
 
     served = (arm for arm in arms.values() if isinstance(arm, ServedArm))
     return any(is_this_machine(arm.address) for arm in served)
+
+
+def prove_prompts(run: PreparedRun) -> ServedPrompts:
+    """Compare the prompts that servers build with those that were trained.
+
+    Raises:
+        ModelError: a server's context is too short for a prompt of the run.
+        BackendError: the server does not answer.
+    """
+    arms = {name: arm for name, arm in run.arms.items() if name in run.asked}
+    if not any(isinstance(arm, ServedArm) for arm in arms.values()):
+        return ServedPrompts()
+    from tunegate.harness.models.servers.prompt_length import refuse_short_context
+    from tunegate.harness.models.servers.served_prompt import PromptProof
+
+    requests = tuple(run.plan.requests.values())
+    cut = refuse_short_context(requests, arms)
+    found = PromptProof.prove(requests, run.plan.prompts, arms)
+    for name, note in cut.items():
+        found.record.setdefault(name, {})["cut_answers"] = note
+    return ServedPrompts(found.record, found.refusal, found.equal)
+
+
+@dataclass(frozen=True)
+class ServedPrompts:
+    """What was found about the prompts that servers build."""
+
+    record: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """Served arm → its proof, or how its prompt differs."""
+    refusal: str = ""
+    equal: Collection[str] = ()
+    """Arms that were seen to get the same prompts as those that they are compared with."""
+
+    def refuse_different(self, *, allowed: bool) -> None:
+        """Refuse arms that do not get the same prompt.
+
+        Raises:
+            NotComparable: the first difference, and its likely cause.
+        """
+        if self.refusal and not allowed:
+            raise NotComparable(self.refusal)
+
+    def comparability(self, run: PreparedRun) -> Mapping[str, Any]:
+        """Return what was proven about the prompts of the run, by the servers themselves as well.
+
+        Messages are taken on trust as long as nobody saw what a server makes of them.
+        """
+        known = run.comparability
+        unseen = {n for n, arm in run.asked.items() if arm.identity.get("prompts") == "messages"}
+        recorded = any(isinstance(arm, RecordedArm) for arm in run.asked.values())
+        if not unseen or recorded or not unseen <= set(self.equal):
+            return known
+        return {
+            "status": "proven",
+            "prompts": known["prompts"],
+            "by": "what the servers show of one conversation of each shape",
+        }
+
+    def sentences(self, kind: str) -> tuple[str, ...]:
+        """Return the notes or warnings about the arms."""
+        return tuple(f"{n}: {found[kind]}" for n, found in self.record.items() if found.get(kind))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return the arms whose prompt is proven, one line each."""
+        return tuple(
+            f"{name}: prompt proven by {found['by']} for "
+            f"{count_noun(found['conversations'], 'conversation')}: {', '.join(found['shapes'])}"
+            for name, found in self.record.items()
+            if found.get("status") == "proven"
+        )

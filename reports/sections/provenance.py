@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.reports.case_view import BASE, TUNED
 from tunegate.reports.data import ReportData
 from tunegate.reports.identity import flatten_record, run_command
@@ -32,11 +33,7 @@ def render(data: ReportData) -> Markup:
             ("Made", {"started": data.run.manifest.created, **data.run.manifest.origin}),
             ("Comparability", flatten_record(verdict.comparability)),
             ("Liveness", flatten_record(verdict.liveness)),
-            *(
-                [("Served weights", flatten_record(verdict.served_identity))]
-                if verdict.served_identity
-                else []
-            ),
+            *_served_checks(verdict),
             ("Versions", dict(sorted(verdict.versions.items()))),
         ],
         command=run_command(data.run),
@@ -44,6 +41,12 @@ def render(data: ReportData) -> Markup:
         facts=flatten_record({k: v for k, v in (verdict.training or {}).items() if k != "notes"}),
         settings=flatten_record(_settings(data)),
     )
+
+
+def _served_checks(verdict: VerdictRecord) -> list[tuple[str, dict[str, Any]]]:
+    """Return what was proven about servers; nothing where no arm is served."""
+    found = {"Served weights": verdict.served_identity, "Served prompts": verdict.served_prompts}
+    return [(title, flatten_record(record)) for title, record in found.items() if record]
 
 
 def _settings(data: ReportData) -> dict[str, Any]:

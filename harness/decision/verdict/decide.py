@@ -166,6 +166,7 @@ def _record(
         comparability=manifest.comparability,
         liveness=manifest.liveness,
         served_identity=manifest.served_identity,
+        served_prompts=manifest.served_prompts,
         attempts=manifest.attempts,
         seed=manifest.seed,
         versions=manifest.versions,

@@ -84,9 +84,14 @@ class LlamaCpp(ServerDialect):
             template=props.get("chat_template"),
             bos=props.get("bos_token"),
             eos=props.get("eos_token"),
-            sampling={name: params[name] for name in _SAMPLING if name in params},
+            sampling={name: _rounded(params[name]) for name in _SAMPLING if name in params},
             file=props.get("model_path"),
         )
+
+
+def _rounded(value: Any) -> Any:
+    """Return a number without the noise of 32 bits: 0.8 for 0.800000011920929."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 DIALECT = LlamaCpp()
