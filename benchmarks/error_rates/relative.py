@@ -16,6 +16,10 @@ import numpy as np
 from benchmarks.error_rates import binary, looks, rules
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED
+from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.manifest import Gate
 from tunegate.harness.stats.group_sequential import look_sizes
 
 SHARES = (0.01, 0.02, 0.05, 0.10)
@@ -26,7 +30,27 @@ LOOKED = 400
 
 def rows(settings: Settings) -> list[Row]:
     """Return the error rates of relative tolerances."""
-    return [*_exact(settings), *_looks(settings)]
+    return [*_exact(settings), *_looks(settings), *_near_zero(settings)]
+
+
+def _near_zero(settings: Settings) -> list[Row]:
+    """Return the rates of scores of either sign, such as a reward model's, around a level near 0.
+
+    The scores have a deviation of 1, and tuned's are lower by exactly the tolerance.
+    """
+    found = []
+    for share, level in ((0.1, 0.0), (0.5, 0.0), (0.5, 0.05)):
+        rng = settings.rng(f"near zero {share} {level}")
+        gate = Gate(metric="m", kind="tolerance", margin=f"{100 * share:g}%")
+        reps, hits = max(60, settings.reps // 10), 0
+        for _ in range(reps):
+            base = rng.normal(level, 1, LEAST_UNBOUNDED)
+            tuned = base + rng.normal(-share * abs(level), 0.02, LEAST_UNBOUNDED)
+            pairs = rules.pairs_of(base.tolist(), tuned.tolist(), rules.UNBOUNDED)
+            hits += decide_gate(gate, pairs, regressed=False).status is GateStatus.PASS
+        what = f"tolerance {100 * share:g} % of a level of {level:g}, scores of either sign"
+        found.append(Row("relative", what, str(LEAST_UNBOUNDED), *simulated(hits, reps)))
+    return found
 
 
 @lru_cache(maxsize=400_000)

@@ -184,6 +184,18 @@ class Pairs(PairedScores):
             calibration=known,
         )
 
+    def knows_base_sign(self, confidence: float) -> bool:
+        """Return whether base's level is proven not to be 0, or no score of base has another sign.
+
+        `relative` takes the sign of base's mean. At a true level of 0 the sample's sign is a coin,
+        and always the one that lets tuned lose more: a tolerance would err with .12. Both ends
+        together have the error of one, since a wrong sign can be enough for a pass.
+        """
+        if not self.n or min(self.base) >= 0 or max(self.base) <= 0:
+            return True
+        level = self.exchanged().estimator.level((1 + confidence) / 2)
+        return level.low > 0 or level.high < 0
+
     def _slower_by(self, share: float) -> Pairs:
         """Return pairs of times whose difference is log(1 + share) - log(tuned/base).
 

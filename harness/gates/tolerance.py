@@ -72,12 +72,19 @@ class ToleranceGate(DifferenceGate):
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference; a share of nothing is not computable."""
         outcome = super().decide(gate, pairs, context)
-        open_ = outcome.status is GateStatus.UNDECIDED and not pairs.too_few
-        if open_ and isinstance(gate.margin, str) and pairs.base_level == 0:
-            return replace(
-                outcome, reason=GateReason.NOT_COMPUTABLE, needed_n=None, needed_most=None
-            )
-        return outcome
+        if pairs.too_few or outcome.status is GateStatus.FAIL or not isinstance(gate.margin, str):
+            return outcome
+        if pairs.base_level and pairs.knows_base_sign(gate.confidence):
+            return outcome
+        if outcome.status is GateStatus.PASS and is_proven(pairs, 0.0, gate.confidence):
+            return outcome
+        return replace(
+            outcome,
+            status=GateStatus.UNDECIDED,
+            reason=GateReason.NOT_COMPUTABLE,
+            needed_n=None,
+            needed_most=None,
+        )
 
     def _verdict_on(
         self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
@@ -110,8 +117,9 @@ class ToleranceGate(DifferenceGate):
             )
         if result.reason is GateReason.NOT_COMPUTABLE:
             return (
-                f"{self.rule(result)} is a share of base's level, which is 0; give the tolerance "
-                "as a number"
+                f"{self.rule(result)} is a share of base's level, which is "
+                f"{'not proven to differ from ' if result.base else ''}0; give the tolerance as a "
+                "number"
             )
         return super().open_conclusion(result, pairs)
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
-from scipy.stats import beta, multinomial
+from scipy.stats import beta, multinomial, norm
 
 from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.noise_floor import NoiseFloor
@@ -402,6 +403,26 @@ def test_a_share_of_nothing_is_not_computable(gate: Decide, made: Any) -> None:
     assert none.needed_n is None
     assert "share of base's level, which is 0" in none.sentence
     assert outcome(gain) == (PASS, None)
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1.8, UNDECIDED), (-1.8, UNDECIDED), (3.0, PASS)])
+def test_a_share_of_a_level_near_0_is_not_computable(
+    gate: Decide, made: Any, level: float, expected: GateStatus
+) -> None:
+    """A reward model's scores around 0: if the level were 0, 1.8 standard errors are chance."""
+    scores = norm.ppf((np.arange(200) + 0.5) / 200)
+    base = (scores + level * scores.std(ddof=1) / math.sqrt(200)).tolist()
+    found = gate(TOLERANCE, "50%", (base, base), metric={"binary": False, "range": None})
+
+    assert found.status is expected
+    if expected is UNDECIDED:
+        assert found.reason is GateReason.NOT_COMPUTABLE
+        assert "not proven to differ from 0" in found.sentence
+    better = [value + 1 + (index % 2) for index, value in enumerate(base)]
+    assert (
+        gate(TOLERANCE, "50%", (base, better), metric={"binary": False, "range": None}).status
+        is PASS
+    )
 
 
 def test_a_share_of_base_is_judged_by_the_ratio(gate: Decide, made: Any) -> None:

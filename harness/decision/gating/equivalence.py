@@ -51,6 +51,8 @@ class EquivalencePairs:
     @property
     def within(self) -> bool:
         """Whether the difference is proven to be within the margin."""
+        if isinstance(self.margin.value, str) and not self.pairs.knows_base_sign(self.confidence):
+            return False
         return all(is_proven(side, -margin, self.confidence) for side, margin in self._sides())
 
     @property
