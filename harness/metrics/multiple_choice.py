@@ -64,6 +64,7 @@ def multiple_choice(
     *,
     letters: str = _LETTERS,
     no_answer: Literal["wrong", "unscored"] = "wrong",
+    ambiguous: Literal["wrong", "unscored"] = "unscored",
 ) -> Score:
     r"""Score 1 if the answer names the right choice by its letter or text, else 0.
 
@@ -72,6 +73,10 @@ def multiple_choice(
     a line that begins with a label or a choice's text; any capital letter or choice's text in the
     answer, unless negated. If the evidence names two choices, the case is unscored. An answer that
     names none is wrong.
+
+    Measured on 86,804 answers of 29 models to MMLU-Pro: where one choice is named, 99.4 % of the
+    scores are the official ones. Of 5,700 answers that name several, 64 % are officially wrong: 38
+    to 57 % for four models that run on into questions of their own, 68 % or more for the others.
 
     Known problems:
         Statements are read in English only. "Vitamin C" names C if there is nothing stronger. A
@@ -84,6 +89,8 @@ def multiple_choice(
         letters: Letters in cases without `choices`; their right answer is a letter in
             `expected`.
         no_answer: Whether an answer that names no choice is `wrong` or `unscored`.
+        ambiguous: The same for an answer that names several. `wrong` gives more power; end answers
+            with a stop sequence first, or models that run on lose what they know.
     """
     if completion.text is None:
         return Score.unscored("the completion has no text")
@@ -96,8 +103,12 @@ def multiple_choice(
     found = sorted(find_choices(completion.text, letters, case.choices or (), cut_off=cut_off))
     names = " and ".join(letters[index] for index in found)
     if len(found) > 1:
-        return Score.unscored(f"ambiguous: the answer names {names}")
+        return _unread(f"ambiguous: the answer names {names}", ambiguous)
     if found:
         return Score.of(float(found[0] == right), f"read {names}")
     reason = "the answer names no choice" + ("; it is cut off" if cut_off else "")
-    return Score.unscored(reason) if no_answer == "unscored" else Score.of(0.0, reason)
+    return _unread(reason, no_answer)
+
+
+def _unread(reason: str, worth: Literal["wrong", "unscored"]) -> Score:
+    return Score.unscored(reason) if worth == "unscored" else Score.of(0.0, reason)

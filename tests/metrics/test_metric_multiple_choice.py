@@ -80,6 +80,17 @@ def test_an_ambiguous_answer_says_what_it_names() -> None:
     assert score("It is C or A.", expected="A").reason == "ambiguous: the answer names A and C"
 
 
+@pytest.mark.parametrize("expected", ["A", "B", "C"])
+def test_two_choices_are_worth_what_the_option_says(expected: str) -> None:
+    case, text = Case(id="c", prompt="p", expected=expected), Completion(text="It is C or A.")
+    reason = "ambiguous: the answer names A and C"
+
+    assert multiple_choice.score(case, text) == Score.unscored(reason)
+    assert multiple_choice.score(case, text, ambiguous="wrong") == Score.of(0.0, reason)
+    alone = multiple_choice.score(case, Completion(text=expected), ambiguous="wrong")
+    assert alone == Score.of(1.0, f"read {expected}")
+
+
 @pytest.mark.parametrize("text", ["", "I don't know.", "The answer is", "<think>The answer is B"])
 def test_no_answer_is_worth_what_the_option_says(text: str) -> None:
     wrong, unscored = (
