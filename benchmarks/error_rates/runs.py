@@ -221,6 +221,7 @@ def rows(settings: Settings) -> list[Row]:
     cells = [
         *(_one_broken(kind, count) for kind in ("0/1", "score") for count in (1, 5, 10)),
         *(_alarms(count) for count in (5, 10, 20)),
+        *(_at_their_bounds(kind, count) for kind in BOUNDS for count in (5, 10)),
         *_goals(),
         *_suites(),
         *_candidates(5),
@@ -270,7 +271,8 @@ def _alarms(count: int) -> RunCell:
             scores = flips(rng, CASES, *NONE) if bits else noise(rng, CASES)
             of = rules.ZERO_ONE if bits else rules.UNBOUNDED
             family[SUITE, str(i)] = rules.pairs_of(scores[0].tolist(), scores[1].tolist(), of)
-        alarms = ProvenRegressions(family, looks={})
+        p_values = {key: pairs.reversed_test().p_value for key, pairs in family.items()}
+        alarms = ProvenRegressions(p_values, looks={})
         return any(
             decide_gate(
                 Gate(metric=name, kind="gain", margin=0.0),
@@ -282,6 +284,35 @@ def _alarms(count: int) -> RunCell:
         )
 
     return RunCell(f"false REGRESSED in a run of {count} unchanged metrics (Holm)", errs, part=5)
+
+
+def _drops(rng: np.random.Generator) -> Column:
+    """Return scores of which a tenth drop."""
+    return np.full(CASES, 0.9), np.where(rng.random(CASES) < 0.1, 0.2, 0.9)
+
+
+def _longer(rng: np.random.Generator) -> Column:
+    """Return lengths of which tuned's are 1.2 times base's."""
+    base = np.exp(rng.normal(4, 0.5, CASES))
+    return base, 1.2 * base * np.exp(rng.normal(0, 0.3, CASES))
+
+
+BOUNDS: dict[str, tuple[float, MetricRecord, Draw]] = {
+    "severe_drop": (0.1, rules.SCORE, _drops),
+    "ratio": (1.2, rules.UNBOUNDED, _longer),
+}
+"""Kind → its margin, and scores that are exactly at it."""
+
+
+def _at_their_bounds(kind: str, count: int) -> RunCell:
+    """Return false BLOCKs of so many gates, all of them exactly at their bounds."""
+    margin, of, draw = BOUNDS[kind]
+
+    def errs(rng: np.random.Generator) -> bool:
+        bounds = [gated(f"m{i}", kind, margin, draw(rng), of) for i in range(count)]
+        return verdict([_goal(rng), *bounds]) is Verdict.BLOCK
+
+    return RunCell(f"false BLOCK, {count} {kind} gates exactly at their bounds", errs, part=8)
 
 
 def _goals() -> list[RunCell]:

@@ -391,3 +391,19 @@ def rate_interval(
     if clusters is None:
         return binary.clopper_pearson(sum(successes), len(successes), confidence=confidence)
     return clustered.clustered_rate_interval(successes, clusters, confidence=confidence)
+
+
+def rate_p_value(successes: Sequence[int], clusters: Sequence[str] | None, rate: float) -> float:
+    """Return the one-sided p-value of "the success rate is at most `rate`".
+
+    Source: the inversion of the lower end of `rate_interval`.
+    """
+    import numpy as np
+
+    from tunegate.harness.stats.clusters import clustered_rate_p_value
+    from tunegate.harness.stats.distributions import binomial_tail
+
+    if clusters is not None:
+        return clustered_rate_p_value(successes, clusters, rate)
+    count, n = np.array(sum(successes)), np.array(len(successes))
+    return float(binomial_tail(count, n, np.array(rate)))

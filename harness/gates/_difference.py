@@ -26,6 +26,7 @@ class DifferenceGate(GateKind):
     """A bound on the mean difference of tuned and base."""
 
     tests_difference = True
+    refutes = True
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield a margin that no difference of the metric's scores can reach."""
@@ -40,6 +41,10 @@ class DifferenceGate(GateKind):
             yield (
                 f"expected_gain={gate.expected_gain:g}: {between}, so no difference is that large"
             )
+
+    def refutation(self, gate: Gate, pairs: Pairs) -> float:
+        """Return the p-value of "tuned is not worse than base at all"."""
+        return pairs.reversed_test().p_value
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference."""

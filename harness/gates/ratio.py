@@ -18,6 +18,7 @@ from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -47,6 +48,7 @@ class RatioGate(GateKind):
         },
     }
     margin_keys = ("ratio_at_most", "ratio_at_least")
+    refutes = True
     quantity = "ratio"
     described = "the ratio"
     pass_words = "is proven"
@@ -94,20 +96,19 @@ class RatioGate(GateKind):
         )
         if without or pairs.too_few:
             return open_
-        level = None if context.remaining else context.planned_confidence or gate.confidence
-        return self._on_ratios(gate, pairs, open_, level)
+        return self._on_ratios(gate, pairs, open_, context)
+
+    def refutation(self, gate: Gate, pairs: Pairs) -> float:
+        """Return the p-value of "the ratio is within the bound"."""
+        if _count_without_ratio(pairs):
+            return 1.0
+        judged = self.judged_pairs(gate, pairs)
+        return judged.pairs.exchanged().test(-judged.margin).p_value
 
     def _on_ratios(
-        self, gate: Gate, pairs: Pairs, open_: GateOutcome, level: float | None
+        self, gate: Gate, pairs: Pairs, open_: GateOutcome, context: DecisionContext
     ) -> GateOutcome:
-        """Decide a gate whose pairs all have a ratio.
-
-        Args:
-            gate: The gate.
-            pairs: Its pairs.
-            open_: The outcome if it stays undecided.
-            level: Level at which further cases are planned; None plans none.
-        """
+        """Decide a gate whose pairs all have a ratio; `open_` is the outcome if nothing does."""
         from tunegate.harness.stats.latency import geometric_mean_ratio
 
         judged, confidence = self.judged_pairs(gate, pairs), gate.confidence
@@ -125,11 +126,12 @@ class RatioGate(GateKind):
         )
         if is_proven(judged.pairs, judged.margin, confidence):
             return replace(open_, status=GateStatus.PASS, reason=None)
-        if is_proven(judged.pairs.exchanged(), -judged.margin, confidence):
+        if context.regressed and is_proven(judged.pairs.exchanged(), -judged.margin, confidence):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
         if not known:
             return open_
         # A bound that asks for a change does not say how large the change is hoped to be.
+        level = None if context.remaining else context.planned_confidence or confidence
         plan = judged.pairs.estimator.plan
         needed = plan(0.0, judged.margin, level, seen_at=confidence) if level else None
         if needed is None:
@@ -225,6 +227,9 @@ class RatioGate(GateKind):
                 f"{self.rule(result)} is undecided ({result.method}); a tolerance in per cent "
                 "takes values of 0 too"
             )
+        beyond = result.high if self.passes_above(result) else result.low
+        if beyond is not None and self.speaks_against(result, 1.0, beyond):
+            return looks_broken(self.rule(result))
         return super().open_conclusion(result, pairs)
 
     def label(self, result: GateResult) -> str:

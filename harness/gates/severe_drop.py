@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 from tunegate.harness.comparison.delta import is_proven
-from tunegate.harness.comparison.mean_level import rate_interval
+from tunegate.harness.comparison.mean_level import rate_interval, rate_p_value
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import often_certified, smallest_n
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import QuantityFormat, format_over, quantity_of
 from tunegate.harness.gates._margin import numeric_margin
+from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -46,6 +47,7 @@ class SevereDropGate(GateKind):
         },
     }
     counts_cases = True
+    refutes = True
     quantity = "severe drops"
     described = "the share of severe drops"
 
@@ -81,8 +83,7 @@ class SevereDropGate(GateKind):
         )
         if pairs.too_few:
             return open_
-        # Rounding must not spare a drop of exactly that size.
-        dropped = [int(d <= -drop * (1 - 1e-12)) for d in pairs.differences]
+        dropped = _dropped(pairs, drop)
         share = sum(dropped) / pairs.n
         found = rate_interval(dropped, pairs.clusters, gate.confidence)
         low, high = found.low, found.high
@@ -91,13 +92,18 @@ class SevereDropGate(GateKind):
             return replace(open_, reason=GateReason.INSENSITIVE)
         if high <= limit:
             return replace(open_, status=GateStatus.PASS, reason=None)
-        if low > limit:
+        if low > limit and context.regressed:
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
         if share >= limit:
             return open_
         further = context.planned_confidence or gate.confidence
         needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, further))
         return replace(open_, needed_n=needed)
+
+    def refutation(self, gate: Gate, pairs: Pairs) -> float:
+        """Return the p-value of "the share is within the limit"."""
+        dropped = _dropped(pairs, _severe_loss(gate, pairs))
+        return rate_p_value(dropped, pairs.clusters, numeric_margin(gate))
 
     def judge_refusal(self, gate: Gate) -> str:
         """Return why no judge can decide it."""
@@ -138,6 +144,12 @@ class SevereDropGate(GateKind):
         """Return `the limit of 10 % on severe drops`."""
         return f"the limit of {self.margin_words(result)} on severe drops"
 
+    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
+        """Return what would decide the gate, or why its interval alone does not."""
+        if result.low is not None and result.low > float(result.margin):
+            return looks_broken(self.rule(result))
+        return super().open_conclusion(result, pairs)
+
     def label(self, result: GateResult) -> str:
         """Return `at most 10 % of the cases lose 30 points or more`."""
         margin = self.margin_label(result)
@@ -171,6 +183,11 @@ def _severe_loss(gate: Gate, pairs: Pairs) -> float:
     """Return the loss from which a drop is severe; half the metric's range by default."""
     bound = pairs.metric.bound
     return gate.drop if gate.drop is not None else (1.0 if bound is None else bound) / 2
+
+
+def _dropped(pairs: Pairs, drop: float) -> list[int]:
+    """Return 1 for each case that loses `drop` or more, which rounding must not spare."""
+    return [int(d <= -drop * (1 - 1e-12)) for d in pairs.differences]
 
 
 def _shows_drops(gate: Gate, pairs: Pairs, drop: float) -> bool:

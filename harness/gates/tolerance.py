@@ -14,6 +14,7 @@ from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.gates._margin import absolute_margin, share_of_base
+from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.gates.contract.outcome import (
     DecisionContext,
@@ -210,8 +211,7 @@ class ToleranceGate(DifferenceGate):
 
     def ruled_out_conclusion(self, result: GateResult) -> str:
         """Return why the gate does not fail."""
-        rule = self.rule(result)
-        return f"{rule} looks broken, but not beyond chance among all metrics of the run"
+        return looks_broken(self.rule(result))
 
     def label(self, result: GateResult) -> str:
         """Return `worse by less than 2 points`."""

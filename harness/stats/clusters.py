@@ -65,6 +65,13 @@ def clustered_rate_interval(
     return Interval(estimate, min(low, estimate), max(high, estimate), confidence, _GAFFKE)
 
 
+def clustered_rate_p_value(successes: ArrayLike, clusters: Labels, rate: float) -> float:
+    """P-value of "the success rate is at most `rate`": the inversion of the lower limit."""
+    validation.check_between("rate", rate, 0, 1)
+    values = validation.check_ranged("successes", successes, 0, 1)
+    return _clusters(values, clusters).lower_tail(rate, worst=0.0)
+
+
 def clustered_binary_interval(
     differences: ArrayLike, clusters: Labels, *, confidence: float = CONFIDENCE
 ) -> Interval:

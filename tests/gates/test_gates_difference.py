@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import beta, multinomial, norm
+from scipy.stats import beta, binom, multinomial, norm
 
 from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.noise_floor import NoiseFloor
@@ -717,6 +717,41 @@ def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
 
     assert found.verdict.value == "BLOCK"
     assert "the limit of 10 % on severe drops is broken" in found.sentence
+
+
+@pytest.mark.parametrize(("gates", "status"), [(1, FAIL), (5, UNDECIDED)])
+def test_severe_drops_of_many_metrics_share_the_error(
+    judge: Any, columns: Any, made: Any, gates: int, status: GateStatus
+) -> None:
+    """10 of 50 cases drop at a limit of a tenth: p = .0245, chance in one of five metrics."""
+    names = [f"m{i}" for i in range(gates)]
+    none = ([0.5 + 0.001 * i for i in range(50)],) * 2
+    suite = columns(
+        [Gate(metric=name, kind=SEVERE_DROP, margin=0.1) for name in names],
+        dict.fromkeys(names, none) | {"m0": _drops(10, 50)},
+        [made.metric(name=name, **CONTINUOUS) for name in names],
+    )
+    result = judge(suite).suites[0].gates[0]
+
+    assert binom.sf(9, 50, 0.1) == pytest.approx(0.0245, abs=1e-4)
+    assert result.low > 0.1
+    assert result.status is status
+    assert ("not beyond chance among all gates" in result.sentence) is (status is UNDECIDED)
+
+
+def test_severe_drops_in_clusters_are_refuted_by_clusters(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """Ten of 50 clusters drop as a whole: as ten of 50 cases."""
+    base, tuned = (np.repeat(column, 3).tolist() for column in _drops(10, 50))
+    suite = columns(
+        [Gate(metric="m", kind=SEVERE_DROP, margin=0.1)],
+        {"m": (base, tuned)},
+        [made.metric(**CONTINUOUS)],
+        clusters=[str(i // 3) for i in range(150)],
+    )
+
+    assert judge(suite).suites[0].gates[0].status is FAIL
 
 
 def test_ones_on_a_metric_without_bounds_are_planned_as_means(gate: Decide) -> None:

@@ -56,8 +56,14 @@ class _GateInput:
 
     @property
     def hypothesis(self) -> tuple[str, str]:
-        """Sample and metric on which "no worse than base" is tested."""
-        return sample_name(self.table.suite.name, self.gate.tag), self.gate.metric
+        """Sample and claim that a proof would refute."""
+        return sample_name(self.table.suite.name, self.gate.tag), _claim(self.gate)
+
+
+def _claim(gate: Gate) -> str:
+    """Return what is tested: that the metric is no worse than base, or the gate's own bound."""
+    own = not gate_kind(gate.kind).tests_difference
+    return f"{gate.id} {gate.margin} {gate.options}" if own else gate.metric
 
 
 def sample_name(suite: str, tag: str | None) -> str:
@@ -114,7 +120,8 @@ def decide_gate(
     Args:
         gate: The rule.
         pairs: The complete pairs of its metric.
-        regressed: Whether a loss is proven, adjusted over all metrics of the run.
+        regressed: Whether a loss, or a broken bound, is proven after adjustment over all gates of
+            the run.
         noise: Base against itself asked again, which gains and regressions must clear; None if
             arithmetic is exact.
         remaining: Cases not asked.
@@ -258,7 +265,11 @@ def _proven_regressions(
 ) -> ProvenRegressions:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
     looks |= {a.hypothesis[0]: a.table.look for a in asked if a.table.look is not None}
-    family = {a.hypothesis: a.pairs for a in asked if gate_kind(a.gate.kind).tests_difference}
+    family = {
+        a.hypothesis: None if a.pairs.too_few else kind.refutation(a.gate, a.pairs)
+        for a in asked
+        if (kind := gate_kind(a.gate.kind)).refutes
+    }
     whole = any(a.eligibility.counts for a in asked)
     return ProvenRegressions(
         family, looks=looks, compared=_family_size(manifest) if whole else None
@@ -266,16 +277,14 @@ def _proven_regressions(
 
 
 def _family_size(manifest: Manifest) -> int:
-    """Return how many metrics and slices the run compares: the size of Holm's family."""
+    """Return how many claims a proof may refute in the run: the size of Holm's family."""
     return len(
         {
-            (suite.name, gate.metric, gate.tag)
+            (suite.name, _claim(gate), gate.tag)
             for suite in manifest.suites
             for metric in suite.metrics
             for gate in suite.gates
-            if gate.metric == metric.name
-            and gate_kind(gate.kind).tests_difference
-            and not metric.advisory
+            if gate.metric == metric.name and gate_kind(gate.kind).refutes and not metric.advisory
         }
     )
 

@@ -36,6 +36,11 @@ IN_BRIEF: dict[GateReason | None, str] = {
 """Reason → the same in a headline; the rule is not proven for any other."""
 
 
+def looks_broken(rule: str) -> str:
+    """Return what follows if only the adjustment over all gates keeps a rule from failing."""
+    return f"{rule} looks broken, but not beyond chance among all gates of the run"
+
+
 def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
     """Return what an undecided gate lacks that more cases alone do not give."""
     clusters = pairs.n_clusters

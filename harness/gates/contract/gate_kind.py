@@ -52,8 +52,11 @@ class GateKind(ABC):
     reads_level: ClassVar[bool] = False
     """Whether it is about tuned alone."""
     tests_difference: ClassVar[bool] = False
-    """Whether it tests the mean difference of tuned and base. If so, its metric is in the family of
-    Holm's adjustment, a proven loss fails it, and the noise floor applies."""
+    """Whether it tests the mean difference of tuned and base. If so, a proven loss fails it, and
+    the noise floor applies."""
+    refutes: ClassVar[bool] = False
+    """Whether a proof fails it, and `refutation` has its p-value. All such gates of a run share the
+    error (Holm), for chance gets as many tries; `DecisionContext.regressed` says how it ended."""
     counts_cases: ClassVar[bool] = False
     """Whether it rests on single cases even if the level is a corpus value."""
 
@@ -111,6 +114,10 @@ class GateKind(ABC):
     @abstractmethod
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the complete pairs of its metric."""
+
+    def refutation(self, gate: Gate, pairs: Pairs) -> float:
+        """Return the one-sided p-value of "nothing fails the gate"; asked only if it `refutes`."""
+        return 1.0
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs on the gate's own scale, and the margin of their difference."""

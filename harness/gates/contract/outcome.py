@@ -36,7 +36,7 @@ class DecisionContext:
     """Evidence for a gate besides its own pairs."""
 
     regressed: bool = False
-    """Whether a loss is proven, adjusted over all metrics of the run."""
+    """Whether a loss, or a broken bound, is proven after adjustment over all gates of the run."""
     noise: NoiseFloor | None = None
     """Base against itself asked again; None if arithmetic is exact."""
     remaining: int = 0
