@@ -1,26 +1,30 @@
-"""Comparability of other tools' results: the same prompts, settings and scores.
+"""Comparability of other tools' results: the same prompts, right answers, rules and scores.
 
-A case whose prompts differ is unscored (`decision/score_table.py`). If more than one in a hundred
-differ, the runs differ in more than the model.
+A case whose prompts differ is unscored (`decision/scoring.py`). If more than one in a hundred
+differ, the runs differ in more than the model. One other right answer or rule is enough: then the
+scores do not measure the same thing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.model import Arm, ScoredArm
-from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
+from tunegate.harness.contracts.model import Arm, ScoredArm, first_difference
+from tunegate.harness.contracts.result_reader import ResultRow
+from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary, without_addresses
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 MOST_OTHER_PROMPTS = 0.01
 """Share of cases whose prompt may differ between two arms."""
 EXCERPT = 60
-"""Characters of a prompt or setting that are shown."""
+"""Characters of a prompt, setting or rule that are shown."""
 
 
 def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
@@ -102,39 +106,60 @@ def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
         yield f" has {values}, outside range = [{low:g}, {high:g}]; write the true range"
 
 
+def recorded_scores(suites: Iterable[Suite]) -> frozenset[str]:
+    """Return the scores that recorded metrics of the suites take."""
+    metrics = (metric for suite in suites for metric in suite.metrics)
+    return frozenset(str(m.options["score"]) for m in metrics if m.needs is CellKind.RECORDED)
+
+
 def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
     """Return the cases of a suite that every arm with results has."""
     known = [arm.results.case_set for arm in arms.values() if isinstance(arm, ScoredArm)]
     return tuple(case for case in suite.cases if all(case.id in ids for ids in known))
 
 
-def compare_results(cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm]) -> dict[str, Any]:
+def compare_results(
+    cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm], scores: Collection[str]
+) -> dict[str, Any]:
     """Return what is proven about the prompts of the arms with results.
 
-    `cases` holds (suite, case) of all that is compared.
+    Args:
+        cases: (suite, case) of all that is compared.
+        arms: The arms, all of which have results.
+        scores: The recorded scores that are compared; the rules of others do not matter.
 
     Raises:
-        NotComparable: a setting or the prompts of more than 1 % of the cases differ.
+        NotComparable: a setting, a right answer or a case's rule differs, or the prompts of more
+            than 1 % of the cases.
     """
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
     beyond = [*_beyond_suite(frozenset(ids), arms), *_lacking(ids, arms)]
-    seen = compared = 0
+    seen = compared = scoring = 0
     others = 0
     for name, arm in arms.items():
         if name == "base":
             continue
         theirs = _results_of(arm)
         both = [case for case in ids if case in base.case_set and case in theirs.case_set]
-        _refuse_other_settings(name, base, theirs, both)
+        settings = _refuse_other_settings(name, base, theirs, both, scores)
         known = [case for case in both if _prompt_hash(base, case) and _prompt_hash(theirs, case)]
-        different = [c for c in known if _prompt_hash(base, c) != _prompt_hash(theirs, c)]
+        different = {c for c in known if _prompt_hash(base, c) != _prompt_hash(theirs, c)}
         if len(different) > MOST_OTHER_PROMPTS * len(known):
-            raise NotComparable(_difference(name, base, theirs, different, len(known)))
+            raise NotComparable(_other_prompts(name, base, theirs, different, len(known)))
+        same = [case for case in both if case not in different]  # the others are unscored
+        rules = _refuse_other_rules(name, base, theirs, same, scores)
+        scoring += len(both) if settings or not scores else rules
         seen, compared, others = seen + len(both), compared + len(known), others + len(different)
     found: dict[str, Any] = {"status": "proven", "prompts": len(ids), "compared": compared}
     if others:
         found["different"] = others
+    trusted = max(seen - compared, seen - scoring)
+    if trusted:
+        found["on_trust"] = trusted
+    if scoring < seen:
+        few = "not" if not scoring else f"for {scoring} of {seen} pairs only"
+        beyond.insert(0, f"the files tell {few} how answers were scored: scores taken on trust")
     if compared < seen:
         lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
         found["status"] = "declared"
@@ -179,34 +204,110 @@ def _results_of(arm: Arm) -> ResultSet:
 
 
 def _refuse_other_settings(
-    name: str, base: ResultSet, theirs: ResultSet, both: Sequence[str]
-) -> None:
+    name: str, base: ResultSet, theirs: ResultSet, both: Sequence[str], scores: Collection[str]
+) -> bool:
+    """Return whether the headers of both runs have any setting.
+
+    Raises:
+        NotComparable: a setting differs.
+    """
+    if base.tool != theirs.tool:
+        return False
+    shared: set[str] = set()
     for task in dict.fromkeys(base.answers[case, 0].task for case in both):
-        ours, other = base.settings(task), theirs.settings(task)
+        ours, other = (
+            {**found.settings(task), **_score_rules(found, task, scores)}
+            for found in (base, theirs)
+        )
+        shared |= ours.keys() & other.keys()
         for key in sorted(ours.keys() & other.keys()):
-            if base.tool == theirs.tool and ours[key] != other[key]:
+            if ours[key] != other[key]:
                 place = f"task {task!r}: " if task else ""
+                mine, their = _excerpts(ours[key], other[key])
                 raise NotComparable(
-                    f"{place}base and {name} were run with a different {key}: base has "
-                    f"{_excerpt(ours[key])}, {name} has {_excerpt(other[key])}; run both alike"
+                    f"{place}base and {name} were run with a different {key}: base has {mine}, "
+                    f"{name} has {their}; run both alike"
                 )
+    return bool(shared)
 
 
-def _difference(
-    name: str, base: ResultSet, theirs: ResultSet, different: Sequence[str], known: int
+def _score_rules(found: ResultSet, task: str, scores: Collection[str]) -> dict[str, Any]:
+    """Return the settings of single scores: name → value."""
+    rules = {score: found.traits(task, score).rule or {} for score in scores}
+    return {
+        f"{name} of {score}": without_addresses(value)
+        for score, rule in rules.items()
+        for name, value in rule.items()
+    }
+
+
+def _refuse_other_rules(
+    name: str, base: ResultSet, theirs: ResultSet, cases: Sequence[str], scores: Collection[str]
+) -> int:
+    """Return in how many cases both runs tell a right answer or a rule.
+
+    Raises:
+        NotComparable: some differ; the message has the first case's values.
+    """
+    different: dict[str, list[str]] = {}
+    known = 0
+    for case in cases:
+        ours, other = (_case_rules(found.answers[case, 0], scores) for found in (base, theirs))
+        known += bool(ours.keys() & other.keys())
+        for rule in ours.keys() & other.keys():
+            if ours[rule] != other[rule]:
+                different.setdefault(rule, []).append(case)
+    for rule, found in sorted(different.items()):
+        rows = base.row(found[0]), theirs.row(found[0])
+        mine, their = _excerpts(*(_case_rules(r, scores).get(rule) if r else None for r in rows))
+        raise NotComparable(
+            f"base and {name} differ in the {rule} in {len(found)} of "
+            f"{count_noun(len(cases), 'case')}: {found[0]!r} has {mine} in base and {their} in "
+            f"{name}; score both by the same rule and data"
+        )
+    return known
+
+
+def _case_rules(row: ResultRow, scores: Collection[str]) -> dict[str, Any]:
+    """Return what is known of how a case was answered and scored: name → value, or its hash."""
+    right = scores and row.expected is not None
+    return {
+        **row.rules,
+        **{f"rule of {key}": row.score_rules[key] for key in scores if key in row.score_rules},
+        **({"right answer": row.expected} if right else {}),
+    }
+
+
+def _other_prompts(
+    name: str, base: ResultSet, theirs: ResultSet, different: Collection[str], known: int
 ) -> str:
-    case = different[0]
-    ours, other = (str(one.prompt(case) or _prompt_hash(one, case)) for one in (base, theirs))
-    pairs = enumerate(zip(ours, other, strict=False))
-    at = next((i for i, (b, o) in pairs if b != o), min(len(ours), len(other)))
-    start = max(0, at - 20)
+    case = min(different)
+    rows = base.row(case), theirs.row(case)
+    hashes = _prompt_hash(base, case), _prompt_hash(theirs, case)
+    prompts = (row.prompt if row else None for row in rows)
+    ours, other = _excerpts(*(p or h for p, h in zip(prompts, hashes, strict=True)))
     return (
         f"base and {name} were asked different prompts in {len(different)} of {known} cases (at "
-        f"most 1 %): {case!r} has {_excerpt(ours[start:])} in base and {_excerpt(other[start:])} "
-        f"in {name}; run both with the same template, examples and data"
+        f"most 1 %): {case!r} has {ours} in base and {other} in {name}; run both with the same "
+        "template, examples and data"
     )
 
 
-def _excerpt(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
+def _excerpts(ours: Any, other: Any) -> tuple[str, str]:
+    """Return two values for a message: whole if they are short, else from where they differ."""
+    whole = repr(ours), repr(other)
+    if max(map(len, whole)) <= EXCERPT:
+        return whole
+    texts = [v if isinstance(v, str) else _json(v) for v in (ours, other)]
+    start = max(0, first_difference(*texts) - 20)
+    mine, theirs = (
+        repr(
+            f"{'…' if start else ''}{t[start : start + EXCERPT]}{'…' * (len(t) > start + EXCERPT)}"
+        )
+        for t in texts
+    )
+    return mine, theirs
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

@@ -123,7 +123,8 @@ def _comparison(
     arms = {"base": one, "tuned": other}
     check_liveness(arms)  # type: ignore[arg-type]  # both are arms as well
     ids = sorted(one.results.case_set | other.results.case_set)
-    proven = compare_results([("", case) for case in ids], arms)  # type: ignore[arg-type]
+    cases = [("", case) for case in ids]
+    proven = compare_results(cases, arms, keys)  # type: ignore[arg-type]
     if proven["status"] == "proven":
         yield "prompts: the same in both runs"
     yield from [f"note: {proven['note']}"] if "note" in proven else []

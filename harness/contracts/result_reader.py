@@ -23,6 +23,11 @@ A reader must get these right:
   if the tool writes 0 or `success: false` there. Say in `error` or `errors` what happened.
 - A score's key is the tool's, with everything that distinguishes it from others
   (`exact_match,strict-match`). Two scores of one name in a row are called `name#1` and `name#2`.
+- All that the files say of the right answers and of the rule that scored is in `expected`, `rules`,
+  `score_rules`, `settings` and `ScoreTraits.rule`: filters, assertions, arguments of metrics,
+  judges, limits, sampling. None is a setting that was not set; leave out what the files do not say.
+  Names of models, dates, paths, devices and batch sizes may differ between two honest runs and do
+  not belong there.
 
 Example:
     >>> score_value("0.5"), score_value(True), score_value(float("nan"))
@@ -76,7 +81,15 @@ class ResultRow:
     error: str | None = None
     """Why the whole answer failed; the row's scores are then ignored."""
     expected: str | Sequence[str] | None = None
-    """The right answer, if the file has it."""
+    """The right answer, or several that all count, if the file has them."""
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    """What this answer alone was generated or scored by (its limit, its variables): name → value,
+    which must be equal in both runs."""
+    score_rules: Mapping[str, Any] = field(default_factory=dict)
+    """Score key → what made this score alone (its assertions, its judge)."""
+    whole: bool = True
+    """Whether a scorer can read nothing but `completion` and `reasoning`; False for an agent, whose
+    calls count as well, and for one of several answers that are scored together."""
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -122,6 +135,10 @@ class ScoreTraits:
     """Smallest and largest possible value."""
     refused: str = ""
     """Why it cannot be compared by case, such as being a corpus score."""
+    rule: Mapping[str, Any] | None = None
+    """What made this score alone (its metric with all arguments, its filter): name → value."""
+    deterministic: bool | None = None
+    """False if equal answers may get other scores, as from a judge or for times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +155,8 @@ class ResultLog:
     model: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings that must be equal for two runs to be compared (chat template, system prompt, judge
-    model, scorer options): name → value. Settings that may differ between models do not belong
-    here."""
+    model, scorer options): name → value, None if not set. Settings that may differ between models
+    do not belong here, and names that the files do not have are absent: they are unknown."""
     task_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task → settings of that task alone (version, few-shot examples)."""
     tasks: tuple[str, ...] | None = None

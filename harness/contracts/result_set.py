@@ -17,14 +17,21 @@ Example:
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tunegate.harness.contracts.result_reader import ResultLog, ResultRow, ScoreTraits, UnreadLine
+from tunegate.harness.contracts.result_reader import (
+    ResultLog,
+    ResultRow,
+    ScoreTraits,
+    UnreadLine,
+    content_id,
+)
 from tunegate.harness.contracts.result_spec import ResultSpec, iterate_rows, read_logs
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import UsageError
@@ -60,7 +67,8 @@ class ResultSet:
     spec: ResultSpec
     logs: tuple[ResultLog, ...] = field(repr=False)
     answers: Mapping[tuple[str, int], ResultRow] = field(repr=False)
-    """(case, sample from 0) → answer, without prompt and fields, sorted."""
+    """(case, sample from 0) → answer, sorted. It has no prompt and fields, and hashes instead of
+    the right answer and the values of its rules."""
     unread: tuple[UnreadLine, ...] = ()
     """Lines that could not be read."""
 
@@ -121,13 +129,16 @@ class ResultSet:
         return sha256("".join(digest))
 
     def settings(self, task: str) -> dict[str, Any]:
-        """Return the settings that must be equal in another run of the task: name → value."""
+        """Return the settings that must be equal in another run of the task: name → value.
+
+        None is a setting that was not set; an absent one is unknown.
+        """
         found: dict[str, Any] = {}
         for log in self.logs:
             if log.tasks is None or task in log.tasks:
                 found |= log.settings
                 found |= log.task_settings.get(task, {})
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: without_addresses(value) for name, value in found.items()}
 
     def traits(self, task: str, key: str) -> ScoreTraits:
         """Return the properties of a score in the files."""
@@ -176,9 +187,9 @@ class ResultSet:
                 if isinstance(row, ResultRow) and row.where in first:
                     yield first[row.where], row
 
-    def prompt(self, case: str) -> Any:
-        """Return the prompt of a case, read again from the file; None if it is not there."""
-        return next((row.prompt for name, row in self.rows() if name == case), None)
+    def row(self, case: str) -> ResultRow | None:
+        """Return the first sample of a case, read again from the file; None if it is not there."""
+        return next((row for name, row in self.rows() if name == case), None)
 
 
 def read_results(spec: str | ResultSpec) -> ResultSet:
@@ -245,21 +256,49 @@ def completion_of(row: ResultRow) -> Completion:
         scores=dict(row.scores),
         errors=dict(row.errors) or None,
         prompt_sha256=row.prompt_sha256,
+        beyond_text=None if row.whole else True,
     )
 
 
 def _without_texts(row: ResultRow) -> ResultRow:
-    """Return a row with its prompt's hash instead of the prompt, so that two runs fit in memory."""
+    """Return a row with hashes instead of texts that are only compared: two runs fit in memory."""
     return replace(
         row,
         prompt=None,
         # The prompt of a failure may be incomplete.
         prompt_sha256=None if row.error else row.prompt_hash,
-        expected=None,
+        expected=None if row.expected is None else expected_hash(row.expected),
+        rules=_hashes(row.rules),
+        score_rules=_hashes(row.score_rules),
         fields={},
         task=sys.intern(row.task),
         scores={sys.intern(key): value for key, value in row.scores.items()},
     )
+
+
+def _hashes(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        sys.intern(name): sys.intern(content_id(without_addresses(value)))
+        for name, value in values.items()
+    }
+
+
+def expected_hash(expected: str | Sequence[str]) -> str:
+    """Return the hash of a right answer, or of several in any order."""
+    several = [expected] if isinstance(expected, str) else expected
+    return content_id(sorted({str(one).strip() for one in several}))
+
+
+_ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
+
+
+def without_addresses(value: Any) -> Any:
+    """Return a value whose texts do not have the addresses of objects, new in each process."""
+    if isinstance(value, str):
+        return _ADDRESS.sub("…", value)
+    if isinstance(value, Mapping):
+        return {key: without_addresses(one) for key, one in value.items()}
+    return [without_addresses(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _content(row: ResultRow) -> list[Any]:

@@ -63,6 +63,7 @@ class RecordedCompletion(Record):
     bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
+    beyond_text: bool | None = Field(default=None, exclude_if=_is_none)
     episode: EpisodeRecord | None = None
     """The turns, where the completion is an episode."""
     prompt: Text | None = None

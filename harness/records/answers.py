@@ -78,6 +78,9 @@ class Completion(Record):
     """Score key → why the other tool left it unscored."""
     prompt_sha256: str | None = Field(default=None, exclude_if=is_none)
     """Hash of the prompt that the other tool sent; absent if unknown."""
+    beyond_text: bool | None = Field(default=None, exclude_if=is_none)
+    """True if the other tool's scores rest on more than text and thoughts, such as an agent's
+    calls; absent if they do not."""
     reasoning: Text | None = Field(default=None, exclude_if=is_none)
     """The thoughts before the answer, without their tags; absent if unknown or hidden."""
     reasoning_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)

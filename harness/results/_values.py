@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.contracts.result_reader import score_value, value_at
+
+SAMPLING = (
+    "do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p", "num_beams", "best_of", "n",
+    "frequency_penalty", "presence_penalty", "repetition_penalty", "length_penalty", "logit_bias",
+    "max_tokens", "max_new_tokens", "max_completion_tokens", "max_output_tokens", "max_gen_toks",
+    "max_length", "max_model_len", "max_model_length", "truncation",
+    "stop", "stop_tokens", "stop_sequences", "until", "enable_thinking", "think_end_token",
+    "thinking", "thinking_budget", "reasoning", "reasoning_effort", "response_format",
+    "system_prompt",
+)  # fmt: skip
+"""Arguments of models and requests that change an answer. Addresses, keys, seeds, devices, number
+formats and batch sizes are left out: two honest runs may differ in them."""
 
 LARGEST_COUNT = 10**12
 """Tokens; a larger number is not a measurement."""
@@ -29,6 +41,18 @@ def dict_at(record: Any, path: str) -> dict[str, Any]:
     """Return the object at a dotted path, or an empty one."""
     found = value_at(record, path)
     return found if isinstance(found, dict) else {}
+
+
+def sampling_of(arguments: Any) -> dict[str, Any]:
+    """Return the arguments of a model or request that change an answer: name → value."""
+    given = arguments if isinstance(arguments, Mapping) else {}
+    return {name: given[name] for name in SAMPLING if given.get(name) is not None}
+
+
+def fields_of(record: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return fields of a record as settings: None if not set, and nothing without a record."""
+    known = isinstance(record, Mapping) and record
+    return {name: value_at(record, name) for name in names} if known else {}
 
 
 def is_conversation(value: Any) -> bool:

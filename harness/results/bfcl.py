@@ -165,6 +165,7 @@ def _row(
         where=where,
         task=category,
         completion=answer,
+        expected=text_of((failure or {}).get("possible_answer")),
         reasoning="\n".join(_texts(line.get("reasoning_content"))) or None,
         scores={SCORE: 0.0 if failure is not None else 1.0},
         error=answer if failed else None,

@@ -19,6 +19,7 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
+    ScoreTraits,
     UnreadLine,
     content_id,
     result_reader,
@@ -27,7 +28,7 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document
-from tunegate.harness.results._values import list_at, text_of, token_count
+from tunegate.harness.results._values import fields_of, list_at, text_of, token_count
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
 """Names that DeepEval makes from a position."""
@@ -73,6 +74,7 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
         tool="deepeval",
         rows=lambda: _rows(files[-1], cases, id),
         settings=_judges(cases),
+        traits=_traits(cases),
         notes=(f"{older} older test runs in {path} are not read",) if older else (),
     )
 
@@ -94,6 +96,35 @@ def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
             if isinstance(model, str):
                 found.setdefault(f"judge of {metric['name']}", set()).add(model)
     return {name: ", ".join(sorted(models)) for name, models in sorted(found.items())}
+
+
+def _traits(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, ScoreTraits]:
+    """Return each score's direction, whether it is strict, and whether a model gave it.
+
+    A metric succeeds at its threshold: those above it succeed where more is better, those below it
+    where less is.
+    """
+    up: dict[str, set[bool]] = {}
+    strict: dict[str, set[bool]] = {}
+    judged: dict[str, bool] = {}
+    for _, case in cases:
+        for key, metric in _by_key(_metrics(case)):
+            score, threshold, success = (metric.get(n) for n in ("score", "threshold", "success"))
+            judged[key] = judged.get(key, False) or bool(metric.get("evaluationModel"))
+            strict.setdefault(key, set()).add(metric.get("strictMode") is True)
+            seen = up.setdefault(key, set())
+            if isinstance(success, bool) and not metric.get("error"):
+                number, bound = score_value(score)[0], score_value(threshold)[0]
+                if number is not None and bound is not None and number != bound:
+                    seen.add((number > bound) is success)
+    return {
+        key: ScoreTraits(
+            higher_is_better=next(iter(seen)) if len(seen) == 1 else None,
+            rule={"strict mode": sorted(strict[key])},
+            deterministic=False if judged[key] else None,
+        )
+        for key, seen in up.items()
+    }
 
 
 def _metrics(case: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -133,6 +164,8 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
         scores=scores,
         errors=errors,
         expected=text_of(case.get("expectedOutput") or case.get("expectedOutcome")),
+        rules=fields_of(case, ("context", "expectedTools")),
+        whole=not (case.get("toolsCalled") or case.get("retrievalContext")),
         input_tokens=token_count(case.get("inputTokenCount")),
         output_tokens=token_count(case.get("outputTokenCount")),
         latency_s=score_value(case.get("completionTime"))[0],
@@ -173,16 +206,21 @@ def _identity(case: Mapping[str, Any], id: str, prompt: str) -> str:
     return content_id(prompt)
 
 
-def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return each metric's score and why it has none; equal names are numbered."""
+def _by_key(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each metric with the key of its score; equal names are numbered."""
     often = Counter(metric["name"] for metric in metrics)
     seen: Counter[str] = Counter()
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
     for metric in metrics:
         name = metric["name"]
         seen[name] += 1
-        key = name if often[name] == 1 else f"{name}#{seen[name]}"
+        yield name if often[name] == 1 else f"{name}#{seen[name]}", metric
+
+
+def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return each metric's score and why it has none."""
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    for key, metric in _by_key(metrics):
         error = metric.get("error")
         scores[key], problem = (None, str(error)) if error else score_value(metric.get("score"))
         if problem is not None:

@@ -24,7 +24,14 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document
-from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    convert_scores,
+    dict_at,
+    fields_of,
+    list_at,
+    text_of,
+    token_count,
+)
 
 NAME = "result.json"
 VERSION = 1
@@ -39,7 +46,8 @@ OWN = frozenset(
 here those are unscored."""
 SETTINGS = ("timeout_multiplier", "agent_timeout_multiplier", "verifier_timeout_multiplier",
             "agent.kwargs", "agent.override_timeout_sec", "agent.max_timeout_sec",
-            "verifier.disable")  # fmt: skip
+            "verifier.override_timeout_sec", "verifier.max_timeout_sec", "verifier.disable",
+            "environment.override_cpus", "environment.override_memory_mb")  # fmt: skip
 """Parts of a trial's configuration that both runs must share."""
 
 
@@ -113,7 +121,7 @@ def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, An
     return {
         "agent": agent,
         "agent version": value_at(trial, "agent_info.version"),
-        **{name: value_at(config, name) for name in SETTINGS},
+        **fields_of(config, SETTINGS),
     }
 
 

@@ -29,7 +29,14 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document
-from tunegate.harness.results._values import dict_at, is_conversation, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    dict_at,
+    fields_of,
+    is_conversation,
+    list_at,
+    text_of,
+    token_count,
+)
 
 FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")
 MODEL_ARGUMENT = re.compile(r"(?<=[:,])(model|model_deployment)=[^,]*(,|$)")
@@ -41,6 +48,8 @@ DESCRIBES = re.compile(
 )
 """Statistics of the request, not scores of the answer."""
 
+NOT_BY_TEXT = ("logprob", "logprob_per_byte", "bits_per_byte", "perplexity", "num_bytes")
+"""Statistics of likelihoods."""
 SHARES = frozenset(
     {
         "exact_match", "quasi_exact_match", "quasi_leave_articles_exact_match",
@@ -75,8 +84,10 @@ def helm(path: Path) -> Iterator[ResultLog]:
     for folder, spec in specs:
         model, task, adapter = _model(spec), _task(spec), dict_at(spec, "adapter_spec")
         settings = {name: value for name, value in adapter.items() if name not in OWN}
+        settings |= fields_of(spec, ("annotators", "scenario_spec"))
+        settings["metrics"] = _without_devices(spec.get("metric_specs"))
         if spec.get("annotators"):
-            settings["annotators"] = spec["annotators"]
+            settings["kinds of annotations"] = _annotations(folder)
         yield ResultLog(
             tool="HELM",
             rows=partial(_rows, folder, task, adapter),
@@ -88,7 +99,8 @@ def helm(path: Path) -> Iterator[ResultLog]:
                 name + at: ScoreTraits(higher_is_better=True, range=(0.0, 1.0))
                 for name in SHARES
                 for at in ("", f"@{adapter.get('num_outputs')}")
-            },
+            }
+            | {name: ScoreTraits(deterministic=False) for name in NOT_BY_TEXT},
             repeats=True,
         )
 
@@ -98,6 +110,25 @@ def _spec(folder: Path) -> Mapping[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("adapter_spec"), dict):
         raise UsageError(f"{folder / FILES[0]}: no adapter_spec; HELM writes it as a run ends")
     return found
+
+
+def _without_devices(value: Any) -> Any:
+    """Return metrics without the device that they run on."""
+    if isinstance(value, Mapping):
+        return {name: _without_devices(one) for name, one in value.items() if name != "device"}
+    return [_without_devices(one) for one in value] if isinstance(value, list) else value
+
+
+def _annotations(folder: Path) -> list[str]:
+    """Return the names of all annotations: those of judges have a name of the model in them."""
+    states = list_at(json_document(folder / FILES[1]), "request_states")
+    found = {
+        f"{annotator}.{key}"
+        for state in states
+        for annotator, parts in dict_at(state, "annotations").items()
+        for key in (parts if isinstance(parts, Mapping) else ())
+    }
+    return sorted(name for name in found if not name.endswith(".empty_output_score"))
 
 
 def _model(spec: Mapping[str, Any]) -> str:
@@ -155,6 +186,7 @@ def _row(
         prompt=_question(instance) if several else _prompt(state) if whole is None else None,
         prompt_sha256=content_id(whole, length=64) if whole else None,
         completion=_completion(state) if len(states) == 1 else None,
+        whole=not state.get("annotations") and len(list_at(state, "result.completions")) == 1,
         scores=scores,
         errors=errors,
         error=_failure(states),

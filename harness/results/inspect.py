@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,12 @@ from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import first_bytes, json_document, json_text
+from tunegate.harness.results._inspect_header import LogHeader, read_header
 from tunegate.harness.results._values import dict_at, list_at, text_of
 from tunegate.harness.results._zip_archive import open_zip
 
-VERSION = 2
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
 _WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
-_SETTINGS = ("temperature", "top_p", "top_k", "max_tokens", "stop_seqs", "reasoning_effort")
 _KEPT = ("role", "content", "tool_calls", "tool_call_id")
 """Keys of a message that are sent to a model."""
 _JSON_LOG = re.compile(rb'\s*\{\s*"version":\s*\d+,\s*"status":\s*"')
@@ -125,8 +124,8 @@ def inspect(path: Path) -> Iterator[ResultLog]:
     """
     if path.is_file() and path.suffix == ".eval" and not _is_log(path):
         raise UsageError(f"{path}: not a complete zip archive; wait until Inspect has written it")
-    headers = [_header(file) for file in _log_files(path)]
-    newest: dict[tuple[str, str], _LogHeader] = {}
+    headers = [read_header(file) for file in _log_files(path)]
+    newest: dict[tuple[str, str], LogHeader] = {}
     older: Counter[tuple[str, str]] = Counter()
     for header in headers:
         place = (header.model, header.task)
@@ -145,115 +144,9 @@ def inspect(path: Path) -> Iterator[ResultLog]:
             notes.append(
                 f"{header.task}: {header.path.name} is read, the newest; {left_out} left out"
             )
-        yield header.log(tuple(notes), run="" if len({m for m, _ in newest}) == 1 else header.model)
-
-
-@dataclass(frozen=True)
-class _LogHeader:
-    path: Path
-    status: str
-    evaluation: Mapping[str, Any]
-    plan: Mapping[str, Any]
-    error: str = ""
-    """Why it ended early, in one line."""
-
-    @property
-    def task(self) -> str:
-        return text_of(self.evaluation.get("task")) or ""
-
-    @property
-    def model(self) -> str:
-        return text_of(self.evaluation.get("model")) or ""
-
-    @property
-    def created(self) -> str:
-        """When it was made, in a form that sorts."""
-        return text_of(self.evaluation.get("created")) or ""
-
-    @property
-    def arguments(self) -> Any:
-        return self.evaluation.get("task_args_passed") or self.evaluation.get("task_args") or {}
-
-    @property
-    def notes(self) -> list[str]:
-        """Notes on a run that did not end."""
-        if self.status == "success":
-            return []
-        why = f" ({self.error:.300})" if self.error else ""
-        end = f"Inspect reports that the run ended with status {self.status!r}{why}"
-        return [f"{self.path.name}: {end}"]
-
-    def log(self, notes: tuple[str, ...], *, run: str) -> ResultLog:
-        """Return the log with its samples."""
-        return ResultLog(
-            tool="Inspect",
-            tool_version=text_of(value_at(self.evaluation, "packages.inspect_ai")),
-            run=run,
-            model=self.model or None,
-            tasks=(self.task,),
-            settings=self._scorer_settings(),
-            task_settings={
-                self.task: {
-                    "task version": self.evaluation.get("task_version"),
-                    "task arguments": self.arguments,
-                    **self._generation(),
-                }
-            },
-            repeats=True,
-            notes=notes,
-            rows=lambda: _rows(self.path, self.task, self.model, numbered=self._has_numbers),
-        )
-
-    def _generation(self) -> dict[str, Any]:
-        config = {
-            **dict_at(self.evaluation, "model_generate_config"),
-            **dict_at(self.plan, "config"),
-        }
-        return {name: config.get(name) for name in _SETTINGS}
-
-    def _scorer_settings(self) -> dict[str, Any]:
-        """Return the options of each scorer, and the model that graded."""
-        found: dict[str, Any] = {}
-        seen: Counter[str] = Counter()
-        roles = dict_at(self.evaluation, "model_roles")
-        for scorer in list_at(self.evaluation, "scorers"):
-            name = text_of(value_at(scorer, "name")) or ""
-            options = dict_at(scorer, "options")
-            key = f"{name}{seen[name] or ''}"  # as Inspect names the scores of equal scorers
-            seen[name] += 1
-            found[f"options of scorer {key}"] = options
-            if "model_graded" in name and not options.get("model"):
-                # Without a grader Inspect asks the evaluated model itself.
-                grader = value_at(roles, "grader.model") or roles.get("grader")
-                found[f"grader of scorer {key}"] = grader or self.model
-        return found
-
-    @property
-    def _has_numbers(self) -> bool:
-        """Whether the ids are the numbers that Inspect gives to samples without one."""
-        ids = value_at(self.evaluation, "dataset.sample_ids")
-        return isinstance(ids, list) and all(type(one) is int for one in ids)
-
-
-def _header(path: Path) -> _LogHeader:
-    if path.suffix == ".json":
-        found = json_document(path)
-    else:
-        with open_zip(path) as archive:
-            names = archive.names
-            name = "header.json" if "header.json" in names else "_journal/start.json"
-            if name not in names:
-                raise UsageError(f"{path}: not a log of Inspect: it has no header.json")
-            found = json_text(archive.read(name), f"{path}: {name}")
-    if not isinstance(found, Mapping) or found.get("version") != VERSION:
-        version = value_at(found, "version")
-        raise UsageError(
-            f"{path}: version {version!r:.40} of Inspect's format; version {VERSION} is read: "
-            "convert it with `inspect log convert`"
-        )
-    status = text_of(found.get("status")) or "started"
-    error = " ".join((text_of(value_at(found, "error.message")) or "").split())
-    return _LogHeader(path, status, dict_at(found, "eval"), dict_at(found, "plan"), error)
+        rows = partial(_rows, header.path, header.task, header.model, numbered=header.has_numbers)
+        run = "" if len({m for m, _ in newest}) == 1 else header.model
+        yield header.log(rows, tuple(notes), run)
 
 
 def _samples(
@@ -326,12 +219,24 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
         errors=errors,
         error=_error(sample),
         expected=_right_answer(sample.get("target")),
+        whole=not _acted(sample),
         finish_reason=text_of(value_at(sample, "limit.type") or first.get("stop_reason")),
         input_tokens=_count(usage.get("input_tokens")),
         output_tokens=_count(usage.get("output_tokens")),
         latency_s=_seconds(sample.get("working_time")),
         fields=sample,
     )
+
+
+def _acted(sample: Mapping[str, Any]) -> bool:
+    """Return whether the model called tools or wrote several messages, which scorers may read."""
+    messages = list_at(sample, "messages")
+    wrote = [m for m in messages if value_at(m, "role") == "assistant" and _is_new(m)]
+    return len(wrote) > 1 or any(value_at(m, "tool_calls") for m in wrote)
+
+
+def _is_new(message: Any) -> bool:
+    return bool(value_at(message, "source") != "input")
 
 
 def _error(sample: Mapping[str, Any]) -> str | None:

@@ -21,10 +21,23 @@ from tunegate.harness.contracts.result_reader import (
     result_reader,
     value_at,
 )
-from tunegate.harness.results._files import parquet_records
-from tunegate.harness.results._values import convert_scores, dict_at, text_of
+from tunegate.harness.results._files import json_document, parquet_records
+from tunegate.harness.results._values import (
+    convert_scores,
+    dict_at,
+    fields_of,
+    sampling_of,
+    text_of,
+)
 
 PATTERN = "details_*.parquet"
+RULES = (
+    "specific", "generation_size", "stop_sequences", "num_samples", "generation_grammar",
+    "use_logits", "sampling_methods",
+)  # fmt: skip
+"""Parts of a question that limit its answer or that its metrics read."""
+TASK_RULES = ("version", "metrics", "metric", "hf_revision", "evaluation_splits", "num_samples")
+"""Parts of a task's configuration that decide what is scored, and how."""
 TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
 
 
@@ -61,10 +74,14 @@ def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
         for file in sorted(folder.glob(PATTERN))
         if (found := TASK.fullmatch(file.name))
     }
-    shots = {
-        found[1].rpartition("|")[0] or found[1]: {"few-shot": found[1].rpartition("|")[2]}
+    general, tasks = _header(folder)
+    settings = {
+        found[1].rpartition("|")[0] or found[1]: {
+            **({"few-shot": found[1].rpartition("|")[2]} if "|" in found[1] else {}),
+            **fields_of(tasks.get(found[1]), TASK_RULES),
+        }
         for file in files.values()
-        if (found := TASK.fullmatch(file.name)) and "|" in found[1]
+        if (found := TASK.fullmatch(file.name))
     }
 
     def rows() -> Iterator[ResultRow | UnreadLine]:
@@ -78,9 +95,28 @@ def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
         run=model,
         model=model or None,
         tasks=tuple(files),
-        task_settings=shots,
+        settings=general,
+        task_settings=settings,
         notes=notes,
     )
+
+
+def _header(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return how the model was asked, and task → its configuration, if `results` are there.
+
+    `OUT/results/MODEL/results_DATE.json` belongs to `OUT/details/MODEL/DATE/`.
+    """
+    parts = folder.absolute().parts
+    if "details" not in parts:
+        return {}, {}
+    at = len(parts) - 1 - parts[::-1].index("details")
+    file = Path(*parts[:at], "results", *parts[at + 1 : -1], f"results_{folder.name}.json")
+    found = json_document(file) if file.is_file() else None
+    model = dict_at(found, "config_general.model_config")
+    if not model:
+        return {}, dict_at(found, "config_tasks")
+    sampling = {**sampling_of(model), **sampling_of(model.get("generation_parameters"))}
+    return {"sampling": sampling}, dict_at(found, "config_tasks")
 
 
 def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> ResultRow | UnreadLine:
@@ -88,6 +124,7 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
     if asked is None:
         return UnreadLine(where, "no doc.query; is this a details file of lighteval?")
     scores, errors = convert_scores(dict_at(record, "metric"))
+    texts = value_at(record, "model_response.text")
     return ResultRow(
         id=content_id([asked, value_at(record, "doc.choices")]),
         where=where,
@@ -99,6 +136,8 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
         scores=scores,
         errors=errors,
         expected=_right_answers(record),
+        rules=fields_of(record.get("doc"), RULES),
+        whole=len(texts) == 1 if isinstance(texts, list) else True,
         fields=record,
     )
 

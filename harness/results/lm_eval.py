@@ -8,6 +8,7 @@ newest is read for each task.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,11 +23,12 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     result_reader,
     score_value,
+    value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import json_document, json_lines
-from tunegate.harness.results._values import dict_at, text_of
+from tunegate.harness.results._values import dict_at, fields_of, list_at, sampling_of, text_of
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 _SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<date>{_DATE})\.jsonl")
@@ -35,6 +37,14 @@ _OWN_KEYS = {
     "doc_hash", "prompt_hash", "target_hash",
 }  # fmt: skip
 """Keys of a line that are not scores, for versions that do not list the scores."""
+HEADERS = (("versions", "task version"), ("n-shot", "number of few-shot examples"))
+"""Parts of the header that hold a setting of each task."""
+RULES = (
+    "output_type", "doc_to_target", "doc_to_choice", "target_delimiter", "process_results",
+    "generation_kwargs", "repeats",
+)  # fmt: skip
+"""Parts of a task's configuration that decide how an answer is generated and scored. What it asks
+is compared by the prompts."""
 SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
 """Metrics of `lm_eval/api/metrics.py` that are 0 to 1 whatever the task."""
 CORPUS = (
@@ -92,6 +102,8 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
     config = dict_at(dict_at(found, "configs"), task)
     filters = [one.get("name", "none") for one in config.get("filter_list") or [{}]]
     better = dict_at(dict_at(found, "higher_is_better"), task)
+    listed = [value_at(one, "metric") for one in list_at(config, "metric_list")]
+    names = [name for name in listed if isinstance(name, str) and name not in better]
     planned = dict_at(dict_at(found, "n-samples"), task).get("effective")
     model = found.get("model_name") or dict_at(found, "config").get("model")
     return ResultLog(
@@ -100,29 +112,63 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
         run=run,
         model=text_of(model),
         tasks=(task,),
-        settings={
-            "chat template": found.get("chat_template_sha"),
-            "system instruction": found.get("system_instruction_sha"),
-            "gen_kwargs": dict_at(found, "config").get("gen_kwargs"),
-        },
+        settings=_run_settings(found),
         task_settings={
             task: {
-                "task version": dict_at(found, "versions").get(task),
-                "number of few-shot examples": dict_at(found, "n-shot").get(task),
-                "generation_kwargs": config.get("generation_kwargs"),
+                **{name: dict_at(found, at).get(task) for at, name in HEADERS if at in found},
+                **fields_of(config, RULES),
             }
         },
         traits={
             f"{task}/{metric},{name}": ScoreTraits(
-                higher_is_better=value, range=(0.0, 1.0) if metric in SHARES else None
+                higher_is_better=value if isinstance(value := better.get(metric), bool) else None,
+                range=(0.0, 1.0) if metric in SHARES else None,
+                rule={
+                    "metric": _named(config.get("metric_list"), "metric", metric),
+                    "filter": _named(config.get("filter_list"), "name", name),
+                },
             )
-            for metric, value in better.items()
+            for metric in [*better, *names]
             for name in filters
-            if isinstance(value, bool)
         },
         notes=notes,
         rows=lambda: _rows(file, task, planned if isinstance(planned, int) else 0),
     )
+
+
+def _named(entries: Any, key: str, name: str) -> Any:
+    """Return the entry of a configuration with a name; all of them if none has it."""
+    listed = entries if isinstance(entries, list) else []
+    return next((one for one in listed if value_at(one, key) == name), entries)
+
+
+def _run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of all tasks; a run without a header tells none."""
+    if not header:
+        return {}
+    config = dict_at(header, "config")
+    return {
+        "chat template": header.get("chat_template_sha"),
+        "system instruction": header.get("system_instruction_sha"),
+        **fields_of(config, ("gen_kwargs",)),
+        **({"model_args": sampling_of(_arguments(config.get("model_args")))} if config else {}),
+    }
+
+
+def _arguments(given: Any) -> Any:
+    """Return `model_args`, which is an object or a text `pretrained=x,max_length=2048`."""
+    if not isinstance(given, str):
+        return given
+    parts = (part.partition("=") for part in given.split(","))
+    return {name.strip(): _argument(value.strip()) for name, _, value in parts}
+
+
+def _argument(text: str) -> Any:
+    """Return what lm-eval reads: a number or truth value, or the text."""
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return text
 
 
 @dataclass(slots=True)
@@ -185,6 +231,7 @@ def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores)
         scores=found.scores,
         errors=found.errors,
         expected=text_of(line.get("target")) or None,
+        whole=_answers(line) == 1,
         fields=line,
     )
 
@@ -196,6 +243,13 @@ def _first_arguments(line: Mapping[str, Any]) -> list[Any]:
         return list(dict_at(arguments, "gen_args_0").values())
     first = arguments[0] if isinstance(arguments, list) and arguments else None
     return first if isinstance(first, list) else []
+
+
+def _answers(line: Mapping[str, Any]) -> int:
+    """Return how many answers were scored together."""
+    found = line.get("resps")
+    listed = found if isinstance(found, list) else []
+    return sum(len(one) if isinstance(one, list) else 1 for one in listed)
 
 
 def _completion(line: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
+    ScoreTraits,
     UnreadLine,
     content_id,
     result_reader,
@@ -28,6 +29,8 @@ from tunegate.harness.results._files import TABLES, table_records
 from tunegate.harness.results._values import is_conversation, text_of
 
 ENDING = "/value"
+JUDGES = ("LLM_JUDGE", "AI_JUDGE")
+"""Sources of an assessment that are models."""
 
 
 def _is_mlflow(path: Path) -> bool:
@@ -54,7 +57,10 @@ def mlflow(path: Path) -> Iterator[ResultLog]:
             f"{path}: a table of MLflow holds objects, which CSV does not keep; save it by "
             f'result_df.to_json("{path.stem}.jsonl", orient="records", lines=True)'
         )
-    yield ResultLog(tool="mlflow", rows=lambda: _rows(path))
+    records = (record for _, record in table_records(path) if isinstance(record, dict))
+    judged = {name for record in records for name, _ in _judges(record)}
+    traits = {name: ScoreTraits(deterministic=False) for name in judged}
+    yield ResultLog(tool="mlflow", rows=lambda: _rows(path), traits=traits)
 
 
 def _rows(path: Path) -> Iterator[ResultRow | UnreadLine]:
@@ -92,6 +98,8 @@ def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
         errors=errors,
         error=f"the call ended in state {state}" if state not in {None, "", "OK"} else None,
         expected=text_of(expectations.get("expected_response")),
+        rules={f"expectation {n}": v for n, v in expectations.items() if n != "expected_response"},
+        score_rules=dict(_judges(record)),
         latency_s=None if duration is None else duration / 1000,
         fields={**record, "request": request, "response": response},
     )
@@ -107,11 +115,22 @@ def _json(raw: Any) -> Any:
         return raw
 
 
+def _judges(record: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield each score that a model gave, and the model."""
+    for each in _assessments(record):
+        if value_at(each, "source.source_type") in JUDGES:
+            yield str(value_at(each, "assessment_name")), value_at(each, "source.source_id")
+
+
+def _assessments(record: Mapping[str, Any]) -> list[Any]:
+    several = _json(record.get("assessments"))
+    return several if isinstance(several, list) else []
+
+
 def _expectations(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the data expects: name → value."""
     found = {}
-    several = _json(record.get("assessments"))
-    for each in several if isinstance(several, list) else []:
+    for each in _assessments(record):
         value = value_at(each, "expectation.value")
         if value is not None:
             found[str(value_at(each, "assessment_name"))] = value

@@ -18,10 +18,11 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     result_reader,
     score_value,
+    value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_lines
-from tunegate.harness.results._values import prompt_of, text_of
+from tunegate.harness.results._values import fields_of, prompt_of, text_of
 
 SHARED = ("eval_name", "base_eval", "split")
 """Fields of the spec that both runs must share."""
@@ -48,9 +49,22 @@ def openai_evals(path: Path) -> Iterator[ResultLog]:
         tool="openai evals",
         rows=lambda: _rows(path),
         model=", ".join(map(str, models)) if isinstance(models, list) else None,
-        settings={name: spec[name] for name in SHARED if spec.get(name) is not None},
+        settings=_settings(spec),
         notes=() if _has_report(path) else (f"{path}: no final report; the run did not end",),
     )
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the eval with its class and arguments, and the models after the first, which grade."""
+    models = spec.get("completion_fns")
+    graders = models[1:] if isinstance(models, list) else None
+    of_class = {
+        f"{name} of the eval": value
+        for name, value in fields_of(
+            value_at(spec, "run_config.eval_spec"), ("cls", "args")
+        ).items()
+    }
+    return {**fields_of(spec, SHARED), **of_class, "grader": graders or None}
 
 
 def _has_report(path: Path) -> bool:
@@ -68,9 +82,11 @@ class _SampleEvents:
     scores: dict[str, float | None] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     error: str | None = None
+    calls: int = 0
 
     def add(self, kind: Any, data: Mapping[str, Any]) -> None:
         """Add an event; the first score of each name counts."""
+        self.calls += kind == "sampling"
         if kind == "sampling" and self.prompt is None:
             self.prompt = data.get("prompt")
             sampled = data.get("sampled")
@@ -101,6 +117,7 @@ class _SampleEvents:
             where=self.where,
             prompt=prompt_of(self.prompt),
             completion=self.answer,
+            whole=self.calls == 1,
             scores=self.scores,
             errors=self.errors,
             error=self.error or (None if self.scores else "no event scores this sample"),

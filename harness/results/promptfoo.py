@@ -11,6 +11,7 @@ of its variables. `--repeat N` makes samples; several prompts in a file are task
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
+    ScoreTraits,
     UnreadLine,
     content_id,
     result_reader,
@@ -26,12 +28,30 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document, json_lines
-from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    convert_scores,
+    dict_at,
+    fields_of,
+    list_at,
+    sampling_of,
+    text_of,
+    token_count,
+)
 
 VERSION = 3
 CALL_FAILED = 2
 """Value of `failureReason` for a call that raised; 1 is an assertion that failed."""
 TOTALS = ("score", "success")
+CHANGES = ("transform", "postprocess", "transformVars")
+"""Options of a test that change the answer or its variables."""
+GRADING = ("provider", "rubricPrompt", "factuality")
+"""Options of a test that decide who grades, and how."""
+NOT_BY_TEXT = re.compile(
+    r"(not-)?(.*rubric|model-graded-.*|factuality|g-eval|answer-relevance|context-.*|conversation-.*"
+    r"|similar.*|classifier|moderation|guardrails|select-best|max-score|human|pi|perplexity.*"
+    r"|latency|cost|finish-reason|trace-.*|trajectory:.*|tool-call-f1|skill-used|webhook)"
+)
+"""Types of assertions that ask a model, or read more than the answer's text."""
 
 
 def _is_promptfoo(path: Path) -> bool:
@@ -56,15 +76,17 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     Raises:
         UsageError: the file is of another version, or `id` is in no test.
     """
-    records, tool_version = _records(path)
+    records, tool_version, arguments = _records(path)
     providers: dict[str, str] = {}
     prompts: dict[Any, None] = {}
+    judged: set[str] = set()
     known = False
     for _, record in records():
         if isinstance(record, UnreadLine):
             continue
         providers.setdefault(_provider(record), text_of(value_at(record, "provider.id")) or "")
         prompts.setdefault(value_at(record, "prompt.label"))
+        judged.update(_judged(record))
         known = known or bool(id and text_of(_named_id(record, id)))
     if id and not known:
         raise UsageError(f"results:{path}?id={id}: in the metadata of no test")
@@ -75,6 +97,8 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
             rows=_rows_of(records, provider, id, several_prompts=len(prompts) > 1),
             run=provider,
             model=model,
+            settings=arguments.get(provider, {}),
+            traits={key: ScoreTraits(deterministic=False) for key in judged},
             repeats=True,
         )
 
@@ -82,14 +106,15 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
 Records = Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]
 
 
-def _records(path: Path) -> tuple[Records, str | None]:
-    """Return a function that yields the rows, and promptfoo's version if the file has it.
+def _records(path: Path) -> tuple[Records, str | None, Mapping[str, Mapping[str, Any]]]:
+    """Return a function that yields the rows, and promptfoo's version and each provider's
+    arguments if the file has them.
 
     Raises:
         UsageError: the file has another version.
     """
     if path.suffix == ".jsonl":
-        return lambda: json_lines(path), None
+        return lambda: json_lines(path), None, {}
     document = json_document(path)
     version = value_at(document, "results.version")
     if version != VERSION:
@@ -102,7 +127,18 @@ def _records(path: Path) -> tuple[Records, str | None]:
         for number, row in enumerate(list_at(document, "results.results"))
         for where in [f"{path}: results[{number}]"]
     ]
-    return lambda: iter(found), text_of(value_at(document, "metadata.promptfooVersion"))
+    tool_version = text_of(value_at(document, "metadata.promptfooVersion"))
+    return lambda: iter(found), tool_version, _provider_arguments(document)
+
+
+def _provider_arguments(document: Any) -> dict[str, dict[str, Any]]:
+    """Return provider → how it was asked, where the configuration lists it with its arguments."""
+    found = {}
+    for entry in list_at(document, "config.providers"):
+        if isinstance(entry, dict) and (name := text_of(entry.get("label") or entry.get("id"))):
+            config = sampling_of(entry.get("config"))
+            found[name] = {"provider's arguments": config, **fields_of(entry, ("transform",))}
+    return found
 
 
 def _provider(record: Mapping[str, Any]) -> str:
@@ -147,6 +183,8 @@ def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultR
         task=task,
         prompt=text_of(value_at(record, "prompt.raw")),
         completion=text_of(value_at(record, "response.output")),
+        rules=_rules(record),
+        score_rules=_score_rules(record),
         scores=scores,
         errors=errors,
         error=(message or "the call failed").splitlines()[0] if failed else None,
@@ -157,6 +195,46 @@ def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultR
         cost=cost or None,
         fields=record,
     )
+
+
+def _rules(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a test's assertions read besides the answer, and what changes the answer."""
+    test = dict_at(record, "testCase")
+    changes = {f"option {name}": value_at(test, f"options.{name}") for name in CHANGES}
+    return {"variables": test.get("vars"), **changes} if test else {}
+
+
+def _score_rules(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return score → its assertions, with the grader if they ask one."""
+    test = dict_at(record, "testCase")
+    if not test:
+        return {}
+    found = {name: [test.get("assert")] for name in TOTALS}
+    found["success"] += [test.get("threshold"), test.get("assertScoringFunction")]
+    found["score"] += [test.get("assertScoringFunction")]
+    for one in _assertions(record):
+        if name := value_at(one, "metric"):
+            found.setdefault(f"named.{name}" if name in TOTALS else str(name), []).append(one)
+    grading = fields_of(test.get("options"), GRADING)
+    judged = set(_judged(record))
+    return {name: [*rule, grading] if name in judged else rule for name, rule in found.items()}
+
+
+def _assertions(record: Mapping[str, Any]) -> list[Any]:
+    """Return the assertions of a test, those of sets among them."""
+    found = []
+    for one in list_at(record, "testCase.assert"):
+        found += list_at(one, "assert") or [one]
+    return found
+
+
+def _judged(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the scores of a test that rest on more than the text of the answer."""
+    for one in _assertions(record):
+        if NOT_BY_TEXT.fullmatch(text_of(value_at(one, "type")) or ""):
+            yield from TOTALS
+            if name := value_at(one, "metric"):
+                yield f"named.{name}" if name in TOTALS else str(name)
 
 
 def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:

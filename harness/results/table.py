@@ -1,10 +1,13 @@
 """A table of results in a file: JSON lines, a JSON list, CSV, TSV or parquet, of any tool.
 
 Columns with these names need no option: `id`, `task`, `sample`, `prompt`, `completion`, `expected`,
-`error`, and for scores `score`, `scores.NAME` or, in JSON, an object `scores`. Others are named in
-the spec; one within another has a dot:
+`judge`, `error`, and for scores `score`, `scores.NAME` or, in JSON, an object `scores`. Others are
+named in the spec; one within another has a dot:
 
     results:runs.jsonl?id=reference_example_id&scores=feedback.correct,feedback.tone
+
+`rule=limit,version` names what else must be equal in both runs. A folder `judge=NAME` or
+`eval=NAME` in the path, as WildBench writes it, names the judge.
 
 Example of a file:
     id,score
@@ -14,6 +17,7 @@ Example of a file:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +38,10 @@ from tunegate.harness.results._values import convert_scores, prompt_of, text_of
 
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
+RIGHT_ANSWERS = ("expected", "expected_output", "expected_answer", "target", "gold", "ground_truth")
+JUDGES = ("judge", "judge_model", "grader")
+FOLDER = re.compile(r"(?:judge|eval|evaluator|grader)=(.+)")
+"""Name of a folder that names the judge of the tables in it."""
 PROBED = 100
 """Records that are searched for columns."""
 
@@ -54,12 +62,13 @@ def table(  # noqa: PLR0913  # each names a column in a spec
     scores: str = "",
     prompt: str = "",
     completion: str = "",
-    expected: str = "expected",
+    expected: str = "",
     error: str = "error",
     sample: str = "sample",
     task: str = "task",
+    rule: str = "",
 ) -> Iterator[ResultLog]:
-    """Read a table; each option names a column, `scores` several, comma-separated.
+    """Read a table; each option names a column, `scores` and `rule` several, comma-separated.
 
     Without a column `id` the hash of the prompt is the id.
 
@@ -83,10 +92,12 @@ def table(  # noqa: PLR0913  # each names a column in a spec
         prompt=column("prompt", prompt, PROMPTS),
         completion=column("completion", completion, COMPLETIONS),
         scores=[column("scores", name.strip(), ()) for name in scores.split(",") if name.strip()],
-        expected=expected,
+        expected=column("expected", expected, RIGHT_ANSWERS),
         error=error,
         sample=sample,
         task=task,
+        rules=[column("rule", name.strip(), ()) for name in rule.split(",") if name.strip()]
+        or [name for name in JUDGES if name in there],
     )
     if not columns.id and not columns.prompt:
         raise UsageError(
@@ -97,7 +108,13 @@ def table(  # noqa: PLR0913  # each names a column in a spec
             f"{path}: no column 'score'; name those with scores: results:{path}?scores=COLUMN, "
             f"of {', '.join(there)}"
         )
-    yield ResultLog(tool="table", rows=lambda: _rows(path, columns), repeats=sample in there)
+    judge = next((found[1] for part in path.parts[::-1] if (found := FOLDER.fullmatch(part))), None)
+    yield ResultLog(
+        tool="table",
+        rows=lambda: _rows(path, columns),
+        settings={"judge": judge} if judge else {},
+        repeats=sample in there,
+    )
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,7 @@ class _TableColumns:
     error: str
     sample: str
     task: str
+    rules: Sequence[str]
 
     def row(self, where: str, record: Mapping[str, Any]) -> ResultRow:
         """Return a record as a row.
@@ -135,6 +153,7 @@ class _TableColumns:
             errors=errors,
             error=text_of(value_at(record, self.error)) or None,
             expected=right if isinstance(right, list) else text_of(right),
+            rules={name: value_at(record, name) for name in self.rules},
             fields=record,
         )
 

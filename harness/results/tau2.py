@@ -25,7 +25,15 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document
-from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    convert_scores,
+    dict_at,
+    fields_of,
+    list_at,
+    sampling_of,
+    text_of,
+    token_count,
+)
 
 NAME = "results.json"
 HEAD = re.compile(rb'\s*\{\s*("timestamp":[^,]*,\s*)?"info":\s*\{\s*"git_commit"')
@@ -54,11 +62,11 @@ def tau2(path: Path) -> Iterator[ResultLog]:
     info, tasks = value_at(found, "info"), value_at(found, "tasks")
     if not isinstance(info, dict) or not isinstance(tasks, list):
         raise UsageError(f"{file}: no info and tasks; name a results file of tau2-bench")
-    prompts = {str(value_at(task, "id")): _prompt(task) for task in tasks}
+    by_id = {str(value_at(task, "id")): task for task in tasks}
     domain = text_of(value_at(info, "environment_info.domain_name")) or ""
     yield ResultLog(
         tool="tau2-bench",
-        rows=lambda: _rows(file, found, domain, prompts),
+        rows=lambda: _rows(file, found, domain, by_id),
         model=text_of(value_at(info, "agent_info.llm")),
         settings=_settings(info),
         tasks=(domain,),
@@ -79,9 +87,9 @@ def _settings(info: Mapping[str, Any]) -> dict[str, Any]:
     user = value_at(info, "user_info")
     return {
         "agent": value_at(info, "agent_info.implementation"),
-        "settings of the agent's model": value_at(info, "agent_info.llm_args"),
+        "settings of the agent's model": sampling_of(value_at(info, "agent_info.llm_args")),
         "simulated user": value_at(user, "llm"),
-        "settings of the simulated user": value_at(user, "llm_args"),
+        "settings of the simulated user": sampling_of(value_at(user, "llm_args")),
         "guidelines of the simulated user": _hash(value_at(user, "global_simulation_guidelines")),
         "policy": _hash(value_at(info, "environment_info.policy")),
         **{name: info.get(name) for name in SETTINGS},
@@ -114,7 +122,7 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rows(
-    file: Path, found: Mapping[str, Any], domain: str, prompts: Mapping[str, str]
+    file: Path, found: Mapping[str, Any], domain: str, tasks: Mapping[str, Any]
 ) -> Iterator[ResultRow | UnreadLine]:
     for where, simulation in _simulations(file, found):
         if not isinstance(simulation, dict) or simulation.get("task_id") is None:
@@ -129,8 +137,10 @@ def _rows(
             where=where,
             task=domain,
             sample=trial if isinstance(trial, int) else None,
-            prompt=prompts.get(name),
+            prompt=_prompt(tasks[name]) if name in tasks else None,
             completion=_completion(said),
+            rules=fields_of(tasks.get(name), ("evaluation_criteria",)),
+            whole=False,
             scores=scores,
             errors=errors,
             error=_failure(simulation),

@@ -26,10 +26,25 @@ from tunegate.harness.contracts.result_reader import (
 from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
-from tunegate.harness.results._values import dict_at, is_conversation, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    dict_at,
+    fields_of,
+    is_conversation,
+    list_at,
+    sampling_of,
+    text_of,
+    token_count,
+)
 
 NAME = "traces.jsonl"
 VERSION = 1
+LIMITS = (
+    "harness.id", "max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens",
+    "timeout",
+)  # fmt: skip
+"""Parts of an agent's configuration at which it ends."""
+ASKED = ("idx", "prompt", "system_prompt")
+"""Parts of a task that are its place, or that are compared as the prompt."""
 
 
 def _file(path: Path) -> Path:
@@ -74,14 +89,21 @@ def verifiers(path: Path, *, agent: str = "") -> Iterator[ResultLog]:
         tool_version=text_of(value_at(trace, "verifiers.version")),
         rows=lambda: _rows(file, agent),
         model=text_of(value_at(trace, "agent.config.model")),
-        settings=_settings(first),
+        settings=_settings(first, agent),
         repeats=True,
     )
 
 
-def _settings(episode: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(episode: Mapping[str, Any], agent: str) -> dict[str, Any]:
+    """Return the environment, and the sampling and limits of the agent that is scored."""
     name = value_at(episode, "env.id")
-    return {"environment": name} if name else {}
+    wanted = [trace for trace in _traces(episode) if not agent or _agent(trace) == agent]
+    config = dict_at(wanted[0], "agent.config") if wanted else {}
+    return {
+        **({"environment": name} if name else {}),
+        **({"sampling": sampling_of(config.get("sampling"))} if config else {}),
+        **fields_of(config, LIMITS),
+    }
 
 
 def _traces(episode: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -112,6 +134,11 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
     data = dict_at(task, "data")
     prompt = _prompt(data)
     scores, errors = _scores(trace)
+    weights = {
+        f"weight of reward {key}": weight
+        for key, one in dict_at(trace, "rewards").items()
+        if (weight := value_at(one, "weight")) is not None
+    }
     name = text_of(data.get("id")) or text_of(value_at(task, "key")) or content_id(data)
     return ResultRow(
         id=name,
@@ -122,6 +149,11 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
         scores=scores,
         errors=errors,
         error=_failure(episode, trace),
+        rules={
+            "task": {key: value for key, value in data.items() if key not in ASKED},
+            **weights,
+        },
+        whole=sum(value_at(node, "sampled") is True for node in list_at(trace, "nodes")) == 1,
         finish_reason=text_of(trace.get("stop_condition")),
         input_tokens=token_count(trace.get("num_input_tokens")),
         output_tokens=token_count(trace.get("num_output_tokens")),

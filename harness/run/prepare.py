@@ -126,9 +126,14 @@ def _compare_prompts(
     """
     scored = [arm for arm in arms.values() if isinstance(arm, ScoredArm)]
     if scored:
-        from tunegate.harness.checks.recorded_results import check_recorded_scores, compare_results
+        from tunegate.harness.checks.recorded_results import (
+            check_recorded_scores,
+            compare_results,
+            recorded_scores,
+        )
 
         check_recorded_scores(suites, arms)
         if len(scored) == len(arms):
-            return compare_results([p[:2] for p in plan.prompts if p[2] == "base"], arms)
+            cases = [place[:2] for place in plan.prompts if place[2] == "base"]
+            return compare_results(cases, arms, recorded_scores(suites))
     return comparability.check_comparability(plan.prompts, arms, suites)

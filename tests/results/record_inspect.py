@@ -78,13 +78,17 @@ def graded() -> Any:
     return score
 
 
+OUTAGE: list[bool] = []
+"""Whether the sandbox fails on every question; not an argument, which a log would hold."""
+
+
 @solver
 def failing(which: str) -> Any:
-    """Raise on questions that hold a text."""
+    """Raise on questions that hold a text, and on all during an outage."""
     inner = generate()
 
     async def solve(state: TaskState, generate: Any) -> TaskState:
-        if which in state.input_text:
+        if which in state.input_text or OUTAGE:
             raise RuntimeError("the sandbox timed out")
         return await inner(state, generate)  # type: ignore[no-any-return]
 
@@ -119,7 +123,7 @@ def model(name: str, skill: int, *, thinks: bool = False) -> Any:
 
 
 def record(
-    folder: str, name: str, skill: int, *, which: str = "5 + 5", ids: bool = True, epochs: int = 1,
+    folder: str, name: str, skill: int, *, ids: bool = True, epochs: int = 1,
     scorers: Any = None, questions: list[str] = QUESTIONS, log_format: str = "eval",
     thinks: bool = False,
 ) -> None:  # fmt: skip
@@ -136,7 +140,7 @@ def record(
     eval(
         Task(
             dataset=MemoryDataset(samples, name="sums"),
-            solver=failing(which),
+            solver=failing("5 + 5"),
             scorer=scorers or [match(), tone(), style(), graded()],
             name="sums",
             epochs=epochs,
@@ -158,7 +162,9 @@ if __name__ == "__main__":
     record("base", "ink-base", 5)
     record("tuned", "ink-tuned", 9)
     record("epochs", "ink-tuned", 7, epochs=3)
-    record("failed", "ink-tuned", 9, which="What")
+    OUTAGE.append(True)
+    record("failed", "ink-tuned", 9)
+    OUTAGE.clear()
     record("json", "ink-base", 5, log_format="json")
     record("unnamed", "ink-base", 5, ids=False)
     record("unnamed_reversed", "ink-tuned", 9, ids=False, questions=QUESTIONS[::-1])

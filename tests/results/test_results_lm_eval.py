@@ -68,7 +68,7 @@ def test_a_document_that_the_data_hold_twice_is_two_cases() -> None:
 def test_completions_are_texts_and_prompts_are_what_was_sent() -> None:
     found = read_results(str(LM_EVAL / "one_shot"))
 
-    assert found.prompt("sums/1e16f2d7f4aca340") == "1 + 1 = 2\n\n1 + 2 ="
+    assert found.row("sums/1e16f2d7f4aca340").prompt == "1 + 1 = 2\n\n1 + 2 ="
     assert found.answers["sums/1e16f2d7f4aca340", 0].completion == " it is 3"
     choices = read_results(str(LM_EVAL / "base")).answers
     assert {row.completion for row in choices.values() if row.task != "sums"} == {None}
