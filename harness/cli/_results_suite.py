@@ -166,6 +166,8 @@ def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterato
         yield "higher_is_better = false"
     elif summary.traits.higher_is_better is None:
         yield "# higher_is_better = false     # not in the files"
+    if summary.traits.deterministic is False:
+        yield "deterministic = false          # a judge or more than the answer's text made it"
     if summary.binary:
         yield f"binary = true{'' if found.samples == 1 else '                    # each sample'}"
         return

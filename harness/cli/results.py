@@ -188,8 +188,36 @@ def _score_lines(
     left = len(ours.keys() | theirs.keys()) - len(both)
     lacking = f"; {count_noun(left, 'case')} without a score or the pair" if left else ""
     yield f"  {key}: {delta}; {len(both)} pairs, {counts}{lacking}"
+    yield from _unequal_lines(base, tuned, task, key)
     if tolerance is not None and both:
         yield f"    a loss of at most {tolerance:g}: {_claim(delta, tolerance)}"
+
+
+def _unequal_lines(base: ResultSet, tuned: ResultSet, task: str, key: str) -> Iterator[str]:
+    from tunegate.harness.checks.equal_answers import find_unequal_scores
+    from tunegate.harness.contracts.result_set import completion_of
+
+    if any(found.traits(task, key).deterministic is False for found in (base, tuned)):
+        return
+    arms = {"base": base, "tuned": tuned}
+    answers = (
+        (
+            case,
+            {
+                name: [
+                    completion_of(row)
+                    for sample in range(found.samples)
+                    if (row := found.answers.get((case, sample))) and row.error is None
+                ]
+                for name, found in arms.items()
+            },
+        )
+        for case in base.cases
+        if base.answers[case, 0].task == task
+    )
+    unequal = find_unequal_scores(answers, "tuned", key)
+    if unequal.too_many:
+        yield f"    not comparable, unless a judge or a time makes it: {unequal.sentence}"
 
 
 def _claim(delta: Delta, tolerance: float) -> str:

@@ -29,6 +29,7 @@ def recorded(
     score: str,
     higher_is_better: bool = True,
     binary: bool = False,
+    deterministic: bool = True,
 ) -> Score:
     """Take the score that another tool recorded with an answer, in a `results:` arm.
 
@@ -46,6 +47,8 @@ def recorded(
         higher_is_better: False for scores such as toxicity.
         binary: Whether every score is 0 or 1, which allows exact tests. Other scores are
             unscored then.
+        deterministic: False if equal answers may get unequal scores, as from a judge or for times.
+            Other scores that do are refused.
     """
     found = completion.scores or {}
     if score not in found:

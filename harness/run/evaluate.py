@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks import comparability, liveness, recorded_answers
+from tunegate.harness.checks import comparability, equal_answers, liveness, recorded_answers
 from tunegate.harness.contracts.model import Arm, RecordedArm, ServerHosting
 from tunegate.harness.decision.answers.answer_key import KeyWatch
 from tunegate.harness.decision.verdict.decide import ScoredRun, failed_verdict, not_comparable
@@ -135,6 +135,9 @@ def _evaluate(
         draft.update(served_identity=served.record)
     answers = run.answers(skipped=stopping.skips(whole=whole))
     folder.write_lines("cells.jsonl", answers, packed=manifest.packed)
+
+    stored = JsonlRecords(folder.path / "cells.jsonl", StoredAnswer)
+    equal_answers.refuse_unequal_scores(suites, arms, stored)
 
     # score, judge, decide, write
     scored = _score(draft, run, stopping)
