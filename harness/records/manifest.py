@@ -267,6 +267,11 @@ class Manifest(Record):
         """Whether the files of the run are written compactly."""
         return len(self.plan) >= PACKED_FROM
 
+    def taken_on_trust(self) -> tuple[str, ...]:
+        """Return what recorded answers do not tell, such as their prompts, if there is any."""
+        note = self.comparability.get("note")
+        return (str(note),) if note and self.comparability.get("on_trust") else ()
+
     @field_validator("plan", mode="before")
     @classmethod
     def _read_plan(cls, plan: Any) -> Any:

@@ -21,12 +21,15 @@ OTHER_SHARE = 0.10
 """Difference in the share of answers with thoughts from which it is pointed out."""
 
 
-def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]:
+def answer_notes(
+    counts: AnswerCounts, card: Mapping[str, Any], *, gained: bool = False
+) -> Iterator[str]:
     """Yield what a reader must know about a suite's answers.
 
     Args:
         counts: The counts.
         card: The record of tuned's training, if any.
+        gained: Whether a gain is proven, so that the fine-tune does act.
     """
     if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
         both = " and ".join(
@@ -49,7 +52,7 @@ def answer_notes(counts: AnswerCounts, card: Mapping[str, Any]) -> Iterator[str]
         if MOST_CUT * asked < empty <= MOST_EMPTY * asked:
             yield f"{empty:,} of {count_noun(asked, 'answer')} of {arm} are empty"
     yield from _thinking_notes(counts, card)
-    if counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
+    if not gained and counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
         yield (
             f"both arms wrote the same answer, byte for byte, on {counts.same} of "
             f"{counts.compared} prompts: the fine-tune hardly acts here"

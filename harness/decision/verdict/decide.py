@@ -220,6 +220,7 @@ def _suite_result(
             *caps,
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
             *findings(manifest, suite.name, caps=False),
+            *(f"{suite.name}: {note}" for note in manifest.taken_on_trust()),
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
             *suite_notes(table, counts, manifest.attempts, gates, manifest.training),

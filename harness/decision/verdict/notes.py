@@ -21,7 +21,7 @@ from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_no
 from tunegate.harness.decision.verdict.timing_notes import timing_notes
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.defaults import EARLY_STOP_CASES
-from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, SuiteRecord, gate_subject
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.wording import count_noun
@@ -68,7 +68,11 @@ def suite_notes(
             *_no_goal(suite),
             *_few_cases(gates),
             *ungated_losses(table),
-            *answer_notes(table.answers, {} if training is None else training.believed_card),
+            *answer_notes(
+                table.answers,
+                {} if training is None else training.believed_card,
+                gained=any(_proves_gain(gate) for gate in gates),
+            ),
             *attempt_note(suite, attempts),
             *_saturation_notes(table, remarks=False),
             *example_notes(table),
@@ -92,6 +96,16 @@ def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
             *_table_notes(table),
         )
     )
+
+
+def _proves_gain(gate: GateResult) -> bool:
+    """Return whether a goal is reached, or a difference is proven to be an improvement."""
+    kind = gate_kind(gate.kind)
+    if kind.is_goal:
+        return gate.status is GateStatus.PASS
+    if not kind.tests_difference or gate.low is None or gate.high is None:
+        return False
+    return gate.low > 0 if gate.higher_is_better else gate.high < 0
 
 
 def _few_cases(gates: Sequence[GateResult]) -> Iterator[str]:

@@ -670,7 +670,22 @@ def test_the_noise_floor_is_how_far_base_lies_from_itself(columns: Any, made: An
 @pytest.mark.parametrize(("same", "noted"), [(99, True), (98, False)])
 def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, noted: bool) -> None:
     """From 99 of 100 equal answers on, the reader learns that the fine-tune hardly acts."""
-    suite = columns([gain()], {"m": made.pairs(*BETTER)})
+    found = decide_equal(made, columns([gain()], {"m": made.pairs(1, 0, 60, 39)}), same)
+
+    assert any("byte for byte, on 99 of 100" in n for n in found.suites[0].notes) is noted
+
+
+@pytest.mark.parametrize("gate", [gain(), tolerance()])
+def test_equal_answers_are_no_note_under_a_proven_gain(columns: Any, made: Any, gate: Any) -> None:
+    """A goal that was reached, and a tolerance whose interval is above zero."""
+    found = decide_equal(made, columns([gate], {"m": made.pairs(*BETTER)}), 100)
+
+    assert found.verdict is Verdict.SHIP
+    assert not any("byte for byte" in note for note in found.suites[0].notes)
+
+
+def decide_equal(made: Any, suite: Any, same: int) -> Any:
+    """Return the verdict on 100 pairs of answers, of which some are the same."""
     cells = [
         StoredAnswer(cell=cell, status="ok", completion=Completion(text=text))
         for i in range(100)
@@ -678,14 +693,12 @@ def test_identical_answers_are_pointed_out(columns: Any, made: Any, same: int, n
         for text in [arm if i >= same else "the same"]
         for cell in [Cell(suite="s", case=f"c{i:03}", arm=arm, kind="generate", key=f"{i}{arm}")]
     ]
-    found = decide_run(
+    return decide_run(
         made.manifest([suite]),
         {"s": suite.cases()},
         suite.rows(),
         answers=count_answers(cells),
     )
-
-    assert any("byte for byte, on 99 of 100" in n for n in found.suites[0].notes) is noted
 
 
 @pytest.mark.parametrize(("cut", "noted"), [(6, True), (5, False)])
