@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -108,6 +107,10 @@ expected = "answer"        # 1 for an answer, 0 for declining to give one
 use = "length"
 
 [[metrics]]
+use = "length"
+name = "shortness"         # a metric has one ratio
+
+[[metrics]]
 use = "loops"
 
 [[metrics]]
@@ -120,6 +123,10 @@ tolerance = {tolerance}           # the narrowest that {count} cases can prove
 [[gates]]
 metric = "length"
 ratio_at_most = 1.25       # answers may grow by a quarter
+
+[[gates]]
+metric = "shortness"
+ratio_at_least = 0.5       # and shrink by half: long answers cut short may resemble shorter ones
 
 [[gates]]
 metric = "loops"
@@ -142,12 +149,12 @@ def suite_text(
         production: The cases.
         local: Whether both arms can compute the likelihood of the recorded answers.
     """
+    from tunegate.harness.decision.planning.gate_cases import independent_share
     from tunegate.harness.decision.planning.unreachable_gates import provable_tolerance
 
     cases = list(production.cases)
-    # Calls of one trace are not independent evidence: count them by Kish's effective size.
-    sizes = Counter(case.cluster or case.id for case in cases).values()
-    tolerance = provable_tolerance(len(cases) ** 2 // sum(size**2 for size in sizes))
+    # Calls of one trace are not independent evidence: count them as the gates do.
+    tolerance = provable_tolerance(int(len(cases) * independent_share(cases) + 1e-9))
     longest = max((line.get("output_tokens", 0) for line in production.recorded), default=0)
     tokens = min(max(64, -(-longest * 3 // 2 // 32) * 32), _MOST_TOKENS) if longest else 256
     extra = [one for one, fits_all in _formats(cases).items() if fits_all]

@@ -35,7 +35,9 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
 
     Known problems:
         A better answer in other words loses too: gate it with `blocks = false`. It doesn't see a
-        wrong fact. If base wrote the recorded answers, no fine-tune keeps up.
+        wrong fact. If base wrote the recorded answers, no fine-tune keeps up. If base writes more
+        than was recorded, answers cut to a third keep 41 to 144 % of their score (40 pairs of
+        models on AlpacaEval): guard `length` on both sides, as `tunegate replay` does.
 
     Example:
         ```toml

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ WORDS = [first + rest for first in "bdfgklmnprstvz" for rest in ("ala", "eno", "
 """An invented language: nothing under test knows English."""
 PHRASES = [" ".join(WORDS[at : at + 3]) for at in range(0, len(WORDS) - 3, 2)]
 CONTENT = ("resemblance", "word_order", "sentence_end")
+FORM = ("length", "shortness")
 Answers = list[str]
 
 
@@ -85,9 +86,11 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> tuple[Suite, list[list[
     return suite, phrases, [_rephrased(own, rng) for own in phrases]
 
 
-def _decide(suite: Suite, base: Answers, tuned: Answers) -> dict[str, GateStatus]:
+def _decide(
+    suite: Suite, base: Answers, tuned: Answers, names: Sequence[str] = CONTENT
+) -> dict[str, GateStatus]:
     found = {}
-    for name in CONTENT:
+    for name in names:
         metric = suite.metric(name)
         scores = [
             tuple(
@@ -134,6 +137,29 @@ def test_a_model_that_rephrases_like_base_passes(traffic: Any) -> None:
     found = _decide(suite, base, [_rephrased(own, rng) for own in phrases])
 
     assert set(found.values()) == {GateStatus.PASS}
+
+
+def test_long_answers_cut_short_fail_by_their_length(tmp_path: Path) -> None:
+    """Base says the recorded sentence and seven more, so that its third resembles it more."""
+    rng = random.Random(7)
+    first = [f"{_phrases(rng, 5)} topic{n}." for n in range(N)]
+    base = [f"{text} {' '.join(f'{_phrases(rng, 5)}.' for _ in range(7))}" for text in first]
+    suite = _production(tmp_path / "production", first)
+    third, most = (
+        [" ".join(text.split()[: rng.randint(low, high)]) for text in base]
+        for low, high in ((36, 48), (90, 121))
+    )
+
+    assert _decide(suite, base, third, CONTENT[:1]) == {"resemblance": GateStatus.PASS}
+    assert _decide(suite, base, third, FORM) == {
+        "length": GateStatus.PASS,
+        "shortness": GateStatus.FAIL,
+    }
+    assert set(_decide(suite, base, most, FORM).values()) == {GateStatus.PASS}
+
+
+def _phrases(rng: random.Random, count: int) -> str:
+    return " ".join(rng.choices(PHRASES, k=count))
 
 
 def test_resemblance_is_the_content_metric_of_a_written_suite(traffic: Any) -> None:
