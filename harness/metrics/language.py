@@ -14,8 +14,12 @@ from tunegate.harness.records.errors import MissingExtra, unknown_name_message
 from tunegate.harness.records.scores import Score
 
 _SHORTEST = 20
-_WITHIN = {"zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"}}
-"""Language → those that ISO 639-3 counts as part of it and the detector distinguishes."""
+_WITHIN = {
+    "zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"},
+    "bs": {"hr"}, "hr": {"bs"}, "sr": {"bs", "hr"}, "id": {"ms"}, "ms": {"id"},
+}  # fmt: skip
+"""Language → those that it is not told from: ISO 639-3 counts them as part of it, or both as parts
+of one (Serbo-Croatian, Malay). Serbian in Cyrillic stays apart from Bosnian and Croatian."""
 _NO_LANGUAGE = "zxx"
 """The detector's code for text in no language (ISO 639: no linguistic content)."""
 
@@ -64,7 +68,9 @@ def language(
 
     py3langid detects one of 139 languages, ignoring code fences. Answers of fewer than 20 letters
     are unscored (a Chinese, Japanese or Korean letter counts as three). Dialects count as their
-    language: `yue` is `zh`.
+    language: `yue` is `zh`. Croatian and Bosnian count as each other and as Serbian, for the
+    detector calls 24 % of 2,076 Croatian and 72 % of 1,048 Serbian sentences (Universal
+    Dependencies, SET) Bosnian; so do Indonesian and Malay, half of UDHR's paragraphs.
 
     Known problems:
         Close languages are mixed up in short texts; `among` helps. Lists of names have no language

@@ -84,6 +84,25 @@ def test_a_dialect_counts_as_its_language() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "accepted", "refused"),
+    [
+        # Universal Declaration of Human Rights, article 1, in Croatian, Serbian and Indonesian
+        ("Sva ljudska bića rađaju se slobodna i jednaka u dostojanstvu i pravima.",
+         ("hr", "bs", "sr"), ("sl", "mk")),
+        ("Сва људска бића рађају се слободна и једнака у достојанству и правима.",
+         ("sr",), ("hr", "bs")),
+        ("Semua orang dilahirkan merdeka dan mempunyai martabat dan hak-hak yang sama.",
+         ("id", "ms"), ("jv",)),
+    ],
+)  # fmt: skip
+def test_languages_that_the_detector_mixes_up_count_as_each_other(
+    text: str, accepted: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    assert [score(text, code).value for code in accepted] == [1.0] * len(accepted)
+    assert [score(text, code).value for code in refused] == [0.0] * len(refused)
+
+
+@pytest.mark.parametrize(
     "text",
     ["", "OK.", "Ja, gern!", "1234567890 1234567890 12", "```\nprint('hello world, all')\n```"],
 )
