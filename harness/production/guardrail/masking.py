@@ -19,13 +19,16 @@ from tunegate.harness.production.guardrail.visible_text import visible_character
 from tunegate.harness.telemetry.export.redaction import mask_values, personal_values
 
 
-def mask_text(text: str, kinds: Collection[str], keep: Collection[str] = ()) -> str:
+def mask_text(
+    text: str, kinds: Collection[str], keep: Collection[str] = (), *, after: str = ""
+) -> str:
     """Return a text with marks for personal data, even if hidden characters split it.
 
-    A text without any stays as it is; others become their `visible_text`.
+    A text without any stays as it is; others become their `visible_text`. What it stands `after`
+    may tell what it is.
     """
     visible = visible_text(text)
-    masked = mask_values(visible, kinds=kinds, keep=keep)
+    masked = mask_values(after + visible, kinds=kinds, keep=keep, start=len(after))
     # An unmasked text keeps the characters that join emoji.
     return text if masked == visible else masked
 
@@ -82,7 +85,9 @@ def _set_value(node: Any, name: str | int, value: Any) -> None:
 
 HELD = 64
 """Characters that are held back: no value with spaces is longer."""
-_KEY_END = re.compile(r"-----END [A-Z ]{0,24}PRIVATE KEY-----")
+_CONTEXT = 256
+"""Characters already sent that may name what follows, such as `aws_secret_access_key =`."""
+_KEY_END = re.compile(r"-----END[ A-Z0-9_-]{0,100}KEY(?: BLOCK)?-----", re.IGNORECASE)
 _LONGEST_VALUE = 8_500
 """Most characters without a space, or of a private key, that are held back."""
 
@@ -94,20 +99,25 @@ class TextMasking:
     kinds: tuple[str, ...]
     keep: Collection[str] = ()
     held: str = ""
+    sent: str = ""
+    """The last characters that were sent, as they were before masking."""
 
     def feed(self, piece: str) -> str:
         """Add a piece; return what may be sent."""
         if not self.kinds:
             return piece
         self.held += piece
-        cut = self._cut()
-        ready, self.held = self.held[:cut], self.held[cut:]
-        return mask_text(ready, self.kinds, self.keep)
+        return self._send(self._cut())
 
     def flush(self) -> str:
         """Return the rest, at the end."""
-        ready, self.held = self.held, ""
-        return mask_text(ready, self.kinds, self.keep)
+        return self._send(len(self.held))
+
+    def _send(self, count: int) -> str:
+        ready, self.held = self.held[:count], self.held[count:]
+        masked = mask_text(ready, self.kinds, self.keep, after=self.sent)
+        self.sent = (self.sent + visible_text(ready))[-_CONTEXT:]
+        return masked
 
     def _cut(self) -> int:
         """Return how much may be sent: up to a space, outside of every value."""
@@ -120,7 +130,9 @@ class TextMasking:
             limit = min(limit, opened)
         cut = next((at for at in range(limit, 0, -1) if seen[at - 1].isspace()), 0)
         cut = cut or (limit if full else 0)
-        inside = (begin for _, begin, end in personal_values(seen) if begin < cut < end)
+        at = len(self.sent)
+        values = personal_values(self.sent + seen)
+        inside = (begin - at for _, begin, end in values if begin - at < cut < end - at)
         cut = max(0, next(inside, cut))
         return visible[cut][0] if cut else 0
 

@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from tunegate.harness.production.guardrail.api_formats import all_texts
-from tunegate.harness.production.guardrail.settings import KINDS
 from tunegate.harness.production.guardrail.visible_text import visible_text
-from tunegate.harness.telemetry.export.redaction import personal_values
+from tunegate.harness.telemetry.export.redaction import KINDS, personal_values
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})")
 """An escaped character in JSON or a program, such as `\\u0040` for `@`."""

@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.problems import validation_problem
-
-KINDS = ("email", "phone", "card", "iban", "ip", "key")
-"""Kinds of data found by form and check digits; names and streets are not found."""
+from tunegate.harness.telemetry.export.redaction import KINDS
 
 
 class FailureAction(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,20 +37,25 @@ def scrub_call(call: ReplayedCall, scrub: Callable[[str], str]) -> ReplayedCall:
     return replace(call, row=row, recorded=said)
 
 
-_TEXTS = ("prompt", "messages", "expected", "expected_calls", "tools", "context")
-"""Fields of a case that may hold personal data."""
+_TEXTS = ("prompt", "messages", "expected", "expected_calls", "tools", "context", "tags")
+"""Fields of a case that may hold personal data; a tag may be a route."""
 _FORM = ("role", "type", "name", "id", "tool_call_id")
-"""Keys whose values are structure, not content."""
+"""Keys whose texts are structure, not content, except in the arguments of a call."""
 
 
-def _scrub(value: Any, scrub: Callable[[str], str]) -> Any:
+def _scrub(value: Any, scrub: Callable[[str], str], form: Collection[str] = _FORM) -> Any:
     if isinstance(value, str):
         text = scrub(value)
         if not isinstance(text, str):
             raise TypeError(f"scrub returned {type(text).__name__}")
         return text
     if isinstance(value, Mapping):
-        return {k: v if k in _FORM else _scrub(v, scrub) for k, v in value.items()}
+        return {
+            key: inner
+            if key in form and isinstance(inner, str)
+            else _scrub(inner, scrub, () if key == "arguments" else form)
+            for key, inner in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [_scrub(inner, scrub) for inner in value]
+        return [_scrub(inner, scrub, form) for inner in value]
     return value

@@ -1,6 +1,6 @@
 """Redaction: personal data and secrets are taken out of texts before export.
 
-E-mail addresses, phone numbers, payment cards, bank accounts, IP addresses and keys become their
+E-mail addresses, phone numbers, payment cards, bank accounts, IP addresses and secrets become their
 kind in angle brackets. What can be checked is checked: a card by Luhn's digit, an IBAN by its
 remainder, an address by parsing it, so that order numbers and dates stay. Names, streets and dates
 of birth stay, too; to remove those, pass your own function.
@@ -18,16 +18,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.telemetry.export.secret_rules import find_secrets
 
 if TYPE_CHECKING:
     from tunegate.harness.telemetry.export.content import ContentCapture, Redact
 
 
+KINDS = ("email", "phone", "card", "iban", "ip", "key")
+"""Kinds of data found by form and check digits; names and streets are not found."""
+
+
 class _RedactionRule(NamedTuple):
     kind: str
     form: re.Pattern[str]
-    length: Callable[[str], int] = len
+    length: Callable[[str], int]
     """How many characters of a match are the value; 0 if the match is not personal data."""
+
+    def values(self, text: str) -> Iterator[tuple[int, int]]:
+        for found in self.form.finditer(text):
+            if length := self.length(found[0]):
+                yield found.start(), found.start() + length
 
 
 def scrub_text(text: str) -> str:
@@ -35,39 +45,36 @@ def scrub_text(text: str) -> str:
 
     The time is linear in the length of the text.
     """
-    for rule in _RULES:
-        text = rule.form.sub(_replacement(rule), text)
-    return text
+    return mask_values(text, kinds=KINDS)
 
 
 def personal_values(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield kind, begin and end of what `scrub_text` replaces, in the order of the text."""
-    found: list[tuple[int, int, str]] = []
+    found = [(begin, end, "key") for begin, end in find_secrets(text)]
+    taken = bytearray(len(text))
+    for begin, end, _ in found:
+        taken[begin:end] = b"x" * (end - begin)
     for rule in _RULES:
-        for match in rule.form.finditer(text):
-            begin = match.start()
-            end = begin + rule.length(match[0])
-            if end > begin and not any(begin < b and a < end for a, b, _ in found):
+        for begin, end in rule.values(text):
+            if not any(taken[begin:end]):
+                taken[begin:end] = b"x" * (end - begin)
                 found.append((begin, end, rule.kind))
     yield from ((kind, begin, end) for begin, end, kind in sorted(found))
 
 
-def mask_values(text: str, *, kinds: Collection[str], keep: Collection[str] = ()) -> str:
-    """Return the text with a mark such as `<email>` for each value of `kinds` except `keep`."""
-    parts, last = [], 0
+def mask_values(
+    text: str, *, kinds: Collection[str], keep: Collection[str] = (), start: int = 0
+) -> str:
+    """Return the text from `start` with a mark such as `<email>` for each value of `kinds`.
+
+    Values to `keep` stay.
+    """
+    parts, last = [], start
     for kind, begin, end in personal_values(text):
-        if kind in kinds and text[begin:end] not in keep:
+        if kind in kinds and begin >= start and text[begin:end] not in keep:
             parts += [text[last:begin], f"<{kind}>"]
             last = end
     return "".join([*parts, text[last:]])
-
-
-def _replacement(rule: _RedactionRule) -> Callable[[re.Match[str]], str]:
-    def replaced(found: re.Match[str]) -> str:
-        length = rule.length(found[0])
-        return f"<{rule.kind}>{found[0][length:]}" if length else found[0]
-
-    return replaced
 
 
 def _card(text: str) -> int:
@@ -112,19 +119,9 @@ def _digits(text: Iterable[str]) -> list[int]:
 # backtrack far.
 _RULES = (
     _RedactionRule(
-        "key",
-        re.compile(
-            r"\b(?:sk-|pk-|rk-|sk_live_|sk_test_|ghp_|gho_|ghs_|github_pat_|glpat-|hf_|xox[abpr]-|"
-            r"AKIA|ASIA|AIza|ya29\.|npm_|pypi-)[A-Za-z0-9_\-]{12,256}"
-            r"|\beyJ[A-Za-z0-9_\-]{8,2048}\.[A-Za-z0-9_\-]{8,4096}\.[A-Za-z0-9_\-]{8,1024}"
-            r"|(?<=Bearer )[A-Za-z0-9._~+/\-]{16,4096}=*"
-            r"|-----BEGIN [A-Z ]{0,24}PRIVATE KEY-----[A-Za-z0-9+/=:,\s\-]{16,8192}?"
-            r"-----END [A-Z ]{0,24}PRIVATE KEY-----"
-        ),
-    ),
-    _RedactionRule(
         "email",
         re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"),
+        len,
     ),
     _RedactionRule("iban", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){3,8}\b"), _iban),
     _RedactionRule("card", re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?!\d|\.\d)"), _card),
@@ -146,7 +143,7 @@ _RULES = (
         _phone,
     ),
 )
-"""In the order of search: a key may hold what looks like a phone number."""
+"""In the order of search, after secrets: an IBAN may hold what looks like a card."""
 
 NAMES: dict[str, Redact | None] = {"pii": scrub_text, "none": None}
 """Name → redaction; None leaves texts as they are."""

@@ -223,6 +223,26 @@ def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> Non
     assert len(plain.cases) == 4
 
 
+def test_secrets_are_scrubbed_in_json_in_routes_and_behind_the_name_of_an_argument(
+    traced: Traced,
+) -> None:
+    begin, end = (f"-----{word} PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    pem = "\n".join([begin, *["MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSj"] * 4, end])
+    made = {"type": "tool_call", "id": "c1", "name": "add"}
+    made["arguments"] = {"name": "jo@example.org", "pem": json.dumps({"key": pem})}
+    path = traced(
+        chat("Add it", answer=made, tools=[{"type": "function", "name": "add"}]),
+        chat(json.dumps({"pem": pem}), answer=json.dumps(json.dumps({"pem": pem}))),
+        chat("Who?", http__route="/users/jo@example.org/orders"),
+    )
+
+    found = collect_cases([path], TraceSelection())
+
+    assert "example.org" not in everything(found)
+    assert "MIIE" not in everything(found)
+    assert found.cases[2].tags == ("gpt-4o", "/users/<email>/orders")
+
+
 def test_a_scrub_of_the_users_own(
     traced: Traced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
