@@ -21,8 +21,10 @@ from benchmarks.error_rates.table import ALPHA, Row, Settings, simulated
 from tunegate.harness.comparison.delta import is_proven
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.parity import ParityStatus
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.stats.group_sequential import look_sizes
@@ -78,6 +80,7 @@ def rows(settings: Settings) -> list[Row]:
     with mock.patch.object(gc, "collect", return_value=0):
         return [
             *false_claims(settings),
+            *false_tolerances(settings),
             *looked_claims(settings),
             *missing(settings),
             *missing_further(settings),
@@ -109,6 +112,30 @@ def false_claims(settings: Settings) -> list[Row]:
         for ended, hits in claimed.items():
             what = f"false {ended.value}, no change, {noise.name}"
             found.append(Row("noise", what, str(ASKED_AGAIN), *simulated(hits, reps)))
+    return found
+
+
+MARGIN = 0.05
+ONE_WAY = Arithmetic("base asked again scores 2 points more", 0.05, 1.0, shared=False)
+
+
+def false_tolerances(settings: Settings) -> list[Row]:
+    """Return how often a tolerance passes that is exactly lost, but for arithmetic."""
+    found = []
+    gate = Gate(metric="m", kind="tolerance", margin=MARGIN)
+    for noise in (ONE_WAY, NOISES[0]):
+        for n in (200,) if settings.fast else (200, ASKED_AGAIN):
+            rng = settings.rng(f"tolerance {noise.name} {n}")
+            reps, hits = max(40, settings.reps // 8), 0
+            for _ in range(reps):
+                base = _base(rng, n)
+                worse = np.where(rng.random(n) < MARGIN / RIGHT, 0.0, base)
+                tuned, again = noise.both(rng, base, worse)
+                floor = NoiseFloor(_pairs(base, again))
+                result = decide_gate(gate, _pairs(base, tuned), regressed=False, noise=floor)
+                hits += result.status is GateStatus.PASS
+            what = f"tolerance {MARGIN:g} exactly lost, {noise.name}"
+            found.append(Row("noise", what, str(n), *simulated(hits, reps)))
     return found
 
 
@@ -213,7 +240,6 @@ def missing(settings: Settings) -> list[Row]:
 
 FURTHER = 300
 """Cases of runs with a further arm; 3 % of them have no score."""
-MARGIN = 0.05
 Scores = tuple[Floats, Floats]
 
 

@@ -14,6 +14,9 @@ _ENOUGH_AGAIN = 0.4
 """Share of a claim's cases, asked again, from which on their difference is subtracted. A run asks
 half of them; at an interim look it may be a little less."""
 
+_LIKELY = 0.2
+"""One-sided p-value from which on base's second answers may score better than its first."""
+
 
 @dataclass(frozen=True, slots=True)
 class NoiseFloor:
@@ -42,6 +45,17 @@ class NoiseFloor:
     def exchanged(self) -> NoiseFloor:
         """Return the same with the two passes exchanged."""
         return NoiseFloor(self.pairs.exchanged())
+
+    @property
+    def favors_second(self) -> bool:
+        """Whether base may score better when asked again: chance does so in less than 1 of 5 runs.
+
+        Only then is it subtracted before a tolerance passes. If 2 points are gained by arithmetic
+        alone, a tolerance of exactly the true loss passes in .05 of runs with 400 cases and in .07
+        with 100; without subtraction in .46 and .16. To subtract it always errs as often, and costs
+        .2 of the power where 1 % of 100 cases flip both ways.
+        """
+        return self.pairs.test(0.0).p_value <= _LIKELY
 
     def interval(self, confidence: float, *, largest: float = math.inf) -> Interval:
         """Return the interval of the oriented signed difference, again − first.

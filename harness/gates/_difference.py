@@ -56,7 +56,7 @@ class DifferenceGate(GateKind):
         # A difference that inexact arithmetic may have made proves nothing.
         if outcome.reason is GateReason.REGRESSED:
             cleared = noise.exchanged().clears(pairs.exchanged(), 0.0, gate.confidence)
-        elif self.is_goal and outcome.status is GateStatus.PASS:
+        elif outcome.status is GateStatus.PASS and (self.is_goal or noise.favors_second):
             judged = self.judged_pairs(gate, pairs)
             cleared = noise.clears(judged.pairs, judged.margin, gate.confidence)
         else:

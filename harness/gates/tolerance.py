@@ -111,7 +111,8 @@ class ToleranceGate(DifferenceGate):
             )
         if result.reason is GateReason.LOSS_NOT_BOUNDED:
             return f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
-        if result.reason is GateReason.UNDERPOWERED and self._holds_on_those_seen(result, pairs):
+        seen = result.reason is GateReason.UNDERPOWERED and pairs.clusters is not None
+        if seen and self._clears_margin(result):
             return (
                 f"{self.rule(result)} holds on the {pairs.n_clusters} clusters seen, but so few "
                 "may miss some that are lost as a whole; add cases of other clusters"
@@ -124,16 +125,19 @@ class ToleranceGate(DifferenceGate):
             )
         return super().open_conclusion(result, pairs)
 
-    def _holds_on_those_seen(self, result: GateResult, pairs: Pairs) -> bool:
-        """Return whether only clusters that were not seen keep the interval from deciding."""
+    def _clears_margin(self, result: GateResult) -> bool:
+        """Return whether the interval alone is within the tolerance."""
         boundary = self.boundary(result)
         near = result.low if result.higher_is_better else result.high
-        if pairs.clusters is None or boundary is None or near is None:
+        if boundary is None or near is None:
             return False
         return near > boundary if result.higher_is_better else near < boundary
 
     def conclusion(self, result: GateResult, pairs: Pairs) -> str:
         """Return what follows; for a proven loss, how much is tolerated."""
+        if result.reason is GateReason.WITHIN_NOISE and self._clears_margin(result):
+            rule = self.rule(result)
+            return f"base asked again also scores better, and without that {rule} is not proven"
         if result.reason is GateReason.REGRESSED:
             return f"a regression is proven; at most {self.margin_label(result)} tolerated"
         return super().conclusion(result, pairs)

@@ -651,6 +651,31 @@ def test_a_regression_must_clear_what_base_loses_to_itself(
     assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
 
 
+@pytest.mark.parametrize(
+    ("ups", "downs", "status"),
+    [
+        (8, 8, PASS),
+        (8, 0, UNDECIDED),
+        (0, 8, PASS),
+        (1, 0, PASS),  # one flip is chance
+    ],
+)
+def test_a_tolerance_must_clear_what_base_gains_on_itself(
+    made: Any, ups: int, downs: int, status: GateStatus
+) -> None:
+    """20 wins and 24 losses of 400 are -.01 at best -.0376; two points less do not prove -.05."""
+    base, tuned = made.pairs(20, 24, 356, 0)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    rule = Gate(metric="m", kind=TOLERANCE, margin=0.05)
+    noise = _asked_again(made, ups, downs, 400)
+
+    result = decide_gate(rule, pairs, regressed=False, noise=noise)
+
+    assert result.status is status
+    assert (result.reason is GateReason.WITHIN_NOISE) is (status is UNDECIDED)
+    assert ("base asked again also scores better" in result.sentence) is (status is UNDECIDED)
+
+
 def test_lower_is_better_is_cleared_the_other_way(made: Any) -> None:
     """Errors fall by 0.1: what counts is how far they fall by themselves, not how far they rise."""
     metric = made.metric(higher_is_better=False)
