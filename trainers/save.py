@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models._chat_template import fingerprint_of
+from tunegate.harness.models._number_format import quantisation_name
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.files import write_atomic
@@ -123,12 +124,14 @@ def _identity(job: TrainingJob, template: str | None) -> record.BaseIdentity:
     """Return the base; for a hub id with its revision and its commit in the cache."""
     base = job.base
     local = Path(base.name).is_dir()
+    rounded = job.quantization_config()
     return record.BaseIdentity(
         path=base.name,
         revision=None if local else job.config.model.model_revision,
         commit=None if local else base.folder.name,
         weights_sha256=base.weights_sha256,
         chat_template_sha256=template,
+        trained_as=None if rounded is None else quantisation_name(rounded),
     )
 
 

@@ -35,6 +35,9 @@ class BaseIdentity(Record):
     whether it is the same."""
     chat_template_sha256: str | None
     """Of the tokenizer's chat template; None if it has none."""
+    trained_as: str | None = None
+    """In what its weights were held while the adapter was trained, where they were rounded for it,
+    as in QLoRA: `nf4 (bitsandbytes)`; None if they were not, or unknown."""
 
 
 class DatasetFile(Record):

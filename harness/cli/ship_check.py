@@ -64,6 +64,13 @@ def ship_check(  # noqa: PLR0913  # one for each option
         Path | None,
         typer.Option(help="Keep the artifacts in this folder. Default: a temporary one."),
     ] = None,
+    llama_cpp: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder of llama.cpp, whose converters write GGUF files. Default: the variable "
+            "TUNEGATE_LLAMA_CPP, else what is on PATH."
+        ),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Number format of all arms; auto is float32 without a GPU.")
     ] = "auto",
@@ -80,10 +87,12 @@ def ship_check(  # noqa: PLR0913  # one for each option
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
+    from tunegate.harness.models.gguf_format.programs import use_llama_cpp
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
 
     refuse_unknown(dtype)
+    use_llama_cpp(llama_cpp)
     chosen = _choose_artifacts(artifacts)
     suites = [load_suite(Path(path)) for word in suite for path in find_suites(word)]
     folders = resolve_folder(base), resolve_folder(adapter)
@@ -285,13 +294,18 @@ class ArtifactComparison:
         from tunegate.harness.contracts.further_arm import SHIPPED, comparisons
         from tunegate.harness.contracts.model import ServerHosting
         from tunegate.harness.decision.verdict.deployment_parity import PAIR
+        from tunegate.harness.models._model_folder import base_record, resolve_folder
         from tunegate.harness.models.open_arms import open_arms
+        from tunegate.harness.records.training_card import precision_note
         from tunegate.harness.run.prepare import PlanOptions, prepare
         from tunegate.harness.run.served_proof import prove_prompts, prove_served
 
         specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
         hosting = ServerHosting(report=_say)
         arms = open_arms(specs, dtype=self.dtype, hosting=hosting)
+        tuned = resolve_folder(self.adapter)
+        if note := precision_note(base_record(tuned), arms["tuned"].identity.get("stored")):
+            _say(note)
         comparability.check_answerable(self.suites, {name: arms[name] for name in PAIR})
         liveness.check_liveness(arms)
         served = prove_served(arms, partial(open_arms, dtype="float32"), _say)

@@ -29,7 +29,7 @@ def stored_format(folder: Path, config: Any) -> str | None:
     """Return in what the folder's weights are stored; None if it is unknown."""
     quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
-        return _quantisation_name(quantised)
+        return quantisation_name(quantised)
     sizes: Counter[str] = Counter()
     for path in folder.glob("*.safetensors"):
         sizes += _sizes(path)
@@ -39,7 +39,8 @@ def stored_format(folder: Path, config: Any) -> str | None:
     return _FORMATS.get(commonest, commonest.lower())
 
 
-def _quantisation_name(config: Any) -> str:
+def quantisation_name(config: Any) -> str:
+    """Return the format of a quantisation's configuration, such as `nf4 (bitsandbytes)`."""
     method = getattr(config, "quant_method", "quantised")
     name = str(getattr(method, "value", method))
     if getattr(config, "load_in_4bit", False):

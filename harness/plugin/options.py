@@ -250,6 +250,11 @@ OPTIONS = (
         choices=("local", "ray", "vllm"),
     ),
     GateOption(
+        "llama-cpp",
+        "Folder of llama.cpp, for llama-server: specs: a clone that was built, or an installation. "
+        "Default: the variable TUNEGATE_LLAMA_CPP, else what is on PATH.",
+    ),
+    GateOption(
         "workers",
         "Number of Ray workers. Default: one per GPU, two on CPU.",
         type=_count("workers"),

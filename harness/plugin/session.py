@@ -244,6 +244,7 @@ class GateSession:
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> VerdictRecord:
         """Make the run in `folder`, or read it if another xdist worker has made it."""
+        from tunegate.harness.models.gguf_format.programs import use_llama_cpp
         from tunegate.harness.run.evaluate import evaluate_once
         from tunegate.harness.run.options import RunOptions
         from tunegate.harness.run.telemetry import TelemetryOptions
@@ -276,6 +277,7 @@ class GateSession:
             telemetry=TelemetryOptions.of(self.options),
         )
         options.refuse_impossible()
+        use_llama_cpp(self.options["llama-cpp"])
         refuse_unwritable_exports(self.options)
         return evaluate_once(
             options,

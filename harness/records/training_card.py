@@ -134,9 +134,28 @@ def _differences(card: Mapping[str, Any], identity: Mapping[str, Any]) -> tuple[
         "chat template": (template, identity.get("template_sha256")),
         "tokenizer": (card.get("tokenizer_sha256"), identity.get("tokenizer_sha256")),
     }
-    return tuple(
+    found = tuple(
         f"tuned was trained with another {what} ({trained[:10]}) than it is judged with "
         f"({used[:10]}), so its prompts have a form that it has not learned"
         for what, (trained, used) in pairs.items()
         if isinstance(trained, str) and isinstance(used, str) and trained != used
+    )
+    precision = precision_note(card, identity.get("stored"))
+    return (*found, precision) if precision else found
+
+
+def precision_note(card: Mapping[str, Any], stored: Any) -> str:
+    """Return that an adapter was trained on weights of another precision; empty if it was not.
+
+    Args:
+        card: The training card.
+        stored: In what the weights that it is put on are stored.
+    """
+    base = card.get("base")
+    trained = base.get("trained_as") if isinstance(base, dict) else None
+    if not isinstance(trained, str) or not isinstance(stored, str) or trained == stored:
+        return ""
+    return (
+        f"the adapter was trained on weights in {trained} and is put on weights in {stored}: what "
+        "it learned to make up for in the rounding is not there"
     )

@@ -151,7 +151,7 @@ def test_an_answer_cannot_steer_the_terminal() -> None:
 @needs_gguf
 def test_a_gguf_file_is_looked_at_like_a_folder(tiny: Any, tmp_path_factory: Any) -> None:
     """Unpacked, its logits can be had; no null adapter is drawn, since it is not an adapter."""
-    from tunegate.trainers.artifacts._gguf_writer import write_gguf
+    from tests.gguf_writer import write_gguf
 
     place = tmp_path_factory.mktemp("file")
     few_stops(tiny.base(seed=3), place / "model")

@@ -47,7 +47,7 @@ def _folder(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", name="written")
 def _written(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder as a GGUF file, stored as asked; written once."""
-    from tunegate.trainers.artifacts._gguf_writer import write_gguf
+    from tests.gguf_writer import write_gguf
 
     root = tmp_path_factory.mktemp("gguf")
 
@@ -291,9 +291,9 @@ def test_a_missing_package_is_one_line(
 
 def test_prompts_that_are_split_otherwise_are_not_comparable(folder: Path, tmp_path: Path) -> None:
     """Base's tokenizer has a token `20` and the file says that digits stand alone: refused."""
+    from tests.gguf_writer import write_gguf
     from tunegate.harness.checks import comparability
     from tunegate.harness.records.generation import GenerationSettings
-    from tunegate.trainers.artifacts._gguf_writer import write_gguf
 
     base = tmp_path / "base"
     shutil.copytree(folder, base)
@@ -345,7 +345,7 @@ def test_a_real_model_survives_the_file(
 
     Greedy texts of a rounded model part at the first close call, so they are compared in float32.
     """
-    from tunegate.trainers.artifacts._gguf_writer import write_gguf
+    from tests.gguf_writer import write_gguf
 
     write_gguf(short_model.base, tmp_path / "m.gguf", quantisation)
     arms: Any = open_arms({"base": str(short_model.base), "tuned": f"gguf:{tmp_path / 'm.gguf'}"})

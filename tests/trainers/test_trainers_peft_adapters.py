@@ -11,6 +11,7 @@ import pytest
 
 from tests.tiny_models import Tiny, muted
 from tunegate.harness.checks import liveness
+from tunegate.harness.models._number_format import quantisation_name
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import TunegateError
 from tunegate.trainers import arguments, callbacks, peft_adapters
@@ -206,6 +207,7 @@ def test_qlora_is_four_bits_twice_quantised(tiny: Tiny, tmp_path: Path) -> None:
         quantised.bnb_4bit_use_double_quant,
         quantised.load_in_4bit,
     )
+    assert quantisation_name(quantised) == "nf4 (bitsandbytes)"
     assert config.model.use_peft
     assert peft_adapters.peft_kind(_settled("--use_peft", "--load_in_4bit")) == "qlora"
     assert peft_adapters.peft_kind(_settled("--use_peft", "--use_dora")) == "dora"

@@ -1,62 +1,109 @@
-"""The adapter merged into the weights, written as a GGUF file with four to eight bits a number.
+"""GGUF files by llama.cpp's own converters: the adapter merged and rounded, or as a LoRA file.
 
-llama.cpp itself makes K-quants, out of a file in float32.
+Each folder also gets a Modelfile for Ollama.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.models._model_folder import require_modules
-from tunegate.harness.records.errors import ModelError
-from tunegate.trainers.artifacts import DeploymentArtifact, save_merged
-from tunegate.trainers.artifacts._gguf_writer import write_gguf
+from tunegate.harness.models.gguf_format.file import read_gguf
+from tunegate.harness.models.gguf_format.programs import convert, find_program, quantise
+from tunegate.harness.models.gguf_format.unpack import unread_part
+from tunegate.harness.records.errors import MissingExtra, ModelError
+from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
+from tunegate.trainers.artifacts._modelfile import write_modelfile
+
+HF, LORA = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
+CONVERTED = ("F16", "Q8_0")
+"""Formats that the converter itself writes."""
+QUANTISED = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K")
+"""Formats that llama.cpp makes out of a file in float32."""
+_WORDS = "tokenizer.model"
+"""What the converter reads of Gemma, Phi-3 and Mistral; Transformers 5 does not save it again."""
+_MODEL = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    _WORDS,
+)
 
 
 def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
-    """Merge in float32, write the file and return its model spec.
-
-    The file carries the tokenizer and the chat template of the tuned arm.
-    """
+    """Merge in float32, convert, and return the file's model spec."""
     path = out / f"model-{quantisation.lower()}.gguf"
-    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
-        save_merged(base, adapter, Path(whole), dtype="float32")
-        write_gguf(Path(whole), path, quantisation)
-    return f"gguf:{path}"
+    with _merged(base, adapter, out) as whole:
+        if quantisation in CONVERTED:
+            convert(HF, whole, "--outfile", path, "--outtype", quantisation.lower())
+        else:
+            plain = whole / "model-f32.gguf"
+            convert(HF, whole, "--outfile", plain, "--outtype", "f32")
+            quantise_gguf(plain, path, quantisation)
+        file = read_gguf(path)
+        write_modelfile(whole, file)
+    return f"llama-server:{path}" if unread_part(file) else f"gguf:{path}"
 
 
-def make_k_quant(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
-    """Merge in float32, let llama.cpp round the file and return its model spec.
+def make_lora(base: Path, adapter: Path, out: Path) -> str:
+    """Convert base and adapter each for itself, and return the spec of both in `llama-server`."""
+    find_program(LORA)
+    model, lora = out / "base-16bit.gguf", out / "adapter-f32.gguf"
+    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as place:
+        whole = Path(place) / base.name
+        whole.mkdir()
+        copy_tokenizer(base, adapter, whole)
+        for file in (f for pattern in _MODEL for f in base.glob(pattern)):
+            if not (whole / file.name).exists():
+                (whole / file.name).symlink_to(file.resolve())
+        convert(HF, whole, "--outfile", model, "--outtype", "auto")
+        convert(LORA, adapter, "--base", base, "--outfile", lora, "--outtype", "f32")
+        write_modelfile(whole, read_gguf(model), adapter=lora)
+    return f"llama-server:{model}?lora={lora}"
 
-    Raises:
-        MissingExtra: llama-cpp-python is not installed.
-    """
-    require_modules("llama_cpp", what=f"a GGUF file in {quantisation}", extra="llama-cpp")
-    path = out / f"model-{quantisation.lower()}.gguf"
-    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
-        save_merged(base, adapter, Path(whole), dtype="float32")
-        plain = Path(whole) / "model-f32.gguf"
-        write_gguf(Path(whole), plain, "F32")
-        quantise_gguf(plain, path, quantisation)
-    return f"gguf:{path}"
+
+@contextmanager
+def _merged(base: Path, adapter: Path, out: Path) -> Iterator[Path]:
+    """Yield a folder with the merged model; it is removed afterwards."""
+    find_program(HF)  # before minutes are spent on merging
+    with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as place:
+        # The converter writes the folder's name into the file.
+        whole = Path(place) / adapter.name
+        whole.mkdir()
+        save_merged(base, adapter, whole, dtype="float32")
+        words = base / _WORDS
+        if words.is_file() and not (whole / _WORDS).exists():
+            shutil.copyfile(words, whole / _WORDS)
+        yield whole
 
 
 def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
-    """Write a K-quant of a GGUF file in float32, as llama.cpp's own tool does.
-
-    Args:
-        plain: The file in float32.
-        path: The file to be written.
-        quantisation: A mixture of llama.cpp, as `Q4_K_M`. It says which layers are stored more
-            exactly; rows that do not fill a block of 256 get another format.
+    """Round a GGUF file in float32, by `llama-quantize` or else by llama-cpp-python.
 
     Raises:
-        ModelError: llama.cpp did not write it.
+        ModelError: neither is here, or llama.cpp did not write it.
     """
+    try:
+        find_program("llama-quantize")
+    except ModelError as error:
+        try:
+            require_modules("llama_cpp", what=f"a GGUF file in {quantisation}", extra="llama-cpp")
+        except MissingExtra:
+            raise error from None
+        _quantise_in_process(plain, path, quantisation)
+        return
+    quantise(plain, path, quantisation)
+
+
+def _quantise_in_process(plain: Path, path: Path, quantisation: str) -> None:
     import ctypes
 
     import llama_cpp
@@ -72,12 +119,14 @@ def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
         raise ModelError(f"{path}: llama.cpp did not write it in {quantisation} (code {code})")
 
 
-K_QUANTS = ("Q4_K_M", "Q5_K_M", "Q6_K")
-ARTIFACTS = tuple(
-    DeploymentArtifact(
-        f"gguf_{quantisation.lower()}",
-        f"merged into the weights, rounded to GGUF's {quantisation}",
-        partial(make_k_quant if quantisation in K_QUANTS else make, quantisation=quantisation),
-    )
-    for quantisation in ("Q8_0", "Q4_0", *K_QUANTS)
+ARTIFACTS = (
+    *(
+        DeploymentArtifact(
+            f"gguf_{quantisation.lower()}",
+            f"merged into the weights, rounded to GGUF's {quantisation}",
+            partial(make, quantisation=quantisation),
+        )
+        for quantisation in (*CONVERTED, *QUANTISED)
+    ),
+    DeploymentArtifact("gguf_lora", "a LoRA file beside base, both for llama.cpp", make_lora),
 )

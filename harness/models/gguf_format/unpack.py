@@ -33,7 +33,11 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
     from transformers import AutoModelForCausalLM
     from transformers.utils.quantization_config import GgufConfig
 
-    _refuse_unread(file)
+    if problem := unread_part(file):
+        raise ModelError(
+            f"{file.path}: {problem}; let llama.cpp compute it: llama-server:{file.path}, or "
+            f"gguf:{file.path}?engine=llama.cpp"
+        )
     path = file.path.resolve()
     # Its progress bars have no common switch.
     silent = redirect_stderr(io.StringIO())
@@ -65,8 +69,8 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
     return loaded
 
 
-def _refuse_unread(file: GgufFile) -> None:
-    """Refuse what Transformers does not read, or reads without what it depends on."""
+def unread_part(file: GgufFile) -> str:
+    """Return what Transformers does not read, or reads without what it depends on; else empty."""
     from gguf import GGML_QUANT_SIZES, dequantize
     from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
@@ -83,10 +87,7 @@ def _refuse_unread(file: GgufFile) -> None:
             dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), dtype=np.uint8), kind)
         except NotImplementedError:
             problem = f"tensors stored as {kind.name} cannot be unpacked"
-    if problem:
-        raise ModelError(
-            f"{file.path}: {problem}; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"
-        )
+    return problem
 
 
 def _refuse_unused(file: GgufFile, model: Any) -> None:

@@ -106,7 +106,7 @@ def _llama_cpp_stand_in(monkeypatch: pytest.MonkeyPatch) -> type[Llama]:
 @pytest.fixture(scope="module", name="path")
 def _path(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama in a float32 file."""
-    from tunegate.trainers.artifacts._gguf_writer import write_gguf
+    from tests.gguf_writer import write_gguf
 
     root = tmp_path_factory.mktemp("gguf")
     few_stops(tiny.base(), root / "model")
