@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from tunegate.harness.checks.recorded_results import recorded_scores
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
     Arm,
@@ -46,8 +47,8 @@ def compare_requests(
     """Compare what two arms were asked in one case.
 
     The most exact form that both hold decides: token ids, the rendered prompt, a hash by the same
-    recorder, the conversation, or the text of the prompt. Settings are compared where both hold
-    them.
+    recorder, the conversation, or the text of the prompt. Settings, rules and right answers are
+    compared where both hold them.
     """
     match = _compare_prompts(one, other, names)
     if match.difference is not None:
@@ -57,7 +58,24 @@ def compare_requests(
         if canonical_json(mine[name]) != canonical_json(theirs[name]):
             values = f"{name} = {_short(mine[name])}, {names[1]} with {_short(theirs[name])}"
             return RequestMatch(True, f"{names[0]} was generated with {values}")
-    return match
+    rule = _other_rule(one, other)
+    return match if rule is None else RequestMatch(True, f"{' and '.join(names)} have {rule}")
+
+
+def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
+    """Return a rule or right answer of other tools' results that differs, with both hashes."""
+    sides = [
+        {
+            **request.rules,
+            **{f"rule of {score}": made for score, made in request.score_rules.items()},
+            **({"right answer": request.expected_sha256} if request.expected_sha256 else {}),
+        }
+        for request in (one, other)
+    ]
+    for name in sorted(sides[0].keys() & sides[1].keys()):
+        if sides[0][name] != sides[1][name]:
+            return f"another {name} (hashes {sides[0][name]} and {sides[1][name]})"
+    return None
 
 
 def _compare_prompts(
@@ -68,12 +86,16 @@ def _compare_prompts(
         if one.rendered == other.rendered and None not in ids and ids[0] != ids[1]:
             return RequestMatch(known=True, difference="the tokenizers split the same text apart")
         return _match(one.rendered, other.rendered, names)
-    if one.given_sha256 is not None and other.given_sha256 is not None:
-        if one.given_sha256 == other.given_sha256:
+    for mine, theirs in (
+        (one.given_sha256, other.given_sha256),
+        (one.content_sha256, other.content_sha256),
+    ):
+        if mine is not None and mine == theirs:
             return RequestMatch(known=True)
-        texts = _compare_texts(one, other, names).difference
-        hashes = f"the prompt hashes {one.given_sha256[:12]}… and {other.given_sha256[:12]}… differ"
-        return RequestMatch(known=True, difference=texts or hashes)
+        if mine is not None and theirs is not None:
+            texts = _compare_texts(one, other, names).difference
+            hashes = f"the prompt hashes {mine[:12]}… and {theirs[:12]}… differ"
+            return RequestMatch(known=True, difference=texts or hashes)
     return _compare_texts(one, other, names)
 
 
@@ -238,10 +260,10 @@ class RecordedComparison:
     def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase) -> None:
         """Record where the suite asks something else than the run that an arm was recorded in."""
         theirs = asked.of(name)
-        if asked.suite is None or theirs is None or not theirs.from_case:
+        if asked.suite is None or theirs is None or theirs.case_messages is None:
             return
-        mine = RecordedRequest(messages=asked.messages)
-        match = compare_requests(mine, RecordedRequest(messages=theirs.messages), ("suite", name))
+        judged = RecordedRequest(messages=theirs.case_messages)
+        match = compare_requests(RecordedRequest(messages=asked.messages), judged, ("suite", name))
         if match.difference is not None:
             names = ("the suite", name)
             self.differences.append(RequestDifference(suite, case, names, match.difference))
@@ -325,7 +347,15 @@ class _AskedCase:
         found: RecordedRequest | None = RecordedRequest()
         if record is not None:
             found = record.recorded_request(self.name, self.case)
-        return found if found is None or self._generates else replace(found, settings=None)
+        if found is None or self.suite is None:
+            return found
+        scores = recorded_scores([self.suite])
+        return replace(
+            found,
+            settings=found.settings if self._generates else None,
+            expected_sha256=found.expected_sha256 if scores else None,
+            score_rules={key: made for key, made in found.score_rules.items() if key in scores},
+        )
 
     @property
     def _generates(self) -> bool:

@@ -16,7 +16,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -131,8 +131,16 @@ class RecordedRequest:
     settings: Mapping[str, Any] | None = None
     """How the answer was generated: `temperature`, `max_new_tokens`, `tools` … ; absent keys are
     unknown."""
-    from_case: bool = False
-    """Whether tunegate made it from a case, so that `messages` are the case's."""
+    case_messages: tuple[Mapping[str, Any], ...] | None = None
+    """The conversation of the case that the answer was judged for, in a run of tunegate."""
+    content_sha256: str | None = None
+    """Hash of the prompt in another tool's results (`result_reader.content_id`)."""
+    expected_sha256: str | None = None
+    """Hash of the right answer in another tool's results."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """What another tool's results say of how it was generated and scored: name → hash."""
+    score_rules: Mapping[str, str] = field(default_factory=dict)
+    """Score → hash of what they say of it alone."""
 
 
 @runtime_checkable

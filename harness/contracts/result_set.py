@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from tunegate.harness.contracts.model import RecordedRequest
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
@@ -186,6 +187,21 @@ class ResultSet:
             for row in iterate_rows(self.spec, log):
                 if isinstance(row, ResultRow) and row.where in first:
                     yield first[row.where], row
+
+    def request(self, case: str) -> RecordedRequest | None:
+        """Return what the files tell of a case besides its texts; None without a result."""
+        row = self.answers.get((case, 0))
+        if row is None:
+            return None
+        settings = self.settings(row.task)
+        keys = {*row.score_rules, *row.scores}
+        made = {key: [self.traits(row.task, key).rule, row.score_rules.get(key)] for key in keys}
+        return RecordedRequest(
+            content_sha256=row.prompt_sha256,
+            expected_sha256=None if row.expected is None else str(row.expected),
+            rules={**row.rules, **({"settings": content_id(settings)} if settings else {})},
+            score_rules={key: content_id(made[key]) for key in sorted(keys) if any(made[key])},
+        )
 
     def row(self, case: str) -> ResultRow | None:
         """Return the first sample of a case, read again from the file; None if it is not there."""

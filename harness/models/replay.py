@@ -36,7 +36,7 @@ from tunegate.harness.records.jsonl import JsonlRecords
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import lfs_problem, summarize_problems, validation_problem
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
-from tunegate.harness.records.run_folder import RunCase, refuse_links
+from tunegate.harness.records.run_folder import AskedRecord, RunCase, refuse_links
 
 SPEC = "replay:FILE.jsonl or replay:RUN_DIR[#ARM]"
 
@@ -316,7 +316,8 @@ class _RunRequests:
 
     @classmethod
     def read(cls, folder: Path, arm: str) -> _RunRequests:
-        """Read it; nothing is known without a manifest, or of an arm that was itself recorded.
+        """Read it; nothing is known without a manifest. Of an arm that was itself recorded, its
+        own files tell what it was asked.
 
         Raises:
             UsageError: a file is damaged.
@@ -326,21 +327,24 @@ class _RunRequests:
             return cls({}, None)
         manifest = read_record(path, Manifest)
         sorts = {_sort(manifest.identity(name)) for name in ("base", arm)}
-        if _sort(manifest.identity(arm)) == "replay":
-            settings = manifest.identity(arm).get("generation")
-            return cls({}, settings if isinstance(settings, Mapping) else None)
-        settings = {suite.name: suite.generation for suite in manifest.suites}
+        recorded = _sort(manifest.identity(arm)) == "replay"
+        judged = {suite.name: suite.generation for suite in manifest.suites}
         found = {
-            (row.suite, row.case.id): _request_of(row, settings[row.suite], sorts == {"here"})
+            (row.suite, row.case.id): _recorded_request_of(row, judged[row.suite], arm)
+            if recorded
+            else _request_of(row, judged[row.suite], sorts == {"here"})
             for row in JsonlRecords(folder / "cases.jsonl", RunCase)
-            if row.suite in settings
+            if row.suite in judged
         }
-        return cls(found, settings)
+        if not recorded:
+            return cls(found, judged)
+        settings = manifest.identity(arm).get("generation")
+        return cls(found, settings if isinstance(settings, Mapping) else None)
 
 
 def _sort(identity: Mapping[str, Any]) -> str:
     """Return who rendered the prompts of a run's arm, as `comparability` distinguishes arms."""
-    if identity.get("backend") == "replay":
+    if identity.get("backend") in ("replay", "results"):
         return "replay"
     return "messages" if identity.get("prompts") == "messages" else "here"
 
@@ -350,12 +354,29 @@ def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> Reco
     settings = GenerationSettings.model_validate(generation).of(row.case)
     rendered = row.rendered if here else None
     tokens = rendered is not None and row.prompt_sha256 != sha256(rendered)
+    messages = row.case.input_messages(settings.system)
     return RecordedRequest(
         rendered=rendered,
         token_sha256=row.prompt_sha256 if tokens else None,
-        messages=row.case.input_messages(settings.system),
+        messages=messages,
         settings=written_settings(settings.model_dump(), row.case),
-        from_case=True,
+        case_messages=messages,
+    )
+
+
+def _recorded_request_of(row: RunCase, generation: Mapping[str, Any], arm: str) -> RecordedRequest:
+    """Return what the files of a recorded arm of a run told of a case."""
+    asked = row.asked.get(arm, AskedRecord())
+    own = row.case.input_messages(GenerationSettings.model_validate(generation).system)
+    return RecordedRequest(
+        prompt=asked.prompt,
+        messages=own if asked.as_case else asked.messages,
+        given_sha256=asked.prompt_sha256,
+        case_messages=own,
+        content_sha256=asked.content_sha256,
+        expected_sha256=asked.expected_sha256,
+        rules=asked.rules,
+        score_rules=asked.score_rules,
     )
 
 

@@ -9,7 +9,7 @@ tunegate's own metrics can score them as well.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -84,13 +84,16 @@ class ResultArm:
         return self._requests.get(case)
 
     @cached_property
-    def _requests(self) -> Mapping[str, RecordedRequest]:
-        return {
-            case: RecordedRequest(prompt=row.prompt)
-            if isinstance(row.prompt, str) or row.prompt is None
-            else RecordedRequest(messages=tuple(row.prompt))
-            for case, row in self.results.rows()
-        }
+    def _requests(self) -> Mapping[str, RecordedRequest | None]:
+        found = {}
+        for case, row in self.results.rows():
+            known = self.results.request(case)
+            if known is not None and row.prompt is not None:
+                text = isinstance(row.prompt, str)
+                asked = {"prompt": row.prompt} if text else {"messages": tuple(row.prompt)}
+                known = replace(known, **asked)
+            found[case] = known
+        return found
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the recorded answers; one that failed, or is not there, is an error."""

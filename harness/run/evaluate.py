@@ -119,8 +119,7 @@ def _evaluate(
     prompts.refuse_different(allowed=options.allow_prompt_difference)
     say(*prompts.lines())
     manifest = draft.begin()
-    rendered = not isinstance(arms["base"], RecordedArm)
-    cases = run_cases(suites, run.plan, rendered=rendered)
+    cases = run_cases(suites, run.plan, arms)
     folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
     say(*plan_notices(run), *judging_costs(draft, run.asked))
 

@@ -8,17 +8,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from tunegate.harness.contracts.model import Arm, RecordedArm, RequestRecord, ScoredArm
+from tunegate.harness.contracts.result_reader import content_id
 from tunegate.harness.engine.plan import Plan
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
 from tunegate.harness.records.files import read_record, record_pieces, write_atomic
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.jsonl import read_jsonl, record_lines
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.run_folder import RunCase
+from tunegate.harness.records.run_folder import AskedRecord, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry import export as otel_export
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from tunegate.harness.telemetry.export.content import ContentCapture
     from tunegate.harness.telemetry.export.run_records import RunRecords
 
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 _OUTCOME = (
     "verdict.json",
     "cases.jsonl",
@@ -174,14 +179,18 @@ def _subject(manifest: Manifest) -> str:
     return canonical_json([facts, [suite.hash for suite in manifest.suites]])
 
 
-def run_cases(suites: Iterable[Suite], plan: Plan, *, rendered: bool = True) -> Iterator[RunCase]:
+def run_cases(
+    suites: Iterable[Suite], plan: Plan, arms: Mapping[str, Arm] = EMPTY
+) -> Iterator[RunCase]:
     """Yield the cases of suites as the models see them.
 
     Args:
         suites: The suites.
         plan: What is asked.
-        rendered: Whether the rendered prompts are known; a recorded base does not have them.
+        arms: The arms; those that are recorded tell what they were asked.
     """
+    rendered = not isinstance(arms.get("base"), RecordedArm)
+    records = {name: arm for name, arm in arms.items() if isinstance(arm, RequestRecord)}
     for suite in suites:
         for case in suite.cases:
             prompt = plan.prompts.get((suite.name, case.id, "base"))
@@ -191,7 +200,34 @@ def run_cases(suites: Iterable[Suite], plan: Plan, *, rendered: bool = True) -> 
                 where=case.where,
                 rendered=prompt.text if prompt and rendered else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
+                asked={
+                    name: found
+                    for name, arm in records.items()
+                    if (found := _asked(arm, suite, case)) != AskedRecord()
+                },
             )
+
+
+def _asked(arm: RequestRecord, suite: Suite, case: Case) -> AskedRecord:
+    """Return what a recorded arm knows of a case."""
+    if isinstance(arm, ScoredArm):  # without reading all its prompts
+        found = arm.results.request(case.id)
+    else:
+        found = arm.recorded_request(suite.name, case.id)
+    if found is None:
+        return AskedRecord()
+    own = found.messages is not None and found.messages == found.case_messages
+    own |= found.content_sha256 == content_id(case.prompt or case.messages, length=64)
+    return AskedRecord(
+        as_case=own,
+        prompt=None if own else found.prompt,
+        messages=None if own or found.messages is None else tuple(map(dict, found.messages)),
+        prompt_sha256=found.given_sha256,
+        content_sha256=found.content_sha256,
+        expected_sha256=found.expected_sha256,
+        rules=dict(found.rules),
+        score_rules=dict(found.score_rules),
+    )
 
 
 def refuse_gaps(folder: Path) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def recorded(project: Any, **lines: dict[str, Any]) -> str:
     """Write recorded answers; return the option that names them."""
@@ -136,3 +138,45 @@ def test_runs_with_other_settings_are_not_comparable(project: Any) -> None:
         project.run.rename(project.path / name)
     assert project.gate("--gate-base=replay:short#base", "--gate-tuned=replay:long").ret == 12
     assert "max_new_tokens = 8, tuned with 64" in project.verdict()["sentence"]
+
+
+@pytest.mark.parametrize("known", [{}, {"prompt": "q"}, {"prompt_sha256": "ab12"}])
+def test_a_run_of_recorded_files_refuses_another_suite_as_well(
+    project: Any, known: dict[str, str]
+) -> None:
+    """Whatever the files know, the answers were judged for the suite's prompts as they were."""
+    suite = project.suite()
+    project.gate(*_replayed(project, base=known, tuned=known))
+    project.run.rename(project.path / "before")
+    arms = ("--gate-base=replay:before#base", "--gate-tuned=replay:before")
+    assert project.gate(*arms).ret == 0
+    assert project.verdict()["comparability"]["status"] == ("proven" if known else "declared")
+
+    path = suite.parent / "cases.jsonl"
+    path.write_text(path.read_text("utf-8").replace('"q7"', '"q7 again"'), encoding="utf-8")
+    assert project.gate(*arms).ret == 12
+    assert "in 1 of 100 cases ('c007')" in project.verdict()["sentence"]
+
+
+def test_a_run_of_recorded_files_keeps_their_prompts(project: Any) -> None:
+    """Two runs, one of each arm's file: replayed against each other, the prompts are known."""
+    project.suite()
+    for name, arms in (("one", {"prompt": "1 shot"}), ("five", {"prompt": "5 shots"})):
+        project.gate(*_replayed(project, base=arms, tuned=arms))
+        project.run.rename(project.path / name)
+
+    assert project.gate("--gate-base=replay:one#base", "--gate-tuned=replay:five").ret == 12
+    assert "'1 shot'" in project.verdict()["sentence"]
+    assert "'5 shots'" in project.verdict()["sentence"]
+
+
+def test_trust_is_not_laundered_by_a_run(project: Any) -> None:
+    """A file without prompts is replayed from its run against a live arm: still on trust."""
+    project.suite()
+    project.gate(*_replayed(project, base={}, tuned={}))
+    project.run.rename(project.path / "before")
+    base, _ = project.models()
+
+    project.gate(base, "--gate-tuned=replay:before", "--gate-early-stop=off")
+
+    assert "taken on trust" in project.verdict()["comparability"]["note"]

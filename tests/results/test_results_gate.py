@@ -363,6 +363,53 @@ def test_results_and_replayed_answers_can_be_compared(suite: Path, base: Path) -
     assert again.comparability["status"] == "proven"
 
 
+def replay_pair(suite: Path, base: Path, found: Rows) -> VerdictRecord:
+    """Gate base's results against a replay of the run that judged `found`."""
+    folder = suite.parents[1] / "run"
+    gate(suite, base, tuned_of(suite, found))
+    earlier = folder.rename(folder.with_name("earlier"))
+    return gate(suite, base, "", specs={"base": f"results:{base}", "tuned": f"replay:{earlier}"})
+
+
+def test_a_run_of_results_refuses_another_suite(suite: Path, base: Path) -> None:
+    """As a run of live arms does."""
+    replay_pair(suite, base, rows(2, 0.9))
+    earlier = suite.parents[1] / "earlier"
+    write_rows(base, [row | {"prompt": f"{row['prompt']}?"} for row in rows(1, 0.6)])
+
+    verdict = gate(
+        suite,
+        base,
+        "",
+        specs={"base": f"replay:{earlier}#base", "tuned": f"replay:{earlier}"},
+    )
+
+    assert verdict.verdict is Verdict.NOT_COMPARABLE
+    assert "the suite and base ask different things in 200 of 200 cases" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [("expected", "another right answer (hashes "), ("judge", "another judge (hashes ")],
+)
+def test_a_run_of_results_keeps_right_answers_and_rules(
+    suite: Path, base: Path, column: str, told: str
+) -> None:
+    """The same values are comparable; others, which the run did not meet in base, are not."""
+    known = [row | {column: "a"} for row in rows(2, 0.9)]
+    write_rows(base, [row | {column: "a"} for row in rows(1, 0.6)])
+    same = replay_pair(suite, base, known)
+    write_rows(base, [row | {column: "b"} for row in rows(1, 0.6)])
+    earlier = suite.parents[1] / "earlier"
+
+    other = gate(suite, base, "", specs={"base": f"results:{base}", "tuned": f"replay:{earlier}"})
+
+    assert same.verdict is Verdict.SHIP
+    assert same.comparability["status"] == "proven"
+    assert other.verdict is Verdict.NOT_COMPARABLE
+    assert told in other.sentence
+
+
 def test_a_failed_sample_says_nothing_about_the_prompt(tmp_path: Path) -> None:
     found = [
         {"id": f"r{i}", "sample": s, "prompt": f"question {i}", "score": 1}
