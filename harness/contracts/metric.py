@@ -88,7 +88,7 @@ class Metric:
     """Called with the bound options and the cases when a suite is loaded; returns problems."""
     options: Mapping[str, Any] = field(default_factory=dict)
     indicative: bool = False
-    """Whether it is only a hint for people: its gates never reach the verdict."""
+    """Whether it is only a hint for people: its gates are advisory."""
     judge: Judge | None = None
     """The judge that scores it; None if `score` does."""
     episodes: bool = False

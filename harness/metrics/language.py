@@ -68,9 +68,9 @@ def language(
 
     py3langid detects one of 139 languages, ignoring code fences. Answers of fewer than 20 letters
     are unscored (a Chinese, Japanese or Korean letter counts as three). Dialects count as their
-    language: `yue` is `zh`. Croatian and Bosnian count as each other and as Serbian, for the
-    detector calls 24 % of 2,076 Croatian and 72 % of 1,048 Serbian sentences (Universal
-    Dependencies, SET) Bosnian; so do Indonesian and Malay, half of UDHR's paragraphs.
+    language: `yue` is `zh`. Croatian and Bosnian count as each other and as Serbian: the detector
+    calls 24 % of 2,076 Croatian and 72 % of 1,048 Serbian sentences Bosnian (Universal
+    Dependencies, SET). Indonesian and Malay count as each other, too.
 
     Known problems:
         Close languages are mixed up in short texts; `among` helps. Lists of names have no language

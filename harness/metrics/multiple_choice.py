@@ -71,8 +71,8 @@ def multiple_choice(
     Reads the strongest evidence that there is: the whole answer is a letter (`B`, `**B.**`); a
     statement (`\boxed{B}`, "the answer is B", "Answer: (B)"), "the final answer is" before others;
     a line that begins with a label or a choice's text; any capital letter or choice's text in the
-    answer, unless negated. If the evidence names two choices, the case is unscored. An answer that
-    names none is wrong.
+    answer, unless negated. If the evidence names two choices, the case is unscored, unless
+    `ambiguous` says otherwise. An answer that names none is wrong.
 
     Measured on 86,804 answers of 29 models to MMLU-Pro: where one choice is named, 99.4 % of the
     scores are the official ones. Of 5,700 answers that name several, 64 % are officially wrong: 38
