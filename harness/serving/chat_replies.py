@@ -53,18 +53,24 @@ def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str
     }
 
 
-def stream_events(reply: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a reply as server-sent events: the message in one piece, its end, its usage."""
+def stream_events(reply: Mapping[str, Any], *, usage: bool = False) -> Iterator[str]:
+    """Yield a reply as server-sent events: the message in one piece, its end, its usage if asked.
+
+    The chunk with the usage has no choice, which clients that did not ask for it do not expect.
+    """
     (choice,) = reply["choices"]
     delta = dict(choice["message"])
     if calls := delta.get("tool_calls"):
         delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
     head = {**{k: reply[k] for k in ("id", "created", "model")}, "object": "chat.completion.chunk"}
     finish = choice["finish_reason"]
-    for choices, more in (
-        ([{"index": 0, "delta": delta, "finish_reason": None}], {}),
-        ([{"index": 0, "delta": {}, "finish_reason": finish}], {}),
-        ([], {"usage": reply["usage"]}),
-    ):
-        yield f"data: {json.dumps({**head, 'choices': choices, **more})}\n\n"
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]},
+    ]
+    if usage:
+        chunks = [chunk | {"usage": None} for chunk in chunks]
+        chunks.append({"choices": [], "usage": reply["usage"]})
+    for chunk in chunks:
+        yield f"data: {json.dumps(head | chunk)}\n\n"
     yield "data: [DONE]\n\n"

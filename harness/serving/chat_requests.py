@@ -35,12 +35,20 @@ _NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "parallel_tool_calls": (True,),
 }
 """Parameter → the values that change nothing."""
-_IGNORED = frozenset({"user", "metadata", "stream_options"})
+_REASONS = {
+    "n": "a request gets one answer; ask once for each sample",
+    "logprobs": "log probabilities are not returned; leave it out",
+    "top_logprobs": "log probabilities are not returned; leave it out",
+    "response_format": "answers are not bound to a format; ask for it in the prompt",
+}
+"""Parameter that other servers support → what to do here."""
+_STREAM_OPTIONS = frozenset({"include_usage", "include_obfuscation"})
+_IGNORED = frozenset({"user", "metadata"})
 """Parameters about the caller, not the answer."""
 _READ = frozenset(
     {
         "model", "messages", "tools", "tool_choice", "temperature", "top_p", "max_tokens",
-        "max_completion_tokens", "stop", "seed", "stream",
+        "max_completion_tokens", "stop", "seed", "stream", "stream_options",
     }
 )  # fmt: skip
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -80,6 +88,8 @@ class ChatRequest:
     stream: bool
     tools: tuple[dict[str, Any], ...] = field(default=())
     """Tools whose calls are parsed from the answer."""
+    stream_usage: bool = False
+    """Whether a stream ends with a chunk that holds the usage and no choice."""
 
 
 PLAIN = GenerationSettings()
@@ -109,6 +119,7 @@ def parse_chat_request(
     if body.get("model") not in arms:
         raise RequestRefused(f"model={body.get('model')!r}: choose from {', '.join(arms)}", 404)
     _refuse_parameters(body)
+    _refuse_tools(body)
     _refuse_numbers(body)
     tools = () if body.get("tool_choice") == "none" else tuple(body.get("tools") or ())
     stop = body.get("stop") or ()
@@ -140,7 +151,15 @@ def parse_chat_request(
     seed = body.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
         raise RequestRefused(f"seed={seed!r}: give a whole number")
-    return ChatRequest(str(body["model"]), case, generation, seed, bool(body.get("stream")), tools)
+    return ChatRequest(
+        str(body["model"]),
+        case,
+        generation,
+        seed,
+        bool(body.get("stream")),
+        tools,
+        bool((body.get("stream_options") or {}).get("include_usage")),
+    )
 
 
 def _fields(case: Case) -> dict[str, Any]:
@@ -153,12 +172,19 @@ def _default(value: Any, absent: float) -> Any:
 
 def _refuse_parameters(body: Mapping[str, Any]) -> None:
     for name, value in body.items():
-        if name in _READ or name in _IGNORED or value is None:
+        neutral = _NEUTRAL.get(name, ())
+        if name in _READ or name in _IGNORED or value is None or value in neutral:
             continue
-        if name not in _NEUTRAL:
+        if not neutral and name not in _REASONS:
             raise RequestRefused(f"{name}: unknown parameter; use {', '.join(sorted(_READ))}")
-        if value not in _NEUTRAL[name]:
-            raise RequestRefused(f"{name}={value!r}: only {_NEUTRAL[name][0]!r} is supported")
+        reason = _REASONS.get(name) or f"only {neutral[0]!r} is supported"
+        raise RequestRefused(f"{name}={value!r:.80}: {reason}")
+    options = body.get("stream_options") or {}
+    if not isinstance(options, dict) or not options.keys() <= _STREAM_OPTIONS:
+        raise RequestRefused(f"stream_options={options!r:.80}: give {{'include_usage': true}}")
+
+
+def _refuse_tools(body: Mapping[str, Any]) -> None:
     tools = body.get("tools") or []
     if not isinstance(tools, list) or not all(map(_is_tool, tools)):
         raise RequestRefused("tools: give a list of functions, each with its name")

@@ -153,7 +153,8 @@ class _ChatHandler(BaseHTTPRequestHandler):
 
     def _send_reply(self, asked: ChatRequest, reply: dict[str, Any]) -> None:
         if asked.stream:
-            self._send(200, "text/event-stream", "".join(stream_events(reply)).encode())
+            events = stream_events(reply, usage=asked.stream_usage)
+            self._send(200, "text/event-stream", "".join(events).encode())
         else:
             self._send_json(200, reply)
 

@@ -95,8 +95,23 @@ def test_a_stream_has_the_same_message(client: Any) -> None:
     calls = [c for chunk in chunks for x in chunk.choices for c in x.delta.tool_calls or ()]
 
     assert [(c.index, c.function and c.function.name) for c in calls] == [(0, "find")]
-    assert [x.finish_reason for chunk in chunks for x in chunk.choices] == [None, "tool_calls"]
-    assert chunks[-1].usage is not None
+    assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, "tool_calls"]
+    assert [chunk.usage for chunk in chunks] == [None, None]
+
+
+def test_a_stream_ends_with_its_usage_if_asked(client: Any) -> None:
+    """The last chunk has no choice, as in OpenAI's API."""
+    asked = {"model": "base", "messages": [USER], "tools": [FIND]}
+    whole = client.chat.completions.create(**asked)
+    *others, last = client.chat.completions.create(
+        **asked, stream=True, stream_options={"include_usage": True}
+    )
+
+    assert [len(chunk.choices) for chunk in others] == [1, 1]
+    assert [chunk.usage for chunk in others] == [None, None]
+    assert (last.choices, last.usage) == ([], whole.usage)
+    with client.chat.completions.stream(**asked) as stream:  # the client's own accumulator
+        assert stream.get_final_completion().choices[0].finish_reason == "tool_calls"
 
 
 def test_without_tools_a_call_is_text(client: Any) -> None:
@@ -114,8 +129,12 @@ def test_without_tools_a_call_is_text(client: Any) -> None:
     [
         ({"model": "other"}, 404, "model='other': choose from base, tuned"),
         ({"best_of": 2}, 400, "best_of: unknown parameter"),
-        ({"n": 2}, 400, "n=2: only 1 is supported"),
-        ({"logprobs": True}, 400, "logprobs=True"),
+        ({"n": 2}, 400, "n=2: a request gets one answer"),
+        ({"logprobs": True}, 400, "logprobs=True: log probabilities are not returned"),
+        ({"top_logprobs": 5}, 400, "top_logprobs=5: log probabilities are not returned"),
+        ({"response_format": {"type": "json_object"}}, 400, "answers are not bound to a format"),
+        ({"stream_options": "all"}, 400, "stream_options='all': give {'include_usage': true}"),
+        ({"stream_options": {"usage": True}}, 400, "stream_options={'usage': True}"),
         ({"tool_choice": "required"}, 400, "tool_choice='required'"),
         ({"messages": []}, 400, "messages"),
         ({"messages": [{"role": "judge", "content": "x"}]}, 400, "messages[0]: role"),
@@ -145,6 +164,19 @@ def test_unsupported_parameters_are_refused(
     assert reply.status_code == status
     assert part in message
     assert "\n" not in message
+
+
+def test_openais_client_is_told_what_to_do_about_a_schema(client: Any) -> None:
+    """Its structured outputs are refused; the neutral values of the same parameters are not."""
+    schema = {"name": "order", "schema": {"type": "object"}, "strict": True}
+    with pytest.raises(openai.BadRequestError, match="ask for it in the prompt"):
+        client.chat.completions.create(
+            model="base",
+            messages=[USER],
+            response_format={"type": "json_schema", "json_schema": schema},
+        )
+    neutral = {"n": 1, "logprobs": False, "response_format": {"type": "text"}}
+    assert client.chat.completions.create(model="base", messages=[USER], **neutral).choices
 
 
 @pytest.mark.parametrize(

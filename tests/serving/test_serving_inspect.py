@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import textwrap
 from collections import Counter
@@ -14,10 +15,12 @@ import pytest
 
 from tests.played_suites import PolicyArm, call, look_up
 from tests.real_inspect import TASK, inspect_python
+from tunegate.harness.contracts.inspect_task import INSPECT_PYTHON
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.contracts.result_set import ResultSet, read_results
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
+from tunegate.harness.serving.inspect_tasks.new_suite import start_inspect_suite
 
 __all__ = ["inspect_python"]
 
@@ -84,3 +87,25 @@ def test_inspects_log_has_what_the_models_were_asked(inspect_python: Path, tmp_p
             assert crashed.scores == {}
     whole = sum(row.output_tokens or 0 for row in found["base"].answers.values())
     assert whole == sum(len(look_up(request).split()) for request in arms["base"].asked)
+
+
+@pytest.mark.slow
+@pytest.mark.long  # installs Inspect into an environment of its own
+def test_the_guides_task_runs_in_an_empty_folder(
+    inspect_python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "inspect.md"
+    (task,) = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "desk_task.py").write_text(task)
+    monkeypatch.setenv(INSPECT_PYTHON, str(inspect_python))
+    monkeypatch.chdir(tmp_path)
+
+    lines = start_inspect_suite("inspect:desk_task.py@desk", Path("suites/desk"), name="desk")
+    with open_endpoint(
+        BatchServer({"base": PolicyArm("base", look_up)}), EndpointSettings("t")
+    ) as at:
+        found = _play(inspect_python, tmp_path, at, "base")
+
+    assert "4 cases, scores told" in lines[0]
+    assert "told above 0 on 0 of 4 cases" in lines[1]
+    assert {row.scores["told"] for row in found.answers.values()} == {1.0}
