@@ -51,7 +51,7 @@ def replay_call(
     if span.error is not None:
         reading.leave_out(FAILED, span.where)
         return None
-    if call.answer_calls and not call.tools and call.unreplayable is None:
+    if (call.answer_calls or _lost_calls(call)) and not call.tools and call.unreplayable is None:
         reading.leave_out(NO_TOOLS, span.where)
         return None
     if call.unreplayable is not None:
@@ -136,6 +136,11 @@ def _identifying_attributes(calls: Sequence[ReplayedCall]) -> list[str]:
     return [name for name in sorted(found) if name.endswith(_IDENTIFIERS)][:2]
 
 
+def _lost_calls(call: ModelCall) -> bool:
+    """Return whether an answer ended in a tool call that the trace does not hold."""
+    return call.finish_reason == "tool_calls" and not call.answer_calls
+
+
 def _kind(reason: str) -> str:
     """Return a reason without its message number, so that equal reasons are counted together."""
     return reason.split(" in message ")[0]
@@ -144,9 +149,9 @@ def _kind(reason: str) -> str:
 def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     """Return the recorded answer as what is expected; with tools, also the calls."""
     found: dict[str, Any] = {"expected": call.answer or None, "expected_calls": None}
-    if call.answer is None and not call.answer_calls:
+    if _lost_calls(call) or (not call.answer and not call.answer_calls):
         reading.repair("a call whose answer was not recorded: nothing is expected", call.span.where)
-        return found
+        return found | {"expected": None}
     try:
         expected = [
             _conversations.expected_call(made.get("function", made), arguments="arguments")
@@ -161,7 +166,7 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
 
 
 def _recorded_answer(call: ModelCall) -> dict[str, Any] | None:
-    if call.answer is None and not call.answer_calls:
+    if _lost_calls(call) or (call.answer is None and not call.answer_calls):
         return None
     functions = [made.get("function", made) for made in call.answer_calls]
     calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]

@@ -94,7 +94,9 @@ class _SpanWindow:
     scopes: dict[_Key, set[str]] = field(default_factory=dict)
     """Call that is held → the libraries that recorded it."""
     beside: dict[_Key | None, deque[_Key]] = field(default_factory=dict)
-    """Parent → the last calls directly in it."""
+    """Parent, None for roots → the last calls directly in it."""
+    replies: dict[str, _Key] = field(default_factory=dict)
+    """Id of a reply → the last call with it."""
     sessions: dict[str, str | None] = field(default_factory=dict)
     """Trace → the session that its spans name; None where they name several."""
     taken: int = 0
@@ -126,9 +128,9 @@ class _SpanWindow:
     def _hold(self, key: _Key, found: ModelCall) -> None:
         self.held[key] = self._with_outer(key, found)
         self.scopes.setdefault(key, set()).add(found.span.scope)
-        around = self.parents[key]
-        if around is not None or not (found.answer or found.answer_calls):
-            self.beside.setdefault(around, deque(maxlen=NEAR)).append(key)
+        self.beside.setdefault(self.parents[key], deque(maxlen=NEAR)).append(key)
+        if (reply := _reply_id(found)) is not None:
+            self.replies[reply] = key
 
     def with_session(self, found: ModelCall) -> ModelCall:
         """Return a call with the session that its trace names."""
@@ -146,6 +148,7 @@ class _SpanWindow:
         if self.taken % WINDOW == 0:
             self.below = {k: v for k, v in self.below.items() if any(c in self.held for c in v)}
             self.beside = {k: v for k, v in self.beside.items() if v[-1] in self.held}
+            self.replies = {k: v for k, v in self.replies.items() if v in self.held}
             near = {trace for trace, _ in self.parents}
             self.sessions = {k: v for k, v in self.sessions.items() if k in near}
 
@@ -159,18 +162,20 @@ class _SpanWindow:
         return bool(same)
 
     def _is_beside(self, key: _Key, found: ModelCall) -> bool:
-        """Return whether another library recorded the same call in a span next to this one."""
+        """Return whether the same request was recorded in a span next to this one."""
         around = self.parents[key]
-        if around is None and found.latency_s:
-            return False  # of two roots the later one can only be the record of a stream
-        for near in self.beside.get(around, ()):
+        same_reply = self.replies.get(_reply_id(found) or "")
+        for near in [*([same_reply] if same_reply else ()), *self.beside.get(around, ())]:
             other = self.held.get(near)
-            if other is None or not _is_one(found, other):
+            if other is None:
                 continue
             if found.span.scope in self.scopes[near]:
-                if not _is_streamed(found, other):
-                    continue
-            elif around is None:
+                is_same = _is_one(found, other) and _is_streamed(found, other)
+            elif around is None or near == same_reply:
+                is_same = _is_one_of_roots(found, other)
+            else:
+                is_same = _is_one(found, other)
+            if not is_same:
                 continue
             inner, outer = (found, other) if _is_within(found, other) else (other, found)
             self.held[near] = _merge_calls(inner, outer)
@@ -218,9 +223,35 @@ def _is_one(one: ModelCall, other: ModelCall) -> bool:
     if not one.messages or not other.messages:
         during = _is_during(one, other) or _is_during(other, one)
         return during and one.model == other.model
-    gap = max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
     answers = {call.answer for call in (one, other) if call.answer}
-    return _last_text(one) == _last_text(other) and gap <= APART_S and len(answers) <= 1
+    near = _gap_s(one, other) <= APART_S
+    return _last_text(one) == _last_text(other) and near and len(answers) <= 1
+
+
+def _is_one_of_roots(one: ModelCall, other: ModelCall) -> bool:
+    """Return whether two libraries recorded one request in traces of their own.
+
+    They got the same reply; or both failed, and one holds no content, as Anthropic's client writes
+    it; or both hold the same question and answer.
+    """
+    if one.model != other.model:
+        return False
+    if (reply := _reply_id(one)) is not None and _reply_id(other) is not None:
+        return reply == _reply_id(other) and _gap_s(one, other) <= APART_S
+    if not one.messages or not other.messages:
+        both_failed = one.span.error is not None and other.span.error is not None
+        return both_failed and (_is_during(one, other) or _is_during(other, one))
+    return bool(one.answer) and one.answer == other.answer and _is_one(one, other)
+
+
+def _reply_id(call: ModelCall) -> str | None:
+    found = call.span.attributes.get("gen_ai.response.id")
+    return found if isinstance(found, str) and found else None
+
+
+def _gap_s(one: ModelCall, other: ModelCall) -> float:
+    """Return the seconds between two calls; negative if they overlap."""
+    return max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
 
 
 def _is_during(one: ModelCall, other: ModelCall) -> bool:
@@ -272,14 +303,14 @@ def _fill(best: ModelCall, other: ModelCall) -> ModelCall:
         if "json_schema" not in str(settings["response_format"]):
             settings["response_format"] = form
     obstacle = best.unreplayable or (CONTINUED if is_continued(settings) else None)
-    if other.has_media and not best.has_media:
+    if other.never_replayable and not best.never_replayable:
         obstacle = other.unreplayable
     return replace(
         best,
         tools=max(best.tools, other.tools, key=_schemas),
         parameters=settings,
         unreplayable=obstacle,
-        has_media=best.has_media or other.has_media,
+        never_replayable=best.never_replayable or other.never_replayable,
         **filled,
     )
 

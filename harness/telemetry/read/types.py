@@ -127,10 +127,11 @@ CONVERSATION_KEYS = (
     "ai.telemetry.metadata.sessionId",
     "langsmith.metadata.session_id",
     "langsmith.metadata.thread_id",
+    "gcp.vertex.agent.session_id",
 )
 """Attributes that name the conversation or session of a call: OpenTelemetry's generative-AI and
 session conventions (the latter OpenInference's too), Langfuse, MLflow, OpenLLMetry, Vercel's AI
-SDK, LangSmith."""
+SDK, LangSmith, Google's ADK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,9 @@ class ModelCall:
     """Why it cannot be asked again (`an image in message 2`, `no content was captured`)."""
     has_gaps: bool = False
     """Whether something is missing that another record of the same request may hold."""
-    has_media: bool = False
-    """Whether a message holds an image, audio, a video or a file."""
+    never_replayable: bool = False
+    """Whether no record of it could be asked again: it holds an image, audio, a video or a file, or
+    was answered with the provider's own tools."""
     session: str | None = None
     """The conversation or session that spans of the call's trace name, if it is a single one."""
 

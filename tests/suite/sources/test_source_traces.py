@@ -12,6 +12,7 @@ import pytest
 
 from tunegate.harness import suite
 from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.sources._replayed_call import NO_TOOLS
 from tunegate.harness.suite.sources.traces import (
     ProductionCases,
     TraceSelection,
@@ -184,6 +185,23 @@ def test_what_cannot_be_asked_again_is_counted(traced: Traced) -> None:
         ("a call that cannot be replayed: an image", 1, f"{path}:2"),
         ("a call that cannot be replayed: no content was captured", 2, f"{path}:3"),
     ]
+
+
+def test_an_answer_that_ended_in_a_lost_tool_call_expects_nothing(traced: Traced) -> None:
+    """Traceloop writes so of a search that OpenAI ran, and traceAI of a streamed call."""
+    lost = json.dumps([said("assistant", "I look.") | {"finish_reason": "tool_call"}])
+    called = {"gen_ai__output__messages": lost, "answer": None}
+    empty = {"answer": ""}
+
+    found = collect_cases([traced(
+        chat("a", **called), chat("b", tools=[WEATHER], **called),
+        chat("c", tools=[WEATHER], **empty),
+    )], TraceSelection())  # fmt: skip
+
+    assert [case.prompt for case in found.cases] == ["b", "c"]
+    assert {(case.expected, case.expected_calls) for case in found.cases} == {(None, None)}
+    assert [line["id"] for line in found.recorded] == [found.cases[1].id]
+    assert found.reading.left_out[NO_TOOLS].count == 1
 
 
 def test_identical_prompts_are_asked_once(traced: Traced) -> None:

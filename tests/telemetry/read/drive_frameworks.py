@@ -39,12 +39,15 @@ from drive_client import (
     WEATHER,
     Scenarios,
     Turns,
+    anthropic,
+    langchain,
 )
 from otlp_collector import collect
 
 TOOLS = [{"type": "function", "function": TOOL}]
 FAILING = "refuse"
 """Name of a model that the server refuses."""
+CLOCK = {"name": "clock", "description": "Says what time it is.", "parameters": SCHEMA}
 FORM = {"type": "json_schema", "json_schema": {"name": "poem", "schema": SCHEMA, "strict": True}}
 JSON: Turns = [{"role": "user", "content": "Write a poem as JSON."}]
 KEY = "sk-4f1c0a9be2d7436db81f1c57"
@@ -82,6 +85,18 @@ def chat_scenarios(create: Callable[..., Any]) -> Scenarios:
     }
 
 
+def litellm_scenarios(create: Callable[..., Any]) -> Scenarios:
+    """Return the scenarios of litellm: parallel calls, and streams with tools and settings."""
+    ask = partial(create, model=MODEL)
+    two = [*TOOLS, {"type": "function", "function": CLOCK}]
+    told = partial(ask, messages=[*WEATHER, *ONE[1:]], tools=two, tool_choice="none")
+    return chat_scenarios(create) | {
+        "two_tools": lambda: ask(messages=WEATHER, tools=two),
+        "stream_two_tools": lambda: list(ask(messages=WEATHER, tools=two, stream=True)),
+        "stream_text": lambda: list(told(stream=True, **SETTINGS)),
+    }
+
+
 def waiting(create: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that waits for what an asynchronous one returns, and for its callbacks."""
     loop = asyncio.new_event_loop()
@@ -106,7 +121,7 @@ def litellm(url: str) -> Scenarios:
         time.sleep(0.3)
         return found
 
-    return chat_scenarios(ask)
+    return litellm_scenarios(ask)
 
 
 def litellm_async(url: str) -> Scenarios:
@@ -117,7 +132,7 @@ def litellm_async(url: str) -> Scenarios:
         model = f"openai/{asked.pop('model')}"
         return acompletion(model=model, api_base=url, api_key="x", num_retries=0, **asked)
 
-    return chat_scenarios(waiting(ask))
+    return litellm_scenarios(waiting(ask))
 
 
 def openai(url: str) -> Scenarios:
@@ -265,11 +280,114 @@ def litellm_proxy(url: str) -> Scenarios:
     from openai import OpenAI
 
     client = OpenAI(base_url=f"{os.environ['PROXY_URL']}/v1", api_key=KEY, max_retries=0)
-    return chat_scenarios(client.chat.completions.create)
+    return litellm_scenarios(client.chat.completions.create)
+
+
+def langchain_failing(url: str) -> Scenarios:
+    """Ask with LangChain's ChatOpenAI, once in vain."""
+    from langchain_openai import ChatOpenAI
+
+    refused = ChatOpenAI(model=FAILING, base_url=url, api_key="x", max_retries=0)
+    return langchain(url) | {"failed": lambda: attempt(refused.invoke, "Where is my parcel?")}
+
+
+def anthropic_failing(url: str) -> Scenarios:
+    """Ask with Anthropic's client, once in vain."""
+    from anthropic import Anthropic
+
+    create = Anthropic(base_url=url.removesuffix("/v1"), api_key="x", max_retries=0).messages.create
+    asked = {"model": FAILING, "max_tokens": 5, "messages": ONE[1:]}
+    return anthropic(url) | {"failed": lambda: attempt(create, **asked)}
+
+
+def smolagents(url: str) -> Scenarios:
+    """Ask with smolagents' OpenAI model, whose agents write roles of their own."""
+    from smolagents import OpenAIServerModel, tool
+
+    @tool
+    def weather(city: str) -> str:
+        """Says what the weather is.
+
+        Args:
+            city: Name of the city
+        """
+        return RESULT
+
+    def ask(*turns: Any, model: str = MODEL, settings: Any = (), **more: Any) -> None:
+        asked = OpenAIServerModel(model, api_base=url, api_key="x", **dict(settings))
+        asked.client.max_retries = 0
+        typed = [{"role": role, "content": [{"type": "text", "text": t}]} for role, t in turns]
+        asked.generate(typed, **more)
+
+    told = ("system", SYSTEM), ("user", "Where is my parcel?")
+    steps = ("assistant", "I look."), ("tool-call", "Calling tools:\n[]"), ("tool-response", "No.")
+    named = {k: v for k, v in SETTINGS.items() if k != "stop"}
+    return {
+        "plain": lambda: ask(*told),
+        "several": lambda: ask(*told, ("assistant", "In Lyon."), ("user", "And when?")),
+        "steps": lambda: ask(*told, *steps),
+        "more_steps": lambda: ask(*told, *steps, ("user", "And now?")),
+        "stop": lambda: ask(*told, stop_sequences=["END", "\n\n"]),
+        "settings": lambda: ask(told[1], settings=named),
+        "schema": lambda: ask(told[1], response_format=FORM),
+        "tools": lambda: ask(told[1], tools_to_call_from=[weather]),
+        "failed": lambda: attempt(ask, told[1], model=FAILING),
+    }
+
+
+def adk(url: str) -> Scenarios:
+    """Ask with Google's ADK, through litellm."""
+    from google.adk.agents import LlmAgent, RunConfig
+    from google.adk.agents.run_config import StreamingMode
+    from google.adk.models.lite_llm import LiteLlm
+    from google.adk.runners import InMemoryRunner
+    from google.genai import types
+
+    def weather(city: str) -> dict[str, Any]:
+        """Says what the weather is."""
+        return {"sky": "blue", "degrees": 21}
+
+    def clock(city: str) -> str:
+        """Says what time it is."""
+        return "noon"
+
+    async def run(*texts: str, name: str = MODEL, streams: bool = False, **more: Any) -> None:
+        seen, more = more.pop("seen", []), {"instruction": SYSTEM, **more}
+        model = LiteLlm(f"openai/{name}", api_base=url, api_key="x", num_retries=0)
+        runner = InMemoryRunner(LlmAgent(name="shop", model=model, **more), app_name="shop")
+        session = await runner.session_service.create_session(app_name="shop", user_id="u")
+        mode = StreamingMode.SSE if streams else StreamingMode.NONE
+        for text in texts:
+            said = types.Content(role="user", parts=[types.Part(text=text), *seen])
+            asked = {"user_id": "u", "session_id": session.id, "new_message": said}
+            async for _ in runner.run_async(**asked, run_config=RunConfig(streaming_mode=mode)):
+                pass
+
+    loop = asyncio.new_event_loop()
+
+    def ask(*texts: str, **more: Any) -> None:
+        loop.run_until_complete(run(*texts, **more))
+
+    named = {name: SETTINGS[name] for name in ("temperature", "top_p", "presence_penalty")}
+    named |= {"max_output_tokens": SETTINGS["max_tokens"], "stop_sequences": SETTINGS["stop"]}
+    settings = types.GenerateContentConfig(**named)
+    blob = types.Blob(mime_type="image/png", data=base64.b64decode(PIXEL))
+    return {
+        "plain": lambda: ask("Where is my parcel?"),
+        "several": lambda: ask("Where is my parcel?", "And when?"),
+        "tools": lambda: ask("Weather?", tools=[weather]),
+        "two_tools": lambda: ask("Weather and time?", tools=[weather, clock]),
+        "stream": lambda: ask("Where is my parcel?", streams=True),
+        "stream_tools": lambda: ask("Weather?", tools=[weather], streams=True),
+        "settings": lambda: ask("Write a poem.", generate_content_config=settings),
+        "image": lambda: ask("What is this?", seen=[types.Part(inline_data=blob)]),
+        "failed": lambda: attempt(ask, "Where is my parcel?", name=FAILING),
+    }
 
 
 LIBRARIES = {
-    "openai": openai, "openai-langfuse": openai_langfuse, "agents": agents,
+    "anthropic": anthropic_failing, "langchain": langchain_failing, "smolagents": smolagents,
+    "adk": adk, "openai": openai, "openai-langfuse": openai_langfuse, "agents": agents,
     "agents-responses": agents_responses, "pydantic-ai": pydantic_ai, "litellm": litellm,
     "litellm-async": litellm_async, "litellm-proxy": litellm_proxy,
 }  # fmt: skip
@@ -400,6 +518,29 @@ def mlflow(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def langsmith(folder: Path) -> Iterator[None]:
+    """Record with LangSmith's SDK, which writes to OpenTelemetry's provider."""
+    os.environ |= {
+        "LANGSMITH_OTEL_ENABLED": "true", "LANGSMITH_OTEL_ONLY": "true",
+        "LANGSMITH_TRACING": "true", "LANGSMITH_API_KEY": "x",
+    }  # fmt: skip
+    with provider(folder):
+        from langsmith import Client
+
+        yield
+        time.sleep(2)
+        Client().flush()
+        time.sleep(2)
+
+
+@contextlib.contextmanager
+def own(folder: Path) -> Iterator[None]:
+    """Record with what the framework brings."""
+    with provider(folder):
+        yield
+
+
+@contextlib.contextmanager
 def logfire(folder: Path, what: str) -> Iterator[None]:
     """Record with Logfire, without its own server."""
     import logfire as library
@@ -459,6 +600,16 @@ RECORDERS: dict[tuple[str, str], Callable[[Path], Any]] = {
     ("agents", "openllmetry"): partial(
         instrumentor, module="opentelemetry.instrumentation.openai_agents", name=AGENTS
     ),
+    ("langchain", "langsmith"): langsmith,
+    ("anthropic", "openllmetry"): partial(
+        instrumentor, module="opentelemetry.instrumentation.anthropic", name="AnthropicInstrumentor"
+    ),
+    ("smolagents", "openinference"): partial(
+        instrumentor,
+        module="openinference.instrumentation.smolagents",
+        name="SmolagentsInstrumentor",
+    ),
+    ("adk", "own"): own,
     ("pydantic-ai", "own"): partial(pydantic, openinference=False),
     ("pydantic-ai", "openinference"): partial(pydantic, openinference=True),
 }

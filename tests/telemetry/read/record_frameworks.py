@@ -35,6 +35,7 @@ _BULK = (
     "code.", "metadata.", "hidden_params", "logfire.json_schema", "logfire.msg", "mlflow.traceReq",
     "exception.stacktrace", "error.stack_trace", "self.", "ai.usage.", "gen_ai.cost.",
     "usage", "http.", "url.", "net.", "fastapi.", "logfire.metrics", "litellm.",
+    "langsmith.metadata.LANGSMITH", "langsmith.metadata.revision", "gcp.vertex.agent.event",
 )  # fmt: skip
 """How the names of attributes begin that are not kept."""
 
@@ -67,6 +68,10 @@ FRAMEWORKS = (
     FrameworkRecording("agents-responses", "logfire"),
     FrameworkRecording("agents-responses", "openinference"),
     FrameworkRecording("agents-responses", "openllmetry"),
+    FrameworkRecording("anthropic", "openllmetry"),
+    FrameworkRecording("langchain", "langsmith"),
+    FrameworkRecording("smolagents", "openinference"),
+    FrameworkRecording("adk", "own"),
     FrameworkRecording("pydantic-ai", "own"),
     FrameworkRecording("pydantic-ai", "openinference"),
 )
@@ -137,6 +142,9 @@ def _lean(span: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(pairs: Any) -> Iterator[Mapping[str, Any]]:
     for pair in pairs:
         value = pair.get("value") or {}
+        if pair["key"] == "exception.message":  # LangSmith's has the lines of the files
+            value = {"stringValue": value["stringValue"].partition("Traceback")[0]}
+            pair = {**pair, "value": value}
         if not pair["key"].startswith(_BULK) and value not in ({}, {"stringValue": ""}):
             yield pair
 

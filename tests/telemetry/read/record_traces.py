@@ -103,6 +103,7 @@ def reply(model: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return _response(body)
     last = body["messages"][-1]
     asks = bool(body.get("tools")) and last["role"] == "user" and isinstance(last["content"], str)
+    asks &= body.get("tool_choice") != "none"
     text = f"I was told {len(body['messages'])} things: “é”."
     if path.endswith("/messages"):
         use = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": ARGUMENTS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,3 +229,40 @@ def test_a_span_that_breaks_its_convention_costs_itself_only() -> None:
 
     assert texts(some) == ["b"]
     assert left == {BROKEN: 1}
+
+
+ANSWERED = {"gen_ai.response.id": "msg_1", "gen_ai.request.model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "calls"),
+    [
+        ({}, 0.1, 1),
+        ({"gen_ai.response.id": "msg_2"}, 0.1, 2),
+        ({}, 9.0, 2),
+        ({"gen_ai.request.model": "n"}, 0.1, 2),
+    ],
+)
+def test_two_roots_with_one_reply_are_one_call(
+    more: dict[str, Any], seconds: float, calls: int
+) -> None:
+    """Traceloop's and the one that Anthropic's client writes, with no span around them."""
+    outer = made_span(genai("a", **ANSWERED), trace="a" * 32, scope="traceloop")
+    bare = {"gen_ai.operation.name": "chat", **ANSWERED, **more}
+    inner = made_span(bare, trace="b" * 32, scope="com.anthropic.sdk.python")
+    inner = replace(inner, start_s=outer.start_s + seconds, end_s=outer.end_s + seconds - 0.2)
+
+    for spans in ((inner, outer), (outer, inner)):
+        some, _ = found(*spans)
+
+        assert len(some) == calls
+        assert "a" in [text for call in some if call.messages for text in texts([call])]
+
+
+def test_two_roots_of_one_failure_are_one_call() -> None:
+    outer = replace(made_span(genai("a"), trace="a" * 32, scope="traceloop"), error="404")
+    bare = made_span({"gen_ai.operation.name": "chat"}, trace="b" * 32, scope="anthropic")
+    inner = replace(bare, start_s=outer.start_s + 0.1, end_s=outer.end_s - 0.1, error="404")
+
+    assert [len(found(*spans)[0]) for spans in ((inner, outer), (outer, inner))] == [1, 1]
+    assert len(found(replace(inner, error=None), outer)[0]) == 2

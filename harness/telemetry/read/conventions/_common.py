@@ -13,13 +13,16 @@ from tunegate.harness.telemetry.read.conventions._flattened import (
 )
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
-    LostMedium,
+    LastingObstacle,
     MessageTranscript,
     RecordGap,
 )
 from tunegate.harness.telemetry.read.types import ModelCall, Span
 
 NO_CONTENT = "no content was captured"
+_STORED = "gen_ai.input.messages_ref"
+"""Attribute with the address of what OpenTelemetry's upload hook stored."""
+ELSEWHERE = f"its content was stored outside the trace ({_STORED})"
 CONTINUED = "the conversation before it is kept by the provider"
 _SHOWN = 3
 """Obstacles that are named; the others are counted."""
@@ -42,7 +45,10 @@ def assemble_call(
     obstacles = [*transcript.obstacles, *strange]
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
+    if (ran := answer.ran or next(filter(settings.__contains__, _SEARCHES), None)) is not None:
+        obstacles.append(LastingObstacle(f"an answer made with the provider's own tools ({ran})"))
     obstacles = obstacles or list(_turn_problems(transcript.messages))
+    lacking = ELSEWHERE if _STORED in span.attributes else NO_CONTENT
     fields = {
         "messages": tuple(transcript.messages),
         "tools": tuple(known),
@@ -50,9 +56,9 @@ def assemble_call(
         "answer": answer.text,
         "answer_calls": tuple(answer.calls),
         "finish_reason": finish_reason(span.attributes, answer.finish_reason),
-        "unreplayable": _join_obstacles(obstacles) if transcript.messages else NO_CONTENT,
+        "unreplayable": _join_obstacles(obstacles) if transcript.messages else lacking,
         "has_gaps": not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
-        "has_media": any(isinstance(one, LostMedium) for one in obstacles),
+        "never_replayable": any(isinstance(one, LastingObstacle) for one in obstacles),
         **call_fields(span.attributes),
     }
     return ModelCall(span=span, convention=convention, **replace_surrogates(fields))
@@ -64,6 +70,8 @@ def is_continued(settings: Mapping[str, Any]) -> bool:
 
 
 _PREVIOUS = "gen_ai.request.previous_response.id"
+_SEARCHES = ("web_search_options", "search_parameters", "enable_search")
+"""Settings that have the provider search: of OpenAI's chat API, xAI and Qwen."""
 
 
 def _turn_problems(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -120,6 +128,7 @@ _REASONS = {
     "function_call": "tool_calls",
     "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
     "max_output_tokens": "length", "content-filter": "content_filter",
+    "safety": "content_filter",
 }  # fmt: skip
 """Finish reasons of providers and conventions → OpenAI's words."""
 
@@ -166,14 +175,18 @@ def _number(attributes: Mapping[str, Any], names: Iterable[str]) -> float | None
 def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the definitions of a list, or of its JSON, and the reason against offering them.
 
-    A tool that the provider runs itself (`web_search`) cannot be offered to another model.
+    A tool that the provider runs itself (`web_search`) cannot be offered to another model. Of
+    Anthropic's OpenLLMetry keeps only the name.
     """
     found = load_json(values)
-    known, obstacles = [], []
+    known: list[dict[str, Any]] = []
+    obstacles: list[str] = []
     for value in found if isinstance(found, list | tuple) else ():
         plain = _unwrap_definition(load_json(value))
         kind = plain.get("type", "function")
-        if kind in ("function", "custom", "object") and (tool := _function(plain)):
+        if plain.keys() == {"name"}:
+            obstacles.append(RecordGap(f"a tool recorded by its name alone ({plain['name']})"))
+        elif kind in ("function", "custom", "object") and (tool := _function(plain)):
             known.append(tool)
         else:
             name = str(kind if kind != "function" else plain.get("name", "without a name"))
@@ -309,7 +322,7 @@ def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
 def _is_setting(name: str, value: Any) -> bool:
     if name.startswith("_") or name in _NO_SETTINGS or name == "extra_body":
         return False
-    return value is not None and value not in ([], (), {})
+    return value is not None and (name in _SEARCHES or value not in ([], (), {}))
 
 
 def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:

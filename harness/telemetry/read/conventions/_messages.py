@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -16,6 +18,7 @@ from tunegate.harness.telemetry.read.conventions._flattened import (
 ROLES = {
     "human": "user", "developer": "system", "ai": "assistant", "model": "assistant",
     "chatbot": "assistant", "function": "tool",
+    "tool-call": "assistant", "tool-response": "user",  # smolagents
 }  # fmt: skip
 """Roles that others give → those of chat templates."""
 
@@ -26,8 +29,8 @@ class RecordGap(str):
     __slots__ = ()
 
 
-class LostMedium(str):
-    """An obstacle that every record of the request has: an image, a file."""
+class LastingObstacle(str):
+    """An obstacle that no record of the request can remove: an image, a file, a search."""
 
     __slots__ = ()
 
@@ -103,7 +106,7 @@ class MessageTranscript:
 
 
 def _with_place(what: str, place: str) -> str:
-    return (LostMedium if isinstance(what, LostMedium) else str)(f"{what} in {place}")
+    return (LastingObstacle if isinstance(what, LastingObstacle) else str)(f"{what} in {place}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class FirstAnswer:
     text: str | None = None
     calls: tuple[Mapping[str, Any], ...] = ()
     finish_reason: str | None = None
+    ran: str | None = None
+    """The tool that the provider ran for it, such as `web_search`."""
 
 
 def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
@@ -124,7 +129,8 @@ def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
             break
         text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
         reason = more.finish_reason or found.finish_reason
-        found = FirstAnswer(text, (*found.calls, *more.calls), reason)
+        ran = found.ran or more.ran
+        found = FirstAnswer(text, (*found.calls, *more.calls), reason, ran)
     return found
 
 
@@ -140,6 +146,7 @@ def message_answer(value: Any) -> FirstAnswer:
         "".join(read.texts) if held else None,
         tuple(read.calls),
         reason if isinstance(reason, str) else None,
+        read.ran or _cited_search(message),
     )
 
 
@@ -230,6 +237,8 @@ class MessageParts:
     """Messages of the role `tool`."""
     obstacles: list[str] = field(default_factory=list)
     """A part that cannot be sent again: `an image`, `a part of the type 'compaction'`."""
+    ran: str | None = None
+    """The tool that the provider ran, by its call, its result or what the text cites."""
 
     def add(self, parts: Any) -> None:
         """Add one part or a list of them; None adds nothing."""
@@ -255,6 +264,7 @@ class MessageParts:
             self._result(part)
         else:
             self.obstacles.append(_medium(part))
+        self.ran = self.ran or _ran_tool(kind, part) or _cited_search(part)
 
     def _result(self, part: Mapping[str, Any]) -> None:
         said = MessageParts()
@@ -263,13 +273,32 @@ class MessageParts:
         if blocks and all(isinstance(b, Mapping) and "type" in b for b in blocks):
             said.add(blocks)
         elif value is not None:
-            said.texts.append(dump_text(value))
+            # Only programs in JavaScript leave a result as an object; they send it without spaces.
+            compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+            said.texts.append(value if isinstance(value, str) else compact)
         known = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
         self.results.append(
             {"role": "tool", "content": "\n".join(said.texts)}
             | ({"tool_call_id": known} if isinstance(known, str) else {})
         )
         self.obstacles += said.obstacles
+
+
+_RAN = re.compile(r"server_tool_(?:use|call)|(\w+)_call|(?!mcp)\w+_tool_result")
+"""Types of parts, of Anthropic's, OpenAI's and OpenTelemetry's, for what the provider ran."""
+_CITATIONS = ("url_citation", "web_search_result_location")
+
+
+def _ran_tool(kind: Any, part: Mapping[str, Any]) -> str | None:
+    found = _RAN.fullmatch(str(kind)) if kind not in _CALL else None
+    return str(found[1] or part.get("name") or kind)[:40] if found else None
+
+
+def _cited_search(said: Mapping[str, Any]) -> str | None:
+    """Return the search whose pages an answer or its text cites."""
+    cited = [one for name in ("annotations", "citations") for one in said.get(name) or ()]
+    kinds = [one.get("type") for one in cited if isinstance(one, Mapping)]
+    return "web_search" if set(kinds) & set(_CITATIONS) else None
 
 
 def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -308,9 +337,9 @@ def _medium(part: Mapping[str, Any]) -> str:
     if kind in _LOCATED:
         medium = part.get("mime_type") or part.get("mediaType") or part.get("mimeType") or ""
         modality = part.get("modality") or medium.partition("/")[0]
-        return LostMedium(_MEDIA.get(modality, "a file"))
+        return LastingObstacle(_MEDIA.get(modality, "a file"))
     if kind in _MEDIA:
-        return LostMedium(_MEDIA[kind])
+        return LastingObstacle(_MEDIA[kind])
     return f"a part of the type {kind[:40]!r}"
 
 

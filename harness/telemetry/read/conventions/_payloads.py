@@ -14,6 +14,7 @@ from typing import Any
 from tunegate.harness.telemetry.read.conventions._flattened import dump_text, load_json
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
+    MessageParts,
     MessageTranscript,
     message_answer,
     tool_call,
@@ -111,16 +112,18 @@ def reply_answer(reply: Any) -> FirstAnswer:
 
 def _response(reply: Mapping[str, Any]) -> FirstAnswer:
     """Return the answer of OpenAI's Responses API: its items are one turn."""
-    turn = MessageTranscript()
+    turn, parts = MessageTranscript(), MessageParts()
     for item in reply.get("output") or ():
         turn.add(_turn(item), "assistant")
+        parts.add(item.get("content") if item.get("type") == "message" else item)
     if not turn.messages:
         return FirstAnswer()
     calls = tuple(call for message in turn.messages for call in message.get("tool_calls", ()))
     text = "".join(message["content"] for message in turn.messages)
     reason = (reply.get("incomplete_details") or {}).get("reason")
     ended = reason or _ENDS.get(str(reply.get("status")))
-    return FirstAnswer(text, calls, "tool_calls" if calls and ended == "stop" else ended)
+    reason = "tool_calls" if calls and ended == "stop" else ended
+    return FirstAnswer(text, calls, reason, parts.ran)
 
 
 def _generation(first: Any) -> FirstAnswer:

@@ -17,7 +17,7 @@ from tunegate.harness.telemetry.read.conventions._flattened import (
 )
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
-    LostMedium,
+    LastingObstacle,
     MessageTranscript,
     answer_of,
 )
@@ -28,6 +28,9 @@ NAME = "openinference"
 ORDER = 10
 _KIND = "openinference.span.kind"
 _PARAMETERS = "llm.invocation_parameters"
+_SMOLAGENTS = "openinference.instrumentation.smolagents"
+_ASKED = ("stop_sequences", "response_format")
+"""Settings of smolagents that are arguments of a request, and not of its model."""
 
 
 def matches(span: Span) -> bool:
@@ -41,8 +44,12 @@ def call(span: Span) -> ModelCall:
     transcript = MessageTranscript()
     for message in unflatten_list(known, "llm.input_messages") or _prompts(known):
         transcript.add(message)
-    _add_media(transcript, load_structure(known.get("input.value")))
+    request = load_structure(known.get("input.value"))
+    _add_media(transcript, request)
     settings = load_object(known.get(_PARAMETERS))
+    if span.scope == _SMOLAGENTS:
+        _join_turns(transcript)
+        settings = {**settings, **{name: load_object(request).get(name) for name in _ASKED}}
     if "system" in settings:
         _add_system(transcript, settings["system"])
     chosen = parse_parameters(settings)
@@ -57,6 +64,17 @@ def unflatten_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
     return unflatten_attributes(attributes, prefix) or []
 
 
+def _join_turns(transcript: MessageTranscript) -> None:
+    """Join successive texts of one role, as smolagents does before it asks."""
+    joined: list[dict[str, Any]] = []
+    for message in transcript.messages:
+        if joined and joined[-1]["role"] == message["role"]:
+            joined[-1]["content"] += "\n" + message["content"]
+        else:
+            joined.append(message)
+    transcript.messages = joined
+
+
 def _add_system(transcript: MessageTranscript, system: Any) -> None:
     """Add Anthropic's system prompt, a parameter, if no message holds it."""
     if not any(message["role"] == "system" for message in transcript.messages):
@@ -65,14 +83,16 @@ def _add_system(transcript: MessageTranscript, system: Any) -> None:
 
 def _add_media(transcript: MessageTranscript, request: Any) -> None:
     """Add images and files from the whole request; agents' messages lack them."""
-    if any(isinstance(one, LostMedium) for one in transcript.obstacles):
+    if any(isinstance(one, LastingObstacle) for one in transcript.obstacles):
         return
     whole = request_transcript(request)
-    transcript.obstacles += [one for one in whole.obstacles if isinstance(one, LostMedium)]
+    transcript.obstacles += [one for one in whole.obstacles if isinstance(one, LastingObstacle)]
 
 
 def _prompts(attributes: Mapping[str, Any]) -> list[Any]:
     prompts = unflatten_list(attributes, "llm.prompts")
+    if listed := load_structure(attributes.get("llm.prompts")):  # LlamaIndex's
+        return [{"role": "user", "content": text} for text in listed]
     return [{"role": "user", "content": one["prompt"]["text"]} for one in prompts]
 
 
@@ -80,12 +100,14 @@ def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
     found = unflatten_list(attributes, "llm.output_messages")
     if found:
         said = answer_of(found, choices)
-        return (
-            said if said.finish_reason else replace(said, finish_reason=_finish_reason(attributes))
-        )
+        whole = reply_answer(_reply(attributes))
+        reason = said.finish_reason or _finish_reason(attributes)
+        return replace(said, finish_reason=reason, ran=said.ran or whole.ran)
     completions = unflatten_list(attributes, "llm.choices")
     if completions:
         return FirstAnswer(completions[0]["completion"]["text"])
+    if "llm.prompts" in attributes:
+        return FirstAnswer(attributes.get("output.value"), (), attributes.get("llm.finish_reason"))
     # Of a stream of OpenAI's agents the whole reply is all that is kept.
     return reply_answer(_reply(attributes))
 

@@ -3,7 +3,8 @@
 Up to 0.54 it wrote `gen_ai.prompt.N.role`, `gen_ai.completion.N.content` and
 `llm.request.functions.N.name`; since then it writes OpenTelemetry's attributes, which `genai` reads
 (github.com/traceloop/openllmetry, semconv_ai). Of LlamaIndex the messages there lack tool calls;
-its arguments in `traceloop.entity.input` have them.
+its arguments in `traceloop.entity.input` have them. litellm writes its tools in the same names, and
+the calls of one answer as `gen_ai.completion.N.function_call`.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ _CALLS = ("chat", "completion", "acompletion")
 """Types of requests; litellm writes the last one."""
 _PROMPT = "gen_ai.prompt"
 _COMPLETION = "gen_ai.completion"
+_TOOLS = "llm.request.functions"
 _ENTITY_INPUT = "traceloop.entity.input"
 _ENTITY_OUTPUT = "traceloop.entity.output"
 _SETTINGS = ("frequency_penalty", "presence_penalty", "top_k", "chat.stop_sequences")
 
 
 def matches(span: Span) -> bool:
-    """Return whether the span is a call with indexed messages, or one of LlamaIndex's."""
+    """Return whether the span is a call with indexed messages or tools, or one of LlamaIndex's."""
     kind = span.attributes.get(_KIND)
     if kind is not None and kind not in _CALLS:
         return False
-    indexed = (f"{_PROMPT}.0.", f"{_COMPLETION}.0.")
+    indexed = (f"{_PROMPT}.0.", f"{_COMPLETION}.0.", f"{_TOOLS}.0.")
     if any(name.startswith(indexed) for name in span.attributes):
         return True
     return genai.matches(span) and bool(_entity(span.attributes, _ENTITY_INPUT))
@@ -63,7 +65,7 @@ def call(span: Span) -> ModelCall:
         transcript.add(_parse_parts(message))
     own = {name: known[f"llm.{name}"] for name in _SETTINGS if f"llm.{name}" in known}
     settings = parse_parameters(own) | request_parameters(known)
-    offered = unflatten_attributes(known, "llm.request.functions") or known.get(genai.TOOLS)
+    offered = unflatten_attributes(known, _TOOLS) or known.get(genai.TOOLS)
     offered = offered or entity.get("kwargs", {}).get("tools")
     return assemble_call(span, NAME, transcript, offered, settings, _answer(known))
 
@@ -86,10 +88,26 @@ def _indexed_list(attributes: Mapping[str, Any], prefix: str) -> list[Any]:
 
 def _answer(attributes: Mapping[str, Any]) -> FirstAnswer:
     """Return the first completion that is not thoughts, which come before it."""
-    for completion in _indexed_list(attributes, _COMPLETION):
+    completions = _indexed_list(attributes, _COMPLETION)
+    if completions and all(set(one) == {"function_call"} for one in completions):
+        return _litellm_answer(completions, attributes)
+    for completion in completions:
         if completion.get("role") != "thinking":
             return _complete(message_answer(_parse_parts(completion)), attributes)
     return _complete(genai.first_answer(attributes.get(a.OUTPUT_MESSAGES)), attributes)
+
+
+def _litellm_answer(completions: list[Any], attributes: Mapping[str, Any]) -> FirstAnswer:
+    """Return an answer whose tool calls litellm numbers as if each were a choice.
+
+    The calls of several choices overwrite each other, so nothing is known of any.
+    """
+    choices = load_structure(attributes.get(a.OUTPUT_MESSAGES)) or ()
+    if len(choices) > 1:
+        return FirstAnswer()
+    said = genai.first_answer(choices)
+    calls = tuple(call for one in completions for call in message_answer(one).calls)
+    return replace(said, text=said.text or "", calls=calls)
 
 
 def _complete(found: FirstAnswer, attributes: Mapping[str, Any]) -> FirstAnswer:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.made_spans import made_span
 from tunegate.harness.telemetry.read.conventions import (
+    genai,
     genai_events,
+    langsmith,
     openinference,
     openllmetry,
     traceai,
@@ -113,3 +116,117 @@ def test_the_first_versions_of_traceai_had_other_names() -> None:
 
     assert call.messages == ({"role": "user", "content": "Well?"},)
     assert call.parameters == {"temperature": 1}
+
+
+def test_litellm_numbers_the_calls_of_one_answer() -> None:
+    parts = [{"role": "assistant", "parts": [], "finish_reason": "tool_calls"}]
+    made = {
+        f"gen_ai.completion.{n}.function_call.{k}": v
+        for n, name in enumerate(("weather", "clock"))
+        for k, v in (("name", name), ("arguments", "{}"))
+    }
+
+    call = openllmetry.call(made_span(made | {"gen_ai.output.messages": json.dumps(parts)}))
+    mixed = openllmetry.call(made_span(made | {"gen_ai.output.messages": json.dumps(parts * 2)}))
+
+    assert [one["function"]["name"] for one in call.answer_calls] == ["weather", "clock"]
+    assert (mixed.answer, mixed.answer_calls) == (None, ())  # calls of two choices, overwritten
+
+
+def test_a_choice_of_the_older_api_is_no_call_of_litellms() -> None:
+    values = {
+        "gen_ai.completion.0.finish_reason": "function_call",
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.function_call.name": "weather",
+        "gen_ai.completion.1.role": "assistant",
+        "gen_ai.completion.1.function_call.name": "clock",
+    }
+
+    call = openllmetry.call(made_span(values))
+
+    assert [one["function"]["name"] for one in call.answer_calls] == ["weather"]
+
+
+def test_llamaindex_lists_its_prompts() -> None:
+    values = {
+        "input.value": '{"args": ["Once upon"]}',
+        "llm.prompts": ["Once upon"],
+        "llm.finish_reason": "stop",
+        "output.value": "a time",
+    }
+
+    call = openinference.call(made_span(values))
+
+    assert call.messages == ({"role": "user", "content": "Once upon"},)
+    assert (call.answer, call.finish_reason) == ("a time", "stop")
+
+
+def test_content_that_was_uploaded_is_named() -> None:
+    values = {"gen_ai.operation.name": "chat", "gen_ai.input.messages_ref": "s3://x/y.json"}
+
+    call = genai.call(made_span(values))
+
+    assert call.unreplayable == (
+        "its content was stored outside the trace (gen_ai.input.messages_ref)"
+    )
+
+
+CITED = {"type": "url_citation", "url_citation": {"url": "https://x.y"}}
+REPLY = {"choices": [{"message": {"content": "Good.", "annotations": [CITED]}}]}
+ITEMS = [
+    {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+    {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Good."}]},
+]
+BLOCKS = [
+    {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []},
+    {"type": "text", "text": "Good."},
+]
+ASKED = {"llm.input_messages.0.message.content": "News?"}
+SEARCHED = {"id": "ws_1", "name": "web_search", "type": "server_tool_call"}
+
+
+@pytest.mark.parametrize(
+    ("convention", "values", "ran"),
+    [
+        (openinference, {"output.value": json.dumps(REPLY)}, "web_search"),
+        (
+            openinference,
+            {"llm.invocation_parameters": '{"web_search_options": {}}'},
+            "web_search_options",
+        ),
+        (langsmith, {"gen_ai.completion": json.dumps({"output": ITEMS})}, "web_search"),
+        (langsmith, {"gen_ai.completion": json.dumps({"content": BLOCKS})}, "web_search"),
+        (
+            genai,
+            {"gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [SEARCHED]}])},
+            "web_search",
+        ),
+    ],
+)
+def test_an_answer_made_with_the_providers_search_is_not_replayed(
+    convention: Any, values: dict[str, Any], ran: str
+) -> None:
+    """Without the tool's definition in the trace, as OpenAI's and Anthropic's clients wrote it."""
+    asked = {
+        **ASKED,
+        "gen_ai.prompt": json.dumps({"messages": [{"role": "user", "content": "News?"}]}),
+        "gen_ai.input.messages": json.dumps([{"role": "user", "content": "News?"}]),
+        "llm.output_messages.0.message.content": "Good.",
+    }
+
+    call = convention.call(made_span(asked | values))
+
+    assert call.unreplayable == f"an answer made with the provider's own tools ({ran})"
+    assert call.never_replayable
+
+
+def test_langsmiths_metadata_hold_settings_only_where_langchain_wrote_them() -> None:
+    own = {"langsmith.metadata.temperature": 0.5, "langsmith.metadata.stop": '["END"]'}
+    asked = {"gen_ai.prompt": '{"messages": [{"role": "user", "content": "Hi"}]}'}
+
+    plain = langsmith.call(made_span(asked | own))
+    chained = langsmith.call(made_span(asked | own | {"langsmith.metadata._type": "openai-chat"}))
+
+    assert plain.parameters == {}
+    assert chained.parameters == {"temperature": 0.5, "stop": ["END"]}

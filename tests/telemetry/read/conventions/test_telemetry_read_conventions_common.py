@@ -51,6 +51,10 @@ def test_others_are_said(written: Any, told: str) -> None:
     assert tool_definitions([written]) == ([], [f"a tool of another kind ({told})"])
 
 
+def test_a_tool_of_which_only_the_name_is_known_cannot_be_offered() -> None:
+    assert tool_definitions([{"name": "f"}]) == ([], ["a tool recorded by its name alone (f)"])
+
+
 def test_a_function_keeps_what_else_matters() -> None:
     """`strict` stays; missing parameters stay missing."""
     function = {"name": "f", "strict": True}
