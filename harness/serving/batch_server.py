@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 
-from tunegate.harness.contracts.model import Arm, JoinableArm, LocalArm, Request
+from tunegate.harness.contracts.model import Arm, JoinableArm, LocalArm, Prompt, Request
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.episodes.play import TurnStore
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
@@ -81,6 +81,20 @@ class BatchServer:
             self.turns.put(answer)
         return answer
 
+    def render(self, asked: ChatRequest) -> Prompt:
+        """Return the prompt that a request becomes.
+
+        Raises:
+            RequestRefused: the model's chat template cannot render it, or it is too long.
+        """
+        arm = self.arms[asked.arm]
+        _refuse_long(asked, getattr(arm, "context_length", None))
+        with self._lock:
+            try:
+                return arm.prompt(asked.talk, asked.generation)
+            except ValueError as error:
+                raise RequestRefused(str(error)) from error
+
     def stop(self) -> None:
         """Stop within a step of the model; requests without an answer fail."""
         self._stopped = True
@@ -89,13 +103,8 @@ class BatchServer:
 
     def _request(self, asked: ChatRequest) -> Request:
         """Return a request with the caller's seed, or another one each time it is asked."""
-        arm = self.arms[asked.arm]
-        _refuse_long(asked, getattr(arm, "context_length", None))
+        arm, prompt = self.arms[asked.arm], self.render(asked)
         with self._lock:
-            try:
-                prompt = arm.prompt(asked.talk, asked.generation)
-            except ValueError as error:
-                raise RequestRefused(str(error)) from error
             # The conversation, too: servers render it, so equal prompts here prove nothing.
             talk = sha256(asked.talk.model_dump(mode="json", exclude_none=True))
             settings = asked.generation.model_dump(mode="json")

@@ -1,4 +1,8 @@
-"""Endpoint: `/v1/models` and `/v1/chat/completions` on the loopback interface, behind a token."""
+"""Endpoint on the loopback interface, behind a token.
+
+It has `/v1/models`, `/v1/chat/completions`, and vLLM's `/tokenize` of messages, which shows the
+prompt that a chat request becomes.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +89,9 @@ class _ChatHandler(BaseHTTPRequestHandler):
         self._guard(self._list_models)
 
     def do_POST(self) -> None:
-        """Answer a request."""
-        self._guard(self._complete_chat)
+        """Answer a request, or show its prompt."""
+        path = self.path.rstrip("/")
+        self._guard(self._tokenize if path == "/tokenize" else self._complete_chat)
 
     def _guard(self, respond: Any) -> None:
         """Respond, with a one-line error if that fails."""
@@ -126,19 +131,27 @@ class _ChatHandler(BaseHTTPRequestHandler):
         body = self._read_body()
         if self.path.rstrip("/") != "/v1/chat/completions":
             raise RequestRefused(f"{self.path}: not found; use /v1/chat/completions", 404)
-        batch = self.server.batch
-        settings = self.server.settings
-        asked = parse_chat_request(
-            body,
-            tuple(batch.arms),
-            show_tools=settings.show_tools,
-            rendering=settings.rendering,
-        )
-        answer = batch.ask(asked)
+        asked = self._parse(body)
+        answer = self.server.batch.ask(asked)
         if answer.completion is None:
             reason = answer.error or "there is no answer"
             raise RequestRefused(reason, code=TOO_LONG if is_too_long(reason) else None)
         self._send_reply(asked, completion_reply(asked, answer.completion, answer.key))
+
+    def _tokenize(self) -> None:
+        prompt = self.server.batch.render(self._parse(self._read_body()))
+        if prompt.token_ids is None:
+            raise RequestRefused(f"{self.path}: this model is not given token ids", 404)
+        self._send_json(200, {"tokens": list(prompt.token_ids), "count": len(prompt.token_ids)})
+
+    def _parse(self, body: Any) -> ChatRequest:
+        settings = self.server.settings
+        return parse_chat_request(
+            body,
+            tuple(self.server.batch.arms),
+            show_tools=settings.show_tools,
+            rendering=settings.rendering,
+        )
 
     def _read_body(self) -> Any:
         length = self.headers.get("Content-Length", "")

@@ -394,6 +394,24 @@ def test_tunegate_gates_over_its_own_endpoint(tiny: Any, monkeypatch: pytest.Mon
         assert all(first == second for first, second in arm.probed)
 
 
+@pytest.mark.slow
+def test_the_endpoint_shows_the_prompt_of_messages(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As vLLM does at `/tokenize`; so its prompt can be compared with the trained one."""
+    monkeypatch.setenv("OPENAI_API_KEY", TOKEN)
+    pair = tiny.pair()
+    case = Case(id="a", prompt="the parcel is late")
+    with served(pair) as url:
+        arm = server(f"{url}?tokenizer={tiny.base()}#tuned")
+        shown = arm.show_prompt(case, GenerationSettings())
+
+        assert arm.dialect.name == "tunegate serve"
+        assert shown is not None
+        assert shown.token_ids == pair["tuned"].prompt(case, GenerationSettings()).token_ids
+        assert arm.count_prompt(case, GenerationSettings()) == len(shown.token_ids)
+
+
 def test_waiting_requests_get_503_when_the_server_stops() -> None:
     entered = threading.Event()
 
