@@ -147,7 +147,11 @@ class Program:
             return self._chat({**body, "messages": [{"role": "user", "content": str(prompt)}]})
         if isinstance(prompt, str):
             prompt = self.ids(prompt)
-        return self._answer(prompt, body)
+        if not isinstance(prompt[0], list):
+            return self._answer(prompt, body)
+        replies = [self._answer(ids, body) for ids in prompt]
+        choices = [{**r["choices"][0], "index": index} for index, r in enumerate(replies)]
+        return {**replies[0], "choices": choices}
 
     def _answer(self, ids: list[int], body: dict[str, Any]) -> dict[str, Any]:
         bias = {int(token): value for token, value in (body.get("logit_bias") or {}).items()}

@@ -57,15 +57,7 @@ def render_prompt(
     read = [*map(parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
     given = {} if generation.chat_template is None else {"chat_template": template}
-    variables: Mapping[str, Any] = generation.chat_template_kwargs or {}
-    if generation.thinking != "template":  # imported here, for most suites do not switch it
-        from tunegate.harness.models._thinking_switch import template_variables
-
-        probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
-        variables = template_variables(
-            str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
-        )
-    variables = {**variables, **given}
+    variables = {**chat_variables(tokenizer, generation, spec=spec), **given}
     try:
         text = render_chat(tokenizer, read, tools, spec=spec, variables=variables)
     except ValueError as refusal:  # whatever the template raises is about this case
@@ -80,6 +72,27 @@ def render_prompt(
     closed = close_thoughts(text, generation)
     answering = None if closed is None else Prompt(closed, tokenize_text(tokenizer, closed))
     return Prompt(text, tokenize_text(tokenizer, text), answering)
+
+
+def chat_variables(
+    tokenizer: Any, generation: GenerationSettings, *, spec: str
+) -> Mapping[str, Any]:
+    """Return the chat template's variables: the suite's own, and what switches thinking.
+
+    Raises:
+        ThinkingMismatch: thinking cannot be switched as the suite wants it.
+    """
+    if generation.thinking == "template":
+        return generation.chat_template_kwargs or {}
+    # imported here, for most suites do not switch it
+    from tunegate.harness.models._thinking_switch import template_variables
+
+    template = generation.chat_template or tokenizer.chat_template
+    given = {} if generation.chat_template is None else {"chat_template": template}
+    probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
+    return template_variables(
+        str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
+    )
 
 
 def tokenize_text(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:

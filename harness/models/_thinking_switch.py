@@ -119,12 +119,18 @@ _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 """Values of OpenAI's `reasoning_effort`; templates have others, too."""
 
 
-def server_fields(generation: GenerationSettings) -> dict[str, Any]:
+def server_fields(
+    generation: GenerationSettings, known: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the fields of a request by which a server renders messages with the variables.
 
     An effort is sent as OpenAI's parameter as well: vLLM renders gpt-oss without a template.
+
+    Args:
+        generation: The suite's settings.
+        known: The variables that its chat template takes; None if the template is not known.
     """
-    variables = server_variables(generation)
+    variables = server_variables(generation) if known is None else dict(known)
     effort = variables.get("reasoning_effort")
     fields: dict[str, Any] = {"chat_template_kwargs": variables} if variables else {}
     return fields | ({"reasoning_effort": effort} if effort in _EFFORTS else {})

@@ -180,7 +180,7 @@ class ServerArm:
 
     def _chat_fields(self, case: Case, generation: GenerationSettings) -> dict[str, Any]:
         messages = list(case.input_messages(generation.system))
-        return {"messages": messages, **bounds_of(case), **self.dialect.chat_fields(generation)}
+        return {"messages": messages, **bounds_of(case), **self.client.chat_fields(generation)}
 
     @property
     def address(self) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.fake_programs import Program
 from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tests.tiny_models import make_tokenizer
 
 __all__ = ["fake_server"]
 
@@ -106,3 +108,87 @@ def test_limits_are_checked(project: Any, option: str, message: str) -> None:
 
     assert result.ret == 4
     assert message in result.stdout.str() + result.stderr.str()
+
+
+# The prompt that servers build
+
+
+def programs(
+    fake_server: Start, program: str = "llama.cpp", **changed: dict[str, Any]
+) -> FakeServer:
+    """Start a program that answers as `judged`, with faults in what it builds for a model."""
+    of = {
+        name: Program(make_tokenizer(), program, **changed.get(name, {}))
+        for name in ("base", "tuned")
+    }
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        found = of[model](model, path, body)
+        if path != "/v1/chat/completions" or "_debug_info" in found:
+            return found
+        return {**judged(model, path, body), "usage": found["usage"]}
+
+    cards = {name: {"owned_by": of["base"].owner} for name in of}
+    return fake_server(reply=reply, models=cards, pages=of["base"].pages)
+
+
+def test_servers_that_build_different_prompts_are_not_comparable(
+    project: Any, fake_server: Start
+) -> None:
+    """Exit 12 with the cause before a case is asked; allowed, the run goes on and says so first."""
+    fake = programs(fake_server, tuned={"system": "You are Qwen."})
+
+    refused = project.pytest_here(*options(project, fake))
+
+    assert refused.ret == 12
+    verdict = project.verdict()
+    assert verdict["verdict"] == "NOT_COMPARABLE"
+    assert "a system prompt that the server puts in front" in verdict["sentence"]
+    chats = [body for body in fake.asked if "messages" in body and "max_tokens" in body]
+    counted = {body["max_tokens"] for body in chats if prompt_of(body)[1:].isdecimal()}
+    assert counted == {1}  # one token each, to count the prompt
+
+    allowed = project.pytest_here(*options(project, fake, "two"), "--gate-allow-prompt-difference")
+
+    assert allowed.ret == 0
+    assert project.verdict(project.path / "two")["verdict"] == "SHIP"
+
+
+def test_a_template_without_the_users_message_is_refused(project: Any, fake_server: Start) -> None:
+    """Every prompt is the same six letters for both arms, whose answers would still differ."""
+    broken = {"template": "llama2"}
+    fake = programs(fake_server, base=broken, tuned=broken)
+
+    assert project.pytest_here(*options(project, fake)).ret == 12
+    assert "the whole prompt is 'llama2'" in project.verdict()["sentence"]
+
+
+def test_another_prompt_than_the_trained_one_is_said_first(
+    project: Any, fake_server: Start
+) -> None:
+    own = {"generation_prompt": False}
+    fake = programs(fake_server, "Ollama", base=own, tuned=own)
+    make_tokenizer().save_pretrained(project.path / "trained")
+    arguments = [text.replace("/v1#", "/v1?tokenizer=trained#") for text in options(project, fake)]
+
+    result = project.pytest_here(*arguments)
+
+    text = result.stdout.str()
+    assert result.ret == 0
+    warning = "but base and tuned: asked with another prompt than that of its training"
+    assert text.index("SHIP: ") < text.index(warning) < text.index("report: ")
+    page = (project.path / "run" / "report.html").read_text()
+    assert page.index("Another prompt.") < page.index("Not checked:")
+    assert "**But base and tuned: " in (project.path / "run" / "summary.md").read_text()
+
+
+def test_servers_that_show_equal_prompts_are_proven_comparable(
+    project: Any, fake_server: Start
+) -> None:
+    result = project.pytest_here(*options(project, programs(fake_server)))
+
+    assert result.ret == 0
+    comparability = project.verdict()["comparability"]
+    assert comparability["status"] == "proven"
+    assert comparability["by"] == "what the servers show of one conversation of each shape"
+    assert "no trained chat template is known" in result.stdout.str()

@@ -10,6 +10,7 @@ from typing import Any
 from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.models._chat_template import chat_variables
 from tunegate.harness.models._continuations import continuation_ids
 from tunegate.harness.models.remote.chat_settings import (
     STOPS,
@@ -83,8 +84,20 @@ class ServerClient:
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
         body["messages"] = list(request.case.input_messages(request.generation.system))
-        body |= self.dialect.chat_fields(request.generation)
+        body |= self.chat_fields(request.generation)
         return "chat/completions", body | bounds_of(request.case)
+
+    def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
+        """Return the fields of a chat request by which the server renders as the suite wants.
+
+        Raises:
+            ThinkingMismatch: the chat template is known, and cannot switch thinking so.
+        """
+        known = self.tokenizer
+        variables = None
+        if known is not None and (generation.chat_template or known.chat_template):
+            variables = chat_variables(known, generation, spec=self.where.spec())
+        return self.dialect.chat_fields(generation, variables)
 
     def _completion(self, request: Request, reply: ServerCompletion, seconds: float) -> Completion:
         generation = request.generation

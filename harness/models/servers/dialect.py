@@ -142,9 +142,14 @@ class ServerDialect:
         """
         return _tokens(server, {"prompt": text, "add_special_tokens": special})
 
-    def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
-        """Return the fields of a chat request by which it renders messages as the suite wants."""
-        return server_fields(generation)
+    def chat_fields(
+        self, generation: GenerationSettings, variables: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the fields of a chat request by which it renders messages as the suite wants.
+
+        `variables` are those of its chat template; None if the template is not known.
+        """
+        return server_fields(generation, variables)
 
     def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
         """Return what the server makes of a conversation; None if it does not show it.

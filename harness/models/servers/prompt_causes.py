@@ -36,6 +36,8 @@ _FAMILIES = {
 _DATE = re.compile(
     r"\b(?:\d{1,2} [A-Z][a-z]{2,8} \d{4}|[A-Z][a-z]{2,8} \d{1,2}, \d{4}|\d{4}-\d\d-\d\d)\b"
 )
+_SWITCH = re.compile(r"/(?:no_)?think\b")
+"""What some templates read in a user's message, and leave out."""
 _THOUGHTS = re.compile(r"think|reasoning|thought|analysis", re.IGNORECASE)
 
 
@@ -110,10 +112,11 @@ def _of_texts(
 ) -> Iterator[str]:
     """Yield the causes that explain two texts, the likeliest first; empty where one does not."""
     families = _families(trained), _families(served)
-    if lost := missing_content(case.model_copy(update={"tools": None}), served):
-        yield lost
+    yield lost_message(case, served)
     if families[0] != families[1] and all(families):
         yield f"the chat template of another model: {families[1]} instead of {families[0]}"
+    if _squeeze(trained) == _squeeze(served):
+        yield "white space that one of the two trims or adds"
     renders = _Renders(case, generation, tokenizer)
     yield _thinking(renders, trained, served)
     yield _generation_prompt(renders, trained, served)
@@ -122,8 +125,6 @@ def _of_texts(
         yield f"today's date is in the prompt: {days[1]} instead of {days[0]}"
     yield _tools(case, renders, trained, served)
     yield _system(case, renders, trained, served)
-    if _squeeze(trained) == _squeeze(served):
-        yield "white space that one of the two templates trims or adds"
     if bool(families[1]) != bool(families[0]):
         yield f"another chat template: {families[1] or 'one without known marks'} is served"
     yield "another chat template, or another version of it"
@@ -138,16 +139,19 @@ def _last_text(case: Case) -> str:
     return str(texts[-1] or "").strip() if texts else ""
 
 
-def missing_content(case: Case, served: str) -> str:
-    """Return what every template writes and a served prompt lacks; empty if nothing is missing."""
-    last = _last_text(case)
-    if last and _squeeze(last) not in _squeeze(served):
-        whole = f": the whole prompt is {excerpt(served, 0)}" if len(served) < 60 else ""
-        return f"the user's message is not in the prompt{whole}"
+def lost_message(case: Case, served: str) -> str:
+    """Return that a served prompt lacks what the user wrote; empty if it has it."""
+    last = _squeeze(_SWITCH.sub("", _last_text(case)))
+    if not last or last in _squeeze(served):
+        return ""
+    whole = f": the whole prompt is {excerpt(served, 0)}" if len(served) < 60 else ""
+    return f"the user's message is not in the prompt{whole}"
+
+
+def lost_tools(case: Case, served: str) -> str:
+    """Return that a served prompt lacks a tool; empty if it has all of them."""
     names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools or ()]
-    if any(name not in served for name in names):
-        return "the tools are not in the prompt"
-    return ""
+    return "the tools are not in the prompt" if any(n not in served for n in names) else ""
 
 
 def _generation_prompt(renders: _Renders, trained: str, served: str) -> str:
@@ -166,7 +170,8 @@ def _thinking(renders: _Renders, trained: str, served: str) -> str:
             return f"thinking is switched {word} by the server"
     start = first_difference(trained, served)
     ends = trained[start:], served[start:]
-    if any(_THOUGHTS.search(end) for end in ends) and all(len(end) < 80 for end in ends):
+    thoughts = [len(_THOUGHTS.findall(end)) for end in ends]
+    if thoughts[0] != thoughts[1] and all(len(end) < 80 for end in ends):
         return f"thinking is switched: the prompt ends in {ends[1]!r} instead of {ends[0]!r}"
     return ""
 

@@ -18,7 +18,12 @@ from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED
 from tunegate.harness.contracts.model import Arm, LocalArm, Prompt, Request
 from tunegate.harness.models._chat_template import render_prompt, tokenize_text
 from tunegate.harness.models.server import ServerArm
-from tunegate.harness.models.servers.prompt_causes import BuiltPrompt, missing_content, name_cause
+from tunegate.harness.models.servers.prompt_causes import (
+    BuiltPrompt,
+    lost_message,
+    lost_tools,
+    name_cause,
+)
 from tunegate.harness.models.servers.prompt_shapes import Conversation, choose_conversations
 from tunegate.harness.models.servers.stop_token import find_end_token
 
@@ -79,6 +84,8 @@ class PromptProof:
         for name, side in sides.items():
             side.ask(chosen)
             found.record[name] = side.record(chosen)
+            if side.lost and not found.refusal:
+                found.refusal = f"{name}: {side.problem}; mend its server's chat template, {_ALLOW}"
         for pair in _PAIRS:
             if set(pair) <= arms.keys() and set(pair) & sides.keys():
                 found._compare(pair, arms, sides, prompts, chosen)
@@ -146,6 +153,8 @@ class _ServedSide:
     """Tokenizer and chat template that it was trained with; None if they are not known."""
     built: dict[str, _Built] = field(default_factory=dict)
     difference: PromptDifference | None = None
+    lost: str = ""
+    """That what the user wrote is not in the prompt."""
     compared: int = 0
     """Conversations that were compared with the trained template."""
     by_tokens: bool = True
@@ -164,10 +173,12 @@ class _ServedSide:
             served = self.built[conversation.place] = self._build(conversation)
             if served is None:
                 return
+            if isinstance(served, BuiltPrompt) and (served.text or not served.token_ids):
+                self.lost = self.lost or lost_message(conversation.case, served.text)
             trained = self._trained(conversation)
             if trained is None:
                 if self.tokenizer is None:
-                    self.difference = self.difference or _lost_content(conversation, served)
+                    self.difference = self.difference or _broken(conversation, served)
                 continue
             self.compared += 1
             self.by_tokens &= isinstance(served, BuiltPrompt) and served.token_ids is not None
@@ -183,7 +194,10 @@ class _ServedSide:
     def _build(self, conversation: Conversation) -> _Built:
         """Return what the server builds and computes."""
         case, generation = conversation.case, conversation.generation
-        shown = self.arm.show_prompt(case, generation)
+        try:
+            shown = self.arm.show_prompt(case, generation)
+        except ValueError as refusal:  # its template cannot switch thinking as the suite wants
+            return str(refusal)
         if shown is None or shown.refused:
             return None if shown is None else shown.refused
         ids, text = shown.token_ids, shown.text
@@ -255,7 +269,7 @@ class _ServedSide:
 
 def _warning(problem: str, *, own: bool) -> str:
     if own:
-        return f"it was not asked with the prompt that it was trained on: {problem}"
+        return f"asked with another prompt than that of its training: {problem}"
     return (
         "people who send messages to its server do not get the prompt that it was trained on and "
         f"this run sent: {problem}"
@@ -307,11 +321,11 @@ def _difference(
     return PromptDifference(conversation.place, cause, *wanted.excerpts(served))
 
 
-def _lost_content(conversation: Conversation, served: _Built) -> PromptDifference | None:
-    """Return what a server leaves out of a prompt whose right form is not known."""
+def _broken(conversation: Conversation, served: _Built) -> PromptDifference | None:
+    """Return what is wrong with a prompt in any case, where its right form is not known."""
+    case, lost = conversation.case, ""
     if isinstance(served, str):
-        return PromptDifference(
-            conversation.place, f"the server refuses the conversation: {served}", "", ""
-        )
-    lost = missing_content(conversation.case, served.text) if served and served.text else ""
+        lost = f"the server refuses the conversation: {served}"
+    elif served is not None and (served.text or not served.token_ids):
+        lost = lost_message(case, served.text) or lost_tools(case, served.text)
     return PromptDifference(conversation.place, lost, "", "") if lost else None

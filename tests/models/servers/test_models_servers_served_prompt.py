@@ -202,7 +202,8 @@ def test_a_planted_fault_is_found_with_its_cause(
 
     assert found.record["tuned"]["status"] == "different"
     assert cause in found.record["tuned"]["warning"]
-    assert found.refusal == ""  # both arms get the same
+    lost = "user's message" in cause
+    assert bool(found.refusal) is lost  # both arms get the same, which is refused if it is nothing
 
 
 @pytest.mark.parametrize("program", ["llama.cpp", "vLLM", "Ollama"])
@@ -254,10 +255,10 @@ def test_a_broken_template_is_found_without_a_folder(fake_server: Start) -> None
     """Every prompt becomes six letters, and nothing else is known."""
     arm = opened(fake_server, Program(make_tokenizer(), template="llama2"))
 
-    found = prove({"base": arm, "tuned": arm}).record["tuned"]
+    found = prove({"base": arm, "tuned": arm})
 
-    assert found["status"] == "different"
-    assert "the whole prompt is 'llama2'" in found["warning"]
+    assert found.record["tuned"]["status"] == "different"
+    assert "the whole prompt is 'llama2'" in found.refusal
 
 
 def test_a_deployment_is_compared_with_the_template_of_tuned(fake_server: Start, tiny: Any) -> None:

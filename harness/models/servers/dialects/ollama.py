@@ -44,9 +44,11 @@ class Ollama(ServerDialect):
         """Return None: Ollama shows no token ids."""
         return None
 
-    def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
+    def chat_fields(
+        self, generation: GenerationSettings, variables: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return how thinking is switched off: Ollama knows efforts alone, and thinks by itself."""
-        fields = server_fields(generation)
+        fields = server_fields(generation, variables)
         fields.pop("chat_template_kwargs", None)
         return {"reasoning_effort": "none"} | fields if generation.thinking == "off" else fields
 
