@@ -27,7 +27,7 @@ from tunegate.harness.comparison.delta import Delta, compare
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.binary import deciding_interval
 from tunegate.harness.stats.power import binary_sample_size
 
 loaded = suite.load_suite(Path(sys.argv[1]))
@@ -39,7 +39,7 @@ print({
     "record": Gate.model_fields["confidence"].default,
     "delta": delta.confidence,
     "text": str(delta).rpartition(" at ")[2],
-    "interval": tango_interval(3, 1, 20).confidence,
+    "interval": deciding_interval(3, 1, 20).confidence,
     "power": inspect.signature(binary_sample_size).parameters["power"].default,
     "unscored": record.max_unscored,
     "generation": (record.generation["max_new_tokens"], record.generation["latency_cases"]),

@@ -26,7 +26,7 @@ from benchmarks.error_rates import (
 from benchmarks.error_rates.table import Row, Settings, render, summary
 
 GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
-    "binary": (binary.rows, binary.refutations, binary.between),
+    "binary": (binary.rows, binary.refutations, binary.holds, binary.between),
     "relative": (relative.rows,),
     "continuous": (continuous.rows,),
     "bounded": (bounded.rows,),

@@ -55,6 +55,18 @@ def refutations(settings: Settings) -> list[Row]:
     return found
 
 
+def holds(settings: Settings) -> list[Row]:
+    """Return how often a gain that is exactly the expected one is ruled out: HOLD."""
+    found = []
+    for gain in (0.05, 0.1, 0.3):
+        for n in (16, 42, 52) if settings.fast else (16, 42, 52, 100, 200):
+            rate, share = size(proofs(n, -gain, CONFIDENCE, rules.held), -gain)
+            note = f"worst with {100 * share:.3g} % discordant"
+            what = f"HOLD, expected gain {gain:g} is true"
+            found.append(Row("binary", what, str(n), rate, note=note))
+    return found
+
+
 def between(settings: Settings) -> list[Row]:
     """Return the worst of *every* number of cases, which round numbers may miss.
 

@@ -13,9 +13,12 @@ from scipy import special  # type: ignore[import-untyped]  # scipy ships no type
 
 from tunegate.harness.comparison.delta import Delta, compare, is_proven
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.gates.contract.outcome import DecisionContext
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import Undecided
-from tunegate.harness.records.manifest import MetricRecord
+from tunegate.harness.records.gate_results import GateReason
+from tunegate.harness.records.manifest import Gate, MetricRecord
 
 Rule = Callable[[Pairs, float, float], bool]
 """(pairs, margin, two-sided confidence) → whether the margin is proven to be exceeded."""
@@ -37,7 +40,20 @@ def refuted(pairs: Pairs, margin: float, confidence: float) -> bool:
         return False
 
 
-MONOTONE = (gate, refuted)
+def held(pairs: Pairs, margin: float, confidence: float) -> bool:
+    """Return whether a gain worth having is ruled out (HOLD), for exchanged arms.
+
+    With the arms exchanged it reads as the others do: the difference exceeds minus that gain.
+    """
+    exchanged = replace(pairs, base=pairs.tuned, tuned=pairs.base)
+    rule = Gate(
+        metric="m", kind="gain", margin=-margin, expected_gain=-margin, confidence=confidence
+    )
+    outcome = gate_kind("gain").decide(rule, exchanged, DecisionContext())
+    return outcome.reason is GateReason.NO_WORTHWHILE_GAIN
+
+
+MONOTONE = (gate, refuted, held)
 """Rules that never turn back to "not proven" as wins are added."""
 
 

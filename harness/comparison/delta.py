@@ -5,8 +5,9 @@ Statistics work on oriented differences instead, where positive means tuned is b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tunegate.harness.comparison.pairs import Pairs, shared_clusters
@@ -107,10 +108,53 @@ class Delta:
 
 def is_proven(pairs: Pairs, margin: float, confidence: float) -> bool:
     """Return whether the oriented difference is proven to exceed `margin`."""
-    # Interval and test may disagree only if a second test joins in: then both must prove it.
-    if pairs.too_few or not pairs.interval(confidence).low > margin:
-        return False
-    return pairs.test(margin).p_value <= one_sided(confidence) + 1e-12
+    return not pairs.too_few and pairs.test(margin).p_value <= one_sided(confidence) + 1e-12
+
+
+def plannable_effect(pairs: Pairs, hoped: float, confidence: float) -> float:
+    """Return the difference to plan further cases for: hoped for, or seen if that is ruled out.
+
+    The observed one is no plan otherwise: planning with what made a gate undecided is off by a
+    factor of ten half of the time.
+    """
+    ruled_out = is_proven(pairs.exchanged(), -hoped, confidence)
+    return pairs.estimate if ruled_out else hoped
+
+
+def interval_around(pairs: Pairs, margins: Iterable[float], confidence: float) -> Interval:
+    """Return the oriented difference's interval, on the side of each margin that is proven.
+
+    Interval and test are inversions of each other, with three exceptions: an exact p-value has
+    small jumps, McNemar's mid-p joins at 0 alone, and of clusters a tolerance asks more than a
+    gain. There the limit is where the test of the margin turns.
+    """
+    found = pairs.interval(confidence)
+    low, high, exchanged = found.low, found.high, pairs.exchanged()
+    for margin in () if pairs.too_few else margins:
+        if low > margin and not is_proven(pairs, margin, confidence):
+            low = _turn_below(pairs, margin, confidence)
+        elif low <= margin < found.estimate and is_proven(pairs, margin, confidence):
+            low = math.nextafter(margin, math.inf)
+        if high < margin and not is_proven(exchanged, -margin, confidence):
+            high = -_turn_below(exchanged, -margin, confidence)
+        elif high >= margin > found.estimate and is_proven(exchanged, -margin, confidence):
+            high = math.nextafter(margin, -math.inf)
+    return replace(found, low=low, high=high)
+
+
+def _turn_below(pairs: Pairs, margin: float, confidence: float) -> float:
+    """Return where the test turns to "proven" below a margin that is not."""
+    from tunegate.harness.stats.distributions import find_root
+
+    least = pairs.estimator.least_margin
+
+    def excess(at: float) -> float:
+        return pairs.test(at).p_value - one_sided(confidence)
+
+    if math.isinf(least) or excess(least) > 0:
+        return least
+    found = find_root(excess, least, margin)
+    return found if found < margin - 1e-9 else margin  # a jump at the margin itself
 
 
 def one_sided(confidence: float) -> float:

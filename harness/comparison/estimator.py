@@ -45,6 +45,8 @@ class NeededCases:
     """With the widest plausible spread; None if no number is enough."""
 
 
+_INSIDE = 1 - 1e-9
+"""Share of the largest difference up to which margins are tested."""
 _RARE = 0.10
 """Error at each end of the interval of the spread."""
 
@@ -136,6 +138,11 @@ class Estimator(PairedScores, ABC):
         """Whether the values are so skewed that the interval may err on one side."""
         return False
 
+    @property
+    def least_margin(self) -> float:
+        """The least margin that can be tested."""
+        return -math.inf if self.metric.bound is None else -self.metric.bound * _INSIDE
+
     def interval(self, confidence: float) -> Interval:
         """Return the oriented difference's interval; ±range if there is too little data."""
         if not self.too_few:
@@ -163,25 +170,18 @@ class Estimator(PairedScores, ABC):
             least, most = 0.0, 1.0
         return Interval(self.tuned_level, least, most, confidence, self.why_too_few)
 
-    def plan(
-        self, effect: float, margin: float, confidence: float, *, seen_at: float | None = None
-    ) -> NeededCases | None:
+    def plan(self, effect: float, margin: float, confidence: float) -> NeededCases | None:
         """Return the cases that prove a true difference with 80 % power.
 
         Args:
-            effect: The true oriented difference hoped for. Never the observed one: planning with
-                what made the gate undecided is off by a factor of ten half of the time.
+            effect: The true oriented difference (`delta.plannable_effect`).
             margin: What it must be proven to exceed.
             confidence: Two-sided level of the interval that decides.
-            seen_at: Level at which this run's interval may exclude the effect, if another one.
 
         Returns:
-            None if the effect is not above the margin, if this run excludes it, or if no number of
-            cases is enough.
+            None if the effect is not above the margin, or if no number of cases is enough.
         """
         if self.too_few or effect <= margin:
-            return None
-        if self.interval(confidence if seen_at is None else seen_at).high < effect:
             return None
         found, most = (
             self._plan(effect, margin, confidence, share) for share in (1.0, self._largest_spread())

@@ -127,6 +127,8 @@ class MeanEstimator(Estimator):
         found = cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence, share=share
         )
+        if self.metric.bound is not None and len(set(independent)) == 1:
+            found = 1  # without spread, unseen losses decide alone
         if found is None or self.metric.bound is None:
             return found
         from tunegate.harness.stats.paired_mean import unseen_loss_units
@@ -158,11 +160,6 @@ class MeanEstimator(Estimator):
         return math.ceil(cases * self.n / units - 1e-9)
 
 
-_EXACT_LIMIT = 1000
-"""Cases up to which the exact unconditional test joins Tango's for margins above 0; it gets slow
-beyond. There, and for other margins, the test at the estimated null joins."""
-
-
 class BinaryEstimator(MeanEstimator):
     """Successes and failures of both arms.
 
@@ -180,6 +177,11 @@ class BinaryEstimator(MeanEstimator):
     def skewed(self) -> bool:
         """False: the score interval allows for skewness."""
         return False
+
+    @property
+    def least_margin(self) -> float:
+        """The least margin that can be tested."""
+        return -1 + 1e-9
 
     def exploratory_test(self) -> OneSidedTest:
         """Return McNemar's mid-p alone; with clusters, the gates' test."""
@@ -212,14 +214,22 @@ class BinaryEstimator(MeanEstimator):
         return max(1.0, found.high / self._discordance)
 
     def _interval(self, confidence: float) -> Interval:
-        if self.clusters is not None:
-            from tunegate.harness.stats.clusters import clustered_binary_interval
+        from tunegate.harness.stats import binary
 
-            signs = [round(d) for d in self.differences]
-            return clustered_binary_interval(signs, self.clusters, confidence=confidence)
-        from tunegate.harness.stats.binary import tango_interval
+        if self.clusters is None:
+            return binary.deciding_interval(self.wins, self.losses, self.n, confidence=confidence)
+        from tunegate.harness.stats import clusters as clustered
 
-        return tango_interval(self.wins, self.losses, self.n, confidence=confidence)
+        signs = [round(d) for d in self.differences]
+        found = clustered.clustered_binary_interval(signs, self.clusters, confidence=confidence)
+        wins, losses, n = clustered.effective_counts(signs, self.clusters)
+        low, high, alpha = found.low, found.high, (1 - confidence) / 2
+        # As in the test, the exact companion joins from 0 on.
+        if low > 0:
+            low = min(low, max(0.0, binary.exact_lower(wins, losses, n, alpha)))
+        if high < 0:
+            high = max(high, min(0.0, -binary.exact_lower(losses, wins, n, alpha)))
+        return replace(found, low=low, high=high)
 
     def _test(self, margin: float) -> OneSidedTest:
         if abs(margin) >= 1:
@@ -229,7 +239,7 @@ class BinaryEstimator(MeanEstimator):
 
             signs = [round(d) for d in self.differences]
             score = clustered.clustered_binary_test(signs, self.clusters, margin=margin)
-            if margin <= 0:  # the unseen cluster, or the t quantile, leaves enough room
+            if margin < 0:  # the unseen cluster leaves enough room
                 return score
             counts = clustered.effective_counts(signs, self.clusters)
             return _strictest(score, *_second_opinions(*counts, margin))
@@ -294,6 +304,13 @@ class RelativeEstimator(BinaryEstimator):
         return self._sign * (exact_mean(self._other) - self.limit.ratio * self._reference_level)
 
     @property
+    def least_margin(self) -> float:
+        """The least distance that can be tested: ratios are above 0."""
+        if self._sign < 0 or not self._reference_level:
+            return super().least_margin
+        return -self.limit.ratio * self._reference_level * (1 - 1e-9)
+
+    @property
     def _reference(self) -> tuple[float, ...]:
         return self.tuned if self.limit.exchanged else self.base
 
@@ -333,17 +350,18 @@ class RelativeEstimator(BinaryEstimator):
                 self._other, self._reference, self.clusters, ratio=ratio, confidence=confidence
             )
         more, fewer, both = _ratio_counts(self._other, self._reference)
-        return binary.ratio_interval(more, fewer, both, confidence=confidence)
+        return binary.deciding_ratio_interval(more, fewer, both, confidence=confidence)
 
     def _test(self, margin: float) -> OneSidedTest:
-        if margin:
-            raise ValueError(f"margin={margin} must be 0: the limit is that of the ratio")
         if not self._reference_level:
-            return super()._test(0.0)
+            return super()._test(margin)
         from tunegate.harness.stats import binary, clusters
 
         # "Below the limit" is "above its inverse" with the arms exchanged.
-        ratio, upper, lower = self.limit.ratio, self._other, self._reference
+        upper, lower = self._other, self._reference
+        ratio = self.limit.ratio + self._sign * margin / self._reference_level
+        if ratio <= 0:
+            raise ValueError(f"margin={margin} must leave a ratio above 0")
         if self._sign < 0:
             ratio, upper, lower = 1 / ratio, lower, upper
         if self.clusters is not None:
@@ -368,8 +386,6 @@ def _second_opinions(wins: int, losses: int, n: int, margin: float) -> list[OneS
     """Return the tests that must agree with Tango's, whose size alone exceeds the nominal one."""
     from tunegate.harness.stats import binary
 
-    if margin > 0 and n <= _EXACT_LIMIT:
-        return [binary.exact_unconditional(wins, losses, n, margin=margin)]
     estimated = binary.exact_at_estimate(wins, losses, n, margin=margin)
     return [binary.mcnemar_midp(wins, losses), estimated] if margin == 0 else [estimated]
 

@@ -11,15 +11,17 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-from tunegate.harness.comparison.delta import Delta, is_proven
+from tunegate.harness.comparison.delta import interval_around, is_proven, plannable_effect
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._margin import absolute_margin, percentage_hint, share_of_base
+from tunegate.harness.gates.contract.conclusions import CHANCE
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
+from tunegate.harness.stats.types import Interval
 
 
 class DifferenceGate(GateKind):
@@ -48,8 +50,7 @@ class DifferenceGate(GateKind):
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference."""
-        delta = Delta(pairs, gate.confidence)
-        outcome = self._beyond_margin(gate, pairs, delta, context)
+        outcome = self._beyond_margin(gate, pairs, context)
         noise = context.noise
         if noise is None:
             return outcome
@@ -65,30 +66,37 @@ class DifferenceGate(GateKind):
             return outcome
         return replace(outcome, status=GateStatus.UNDECIDED, reason=GateReason.WITHIN_NOISE)
 
-    def _beyond_margin(
-        self, gate: Gate, pairs: Pairs, delta: Delta, context: DecisionContext
-    ) -> GateOutcome:
+    def judged_interval(self, gate: Gate, pairs: Pairs) -> Interval:
+        """Return the interval of the improvement that decides the gate."""
+        judged = self.judged_pairs(gate, pairs)
+        asked = (judged.margin, 0.0, gate.expected_gain)
+        margins = [margin for margin in asked if margin is not None]
+        return interval_around(judged.pairs, margins, gate.confidence)
+
+    def _beyond_margin(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         judged = self.judged_pairs(gate, pairs)
         test = judged.pairs.test(judged.margin)
         passed = is_proven(judged.pairs, judged.margin, gate.confidence)
+        found = self.judged_interval(gate, pairs)
         status, reason = self._verdict_on(
-            gate, pairs, passed=passed, regressed=context.regressed, high=delta.oriented.high
+            gate, pairs, passed=passed, regressed=context.regressed, high=found.high
         )
-        open_ = status is GateStatus.UNDECIDED and reason is GateReason.UNDERPOWERED
+        open_ = reason in (GateReason.UNDERPOWERED, GateReason.LOSS_NOT_BOUNDED)
         # No number of further cases is planned for a run that was given up.
         plannable = open_ and not pairs.too_few and pairs.labels is None and not context.remaining
         hoped = self.hoped_effect(gate, pairs) if plannable else None
         level = context.planned_confidence or gate.confidence
-        plan = judged.pairs.estimator.plan
-        seen_at = gate.confidence
-        needed = None if hoped is None else plan(hoped, judged.margin, level, seen_at=seen_at)
-        methods = dict.fromkeys((delta.oriented.method, test.method))
+        needed = None
+        if hoped is not None:
+            effect = plannable_effect(judged.pairs, hoped, gate.confidence)
+            needed = judged.pairs.estimator.plan(effect, judged.margin, level)
+        methods = dict.fromkeys((found.method, test.method))
+        ends = (found.low, found.high) if pairs.sign > 0 else (-found.high, -found.low)
         return GateOutcome(
             status,
             reason,
             test.p_value,
-            delta.low,
-            delta.high,
+            *ends,
             "; ".join(methods),
             None if needed is None else needed.n,
             None if needed is None else needed.most,
@@ -137,7 +145,18 @@ class DifferenceGate(GateKind):
         """Return what would decide the gate, or why its interval alone does not."""
         if self._ruled_out(result):
             return self.ruled_out_conclusion(result)
+        if self.shows_loss(result):
+            # Unadjusted, the loss is proven; Holm's procedure took it back.
+            return (
+                f"a loss shows, {CHANCE}, and {self.rule(result)} is not proven; "
+                f"{self.deciding_evidence(result, pairs)}"
+            )
         return super().open_conclusion(result, pairs)
+
+    def shows_loss(self, result: GateResult) -> bool:
+        """Return whether the interval, by itself, is a loss."""
+        best = result.high if result.higher_is_better else result.low
+        return best is not None and (best if result.higher_is_better else -best) < 0
 
     @abstractmethod
     def ruled_out_conclusion(self, result: GateResult) -> str:
@@ -146,10 +165,10 @@ class DifferenceGate(GateKind):
     def _ruled_out(self, result: GateResult) -> bool:
         """Return whether the interval is on the wrong side of the margin."""
         best = result.high if result.higher_is_better else result.low
-        if best is None or isinstance(result.margin, str):
+        margin = absolute_margin(result)
+        if best is None or margin is None:
             return False
-        margin = result.margin if self.is_goal else -result.margin
-        return (best if result.higher_is_better else -best) < margin
+        return (best if result.higher_is_better else -best) < (margin if self.is_goal else -margin)
 
     def boundary(self, result: GateResult) -> float | None:
         """Return the margin as a difference tuned − base."""

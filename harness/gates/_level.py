@@ -15,6 +15,7 @@ from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
+from tunegate.harness.stats.types import Interval
 
 FLOOR_MODE: Mapping[str, Any] = {
     "enum": ["observed", "certified", "zero_tolerance"],
@@ -63,38 +64,47 @@ class LevelGate(GateKind):
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a floor or ceiling on tuned alone."""
-        margin, remaining = numeric_margin(gate), context.remaining
         level = pairs.estimator.level(gate.confidence)
-        low, high, method = level.low, level.high, level.method
-
-        def outcome(
-            status: GateStatus, reason: GateReason | None, needed: int | None = None
-        ) -> GateOutcome:
-            return GateOutcome(status, reason, None, low, high, method, needed)
-
-        floor = self.is_lower
-        failing = [_beyond(value, margin, floor=floor) for value in pairs.tuned]
-        if gate.floor_mode == "zero_tolerance" and any(failing):
-            return outcome(GateStatus.FAIL, self.broken)
-        if pairs.n < 2:
-            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
-        least, most = _curtailed_bounds(pairs, remaining)
-        if _beyond(most if floor else least, margin, floor=floor):
-            return outcome(GateStatus.FAIL, self.broken)
-        if gate.floor_mode != "certified" and _beyond(
-            least if floor else most, margin, floor=floor
-        ):
-            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
-        if gate.floor_mode == "zero_tolerance" and remaining:
-            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED)
-        certain = low >= margin if floor else high <= margin
-        if gate.floor_mode == "certified" and not certain:
-            plannable = not pairs.too_few and pairs.labels is None
-            plan = pairs.estimator.plan_level
+        status, needed = self._status(gate, pairs, level, context.remaining), None
+        if status is GateStatus.UNDECIDED and gate.floor_mode == "certified":
             further = context.planned_confidence or gate.confidence
-            needed = plan(margin, further, is_lower=floor) if plannable else None
-            return outcome(GateStatus.UNDECIDED, GateReason.UNDERPOWERED, needed)
-        return outcome(GateStatus.PASS, None)
+            needed = self._cases_to_decide(numeric_margin(gate), pairs, further)
+        reason = {GateStatus.FAIL: self.broken, GateStatus.PASS: None}.get(
+            status, GateReason.UNDERPOWERED
+        )
+        return GateOutcome(status, reason, None, level.low, level.high, level.method, needed)
+
+    def _status(self, gate: Gate, pairs: Pairs, level: Interval, remaining: int) -> GateStatus:
+        margin, floor = numeric_margin(gate), self.is_lower
+
+        def beyond(value: float) -> bool:
+            return _beyond(value, margin, floor=floor)
+
+        if gate.floor_mode == "zero_tolerance" and any(map(beyond, pairs.tuned)):
+            return GateStatus.FAIL
+        if pairs.n < 2:
+            return GateStatus.UNDECIDED
+        worst, best = (level.low, level.high) if floor else (level.high, level.low)
+        # An interval wholly beyond the bound proves it broken, whatever other cases would bring.
+        if beyond(best):
+            return GateStatus.FAIL
+        if gate.floor_mode != "certified":
+            least, most = _curtailed_bounds(pairs, remaining)
+            worst, best = (least, most) if floor else (most, least)
+            if beyond(best):
+                return GateStatus.FAIL
+            if gate.floor_mode == "zero_tolerance" and remaining:
+                return GateStatus.UNDECIDED
+            return GateStatus.UNDECIDED if beyond(worst) else GateStatus.PASS
+        certified = worst >= margin if floor else worst <= margin
+        return GateStatus.PASS if certified else GateStatus.UNDECIDED
+
+    def _cases_to_decide(self, bound: float, pairs: Pairs, confidence: float) -> int | None:
+        """Return the cases that certify the bound, or prove it broken, at tuned's level."""
+        if pairs.too_few or pairs.labels is not None:
+            return None
+        broken = _beyond(pairs.tuned_level, bound, floor=self.is_lower)
+        return pairs.estimator.plan_level(bound, confidence, is_lower=self.is_lower is not broken)
 
     def judge_refusal(self, gate: Gate) -> str:
         """Return why a judge cannot decide a bound that tolerates no failure."""
@@ -149,9 +159,22 @@ class LevelGate(GateKind):
     def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
         """Return what was measured and what follows; open while cases are not asked."""
         if result.n and remaining and result.status is GateStatus.UNDECIDED:
-            cases = count_noun(remaining, "case")
-            return f"{self.measurement(result)}: {self.rule(result)} is open with {cases} not asked"
+            open_ = self._open_with(result, pairs, remaining)
+            return f"{self.measurement(result)}: {self.rule(result)} is open{open_}"
         return super().sentence(result, pairs, remaining)
+
+    def _open_with(self, result: GateResult, pairs: Pairs, remaining: int) -> str:
+        """Return how far the cases not asked could move the level over the bound."""
+        cases = f" with {count_noun(remaining, 'case')} not asked"
+        ends, margin = _curtailed_bounds(pairs, remaining), float(result.margin)
+        broken = _beyond(pairs.tuned_level, margin, floor=self.is_lower)
+        up = broken is self.is_lower
+        to = ends[1] if up else ends[0]
+        if not math.isfinite(to) or _beyond(to, margin, floor=self.is_lower) is broken:
+            return cases
+        moved = "lift it to" if up else "pull it down to"
+        level = self.quantity_format(result).level(to)
+        return f": the {remaining:,} not asked could {moved} {level}"
 
     def against(self, result: GateResult) -> str:
         """Return `below the floor of 90 %`, for the level or a single case."""
@@ -170,10 +193,11 @@ class LevelGate(GateKind):
         return f"{result.metric} of tuned is {how.level(result.tuned)}{interval} on {cases}"
 
     def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would certify the bound."""
-        return (
-            f"{self.rule(result)} is met but not certified; {self.deciding_evidence(result, pairs)}"
-        )
+        """Return what would certify the bound, or prove it broken."""
+        rule, more = self.rule(result), self.deciding_evidence(result, pairs)
+        if _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower):
+            return f"{rule} is missed, but not proven broken; {more}"
+        return f"{rule} is met but not certified; {more}"
 
     def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether the score of tuned is beyond the bound."""

@@ -9,6 +9,7 @@ from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.gates._margin import numeric_margin
+from tunegate.harness.gates.contract.conclusions import CHANCE
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -102,6 +103,8 @@ class GainGate(DifferenceGate):
     def ruled_out_conclusion(self, result: GateResult) -> str:
         """Return why the verdict is not HOLD."""
         rule = self.rule(result)
+        if self.shows_loss(result):
+            return f"{rule} is ruled out, and a loss shows, {CHANCE}"
         return f"{rule} is ruled out, but the suite names no expected_gain to hold it against"
 
     def label(self, result: GateResult) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.delta import is_proven, plannable_effect
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
@@ -132,8 +132,9 @@ class RatioGate(GateKind):
             return open_
         # A bound that asks for a change does not say how large the change is hoped to be.
         level = None if context.remaining else context.planned_confidence or confidence
+        effect = plannable_effect(judged.pairs, 0.0, confidence)
         plan = judged.pairs.estimator.plan
-        needed = plan(0.0, judged.margin, level, seen_at=confidence) if level else None
+        needed = plan(effect, judged.margin, level) if level else None
         if needed is None:
             return open_
         return replace(open_, needed_n=needed.n, needed_most=needed.most)
@@ -231,6 +232,16 @@ class RatioGate(GateKind):
         if beyond is not None and self.speaks_against(result, 1.0, beyond):
             return looks_broken(self.rule(result))
         return super().open_conclusion(result, pairs)
+
+    def hoped(self, result: GateResult) -> str:
+        """Return that nothing changes, or as much as seen if that is ruled out."""
+        least, most = result.low or 0.0, math.inf if result.high is None else result.high
+        equal = least <= 1 if _bound(result) == "at_most" else most >= 1
+        return self.hoped_words if equal else " if the change seen is the true one"
+
+    def unplanned(self, result: GateResult) -> str:
+        """Return that it depends on the change, which a bound beyond 1 asks for."""
+        return "how many cases decide it depends on how large the change is"
 
     def label(self, result: GateResult) -> str:
         """Return `by a factor of at most 1.2`."""

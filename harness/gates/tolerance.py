@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from tunegate.harness.comparison.corpus_level import LEAST
-from tunegate.harness.comparison.delta import is_proven
+from tunegate.harness.comparison.delta import interval_around, is_proven
+from tunegate.harness.comparison.estimator import shift_interval
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
@@ -26,6 +27,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
+from tunegate.harness.stats.types import Interval
 
 
 class ToleranceGate(DifferenceGate):
@@ -70,6 +72,27 @@ class ToleranceGate(DifferenceGate):
             return JudgedPairs(pairs.relative(share_of_base(gate.margin)), 0.0)
         return JudgedPairs(pairs, -gate.margin)
 
+    def judged_interval(self, gate: Gate, pairs: Pairs) -> Interval:
+        """Return the interval of the improvement; of a share of base, around base's own level."""
+        judged = self.judged_pairs(gate, pairs).pairs
+        if judged is pairs or pairs.too_few:
+            return super().judged_interval(gate, pairs)
+        found = interval_around(judged, (0.0,), gate.confidence)
+        if judged.in_logarithms:
+            level, allowed = pairs.base_level, math.log1p(share_of_base(str(gate.margin)))
+            ends = (
+                -level * math.expm1(min(allowed - end / level, 709.0))
+                for end in (found.low, found.high)
+            )
+            low, high = ends
+        else:
+            found = shift_interval(found, pairs.estimate - judged.estimate)
+            low, high = found.low, found.high
+        # Whether a loss is proven is decided by the difference itself.
+        lost = is_proven(pairs.exchanged(), 0.0, gate.confidence)
+        high = min(high, math.nextafter(0.0, -1.0)) if lost else max(high, 0.0)
+        return replace(found, low=low, high=high)
+
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference; a share of nothing is not computable."""
         outcome = super().decide(gate, pairs, context)
@@ -110,9 +133,10 @@ class ToleranceGate(DifferenceGate):
                 "cases that lost most, or let a pairwise judge compare the answers"
             )
         if result.reason is GateReason.LOSS_NOT_BOUNDED:
-            return f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
-        seen = result.reason is GateReason.UNDERPOWERED and pairs.clusters is not None
-        if seen and self._clears_margin(result):
+            may = f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
+            planned = result.needed_n is not None
+            return f"{may}; {self.deciding_evidence(result, pairs)}" if planned else may
+        if result.reason is GateReason.UNDERPOWERED and self._holds_on_those_seen(result, pairs):
             return (
                 f"{self.rule(result)} holds on the {pairs.n_clusters} clusters seen, but so few "
                 "may miss some that are lost as a whole; add cases of other clusters"
@@ -124,6 +148,13 @@ class ToleranceGate(DifferenceGate):
                 "number"
             )
         return super().open_conclusion(result, pairs)
+
+    def _holds_on_those_seen(self, result: GateResult, pairs: Pairs) -> bool:
+        """Return whether only clusters that were not seen keep the gate from passing."""
+        allowed = absolute_margin(result)
+        if pairs.clusters is None or allowed is None:
+            return False
+        return pairs.interval(result.confidence).low > -allowed
 
     def _clears_margin(self, result: GateResult) -> bool:
         """Return whether the interval alone is within the tolerance."""
@@ -162,6 +193,17 @@ class ToleranceGate(DifferenceGate):
         if not _shows_loss(gate, pairs):
             return GateStatus.UNDECIDED, GateReason.INSENSITIVE
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
+
+    def hoped(self, result: GateResult) -> str:
+        """Return that tuned is as good as base, or as bad as seen if that is ruled out."""
+        return " if the loss seen is the true one" if self.shows_loss(result) else self.hoped_words
+
+    def unplanned(self, result: GateResult) -> str:
+        """Return that a loss beyond the tolerance would be proven, if it is real."""
+        loss, margin = abs(result.delta or 0.0), absolute_margin(result)
+        if self.shows_loss(result) and margin is not None and loss > margin:
+            return "more cases would prove the loss, if it is real"
+        return self.unplanned_words
 
     def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
         """Return what the gate would measure if tuned scored like base."""

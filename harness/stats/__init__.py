@@ -27,12 +27,11 @@ Which function answers which question:
 
 | question                                            | function                               |
 |-----------------------------------------------------|----------------------------------------|
-| By how much does a 0/1 score change?                | `binary.tango_interval`                |
+| By how much does a 0/1 score change?                | `binary.deciding_interval`             |
 | Is that change beyond a margin?                     | `binary.tango_test`                    |
 | … beyond zero (the second opinion at margin 0)?     | `binary.mcnemar_midp`                  |
-| … beyond a margin <= 0, with few cases?             | `binary.exact_at_estimate`             |
-| … beyond a margin > 0, with few cases?              | `binary.exact_unconditional`           |
-| By which factor does a 0/1 score change?            | `binary.ratio_interval`                |
+| … with few cases?                                   | `binary.exact_at_estimate`             |
+| By which factor does a 0/1 score change?            | `binary.deciding_ratio_interval`       |
 | Is that factor beyond a limit?                      | `binary.ratio_test`                    |
 | How often does tuned succeed (floors)?              | `binary.clopper_pearson`               |
 | … when the cases come in clusters?                  | `clusters.clustered_binary_interval`   |

@@ -9,9 +9,9 @@ equals `margin`; if their ratio is r, slope r and margin r - 1, among the cases 
 model gets right. The other cases do not matter for a ratio.
 
 The core's counts may be fractional (divided by a design effect), so it checks nothing; the public
-functions do. The score statistic is liberal if few discordant pairs are expected. Two companions
-compute its p-value exactly: at the estimated nuisance parameter, or as the worst case over a
-confidence set for it.
+functions do. The score statistic is liberal if few discordant pairs are expected, so a companion
+computes its p-value exactly, at the estimated nuisance parameter. `deciding_interval` and
+`deciding_ratio_interval` invert both together: they are the intervals that gates print.
 
 Example:
     >>> interval = tango_interval(18, 7, 100)
@@ -20,6 +20,7 @@ Example:
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,9 +52,9 @@ def tango_test(wins: int, losses: int, n: int, *, margin: float = 0.0) -> OneSid
 
     Source: Tango (1998); statistic Z, p = P(normal >= Z).
 
-    Traps: liberal for `margin > 0` (size up to .087 at n = 30: ask `exact_unconditional` too), and
-    elsewhere with few cases (up to .084 at n = 11: ask `exact_at_estimate` too). Without discordant
-    pairs p is .5 at margin 0, where the mid-p test gives 1.
+    Trap: liberal (size up to .087 at n = 30 for `margin > 0`, .084 at n = 11 elsewhere): ask
+    `exact_at_estimate` too. Without discordant pairs p is .5 at margin 0, where the mid-p test
+    gives 1.
     """
     validation.check_discordant(wins, losses, n)
     validation.check_between("margin", margin, -1, 1)
@@ -222,13 +223,77 @@ def ratio_lower(wins: float, losses: float, n: float, critical: float) -> float:
     return distributions.find_root(excess, 1e-12, most)
 
 
-_OUTSIDE = 0.05
-"""Share of the error spent on the confidence set for the loss probability: Berger and Boos' gamma,
-.0025 of .05."""
-_GRID = 121
-"""Loss probabilities at which the tail is evaluated."""
 _TIE = 1e-9
 """Statistics closer than this are equal up to rounding and count as "at least as extreme"."""
+
+
+def deciding_interval(
+    wins: int, losses: int, n: int, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Interval of the margins that neither the score test nor its exact companion rejects.
+
+    Source: `tango_interval`, each limit moved outward to where the p-value of `exact_at_estimate`
+    reaches the error.
+
+    Trap: that p-value has small jumps, so that for a margin within about .004 of a limit the test
+    itself decides.
+    """
+    found = tango_interval(wins, losses, n, confidence=confidence)
+    alpha = (1 - confidence) / 2
+    low = exact_lower(wins, losses, n, alpha)
+    high = -exact_lower(losses, wins, n, alpha)
+    return Interval(found.estimate, low, high, confidence, found.method)
+
+
+def exact_lower(wins: int, losses: int, n: int, alpha: float) -> float:
+    """Lower limit of `deciding_interval` at the one-sided error `alpha`."""
+
+    def excess(margin: float) -> float:
+        return exact_at_estimate(wins, losses, n, margin=margin).p_value - alpha
+
+    start = tango_lower(wins, losses, n, distributions.normal_upper(alpha))
+    return _move_outward(excess, start, least=-1.0, step=(wins - losses) / n - start)
+
+
+def deciding_ratio_interval(
+    wins: int, losses: int, both: int, *, confidence: float = CONFIDENCE
+) -> Interval:
+    """Interval of the ratios that neither the score test nor its exact companion rejects.
+
+    Source: `ratio_interval`, as `deciding_interval`.
+    """
+    found = ratio_interval(wins, losses, both, confidence=confidence)
+    n, alpha = wins + losses + both, (1 - confidence) / 2
+    low = _exact_ratio_lower(wins, losses, n, alpha)
+    inverse = _exact_ratio_lower(losses, wins, n, alpha)
+    high = 1 / inverse if inverse else math.inf
+    return Interval(found.estimate, low, high, confidence, found.method)
+
+
+def _exact_ratio_lower(wins: int, losses: int, n: int, alpha: float) -> float:
+    def excess(ratio: float) -> float:
+        test = exact_at_estimate(wins, losses, n, margin=ratio - 1, slope=ratio)
+        return test.p_value - alpha
+
+    start = ratio_lower(wins, losses, n, distributions.normal_upper(alpha))
+    return _move_outward(excess, start, least=0.0, step=start / 8) if start else 0.0
+
+
+def _move_outward(
+    excess: Callable[[float], float], start: float, *, least: float, step: float
+) -> float:
+    """Return where a p-value's excess over the error vanishes, from `start` down to `least`."""
+    high = start
+    while high > least and excess(high) > 0:
+        low = max(high - step, least)
+        if low == least or excess(low) <= 0:
+            # At the end of the scale every test rejects, and has no p-value.
+            inside = low if low > least else least + (high - least) * 1e-9
+            if excess(inside) > 0:
+                return least
+            return distributions.find_root(excess, inside, high)
+        high, step = low, 2 * step
+    return high
 
 
 def exact_at_estimate(
@@ -260,73 +325,6 @@ def exact_at_estimate(
     loss = np.atleast_1d(null_losses(wins, losses, n, margin, slope))
     p_value = min(1.0, float(_tail(z, loss, n, margin, slope)[0]))
     return OneSidedTest(z, p_value, margin, "exact at the estimated null (Storer-Kim)")
-
-
-def exact_unconditional(wins: int, losses: int, n: int, *, margin: float) -> OneSidedTest:
-    """Exact test that the difference of two paired success rates exceeds `margin`.
-
-    Args:
-        wins: Cases that only tuned gets right.
-        losses: Cases that only base gets right.
-        n: All paired cases; the cost is O(n): about 0.01 s at 300, 0.02 s at 1000.
-        margin: Null value in (-1, 1).
-
-    Returns:
-        The score statistic with its exact p-value: the smallest level at which the test rejects.
-
-    Source: Berger and Boos (1994), JASA 89:1012-1016, with the score statistic of Tango (1998): at
-    level alpha it rejects if gamma + max over q of P(Z(B, C) >= z | P(loss) = q,
-    P(win) = q + margin) is at most alpha, q in the two-sided 1 - gamma Clopper-Pearson interval of
-    losses/n, with gamma = alpha/20. A larger level takes a narrower interval, so that the levels
-    that reject are all those above one.
-
-    Trap: conservative where the score test is accurate (margin <= 0); no interval belongs to it.
-    """
-    validation.check_discordant(wins, losses, n)
-    validation.check_between("margin", margin, -1, 1)
-    z = float(tango_z(wins, losses, n, margin))
-    at_estimate = np.atleast_1d(null_losses(wins, losses, n, margin))
-    # No level below this one can reject, so no wider interval is needed than its own.
-    least = float(_tail(z, at_estimate, n, margin)[0]) / (1 - _OUTSIDE)
-    loss = _nuisance(losses, n, margin, outside=max(min(1.0, least), 1e-12) * _OUTSIDE)
-    tail = _tail(z, loss, n, margin)
-    p_value = min(1.0, _smallest_level(tail, _coverage_error(loss, losses, n)))
-    return OneSidedTest(z, p_value, margin, "exact unconditional (Berger-Boos)")
-
-
-def _nuisance(losses: int, n: int, margin: float, *, outside: float) -> Floats:
-    """Grid over the plausible loss probabilities that the null hypothesis allows.
-
-    Clipping moves an implausible null (an empty intersection) to its nearest edge; leaving the
-    set empty would turn "all losses" into the smallest p-value there is.
-    """
-    tail = outside / 2
-    low = distributions.beta_quantile(tail, losses, n - losses + 1) if losses else 0.0
-    high = 1 - distributions.beta_quantile(tail, n - losses, losses + 1) if losses < n else 1.0
-    edges = np.clip([low, high], max(0.0, -margin), (1 - margin) / 2)
-    return np.linspace(edges[0], edges[1], _GRID)
-
-
-def _coverage_error(loss: Floats, losses: int, n: int) -> Floats:
-    """Largest gamma whose Clopper-Pearson interval of losses/n holds each loss probability."""
-    counts, size = np.array([losses, losses + 1]), np.array(n)
-    at_least, more = distributions.binomial_tail(counts, size, loss[:, np.newaxis]).T
-    return np.asarray(np.minimum(1.0, 2 * np.minimum(at_least, 1 - more)))
-
-
-def _smallest_level(tail: Floats, gamma: Floats) -> float:
-    """Smallest level at which Berger and Boos' test rejects.
-
-    Args:
-        tail: Probability of a statistic at least as large, by loss probability.
-        gamma: Largest gamma whose interval holds the loss probability.
-    """
-    order = np.argsort(-gamma, kind="stable")
-    worst, inside = np.maximum.accumulate(tail[order]), gamma[order]
-    # From the level at which a loss probability joins, the worst is that of those so far; nothing
-    # joins after the last, which is the end of the widest interval or of the null hypothesis.
-    joins = np.append(inside[:-1] / _OUTSIDE, 0.0)
-    return float(np.maximum(worst / (1 - _OUTSIDE), joins).min())
 
 
 def _tail(z: float, loss: Floats, n: int, margin: float, slope: float = 1.0) -> Floats:

@@ -14,11 +14,12 @@ from scipy import stats
 
 from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.corpus_level import ArmCounts, CorpusEstimator, PairedCounts
+from tunegate.harness.comparison.delta import plannable_effect
 from tunegate.harness.comparison.estimator import Estimator
 from tunegate.harness.comparison.labelled_level import LabelledEstimator
 from tunegate.harness.comparison.mean_level import BinaryEstimator, MeanEstimator
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.stats.binary import clopper_pearson, tango_interval
+from tunegate.harness.stats.binary import clopper_pearson, deciding_interval
 from tunegate.harness.stats.clusters import clustered_binary_test
 from tunegate.harness.stats.power import binary_sample_size
 from tunegate.harness.stats.ppi import JudgeRegression, ppi_interval
@@ -128,7 +129,7 @@ def test_each_interval_is_that_of_its_method(binary: Pairs, continuous: Pairs) -
     differences = np.asarray(continuous.differences)
     labelled = replace(continuous, labels=LABELS)
 
-    assert binary.interval(0.9) == tango_interval(9, 3, 40, confidence=0.9)
+    assert binary.interval(0.9) == deciding_interval(9, 3, 40, confidence=0.9)
     assert labelled.interval(0.9) == ppi_interval(
         differences[:30], differences[:30], differences[30:], confidence=0.9, bound=1.0
     )
@@ -168,7 +169,7 @@ def test_a_calibrated_limit_solves_its_equation(binary: Pairs) -> None:
     human = np.subtract(sample.tuned_labels, sample.base_labels)
     judge = np.subtract(sample.tuned_scores, sample.base_scores)
     regression = JudgeRegression.of(human, judge, bound=1.0)
-    own = tango_interval(9, 3, 40, confidence=0.9)
+    own = deciding_interval(9, 3, 40, confidence=0.9)
     found = pairs.interval(0.9)
 
     for end, limit, side in ((found.low, own.low, "above"), (found.high, own.high, "below")):
@@ -232,7 +233,8 @@ def test_a_case_that_comes_twice_does_not_end_the_exact_test(made: Any) -> None:
     pairs = Pairs("s", made.metric(), tuple(base), tuple(tuned), clusters)
     score = clustered_binary_test(pairs.differences, clusters, margin=0.05).p_value
 
-    assert score < 0.05 < stats.binom.sf(5, 60, 0.05) < pairs.test(0.05).p_value
+    assert score < 0.05 < pairs.test(0.05).p_value
+    assert pairs.test(0.05).p_value == pytest.approx(stats.binom.sf(5, 60, 0.05), abs=0.001)
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -258,7 +260,9 @@ def test_a_plan_is_for_the_difference_hoped_for(binary: Pairs, continuous: Pairs
     assert large is not None
     assert small.n > large.n
     assert estimator.plan(-0.1, -0.1, 0.9) is None
-    assert estimator.plan(beyond, -0.1, 0.9) is None
+    # Hopes that the run excludes make way for what it measured.
+    assert plannable_effect(binary, beyond, 0.9) == binary.estimate
+    assert plannable_effect(binary, 0.05, 0.9) == 0.05
     assert replace(continuous, labels=LABELS).estimator.plan(0.0, -1.0, 0.9) is None
 
 

@@ -12,7 +12,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
 from tunegate.harness.records.parity import ParityStatus
-from tunegate.harness.stats.binary import exact_at_estimate, ratio_interval, ratio_test
+from tunegate.harness.stats.binary import deciding_ratio_interval, exact_at_estimate, ratio_test
 from tunegate.harness.stats.power import binary_sample_size
 
 
@@ -28,7 +28,7 @@ def test_the_ratio_is_judged(made: Any) -> None:
     """Interval and p-value are those of tuned/base against .9, the distance in base's unit."""
     pairs = scored(made, 3, 5, 75, 17)
     judged = pairs.relative(0.10)
-    ratio = ratio_interval(3, 5, 75)
+    ratio = deciding_ratio_interval(3, 5, 75)
 
     # Base has 80 of 100, tuned 78: 78 - .9 · 80 = 6 points from the limit.
     assert judged.estimate == pytest.approx(0.06)
@@ -174,9 +174,14 @@ def test_nothing_to_lose_leaves_the_range(made: Any) -> None:
     assert pairs.relative(0.4).reach == pytest.approx((0.1, 0.7))
 
 
-def test_the_margin_is_the_ratios(made: Any) -> None:
-    with pytest.raises(ValueError, match=r"margin=0\.1 must be 0"):
-        scored(made, 3, 5, 75, 17).relative(0.10).test(0.1)
+def test_a_margin_is_another_ratio(made: Any) -> None:
+    """4 points above the limit of .9, where base has 80 %, is the limit of .95."""
+    pairs = scored(made, 3, 5, 75, 17)
+
+    found, expected = pairs.relative(0.10).test(0.04), pairs.relative(0.05).test(0.0)
+    assert found.p_value == pytest.approx(expected.p_value)
+    with pytest.raises(ValueError, match=r"margin=-0\.8 must leave a ratio above 0"):
+        pairs.relative(0.10).test(-0.8)
 
 
 def test_what_it_takes_is_planned_at_the_difference_that_the_limit_allows(made: Any) -> None:

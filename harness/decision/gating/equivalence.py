@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tunegate.harness.comparison.delta import is_proven, one_sided
+from tunegate.harness.comparison.delta import is_proven, one_sided, plannable_effect
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
@@ -58,12 +58,9 @@ class EquivalencePairs:
     @property
     def beyond(self) -> float | None:
         """The p-value of "the difference is within the margin"; None if it cannot be tested."""
-        # If the interval shows that it is within, the slow exact test of 0/1 scores is skipped.
         if self.pairs.too_few:
             return None
-        others = [(side.exchanged(), margin) for side, margin in self._sides()]
-        outside = [(o, m) for o, m in others if o.interval(self.confidence).low > m]
-        return min((other.test(margin).p_value for other, margin in outside), default=1.0)
+        return min(side.exchanged().test(margin).p_value for side, margin in self._sides())
 
     def clears(self, noise: NoiseFloor | None) -> bool:
         """Return whether the difference is beyond the margin by more than inexact arithmetic."""
@@ -81,12 +78,14 @@ class EquivalencePairs:
 
     @property
     def needed(self) -> int | None:
-        """Cases that would prove equivalence in 4 of 5 runs, if there is no difference."""
+        """Cases that prove equivalence in 4 of 5 runs if nothing differs, or what is proven to."""
         if self.pairs.too_few:
             return None
         equal = (side.estimate for side, _ in self._sides(self.pairs.unchanged()))
         found = [
-            side.estimator.plan(effect, -margin, self.confidence)
+            side.estimator.plan(
+                plannable_effect(side, effect, self.confidence), -margin, self.confidence
+            )
             for (side, margin), effect in zip(self._sides(), equal, strict=True)
         ]
         return None if None in found else max(planned.n for planned in found if planned)

@@ -66,10 +66,10 @@ def _more_cases(gate: GateResult, plan: str) -> str:
     if more > 0:
         return (
             f"about {count_noun(more, 'more case')} would decide it in 4 of 5 runs"
-            f"{kind.hoped_words}: {plan}"
+            f"{kind.hoped(gate)}: {plan}"
         )
     if gate.needed_n is not None:
         return f"more cases, or a wider bound set before the next attempt: {plan}"
     if kind.is_goal:
         return f"set expected_gain in the suite, then ask how many cases decide it: {plan}"
-    return f"{kind.unplanned_words}; set a wider bound before the next attempt: {plan}"
+    return f"{kind.unplanned(gate)}; set a wider bound before the next attempt: {plan}"

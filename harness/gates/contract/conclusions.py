@@ -36,9 +36,13 @@ IN_BRIEF: dict[GateReason | None, str] = {
 """Reason → the same in a headline; the rule is not proven for any other."""
 
 
+CHANCE = "but not beyond chance among all gates of the run"
+"""What follows if the adjustment over all gates takes a claim back."""
+
+
 def looks_broken(rule: str) -> str:
     """Return what follows if only the adjustment over all gates keeps a rule from failing."""
-    return f"{rule} looks broken, but not beyond chance among all gates of the run"
+    return f"{rule} looks broken, {CHANCE}"
 
 
 def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:

@@ -198,7 +198,11 @@ class GateKind(ABC):
         if result.n == 0:
             return f"{result.metric}: no case has a score in both arms"
         measurement = f"{self.measurement(result)}{uncorrected_note(result, pairs)}"
-        return f"{measurement}: {self.conclusion(result, pairs)}"
+        conclusion, unplanned = self.conclusion(result, pairs), self.unplanned(result)
+        if remaining and conclusion.endswith(unplanned):
+            cases = count_noun(remaining, "case was not asked", "cases were not asked")
+            conclusion = f"{conclusion.removesuffix(unplanned)}{cases}"
+        return f"{measurement}: {conclusion}"
 
     def headline(self, result: GateResult) -> str:
         """Return what the metric did, and how that compares with the bound."""
@@ -248,13 +252,21 @@ class GateKind(ABC):
         if missing is not None:
             return missing
         if result.needed_n is None:
-            return self.unplanned_words
+            return self.unplanned(result)
         in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
-        often = f"would decide it in 4 of 5 runs{self.hoped_words}"
+        often = f"would decide it in 4 of 5 runs{self.hoped(result)}"
         if in_all <= result.n:
             return f"{in_all} cases {often}, and this was the fifth"
         span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
         return f"about {in_all - result.n} more ({span} in all) {often}"
+
+    def hoped(self, result: GateResult) -> str:
+        """Return the condition on the cases that would decide the gate."""
+        return self.hoped_words
+
+    def unplanned(self, result: GateResult) -> str:
+        """Return what follows if the number of cases is unknown."""
+        return self.unplanned_words
 
     def label(self, result: GateResult) -> str:
         """Return what the gate asks for, for a table."""

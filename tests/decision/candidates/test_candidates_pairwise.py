@@ -48,9 +48,9 @@ def test_the_difference_is_paired_by_case() -> None:
 
     assert (duel.first_level, duel.second_level, duel.n) == (0.6, 0.7, 100)
     assert duel.delta == pytest.approx(0.1)
-    from tunegate.harness.stats.binary import tango_interval
+    from tunegate.harness.stats.binary import deciding_interval
 
-    expected = tango_interval(20, 10, 100, confidence=0.90)
+    expected = deciding_interval(20, 10, 100, confidence=0.90)
     assert (duel.low, duel.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 

@@ -40,10 +40,10 @@ def test_each_candidate_has_its_share_of_the_error(wins: int, of: int, verdict: 
 
 def test_the_interval_is_that_of_the_share() -> None:
     """Tango's interval of 20 wins in 100 at 1 - 0.1/4, from its own closed definition."""
-    from tunegate.harness.stats.binary import tango_interval
+    from tunegate.harness.stats.binary import deciding_interval
 
     (suite,) = judge_among(_wins(20), 4).suites
-    expected = tango_interval(20, 0, 100, confidence=0.975)
+    expected = deciding_interval(20, 0, 100, confidence=0.975)
 
     assert suite.gates[0].confidence == pytest.approx(0.975)
     assert suite.gates[0].low == pytest.approx(expected.low, abs=1e-6)

@@ -50,7 +50,7 @@ SENTENCES = [
     ),
     (
         TOLERANCE, 0.05, (0, 0, 100, 0),
-        "m stayed at 100 % (90 % CI −2.6 to +2.6) ",  # 2.7055/102.7055
+        "m stayed at 100 % (90 % CI −3.0 to +3.0) ",  # 2.7055/102.7055
         "on 100 cases: the tolerance of 5 points holds",
     ),
     (

@@ -26,7 +26,7 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.binary import deciding_interval
 from tunegate.harness.stats.paired_mean import mean_interval
 from tunegate.reports import markdown
 from tunegate.reports.annotations import run_annotations
@@ -91,7 +91,7 @@ def passes(wins: int, losses: int, both: int, neither: int = 0) -> Pairs:
 def test_one_slice_of_passes(sliced: Sliced) -> None:
     """1 win and 7 losses of 21: mid-p is 2·(1/256 + ½·8/256) = 10/256, the interval is Tango's."""
     [(found, q)] = sliced({"law": passes(1, 7, 13)}).values()
-    expected = tango_interval(1, 7, 21)
+    expected = deciding_interval(1, 7, 21)
 
     assert (found.n, found.base, found.tuned) == (21, 20 / 21, 14 / 21)
     assert found.delta == pytest.approx(-6 / 21)
@@ -200,7 +200,7 @@ def test_the_page_marks_what_stands_out(run_of: Callable[..., Run]) -> None:
 
 
 def _ends(wins: int, losses: int, n: int) -> tuple[float, float]:
-    interval = tango_interval(wins, losses, n)
+    interval = deciding_interval(wins, losses, n)
     return interval.low, interval.high
 
 
@@ -236,7 +236,7 @@ def test_a_metric_of_which_less_is_better(run_of: Callable[..., Run]) -> None:
         slices_by_tag(prepare_data(run).score_tables),
         slices_by_tag(prepare_data(less).score_tables),
     )
-    expected = tango_interval(1, 12, 25)
+    expected = deciding_interval(1, 12, 25)
 
     for found in (worse, better):
         low, high = found.difference.low, found.difference.high
@@ -319,7 +319,7 @@ def test_a_slice_that_lost_under_a_pooled_gain_is_told(columns: Any, judge: Any)
     """80 of 200 won, 15 of 40 lost: SHIP, with the slice's levels, n and Tango's interval."""
     parts = {"call": passes(80, 0, 120), "no_call": passes(0, 15, 25)}
     verdict = judge(_suite_of(columns, [GAIN], parts))
-    expected = tango_interval(0, 15, 40)
+    expected = deciding_interval(0, 15, 40)
     [lost] = verdict.slices.lost
 
     assert verdict.verdict is Verdict.SHIP
@@ -345,7 +345,7 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
     verdict = judge(_suite_of(columns, [GAIN], parts))
     [lost] = verdict.slices.lost
 
-    assert tango_interval(0, 5, 40).high < 0
+    assert deciding_interval(0, 5, 40).high < 0
     assert (lost.tag, lost.stands_out) == ("worse", False)
     # The second smallest of 20 p-values: .0625 · 20 / 2.
     assert lost.q_value == pytest.approx(0.0625 * 10 / 2)

@@ -14,7 +14,7 @@ from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.stats.binary import tango_interval
+from tunegate.harness.stats.binary import deciding_interval
 
 GAIN = Gate(metric="m", kind="gain", margin=0.0)
 HELD = Gate(metric="m", kind="tolerance", margin=0.1)
@@ -41,7 +41,7 @@ def test_a_gate_on_a_tag_rests_on_its_cases(columns: Any, made: Any, judge: Any)
     parts = {"a": (30, 10, 50, 10), "b": (0, 0, 50, 50)}
     verdict = judge(slices(columns, made, [GAIN, on("a", GAIN)], **parts))
     pooled, gate = verdict.suites[0].gates
-    expected = tango_interval(30, 10, 100, confidence=0.90)
+    expected = deciding_interval(30, 10, 100, confidence=0.90)
 
     assert (pooled.n, pooled.tag, pooled.id) == (200, None, "m::gain")
     assert (gate.n, gate.tag, gate.id) == (100, "a", "m::gain[a]")
@@ -138,7 +138,7 @@ def test_the_worst_case_of_a_slice_is_its_own(columns: Any, made: Any, judge: An
     suite = _with_gaps(slices(columns, made, [GAIN, on("b", HELD)], **parts), range(200, 202))
     result = judge(suite).suites[0]
 
-    assert -tango_interval(0, 2, 50, confidence=0.90).low > 0.1
+    assert -deciding_interval(0, 2, 50, confidence=0.90).low > 0.1
     assert [gate.status.value for gate in result.gates] == ["pass", "pass"]
     assert (result.verdict, result.worst_case) == (Verdict.UNDECIDED, Verdict.UNDECIDED)
 
@@ -176,7 +176,7 @@ def test_a_slice_is_judged_at_the_level_of_its_own_look(columns: Any, made: Any)
     parts = {"a": (20, 0, 40, 0), "b": (0, 0, 60, 0)}
     result = _looked(slices(columns, made, [GAIN, on("a", GAIN)], **parts), made, 80).suites[0]
     pooled, gate = result.gates
-    expected = tango_interval(20, 0, 60, confidence=0.90)
+    expected = deciding_interval(20, 0, 60, confidence=0.90)
 
     assert pooled.method.endswith("look 1 of 2")
     assert gate.method.endswith("look 1 of 1")

@@ -57,17 +57,19 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
 
 
 def test_the_same_scores_are_equivalent(ship: Any) -> None:
-    """200 equal pairs bound the difference by ±2.7055/202.7055 = ±0.0133, within half the gain."""
+    """200 equal pairs bound the difference by ±(1 - .05^(1/200)) = ±0.0149: within half the
+    gain.
+    """
     verdict, parity = ship([YES] * 190 + [NO] * 10)
     [metric] = parity.suites[0].metrics
 
     assert (verdict.verdict, parity.verdict, parity.status) == ("SHIP", "SHIP", "equivalent")
     assert (metric.tuned, metric.shipped, metric.delta, metric.n) == (0.95, 0.95, 0.0, 200)
-    assert metric.low == pytest.approx(-0.0133471, abs=1e-6)
-    assert metric.high == pytest.approx(0.0133471, abs=1e-6)
+    assert metric.low == pytest.approx(-0.0148670, abs=1e-6)
+    assert metric.high == pytest.approx(0.0148670, abs=1e-6)
     assert (metric.margin, metric.margin_from) == (0.04, "half the suite's gain")
     assert metric.sentence == (
-        "m is 95.0 % in both (90 % CI −1.3 to +1.3) on 200 cases: within ±4 points (half the "
+        "m is 95.0 % in both (90 % CI −1.5 to +1.5) on 200 cases: within ±4 points (half the "
         "suite's gain)"
     )
     assert verdict.further_arms["shipped"].sentence == (

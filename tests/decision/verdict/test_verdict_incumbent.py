@@ -72,7 +72,7 @@ def test_one_that_is_worse_than_todays_is_blocked(stand: Any) -> None:
     assert verdict.suites[0].verdict is Verdict.SHIP
     assert (verdict.verdict, standing.verdict) == (Verdict.BLOCK, Verdict.BLOCK)
     assert verdict.sentence == (
-        "worse than the incumbent: s: m fell 100 → 95.00 %, more than the 3 points allowed"
+        "worse than the incumbent: s: m fell 100 → 95.0 %, more than the 3 points allowed"
     )
 
 
