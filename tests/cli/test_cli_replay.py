@@ -207,10 +207,11 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
         "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
         'chance separates the arms (settings = "recorded" samples, too)',
     ]
-    gap, advisory = account[8:]
+    assert account[8].startswith("settings that the recorder does not write: response_format (20)")
+    gap, advisory = account[9:]
     assert gap.startswith("no gate that counts judges what the answers say")
     assert advisory.startswith("length: scores without a range gate from 200 independent cases on")
-    brief = [*account[:5], "… and 3 more lines; `tunegate suite check` shows them"]
+    brief = [*account[:5], "… and 4 more lines; `tunegate suite check` shows them"]
     assert [line.strip() for line in shown.splitlines()[1:7]] == brief
     assert [line for line in run.errlines if line.startswith("tunegate: shop: ")] == [
         f"tunegate: shop: {line}" for line in (*brief, gap, advisory)

@@ -32,6 +32,8 @@ class ReplayedCall:
     """Settings of the request under OpenAI's names."""
     trace: str = ""
     """Trace id."""
+    unrecorded: frozenset[str] = frozenset()
+    """Settings that the recorder does not write."""
 
 
 FAILED = "a call that failed in production"
@@ -82,7 +84,9 @@ def replay_call(
     }
     row = {key: value for key, value in row.items() if value is not None}
     line = _recorded_answer(call)
-    return ReplayedCall(row, line, facets, known, span.where, call.parameters, span.trace_id)
+    return ReplayedCall(
+        row, line, facets, known, span.where, call.parameters, span.trace_id, call.unrecorded
+    )
 
 
 def cluster_name(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,12 +58,21 @@ class SettingsTransfer:
     """Setting that cases do not keep, except sampling → number of calls."""
     temperatures: list[float] = field(default_factory=list)
     """Of the calls that name one above 0."""
+    unrecorded: Counter[str] = field(default_factory=Counter)
+    """Setting that cases would keep, but that the recorder does not write → number of calls."""
     unnamed: int = 0
     """Calls that name no temperature, so the provider's default applied."""
 
-    def take(self, parameters: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    def take(
+        self,
+        parameters: Mapping[str, Any],
+        row: Mapping[str, Any],
+        unrecorded: Collection[str] = (),
+    ) -> dict[str, Any]:
         """Return the fields of a case for a request's settings, under OpenAI's names."""
         self.calls += 1
+        lacking = {name for name in unrecorded if name in self.names}
+        self.unrecorded.update(lacking if row.get("tools") else lacking - {"tool_choice"})
         self._note_sampling(parameters.get("temperature"))
         found: dict[str, Any] = {}
         for name, value in parameters.items():
@@ -103,13 +112,21 @@ class SettingsTransfer:
                 f"sampled in production: {self._of(sampled)} ({', '.join(where)}); asked greedily, "
                 'so that no chance separates the arms (settings = "recorded" samples, too)'
             )
-        if self.dropped:
-            yield f"settings not taken over: {_list_counts(self.dropped)}"
+        yield from self._lost()
         if bound := [name for name in BINDING if self.kept[name]]:
             yield (
                 f"{' and '.join(bound)} only bind chat APIs (litellm:, server: that renders "
                 "itself); other models, base and tuned alike, write freely"
             )
+
+    def _lost(self) -> Iterator[str]:
+        if self.unrecorded:
+            yield (
+                f"settings that the recorder does not write: {_list_counts(self.unrecorded)}; "
+                "where production set them, the cases lack them"
+            )
+        if self.dropped:
+            yield f"settings not taken over: {_list_counts(self.dropped)}"
 
     def _of(self, count: int) -> str:
         return f"{count} of {self.calls} calls"

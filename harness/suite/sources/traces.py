@@ -289,7 +289,8 @@ def _finish_cases(
         ids[given] += 1
         name = given if ids[given] == 1 else f"{given}-{ids[given]}"
         try:
-            row = {**settings.take(tidy.parameters, tidy.row), **tidy.row, "id": name}
+            kept = settings.take(tidy.parameters, tidy.row, tidy.unrecorded)
+            row = {**kept, **tidy.row, "id": name}
             case = make_case(row, call.where)
         except ValueError as error:
             reading.leave_out(f"a call that is not a case: {error!s:.80}", call.where)

@@ -17,6 +17,7 @@ from typing import Any
 from tunegate.harness.contracts import lookup
 from tunegate.harness.telemetry.read.conventions._common import CONTINUED, is_continued
 from tunegate.harness.telemetry.read.types import MALFORMED, ModelCall, Span, named_conversation
+from tunegate.harness.telemetry.read.unrecorded_settings import unrecorded_settings
 
 WINDOW = 2000
 """Spans that are kept; two spans of one request are distinguished if more are between them."""
@@ -72,7 +73,7 @@ def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> Mod
             for name in _contradictions(best, other):
                 repair(f"a call whose span holds two records with different {name}", span.where)
         best = _fill(best, other)
-    return best
+    return replace(best, unrecorded=unrecorded_settings(best))
 
 
 @cache
@@ -309,6 +310,7 @@ def _fill(best: ModelCall, other: ModelCall) -> ModelCall:
         best,
         tools=max(best.tools, other.tools, key=_schemas),
         parameters=settings,
+        unrecorded=(best.unrecorded & other.unrecorded) - settings.keys(),
         unreplayable=obstacle,
         never_replayable=best.never_replayable or other.never_replayable,
         **filled,

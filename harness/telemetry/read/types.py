@@ -150,6 +150,8 @@ class ModelCall:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the request under OpenAI's names: `temperature`, `top_p`, `max_tokens`, `seed`,
     `stop`, `frequency_penalty`, `presence_penalty`, `tool_choice`, `response_format` …"""
+    unrecorded: frozenset[str] = frozenset()
+    """Settings that its recorder does not write: production may have set them."""
     answer: str | None = None
     """The text of the first answer; None if the trace does not hold it."""
     answer_calls: tuple[Mapping[str, Any], ...] = ()

@@ -130,3 +130,16 @@ def test_what_binds_chat_apis_only_is_told() -> None:
         "tool_choice and response_format only bind chat APIs"
     )
     assert len(notes_on((), asked)) == 1
+
+
+def test_a_setting_that_the_recorder_would_not_write_is_named_where_it_could_matter() -> None:
+    told = SettingsTransfer(GREEDY)
+    gone = {"tool_choice", "stop", "top_p"}
+
+    told.take({"temperature": 0}, {"prompt": "a"}, gone)
+    told.take({"temperature": 0}, {"prompt": "a", "tools": [{}]}, gone)
+
+    assert list(told.sentences()) == [
+        "settings that the recorder does not write: stop (2), tool_choice (1); "
+        "where production set them, the cases lack them"
+    ]

@@ -18,6 +18,7 @@ import pytest
 from tests.telemetry.read.record_frameworks import FRAMEWORKS, FrameworkRecording
 from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, Recording, reply
 from tests.telemetry.read.wire_requests import Asked, asked, comparable
+from tunegate.harness.suite.sources._request_settings import NAMES as REPLAYED
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import AROUND, OTHER, find_model_calls
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
@@ -213,6 +214,21 @@ def sent_parameters(was: Asked, lost: tuple[str, ...]) -> dict[str, Any]:
         schema = {k: v for k, v in form["json_schema"].items() if k != "strict"}
         kept["response_format"] = {"type": "json_schema", "json_schema": schema}
     return kept
+
+
+@every_recording
+def test_a_setting_that_was_lost_is_one_that_the_recorder_does_not_write(
+    recording: Recorded,
+) -> None:
+    some, sent, _ = calls_of(recording)
+
+    for call, was in zip(some, sent, strict=True):
+        lost = {name for name in REPLAYED if given(was.parameters).get(name)}
+        held = {k for k, v in call.parameters.items() if v != {"type": "json_object"}}
+        asked_for_json = was.parameters.get("response_format") == {"type": "json_object"}
+        lost -= held | ({"response_format"} if asked_for_json else set())
+        assert lost <= call.unrecorded
+        assert not call.unrecorded & held
 
 
 @every_recording
