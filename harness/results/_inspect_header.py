@@ -112,9 +112,11 @@ class LogHeader:
         return {name: config.get(name) for name in _SETTINGS}
 
     def _solvers(self) -> dict[str, Any]:
-        """Return the steps of the plan; an interrupted run may lack them."""
+        """Return the steps of the plan as they were written; an interrupted run may lack them."""
         steps = [
-            (value_at(s, "solver"), value_at(s, "params")) for s in list_at(self.plan, "steps")
+            (step.get("solver"), step.get("params_passed", step.get("params")))
+            for step in list_at(self.plan, "steps")
+            if isinstance(step, Mapping)
         ]
         return {"solvers": steps} if steps else {}
 
@@ -140,7 +142,8 @@ class LogHeader:
         return found | ({"set of other models": self.others} if self.others else {})
 
     def _judged(self) -> Iterator[str]:
-        """Yield the scores that a model may have given."""
+        """Yield the scores that a model may have given; old headers do not list their scorers."""
+        yield from ("model_graded_fact", "model_graded_qa")
         for name, key, scorer in self._scorers():
             if "model_graded" in name or (self.others and name.split("/")[-1] not in _BY_TEXT):
                 yield key

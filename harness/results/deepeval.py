@@ -32,6 +32,10 @@ from tunegate.harness.results._values import fields_of, list_at, text_of, token_
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
 """Names that DeepEval makes from a position."""
+G_EVAL = re.compile(
+    r"Criteria:\n(.*?) \n \nEvaluation Steps:\n(.*?) \n \nRubric:\n(.*?) \n \nScore:", re.DOTALL
+)
+"""What `GEval` logs of itself."""
 MARKS = (b'"testCases"', b'"conversationalTestCases"', b'"testRunData"')
 
 
@@ -165,6 +169,7 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
         errors=errors,
         expected=text_of(case.get("expectedOutput") or case.get("expectedOutcome")),
         rules=fields_of(case, ("context", "expectedTools")),
+        score_rules=dict(_criteria(_metrics(case))),
         whole=not (case.get("toolsCalled") or case.get("retrievalContext")),
         input_tokens=token_count(case.get("inputTokenCount")),
         output_tokens=token_count(case.get("outputTokenCount")),
@@ -214,6 +219,17 @@ def _by_key(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]
         name = metric["name"]
         seen[name] += 1
         yield name if often[name] == 1 else f"{name}#{seen[name]}", metric
+
+
+def _criteria(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the score of each G-Eval metric with its criteria, which DeepEval logs with the reason.
+
+    From criteria a model writes the steps, other ones in each run; without criteria they are given.
+    """
+    for key, metric in _by_key(metrics):
+        if found := G_EVAL.match(text_of(metric.get("verboseLogs")) or ""):
+            criteria, steps, rubric = found.groups()
+            yield key, {"criteria": steps if criteria == "None" else criteria, "rubric": rubric}
 
 
 def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:

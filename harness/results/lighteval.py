@@ -16,6 +16,7 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
+    ScoreTraits,
     UnreadLine,
     content_id,
     result_reader,
@@ -26,6 +27,7 @@ from tunegate.harness.results._values import (
     convert_scores,
     dict_at,
     fields_of,
+    list_at,
     sampling_of,
     text_of,
 )
@@ -36,7 +38,7 @@ RULES = (
     "use_logits", "sampling_methods",
 )  # fmt: skip
 """Parts of a question that limit its answer or that its metrics read."""
-TASK_RULES = ("version", "metrics", "metric", "hf_revision", "evaluation_splits", "num_samples")
+TASK_RULES = ("version", "hf_revision", "evaluation_splits", "num_samples")
 """Parts of a task's configuration that decide what is scored, and how."""
 TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
 
@@ -97,8 +99,26 @@ def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
         tasks=tuple(files),
         settings=general,
         task_settings=settings,
+        traits=dict(_traits(tasks)),
         notes=notes,
     )
+
+
+def _traits(tasks: Mapping[str, Any]) -> Iterator[tuple[str, ScoreTraits]]:
+    """Yield each task's scores with the metric that makes them, which may make several."""
+    for task, config in tasks.items():
+        for metric in list_at(config, "metrics"):
+            names = value_at(metric, "metric_name")
+            better = value_at(metric, "higher_is_better")
+            for name in names if isinstance(names, list) else [names]:
+                up = value_at(better, name) if isinstance(better, dict) else better
+                yield (
+                    f"{task.rpartition('|')[0] or task}/{name}",
+                    ScoreTraits(
+                        higher_is_better=up if isinstance(up, bool) else None,
+                        rule={"metric": metric},
+                    ),
+                )
 
 
 def _header(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:

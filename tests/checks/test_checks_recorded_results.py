@@ -105,6 +105,13 @@ def set_expectation(line: dict[str, Any]) -> None:
             one["expectation"]["value"] += "0"
 
 
+def set_criteria(found: dict[str, Any], criteria: str) -> None:
+    """Write what GEval logs of itself (DeepEval 4.3.1), with steps that a model wrote."""
+    steps = f'[\n    "Compare the answers ({criteria})"\n]'
+    parts = (f"Criteria:\n{criteria}", f"Evaluation Steps:\n{steps}", "Rubric:\nNone", "Score: 1.0")
+    found["testCases"][1]["metricsData"][0]["verboseLogs"] = " \n \n".join(parts)
+
+
 def set_weight(line: dict[str, Any]) -> None:
     for trace in line["traces"]:
         if "short" in trace["rewards"]:
@@ -175,6 +182,11 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
         ),
         "judge of Exact: base has 'offline-judge', tuned has 'b, offline-judge'",
     ),
+    "criteria of G-Eval": (
+        "deepeval",
+        in_json("*.json", lambda f: set_criteria(f, "Is it brief?")),
+        "rule of Exact in 1 of 5 cases: 'sum-2' has .*Is it right.*Is it brief",
+    ),
     "weight of a reward": (
         "verifiers",
         in_lines("*", set_weight),
@@ -226,6 +238,11 @@ def test_another_rule_or_right_answer_is_not_comparable(tmp_path: Path, name: st
     copy = tmp_path / Path(place).name
     (shutil.copytree if Path(place).is_dir() else shutil.copy)(place, copy)
     edit(copy)
+    if name == "criteria of G-Eval":
+        ours = tmp_path / "base"
+        shutil.copytree(base, ours)
+        in_json("*.json", lambda found: set_criteria(found, "Is it right?"))(ours)
+        base = str(ours)
 
     with pytest.raises(NotComparable, match=told):
         compare(base, f"{copy}#{run}" if run else str(copy))
@@ -364,3 +381,60 @@ def test_scores_without_any_rule_are_taken_on_trust(tmp_path: Path) -> None:
 
     assert found["on_trust"] == 40
     assert "not how answers were scored: scores taken on trust" in found["note"]
+
+
+LIGHTEVAL: dict[str, tuple[Edit | None, Edit | None, str]] = {
+    "honest": (None, None, ""),
+    "gold index": (
+        None,
+        lambda row: row["doc"].update(gold_index=1 - row["doc"]["gold_index"]),
+        "right answer in 4 of 4 cases: .* has '4' in base and '8' in tuned",
+    ),
+    "length": (
+        None,
+        lambda row: row["doc"].update(generation_size=9),
+        "generation_size in 4 of 4 cases: .* has None in base and 9 in tuned",
+    ),
+    "metric": (
+        lambda found: next(iter(found["config_tasks"].values()))["metrics"][0].update(
+            sample_level_fn="ExactMatches(strip_strings=False)"
+        ),
+        None,
+        "metric of em: base has .*normalize_gold.*tuned has .*strip_strings=False",
+    ),
+    "sampling": (
+        lambda found: found["config_general"]["model_config"]["generation_parameters"].update(
+            temperature=0.7, seed=3
+        ),
+        None,
+        "sampling: base has {'temperature': 0}, tuned has {'temperature': 0.7}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIGHTEVAL)
+def test_lighteval_runs_by_another_rule_are_not_comparable(tmp_path: Path, name: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    header, question, told = LIGHTEVAL[name]
+    for file in (path for path in (RECORDED / "lighteval").rglob("*") if path.is_file()):
+        target = tmp_path / str(file.relative_to(RECORDED)).replace("%7C", "|")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, target)
+        if "base" in target.parts:
+            continue
+        if header and target.suffix == ".json":
+            in_json("", header)(target)
+        if question and target.suffix == ".parquet":
+            rows = pq.read_table(target).to_pylist()
+            for row in rows:
+                question(row)
+            pq.write_table(pa.Table.from_pylist(rows), target)
+    specs = [str(tmp_path / "lighteval" / arm) for arm in ("base", "tuned")]
+
+    if not told:
+        assert compare(*specs)["status"] == "proven"
+        return
+    with pytest.raises(NotComparable, match=told):
+        compare(*specs)

@@ -14,8 +14,10 @@ import tempfile
 from pathlib import Path
 
 from lighteval.logging.evaluation_tracker import EvaluationTracker
+from lighteval.metrics.metrics import Metrics
 from lighteval.models.abstract_model import ModelConfig
 from lighteval.models.model_output import ModelResponse
+from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
 RECORDED = Path(__file__).parent / "recorded" / "lighteval"
@@ -33,17 +35,23 @@ def main() -> None:
             tracker = EvaluationTracker(output_dir=folder, save_details=True)
             tracker.general_config_logger.model_name = f"ink/{arm}"
             tracker.general_config_logger.model_config = ModelConfig(model_name=f"ink/{arm}")
+            tracker.task_config_logger.tasks_configs = {
+                TASK: LightevalTaskConfig(
+                    name="sums", prompt_function=len, hf_repo="ink/sums", hf_subset="default",
+                    metrics=[Metrics.exact_match], generation_size=16,
+                )
+            }  # fmt: skip
             for place, (asked, right, pick) in enumerate(zip(QUESTIONS, RIGHT, picks, strict=True)):
                 doc = Doc(query=asked, choices=["4", "8"] if place % 2 == 0 else ["7", "8"],
                           gold_index=right, id=str(place), task_name=TASK)  # fmt: skip
                 answer = ModelResponse(input=asked, text=[doc.choices[pick]], logprobs=[-0.5, -1.5])
-                scores = {"acc": float(pick == right), "length": float(place)}
+                scores = {"em": float(pick == right), "length": float(place)}
                 if place == 2:
                     scores["length"] = float("nan")
                 tracker.details_logger.log(TASK, doc, answer, scores)
             tracker.details_logger.aggregate()
             tracker.save()
-            for file in Path(folder).rglob("details_*.parquet"):
+            for file in (*Path(folder).rglob("*.parquet"), *Path(folder).rglob("results_*.json")):
                 inside = str(file.relative_to(folder)).replace("|", "%7C")
                 target = RECORDED / arm / inside
                 target.parent.mkdir(parents=True, exist_ok=True)

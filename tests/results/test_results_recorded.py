@@ -277,8 +277,8 @@ def test_lighteval_is_known_by_the_question_not_by_the_position(
     _, tuned = read(str(lighteval_run("tuned")))
 
     assert form == "lighteval"
-    assert column(base, "acc") == [1, 0, 1, 1]
-    assert column(tuned, "acc") == [1, 1, 0, 1]
+    assert column(base, "em") == [1, 0, 1, 1]
+    assert column(tuned, "em") == [1, 1, 0, 1]
     assert column(base, "length") == [0, 1, None, 3]
     assert [row.key for row in base] == [row.key for row in tuned]
     assert base[0].task == "custom|sums"
