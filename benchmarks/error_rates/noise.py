@@ -85,6 +85,7 @@ def rows(settings: Settings) -> list[Row]:
             *missing(settings),
             *missing_further(settings),
             *times(settings),
+            *endless(settings),
         ]
 
 
@@ -361,6 +362,28 @@ def times(settings: Settings) -> list[Row]:
             for what, hits in (("10 % slower passes 10 %", passed), ("false REGRESSED", regressed)):
                 cell = f"latency, {what}, {name}"
                 found.append(Row("noise", cell, str(n), *simulated(hits, reps)))
+    return found
+
+
+LENGTH = rules.UNBOUNDED.model_copy(update={"name": "length", "higher_is_better": False})
+
+
+def endless(settings: Settings) -> list[Row]:
+    """Return how often a ratio of lengths passes that rare endless answers bring to its bound."""
+    found = []
+    for share, n in ((0.03, 40), (0.03, 100), (0.01, 100), (0.01, 200)):
+        bound = 20.0**share
+        gate = Gate(metric="length", kind="ratio", margin=bound)
+        rng = settings.rng(f"endless {share} {n}")
+        reps, hits = max(60, settings.reps // 8), 0
+        for _ in range(reps):
+            base = np.exp(rng.normal(4, 0.5, n))
+            tuned = base * np.exp(rng.normal(0, 0.3, n))
+            tuned = np.where(rng.random(n) < share, 20 * base, tuned)
+            pairs = rules.pairs_of(base.tolist(), tuned.tolist(), LENGTH)
+            hits += decide_gate(gate, pairs, regressed=False).status is GateStatus.PASS
+        what = f"ratio of {bound:.3g} exactly reached, {100 * share:g} % endless"
+        found.append(Row("noise", what, str(n), *simulated(hits, reps)))
     return found
 
 

@@ -129,12 +129,13 @@ class MeanEstimator(Estimator):
         )
         if self.metric.bound is not None and len(set(independent)) == 1:
             found = 1  # without spread, unseen losses decide alone
-        if found is None or self.metric.bound is None:
+        lost = self.reach[0] if self.reach else self.metric.bound
+        if found is None or lost is None or not -lost < margin < lost:
             return found
         from tunegate.harness.stats.paired_mean import unseen_loss_units
 
-        lost = self.reach[0] if self.reach else self.metric.bound
-        units = unseen_loss_units(margin, bound=lost, effect=effect, confidence=confidence)
+        most = min(effect, lost)
+        units = unseen_loss_units(margin, bound=lost, effect=most, confidence=confidence)
         return within_limit(max(found, self._in_clusters(units)))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:

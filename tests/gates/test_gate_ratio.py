@@ -29,9 +29,8 @@ from tunegate.reports.formatting import gate_rule
 __all__ = ["_refused", "_written"]
 
 PASS, FAIL, UNDECIDED, _ = GateStatus
-# Judged case by case, as lengths are: what is timed comes in blocks of neighbours.
 SECONDS = MetricRecord(
-    name="latency", use="latency", needs=CellKind.GENERATE, higher_is_better=False, range=None,
+    name="latency", use="latency", needs=CellKind.LATENCY, higher_is_better=False, range=None,
     binary=False,
 )  # fmt: skip
 KIND = gate_kind("ratio")
@@ -48,6 +47,9 @@ def ratio(margin: float, bound: str = "at_most", **more: Any) -> Gate:
 def pairs(base: list[float], tuned: list[float], clusters: list[str] | None = None) -> Pairs:
     """Return pairs of times."""
     labels = None if clusters is None else tuple(clusters)
+    if clusters is None and len(base) >= 20:
+        # Judged case by case: without clusters, times come in blocks of neighbours.
+        labels = tuple(map(str, range(len(base))))
     return Pairs("s", SECONDS, tuple(base), tuple(tuned), labels)
 
 
@@ -164,6 +166,46 @@ def test_a_ratio_beyond_floating_point_is_decided(bound: str, status: GateStatus
     assert all(value is None or math.isfinite(value) for value in (result.low, result.high))
 
 
+@pytest.mark.parametrize(
+    ("bound", "n", "status"),
+    [
+        (1.2, 47, UNDECIDED),
+        (1.2, 48, PASS),
+        (1.5, 20, UNDECIDED),
+        (1.5, 21, PASS),
+    ],
+)
+def test_lengths_allow_for_endless_answers_that_were_not_seen(
+    bound: float, n: int, status: GateStatus
+) -> None:
+    """An unseen answer is 20 times as long: of n none is seen if a share of log bound/log 20 is."""
+    lengths = SECONDS.model_copy(update={"needs": CellKind.GENERATE})
+    # Hardly a spread, and no change on average.
+    tuned = tuple(100 * math.exp(1e-4 * (-1) ** i) for i in range(n))
+    found = Pairs("s", lengths, (100.0,) * n, tuned)
+
+    for gate in (ratio(bound), ratio(1 / bound, "at_least")):
+        result = decided(gate, found)
+        assert result.status is status
+        assert result.p_value == pytest.approx((1 - math.log(bound, 20)) ** n, rel=2e-3)
+
+
+def test_rare_endless_answers_do_not_pass_beside_short_ones() -> None:
+    """3 % endless of 40: a bound exactly reached passes if none is seen, .97^40 = .30 of runs."""
+    lengths = SECONDS.model_copy(update={"needs": CellKind.GENERATE})
+    bound, wrong, rng = math.exp(0.03 * math.log(20)), 0.0, np.random.default_rng(5)
+    for endless in range(4):
+        logs = rng.normal(0, 0.1, (50, 40)) + np.where(np.arange(40) < endless, math.log(20), 0.0)
+        passed = [
+            decided(ratio(bound), Pairs("s", lengths, (1.0,) * 40, tuple(np.exp(row)))).status
+            for row in logs
+        ]
+        share = passed.count(PASS) / len(passed)
+        wrong += share * stats.binom.pmf(endless, 40, 0.03)
+
+    assert wrong < 0.02
+
+
 def test_cases_that_belong_together_count_as_one_cluster() -> None:
     logs = [0.02 * i for i in range(10)]
     base = [1.0] * 40
@@ -240,18 +282,19 @@ def test_unscored_cases_are_imputed_by_the_worst_ratio_of_the_bound(
 ) -> None:
     """A bound that the scored cases satisfy is not shipped if the unscored ones would break it.
 
-    98 log-ratios of ±.05 about log(1 ± .15) and two of log(2) or log(.5): two unscored cases are
+    92 log-ratios of ±.1 about ±log(1.02) and two of log(3) or log(1/3): six unscored cases are
     filled by these, whatever direction the metric has. In its own direction, two cases of 400
     words at the worst difference of small cases (10 words) would be near a ratio of 1.
     """
-    far = 2.0 if bound == "at_most" else 0.5
-    near = 1.15 if bound == "at_most" else 0.86
-    margin = 1.2 if bound == "at_most" else 0.825
+    far = 3.0 if bound == "at_most" else 1 / 3
+    near = 1.02 if bound == "at_most" else 1 / 1.02
+    margin = 1.19 if bound == "at_most" else 1 / 1.19
     base = [10.0] * 94 + [400.0] * 6
     tuned = [b * near * math.exp(x) for b, x in zip(base, SYMMETRIC * 5, strict=True)]
     tuned[0] = tuned[1] = 10.0 * far
     scores: list[float | None] = [*tuned[:94], *[None] * 6]
-    metric = SECONDS.model_copy(update={"higher_is_better": direction})
+    of = {"higher_is_better": direction, "needs": CellKind.GENERATE}
+    metric = SECONDS.model_copy(update=of)
     found = judge(
         columns(
             [ratio(margin, bound)], {"latency": (base, scores)}, metrics=[metric], max_unscored=0.1
@@ -267,8 +310,7 @@ def test_times_are_judged_by_blocks_of_neighbours() -> None:
     """Load that lasts over four of 100 calls: the interval is scipy's t of 25 block means."""
     load = [0.2] * 4 + [-0.2] * 4
     logs = load * 12 + [0.0] * 4
-    timed = SECONDS.model_copy(update={"needs": CellKind.LATENCY})
-    found = Pairs("s", timed, (1.0,) * 100, tuple(math.exp(0.1 + x) for x in logs))
+    found = Pairs("s", SECONDS, (1.0,) * 100, tuple(math.exp(0.1 + x) for x in logs))
     half = stats.t.ppf(0.95, 24) * np.std([0.2, -0.2] * 12 + [0.0], ddof=1) / 5
 
     result = decide_gate(ratio(1.2), found, regressed=False)
