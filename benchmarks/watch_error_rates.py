@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from tunegate.harness.stats.confidence_sequences import (
     BLOCK,
+    MOST_CALLS,
     STREAM_BETS,
     BettingCapital,
+    filled_units,
     units_needed,
     update_capital,
 )
 from tunegate.harness.stats.tolerance_bounds import (
     order_statistic,
-    worst_excess,
+    worst_clustered_mean,
     worst_rate,
 )
 
@@ -70,7 +72,7 @@ class Streams:
         for calls, rate in rates:
             for _ in range(0, calls, BLOCK):
                 values = (rng.random((count, BLOCK)) < rate).astype(np.float64)
-                capital = update_capital(capital, values, bound=self.bound, seen=seen)
+                capital = _bet(capital, values, 1, bound=self.bound, seen=seen)
                 seen += BLOCK
                 when = np.where((capital.peak >= needed) & np.isinf(when), seen, when)
                 if np.isfinite(when).all():
@@ -95,13 +97,13 @@ def false_tail_alarms(rng: np.random.Generator, calls: int, count: int) -> float
     """Return the same of `slower`: lognormal seconds above the ninth tenth of 250 of the gate's."""
     gates = rng.lognormal(size=(count, 250))
     limits = [order_statistic(gate, 0.9) for gate in gates]
-    bound = np.array([worst_excess(limit, alpha=ALPHA / 2) for limit in limits])
+    bound = np.array([worst_rate(x.above, x.n, alpha=ALPHA / 2) for x in limits])
     # Above the threshold is this share of all seconds there can be.
     above = np.array([0.5 * math.erfc(math.log(x.value) / math.sqrt(2)) for x in limits])
     capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     for seen in range(0, WEEKS * calls, BLOCK):
         values = (rng.random((count, BLOCK)) < above[:, np.newaxis]).astype(np.float64)
-        capital = update_capital(capital, values, bound=bound, seen=seen)
+        capital = _bet(capital, values, 1, bound=bound, seen=seen)
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
 
@@ -115,7 +117,7 @@ def false_conversation_alarms(
     """Return the same where production comes in conversations, at the gate's limit exactly.
 
     The calls of a conversation are correlated by a third: what is wrong in one of them is likely to
-    be wrong in the next. Taken one by one they are no fair bets; the mean of each is one.
+    be wrong in the next. Taken one by one they are no fair bets; each conversation is one.
     """
     bound = promised(rng, 250, rate, count, ALPHA).bound
     strength = 2.0  # a + b of a beta law: intraclass correlation 1 / (a + b + 1)
@@ -124,8 +126,45 @@ def false_conversation_alarms(
     for seen in range(0, WEEKS * calls // CONVERSATION, BLOCK):
         own = rng.beta(wrong_share, right_share, size=(count, BLOCK))
         wrong = rng.random((count, BLOCK, CONVERSATION)) < own[:, :, np.newaxis]
-        capital = update_capital(capital, wrong.mean(axis=2), bound=bound, seen=seen)
+        capital = _bet(capital, wrong.mean(axis=2), CONVERSATION, bound=bound, seen=seen)
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
+
+
+def false_short_conversation_alarms(rng: np.random.Generator, calls: int, count: int) -> float:
+    """Return the same where short conversations fail more often, and the calls of each alike.
+
+    Half of them have one call and fail with .2, half have eight and fail with .02: 4 % of all calls
+    fail, and 11 % of the conversations. The gate has 120 of them.
+    """
+
+    def drawn(shape: tuple[int, ...]) -> tuple[Floats, NDArray[np.int64]]:
+        sizes = rng.choice([1, 8], size=shape)
+        return (rng.random(shape) < np.where(sizes == 1, 0.2, 0.02)).astype(np.float64), sizes
+
+    bounds = []
+    for _ in range(count):
+        lost, sizes = drawn((120,))
+        calls_lost, clusters = np.repeat(lost, sizes), np.repeat(np.arange(120), sizes)
+        bounds.append(worst_clustered_mean(calls_lost, clusters.tolist(), alpha=ALPHA / 2))
+    bound = np.array(bounds)
+    capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
+    for seen in range(0, int(WEEKS * calls / 4.5), BLOCK):
+        lost, sizes = drawn((count, BLOCK))
+        capital = _bet(capital, lost, sizes, bound=bound, seen=seen)
+    return float((capital.peak >= math.log(2 / ALPHA)).mean())
+
+
+def _bet(
+    capital: BettingCapital,
+    means: Floats,
+    sizes: int | NDArray[np.int64],
+    *,
+    bound: Floats,
+    seen: int,
+) -> BettingCapital:
+    """Update many streams with units of several calls, as `watch` does."""
+    values = filled_units(means, sizes, bound=bound[:, np.newaxis])
+    return update_capital(capital, values, bound=bound, seen=seen)
 
 
 def delay(
@@ -154,6 +193,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rates["share 5%, conversations of 5"] = false_conversation_alarms(
         talks, 0.05, given.calls, given.streams
     )
+    rates["short conversations fail more"] = false_short_conversation_alarms(
+        talks, given.calls, given.streams
+    )
     for name, rate in rates.items():
         print(f"  {name:32} {rate:7.2%}")
     print(f"\ncalls from a {100 * DROP:.0f}-point drop to its alarm, one figure of {FIGURES}")
@@ -165,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _, late = delay(rng, n, rate, 10_000, given.streams)
         own = ALPHA / FIGURES / 2
         bound = worst_rate(round(rate * n), n, alpha=own)
-        planned = units_needed(rate + DROP, bound=bound, alpha=own)
+        planned = units_needed(rate + DROP, bound=bound, alpha=own, filled=MOST_CALLS)
         print(f"  {n:5}  {rate:12.0%}  {rate + DROP:11.0%}  {planned or 'never':>11}"
               f"  {_calls(half):>15}  {_calls(most):>11}  {_calls(late):>9}")  # fmt: skip
     print(f"\n{given.streams} streams a row, seed {given.seed}, "

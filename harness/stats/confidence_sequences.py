@@ -114,8 +114,10 @@ def _lower(values: Floats, bound: float, needed: float) -> float:
     return low
 
 
-STREAM_BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.005, 0.7, 20))
+STREAM_BETS: tuple[float, ...] = tuple(float(bet) for bet in np.geomspace(0.02, 0.95, 20))
 """Shares of the capital that the bets put at stake; each has a twentieth of it."""
+MOST_CALLS = 10
+"""Calls with which a unit counts at most; with more, a bet on a single call would be too small."""
 BLOCK = 100
 """Units after which the bets start again."""
 
@@ -158,7 +160,7 @@ def update_sequence(
     2:229-260). By Ville's inequality it ever reaches 1/alpha with probability alpha at most.
 
     Trap: units must be independent given the past. Several calls of one conversation are one unit,
-    with their mean as its value.
+    whose value is that of `filled_units`.
     """
     if not 0 < bound <= 1:
         raise ValueError(f"bound={bound} must be above 0 and at most 1")
@@ -172,6 +174,23 @@ def update_sequence(
         capital = update_capital(capital, part, bound=np.array(bound), seen=seen)
         seen, array = seen + len(part), array[len(part) :]
     return ConfidenceSequence(seen, tuple(map(float, capital.wealth)), float(capital.peak))
+
+
+def filled_units(means: ArrayLike, sizes: ArrayLike, *, bound: Floats | float) -> Floats:
+    """Return the value of each unit for a test of the mean of calls: filled up with `bound`.
+
+    Args:
+        means: Mean of the unit's calls, from 0 to 1.
+        sizes: Its calls; those beyond `MOST_CALLS` count as that many.
+        bound: That of the test.
+
+    The mean of these values is at most the bound if the mean of all calls is. The mean of the
+    units' means need not be: short conversations may fail more often than long ones.
+    """
+    sized = np.minimum(np.asarray(sizes, dtype=np.float64), MOST_CALLS)
+    values = np.asarray(means, dtype=np.float64)
+    # Rounding must not leave the range of values.
+    return np.clip(bound + sized * (values - bound) / MOST_CALLS, 0.0, 1.0)
 
 
 def update_capital(
@@ -198,20 +217,23 @@ def update_capital(
     return BettingCapital(grown[..., -1], np.maximum(capital.peak, evidence.max(axis=-1)))
 
 
-def units_needed(rate: float, *, bound: float, alpha: float, most: int = 100_000) -> int | None:
+def units_needed(
+    rate: float, *, bound: float, alpha: float, filled: int = 1, most: int = 100_000
+) -> int | None:
     """Return about how many 0/1 units, in the median, a mean of `rate` needs to raise an alarm.
 
     Args:
         rate: Mean of the units.
         bound: As in `update_sequence`.
         alpha: Error of the alarm.
+        filled: Calls up to which each is filled (`filled_units`).
         most: Where to give up and return None.
     """
     validation.check_within("rate", rate, 0, 1)
     validation.check_between("alpha", alpha, 0, 1)
     if not 0 < bound <= 1:
         raise ValueError(f"bound={bound} must be above 0 and at most 1")
-    stakes = np.array(STREAM_BETS)
+    stakes = np.array(STREAM_BETS) / filled
     growth = rate * np.log1p(stakes * (1 / bound - 1)) + (1 - rate) * np.log1p(-stakes)
     top = float(growth.max())
     if top <= 0:

@@ -8,8 +8,7 @@ from statsmodels.stats.proportion import proportion_confint
 from tunegate.harness.stats.tolerance_bounds import (
     OrderStatistic,
     order_statistic,
-    worst_clustered_rate,
-    worst_excess,
+    worst_clustered_mean,
     worst_mean,
     worst_rate,
 )
@@ -50,21 +49,13 @@ def test_threshold():
     assert order_statistic([1, 2], 0.01) == OrderStatistic(1.0, 1, 2)
 
 
-def test_worst_excess():
-    """Of the largest of n values: the share above it is 1 - U^(1/n)."""
-    # P(share > x) = (1 - x)^n
-    expected = 1 - 0.05 ** (1 / 20)
-
-    assert worst_excess(OrderStatistic(9.0, 0, 20), alpha=0.05) == pytest.approx(expected)
-
-
 @pytest.mark.parametrize("law", [stats.lognorm(1), stats.poisson(2)])
-def test_worst_excess_errs_as_stated(law):
+def test_the_share_above_an_order_statistic_errs_as_stated(law):
     rng = np.random.default_rng(6)
     missed = 0
     for _ in range(1000):
         limit = order_statistic(law.rvs(size=50, random_state=rng), 0.9)
-        missed += law.sf(limit.value) > worst_excess(limit, alpha=0.1)
+        missed += law.sf(limit.value) > worst_rate(limit.above, limit.n, alpha=0.1)
 
     assert missed / 1000 <= 0.1 + 3 * np.sqrt(0.09 / 1000)
 
@@ -75,7 +66,7 @@ def test_alpha(alpha):
     for call in (
         lambda: worst_rate(1, 2, alpha=alpha),
         lambda: worst_mean([0.5], alpha=alpha),
-        lambda: worst_excess(OrderStatistic(1.0, 0, 2), alpha=alpha),
+        lambda: worst_clustered_mean([0.0, 1.0], [1, 2], alpha=alpha),
     ):
         with pytest.raises(ValueError, match=f"alpha={alpha}"):
             call()
@@ -91,47 +82,23 @@ def test_bad_values():
         order_statistic([], 0.5)
 
 
-class TestClusters:
-    """worst_clustered_rate."""
+def test_clusters_that_always_agree_tell_as_much_as_one_case_each() -> None:
+    losses = np.repeat([1.0] * 6 + [0.0] * 94, 2)
+    found = worst_clustered_mean(losses, np.repeat(range(100), 2), alpha=0.05)
 
-    def test_clusters_of_one(self):
-        """With one case a cluster it is the limit of Clopper and Pearson for 99 % of the cases.
+    assert found == pytest.approx(worst_rate(6, 100, alpha=0.05), abs=1e-6)
+    assert worst_clustered_mean([1.0] * 4, [0, 0, 1, 1], alpha=0.05) == 1.0
 
-        The jackknife's variance is n/(n-1) times the naive one.
-        """
-        losses = [1.0] * 6 + [0.0] * 94
 
-        found = worst_clustered_rate(losses, list(range(100)), alpha=0.05)
+def test_the_mean_of_clusters_of_unequal_size_errs_seldom() -> None:
+    """One call in half of the clusters, which then fails often; eight that fail alike in others."""
+    rng = np.random.default_rng(7)
+    missed = 0
+    for _ in range(200):
+        sizes = rng.choice([1, 8], size=120)
+        lost = rng.random(120) < np.where(sizes == 1, 0.2, 0.02)
+        losses, clusters = np.repeat(lost, sizes), np.repeat(range(120), sizes)
+        # (.5 * .2 + .5 * 8 * .02) / 4.5
+        missed += worst_clustered_mean(losses, clusters, alpha=0.05) < 0.04
 
-        assert found == pytest.approx(stats.beta.ppf(0.95, 6 * 0.99 + 1, 94 * 0.99))
-
-    def test_clusters_that_always_agree(self):
-        """Pairs that always agree tell as much as half the cases, but for the degrees of freedom.
-
-        G = 100, n = 200, k = 12: design effect 2 G/(G-1) by the jackknife over the naive variance.
-        """
-        losses = np.repeat([1.0] * 6 + [0.0] * 94, 2)
-        few = stats.t.isf(0.05, 99) / stats.t.isf(0.05, 199)
-        n = 200 / (2 * 100 / 99 * few**2)
-
-        found = worst_clustered_rate(losses, np.repeat(range(100), 2), alpha=0.05)
-
-        assert found == pytest.approx(stats.beta.ppf(0.95, 0.06 * n + 1, n - 0.06 * n))
-
-    def test_nothing_lost(self):
-        """Without a loss nothing shows how far pairs agree: they count as if they always did."""
-        found = worst_clustered_rate([0.0] * 200, np.repeat(range(100), 2), alpha=0.05)
-
-        assert found >= worst_rate(0, 100, alpha=0.05)
-        assert worst_clustered_rate([1.0] * 4, [0, 0, 1, 1], alpha=0.05) == 1.0
-
-    def test_errs_seldom(self):
-        """Of 400 samples of 60 correlated pairs, about the stated share has its true rate above."""
-        rng = np.random.default_rng(7)
-        missed = 0
-        for _ in range(400):
-            own = rng.beta(1, 9, size=60)  # intraclass correlation 1/11
-            losses = (rng.random((2, 60)) < own).T.ravel().astype(float)
-            missed += worst_clustered_rate(losses, np.repeat(range(60), 2), alpha=0.05) < 0.1
-
-        assert missed / 400 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+    assert missed / 200 <= 0.05

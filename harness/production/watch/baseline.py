@@ -11,6 +11,7 @@ from tunegate.harness.production.watch.indicators import QUANTILE, LossKind, Mon
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
@@ -20,7 +21,7 @@ class ProductionBaseline:
     """What production shows if it is as good as the gate's model."""
 
     n: int
-    """Cases; one of each cluster if there is a threshold."""
+    """Cases."""
     level: float
     """Share of them that was lost in the gate."""
     threshold: float | None
@@ -88,11 +89,17 @@ class BaselineAnswers:
             yield case, score.value
 
     def units(self, figure: MonitoredFigure) -> list[list[float]]:
-        """Return the figure's values, grouped by cluster."""
+        """Return the figure's values, grouped by cluster.
+
+        A cluster counts with as many calls as a conversation of production, drawn by the hash of
+        their names.
+        """
+        from tunegate.harness.stats.confidence_sequences import MOST_CALLS
+
         found: dict[str, list[float]] = {}
-        for case, value in self.scores(figure).items():
+        for case, value in sorted(self.scores(figure).items(), key=lambda item: sha256(item[0])):
             found.setdefault(self._cases[case].cluster or f"case {case}", []).append(value)
-        return list(found.values())
+        return [values[:MOST_CALLS] for values in found.values()]
 
 
 def _alone(stored: StoredAnswer) -> bool:
@@ -111,33 +118,29 @@ def production_baseline(
 
     `alpha` is the probability that the bound is too low.
     """
-    from tunegate.harness.stats.tolerance_bounds import order_statistic, worst_excess, worst_mean
+    from tunegate.harness.stats.tolerance_bounds import order_statistic
 
     groups = [list(values) for values in units]
+    limit = None
     if figure.cuts:
-        firsts = [figure.value(values[0]) for values in groups]  # one of a cluster: independent
-        limit = order_statistic(firsts, QUANTILE)
-        above = sum(value > limit.value for value in firsts) / len(firsts)
-        return ProductionBaseline(len(firsts), above, limit.value, worst_excess(limit, alpha=alpha))
-    losses = [[figure.loss(value, None) for value in values] for values in groups]
-    if figure.kind is LossKind.SHARE:
-        return _share_baseline(losses, alpha)
-    means = [sum(own) / len(own) for own in losses]
-    return ProductionBaseline(
-        len(means), sum(means) / len(means), None, worst_mean(means, alpha=alpha)
-    )
-
-
-def _share_baseline(losses: Sequence[Sequence[float]], alpha: float) -> ProductionBaseline:
-    from tunegate.harness.stats.tolerance_bounds import worst_clustered_rate, worst_rate
-
+        values = [figure.value(value) for own in groups for value in own]
+        limit = order_statistic(values, QUANTILE).value
+    losses = [[figure.loss(value, limit) for value in own] for own in groups]
     flat = [loss for own in losses for loss in own]
-    level = sum(flat) / len(flat)
+    bound = _worst_mean(losses, binary=figure.kind is not LossKind.MEAN, alpha=alpha)
+    return ProductionBaseline(len(flat), sum(flat) / len(flat), limit, bound)
+
+
+def _worst_mean(losses: Sequence[Sequence[float]], *, binary: bool, alpha: float) -> float:
+    """Return the largest mean of all calls that these losses of clusters leave possible."""
+    from tunegate.harness.stats import tolerance_bounds
+
     if len(losses) == 1:
-        flat = flat[:1]  # one cluster says no more than one case
+        losses = [losses[0][:1]]  # one cluster says no more than one case
+    flat = [loss for own in losses for loss in own]
     if len(flat) > len(losses):
         labels = [number for number, own in enumerate(losses) for _ in own]
-        bound = worst_clustered_rate(flat, labels, alpha=alpha)
-    else:
-        bound = worst_rate(round(sum(flat)), len(flat), alpha=alpha)
-    return ProductionBaseline(len(flat), level, None, bound)
+        return tolerance_bounds.worst_clustered_mean(flat, labels, alpha=alpha)
+    if binary:
+        return tolerance_bounds.worst_rate(round(sum(flat)), len(flat), alpha=alpha)
+    return tolerance_bounds.worst_mean(flat, alpha=alpha)

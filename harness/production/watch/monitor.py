@@ -21,7 +21,11 @@ from tunegate.harness.production.watch.counted_calls import (
 from tunegate.harness.production.watch.indicators import MonitoredFigure
 from tunegate.harness.production.watch.state import MOST_POINTS, FigureState, TrendPoint, WatchState
 from tunegate.harness.records.scores import Score
-from tunegate.harness.stats.confidence_sequences import update_sequence
+from tunegate.harness.stats.confidence_sequences import (
+    MOST_CALLS,
+    filled_units,
+    update_sequence,
+)
 from tunegate.harness.telemetry.read.types import ModelCall
 
 
@@ -49,12 +53,16 @@ class TraceUnits:
         row[1 + 2 * figure] += loss
         row[2 + 2 * figure] += 1
 
-    def losses(self, figure: int) -> list[float]:
-        """Return the mean loss of each trace that has one, in the order in which they began."""
+    def losses(self, figure: int) -> tuple[list[float], list[int]]:
+        """Return mean loss and calls of each trace with a loss, in the order in which they began.
+
+        Calls beyond `MOST_CALLS` are not counted.
+        """
         place = 1 + 2 * figure
         known = [(row[0], trace, row) for trace, row in self._rows.items() if row[place + 1]]
         known.sort(key=lambda entry: entry[:2])
-        return [row[place] / row[place + 1] for _, _, row in known]
+        counts = [min(int(row[place + 1]), MOST_CALLS) for _, _, row in known]
+        return [row[place] / row[place + 1] for _, _, row in known], counts
 
 
 Judging = Callable[[Sequence[AnsweredCase]], Sequence[Mapping[str, Score]]]
@@ -67,10 +75,22 @@ class FigureObservations:
 
     losses: list[float] = field(default_factory=list)
     """The mean loss of each unit, in the order in which the units began."""
+    calls: list[int] = field(default_factory=list)
+    """How many calls each unit counts with."""
     unscored: int = 0
     """Calls without a value."""
     why: str | None = None
     """The reason for the first of them."""
+
+    @property
+    def total(self) -> float:
+        """Loss of all calls."""
+        return sum(loss * calls for loss, calls in zip(self.losses, self.calls, strict=True))
+
+    @property
+    def share(self) -> float | None:
+        """Mean loss of the calls; None if there are none."""
+        return self.total / sum(self.calls) if self.calls else None
 
 
 @dataclass(frozen=True)
@@ -145,9 +165,9 @@ def _remember(
 ) -> WatchState:
     """Return the state with this look in its trend; looks without calls are left out."""
     shares = {
-        name: (sum(seen.losses) / len(seen.losses), len(seen.losses))
+        name: (seen.share, len(seen.losses))
         for name, seen in shown.items()
-        if seen.losses
+        if seen.share is not None
     }
     if not shares:
         return state
@@ -192,7 +212,7 @@ class _LookAccumulator:
         """Return the observations of every figure."""
         return {
             name: FigureObservations(
-                self.units.losses(place), self._unscored[place], self._why[place]
+                *self.units.losses(place), self._unscored[place], self._why[place]
             )
             for name, place in self.places.items()
         }
@@ -201,7 +221,7 @@ class _LookAccumulator:
 def _after(
     state: WatchState, shown: Mapping[str, FigureObservations], seen: CountedCalls, tally: CallTally
 ) -> WatchState:
-    figures = tuple(_update_figure(kept, shown[kept.name].losses) for kept in state.figures)
+    figures = tuple(_update_figure(kept, shown[kept.name]) for kept in state.figures)
     return state.model_copy(
         update={
             "figures": figures,
@@ -216,12 +236,14 @@ def _after(
     )
 
 
-def _update_figure(kept: FigureState, losses: Sequence[float]) -> FigureState:
-    stream = update_sequence(kept.stream, losses, bound=kept.bound)
+def _update_figure(kept: FigureState, shown: FigureObservations) -> FigureState:
+    values = filled_units(shown.losses, shown.calls, bound=kept.bound)
+    stream = update_sequence(kept.stream, values, bound=kept.bound)
     return kept.model_copy(
         update={
             "units": stream.units,
-            "total": kept.total + sum(losses),
+            "calls": kept.calls + sum(shown.calls),
+            "total": kept.total + shown.total,
             "wealth": stream.wealth if stream.units else (),
             "peak": stream.peak,
         }

@@ -16,7 +16,7 @@ from tunegate.harness.production.watch.monitor import (
 )
 from tunegate.harness.production.watch.state import FigureState
 from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
-from tunegate.harness.stats.confidence_sequences import units_needed
+from tunegate.harness.stats.confidence_sequences import MOST_CALLS, units_needed
 
 METHOD = (
     'bets against "at no time more than the largest share that the gate\'s sample leaves possible" '
@@ -183,8 +183,7 @@ def _blind_spots(
 
 
 def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: float) -> FigureLook:
-    losses = shown.losses
-    needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own)
+    needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own, filled=MOST_CALLS)
     return FigureLook(
         name=kept.name,
         says=kept.says,
@@ -192,9 +191,9 @@ def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: floa
         gate=_round(kept.level),
         gate_n=kept.n,
         allowed=_round(kept.bound),
-        window=_round(sum(losses) / len(losses)) if losses else None,
-        window_n=len(losses),
-        so_far=_round(kept.total / kept.units) if kept.units else None,
+        window=None if shown.share is None else _round(shown.share),
+        window_n=len(shown.losses),
+        so_far=_round(kept.total / kept.calls) if kept.calls else None,
         so_far_n=kept.units,
         unscored=shown.unscored,
         why_unscored=shown.why,

@@ -26,9 +26,11 @@ class FigureState(Record):
     bound: float
     """Largest share without an alarm."""
     units: int = 0
-    """Traces seen."""
+    """Conversations or traces seen."""
+    calls: int = 0
+    """Their calls, at most ten of each."""
     total: float = 0.0
-    """Sum of their losses."""
+    """Sum of the losses of these calls."""
     wealth: tuple[float, ...] = Field(default=(), repr=False)
     """As `ConfidenceSequence.wealth`; empty before the first unit."""
     peak: float = 0.0

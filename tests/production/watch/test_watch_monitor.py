@@ -292,7 +292,7 @@ def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
     record = watch_record(_look(state, wanted, [*loop, *stream(100, 400)]), drop=0.1)
 
     assert record.figures[0].window_n == 401
-    assert record.figures[0].window == pytest.approx(1 / 401, rel=1e-5)
+    assert record.figures[0].window == pytest.approx(10 / 410, rel=1e-5)  # ten of the fifty
     assert record.figures[0].status is not FigureStatus.ALARM
 
 
