@@ -8,7 +8,7 @@ calls are left out: there a score does not follow from the text.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from tunegate.harness.contracts.metric import Metric
@@ -28,19 +28,39 @@ ArmAnswers = Mapping[str, Iterable[Completion]]
 """Arm → its answers to one case."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UnequalScores:
-    """The cases in which two arms gave an equal answer and got different scores."""
+    """The cases in which an arm's answer is base's, and its score is not."""
 
-    cases: int
+    score: str
+    arm: str
+    cases: int = 0
     """Cases that both arms have a score of."""
-    found: tuple[str, ...]
+    found: list[str] = field(default_factory=list)
     """Each such case, in words."""
+    deterministic: bool = True
+    """False once an arm has two scores for one text in one case."""
+
+    def add(self, case: str, answers: ArmAnswers) -> None:
+        """Compare the answers to a case."""
+        base, other = (_scores_by_text(answers.get(n, ()), self.score) for n in ("base", self.arm))
+        self.cases += bool(base and other)
+        for (text, thoughts), ours in base.items():
+            theirs = other.get((text, thoughts), ours)
+            if len(ours) > 1 or len(theirs) > 1:
+                self.deterministic = False
+            elif ours != theirs and text.strip():
+                shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+                self.found.append(
+                    f"{case!r}, answer {shown!r}, has {min(ours):g} in base and {min(theirs):g} "
+                    f"in {self.arm}"
+                )
+                return
 
     @property
     def too_many(self) -> bool:
-        """Whether they are too many for a slip."""
-        return len(self.found) > MOST_UNEQUAL * self.cases
+        """Whether there are more than a deterministic scorer leaves."""
+        return self.deterministic and len(self.found) > MOST_UNEQUAL * self.cases
 
     @property
     def sentence(self) -> str:
@@ -54,27 +74,11 @@ class UnequalScores:
 def find_unequal_scores(
     cases: Iterable[tuple[str, ArmAnswers]], arm: str, score: str
 ) -> UnequalScores:
-    """Return the cases in which an arm's answer is base's, and its score is not.
-
-    If an arm has two scores for one text in one case, the scorer is not deterministic, and no case
-    counts.
-    """
-    scored, found = 0, []
+    """Return the cases in which an arm's answer is base's, and its score is not."""
+    unequal = UnequalScores(score, arm)
     for case, answers in cases:
-        base, other = (_scores_by_text(answers.get(name, ()), score) for name in ("base", arm))
-        scored += bool(base and other)
-        for (text, thoughts), ours in base.items():
-            theirs = other.get((text, thoughts), ours)
-            if len(ours) > 1 or len(theirs) > 1:
-                return UnequalScores(scored, ())
-            if ours != theirs and text.strip():
-                shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-                found.append(
-                    f"{case!r}, answer {shown!r}, has {min(ours):g} in base and {min(theirs):g} "
-                    f"in {arm}"
-                )
-                break
-    return UnequalScores(scored, tuple(found))
+        unequal.add(case, answers)
+    return unequal
 
 
 def _scores_by_text(
@@ -94,27 +98,32 @@ def refuse_unequal_scores(
 ) -> None:
     """Refuse recorded scores that differ between equal answers of base and another arm.
 
-    `answers` are grouped by suite and case, and are read once for each metric and arm.
+    `answers` are grouped by suite and case.
 
     Raises:
         NotComparable: more than 1 % of the cases do; the message has three of them.
     """
-    for suite in suites:
-        for metric in suite.metrics:
-            if metric.needs is not CellKind.RECORDED or not _is_deterministic(metric, arms):
-                continue
-            for arm in arms:
-                if arm == "base":
-                    continue
-                score = str(metric.options["score"])
-                unequal = find_unequal_scores(_by_case(answers, suite.name), arm, score)
-                if unequal.too_many:
-                    raise NotComparable(
-                        f"{suite.name}: metric {metric.name!r}: {unequal.sentence}: the runs were "
-                        "scored by different rules or right answers; score both alike, or write "
-                        "deterministic = false into the metric if a judge, a time or anything "
-                        "besides the answer's text makes its scores"
-                    )
+    compared = {
+        (suite.name, metric.name): [
+            UnequalScores(str(metric.options["score"]), arm) for arm in arms if arm != "base"
+        ]
+        for suite in suites
+        for metric in suite.metrics
+        if metric.needs is CellKind.RECORDED and _is_deterministic(metric, arms)
+    }
+    for (suite, case), found in _recorded_cases(answers) if compared else ():
+        for (name, _), several in compared.items():
+            for unequal in several if name == suite else ():
+                unequal.add(case, found)
+    for (suite, metric), several in compared.items():
+        for unequal in several:
+            if unequal.too_many:
+                raise NotComparable(
+                    f"{suite}: metric {metric!r}: {unequal.sentence}: the runs were scored by "
+                    "different rules or right answers; score both alike, or write deterministic = "
+                    "false into the metric if a judge, a time or anything besides the answer's "
+                    "text makes its scores"
+                )
 
 
 def _is_deterministic(metric: Metric, arms: Mapping[str, Arm]) -> bool:
@@ -130,11 +139,13 @@ def _is_deterministic(metric: Metric, arms: Mapping[str, Arm]) -> bool:
     return declared and all(found.deterministic is not False for found in traits)
 
 
-def _by_case(answers: Iterable[StoredAnswer], suite: str) -> Iterator[tuple[str, ArmAnswers]]:
-    recorded = (a for a in answers if a.cell.suite == suite and a.cell.kind is CellKind.RECORDED)
-    for case, group in groupby(recorded, key=lambda answer: answer.cell.case):
+def _recorded_cases(
+    answers: Iterable[StoredAnswer],
+) -> Iterator[tuple[tuple[str, str], ArmAnswers]]:
+    """Yield (suite, case) with the arms' answers that have recorded scores."""
+    for place, group in groupby(answers, key=lambda answer: (answer.cell.suite, answer.cell.case)):
         found: dict[str, list[Completion]] = {}
         for answer in group:
-            if answer.completion is not None:
+            if answer.cell.kind is CellKind.RECORDED and answer.completion is not None:
                 found.setdefault(answer.cell.arm, []).append(answer.completion)
-        yield case, found
+        yield place, found

@@ -193,15 +193,27 @@ class ResultSet:
         row = self.answers.get((case, 0))
         if row is None:
             return None
-        settings = self.settings(row.task)
-        keys = {*row.score_rules, *row.scores}
-        made = {key: [self.traits(row.task, key).rule, row.score_rules.get(key)] for key in keys}
+        settings, made = self._rules[row.task]
+        both = {key: (rule, row.score_rules.get(key)) for key, rule in made.items()}
         return RecordedRequest(
             content_sha256=row.prompt_sha256,
             expected_sha256=None if row.expected is None else str(row.expected),
-            rules={**row.rules, **({"settings": content_id(settings)} if settings else {})},
-            score_rules={key: content_id(made[key]) for key in sorted(keys) if any(made[key])},
+            rules={**row.rules, **settings},
+            score_rules={key: content_id(both[key]) for key in both if any(both[key])},
         )
+
+    @cached_property
+    def _rules(self) -> Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]:
+        """Task → hash of its settings, and score → what made it."""
+        found = {}
+        for task in self.tasks:
+            settings = self.settings(task)
+            keys = sorted({summary.key for summary in self.scores if summary.task == task})
+            found[task] = (
+                {"settings": content_id(settings)} if settings else {},
+                {key: without_addresses(self.traits(task, key).rule) for key in keys},
+            )
+        return found
 
     def row(self, case: str) -> ResultRow | None:
         """Return the first sample of a case, read again from the file; None if it is not there."""

@@ -438,3 +438,26 @@ def test_lighteval_runs_by_another_rule_are_not_comparable(tmp_path: Path, name:
         return
     with pytest.raises(NotComparable, match=told):
         compare(*specs)
+
+
+def test_another_judge_of_wildbench_in_helm_is_not_comparable(tmp_path: Path) -> None:
+    """HELM names the judge in each annotation; an empty answer gets no judge, whoever judges."""
+    runs = {}
+    for name, arm, judge in (("a", "base", "gpt"), ("b", "tuned", "gpt"), ("c", "tuned", "claude")):
+        runs[name] = tmp_path / name
+        shutil.copytree(RECORDED / HELM.format(arm), runs[name])
+        in_json("run_spec.json", lambda spec: spec.update(annotators=[{"class_name": "W"}]))(
+            runs[name]
+        )
+
+        def annotate(found: Any, judge: str = judge, name: str = name) -> None:
+            for number, state in enumerate(found["request_states"]):
+                scores = {"prompt_text": "…", f"{judge}_score": 7}
+                empty = {"prompt_text": None, "empty_output_score": 1.0}
+                state["annotations"] = {"wildbench": scores if number or name == "a" else empty}
+
+        in_json("scenario_state.json", annotate)(runs[name])
+
+    assert compare(str(runs["a"]), str(runs["b"]))["compared"] > 0
+    with pytest.raises(NotComparable, match=r"kinds of annotations: .*gpt_score.*claude_score"):
+        compare(str(runs["a"]), str(runs["c"]))

@@ -79,6 +79,29 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
         run("results", BASE, TUNED, "--score", "exact_match,strikt")
 
 
+def test_equal_answers_with_unequal_scores_are_pointed_out(tmp_path: Path) -> None:
+    found = rows(1, 0.6)
+    base = write_rows(tmp_path / "base.jsonl", found)
+    tuned = write_rows(tmp_path / "tuned.jsonl", [row | {"score": 1} for row in found])
+    wrong = sum(row["score"] == 0 for row in found)
+
+    output = run("results", base, tuned)
+
+    assert f"equal answers have unequal scores in {wrong} of 200 cases: 'r" in output
+
+
+def test_what_a_judge_gave_is_written_into_the_suite(tmp_path: Path) -> None:
+    """Inspect's `model_graded_qa`, and `match` beside it."""
+    folder = tmp_path / "suites" / "graded"
+    run("suite", "new", folder, "--from", f"results:{RECORDED / 'inspect' / 'graded_by_base'}")
+    other = tmp_path / "suites" / "matched"
+    run("suite", "new", other, "--from", f"results:{RECORDED / 'inspect' / 'base'}")
+
+    assert "deterministic = false" in (folder / "suite.toml").read_text(encoding="utf-8")
+    assert "deterministic" not in (other / "suite.toml").read_text(encoding="utf-8")
+    assert load_suite(folder).metrics[0].options["deterministic"] is False
+
+
 def test_runs_without_a_common_case_or_score_are_refused(tmp_path: Path) -> None:
     """Nothing would be compared; the message says what each run has."""
     base = write_rows(tmp_path / "base.jsonl", [{"id": "q1", "score": 1}])

@@ -153,10 +153,15 @@ def test_runs_without_prompts_are_compared_on_trust(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, base)
 
     verdict = gate(suite, base, tuned_of(suite, bare[1]))
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    written = write_all(Run.load(tmp_path / "run"), tmp_path / "run", tmp_path)
+    page = written["report.html"].read_text(encoding="utf-8")
 
     assert verdict.verdict is Verdict.SHIP
-    assert manifest["comparability"]["status"] == "declared"
+    assert verdict.comparability["status"] == "declared"
+    for told in ("the files hold no prompts: prompts taken on trust", "scores taken on trust"):
+        assert any(told in note for note in verdict.suites[0].notes)
+        assert told in page[: page.index('<dl class="facts">')]
+        assert told in written["summary.md"].read_text(encoding="utf-8")
 
 
 def test_repetitions_are_samples_of_a_case_and_not_further_cases(tmp_path: Path) -> None:
