@@ -29,6 +29,8 @@ SLOW = (
 REWRITTEN = (
     (r"""(?:\\?['"\x60]|[\s;]|\\[nr]|$)""", r"(?!\w)"),
     (r"""[\s'"]{0,3}""", r"""[\s'"\\]{0,5}"""),
+    # a key that was cut off must not swallow what stands before the next one
+    (r"[\s\S-]{64,}?", r"(?:(?!-----BEGIN)[\s\S]){64,}?"),
     (r"""[\x60'"\s=]{0,5}""", r"""[\x60'"\s=\\]{0,8}"""),
 )
 CLASSES = {"[:alnum:]": "A-Za-z0-9", "[:alpha:]": "A-Za-z", "[:xdigit:]": "0-9A-Fa-f"}

@@ -74,9 +74,11 @@ def find_secrets(text: str) -> list[tuple[int, int]]:
 # characters cannot begin what follows: no text makes them backtrack far.
 _BASIC = re.compile(r"(?i)\bbasic +([A-Za-z0-9+/]{6,1024}={0,2})(?![\w+/=])")
 _FORMS = (
-    re.compile(r"\b(sk-[A-Za-z0-9_\-]{12,256})"),  # OpenAI's form, used by many others
+    # OpenAI's form, used by many others
+    re.compile(r"\b(sk-(?=[A-Za-z_\-]{0,256}\d)[A-Za-z0-9_\-]{12,256})"),
     re.compile(r"\b(ya29\.[A-Za-z0-9_\-]{12,1024})"),  # Google's OAuth 2.0
-    re.compile(r"(?i)\bbearer ([A-Za-z0-9._~+/\-]{16,4096}=*)"),  # RFC 6750, section 2.1
+    # RFC 6750, section 2.1
+    re.compile(r"(?i)\bbearer ((?=[A-Z._~+/\-]{0,256}\d)[A-Z0-9._~+/\-]{16,4096}=*)"),
     _BASIC,
     re.compile(r"""\bcurl [^\n]{0,200}?(?:-u|--user)[ =]?["']?[^\s"':]{1,64}:([^\s"']{2,256})"""),
     re.compile(r":(?:\\?/){2}[^\s:/?#@\"'<>{}\\]{0,64}:([^\s/?#@\"'<>{}\\]{1,256})@"),

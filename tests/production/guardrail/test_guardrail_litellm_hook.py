@@ -126,7 +126,7 @@ class _Answer:
 
 LEAK = (
     "Sure. Write to jo@example.org or ann@shop.example, or call +49 151 2345 6789 today; the token "
-    "is sk-abcdefghijklmnopqrstuvwx, and the order number is AB-1234 of 2026-11-02, as ever."
+    "is sk-abcdefghij0123456789klmn, and the order number is AB-1234 of 2026-11-02, as ever."
 )
 MASKED = (
     "Sure. Write to <email> or ann@shop.example, or call <phone> today; the token "

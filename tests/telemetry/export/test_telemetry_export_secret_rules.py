@@ -118,6 +118,21 @@ def test_a_private_key_in_json_is_replaced_whole(name: str, levels: int) -> None
             scrubbed = json.loads(scrubbed)["key"]
 
 
+def test_what_was_json_is_json_afterwards() -> None:
+    """A key that was cut off does not take the next field with it."""
+    begin, body = "-----BEGIN PRIVATE KEY-----", drawn(64)
+    whole = f"{begin}\n{body}\n-----END PRIVATE KEY-----"
+    fields = {"a": f"{begin}\n{body}", "b": whole, "c": "fine", "d": SECRETS["groq"]}
+    for text in (
+        json.dumps(fields),
+        json.dumps([json.dumps(fields)]),
+        json.dumps(fields, indent=1),
+    ):
+        scrubbed = json.loads(scrub_text(text))
+        scrubbed = json.loads(scrubbed[0]) if isinstance(scrubbed, list) else scrubbed
+        assert scrubbed == {"a": "<key>", "b": "<key>", "c": "fine", "d": "<key>"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -132,6 +147,7 @@ def test_a_private_key_in_json_is_replaced_whole(name: str, levels: int) -> None
         "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "gpt-4o-2024-08-06, ft:gpt-4o-mini-2024-07-18:org::9ABCdefG",
         "-----BEGIN CERTIFICATE-----",
+        "the bearer responsibilities, and .sk-toggleable__content in a style sheet",
         "",
     ],
 )
