@@ -181,6 +181,11 @@ def _tools(case: Case, renders: _Renders, trained: str, served: str) -> str:
         return ""
     if renders.of(tools=None) == served:
         return "the tools are left out"
+    if renders.of(tools=[*map(_in_order, case.tools)]) == served:
+        return (
+            "the tools are written in the order name, description, parameters, with an empty "
+            "description where there is none"
+        )
     names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools]
     at = first_difference(trained, served)
     first = min((trained.find(name) for name in names if name in trained), default=len(trained))
@@ -195,6 +200,14 @@ def _tools(case: Case, renders: _Renders, trained: str, served: str) -> str:
     if at <= first + len(str(case.tools)):
         return "the tools are written in another form"
     return ""
+
+
+def _in_order(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool as llama.cpp reads and writes it again (common/chat.cpp)."""
+    function = tool.get("function", tool)
+    kept = {"name": function.get("name"), "description": function.get("description", "")}
+    kept["parameters"] = function.get("parameters", {})
+    return {"type": "function", "function": kept}
 
 
 def _system(case: Case, renders: _Renders, trained: str, served: str) -> str:
