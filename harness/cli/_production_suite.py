@@ -333,6 +333,7 @@ def is_traces(path: Path) -> bool:
     """Return whether a file or folder holds traces, by its name and its first bytes."""
     from tunegate.harness.telemetry.read.files import trace_files
     from tunegate.harness.telemetry.read.json_reader import is_trace_head
+    from tunegate.harness.telemetry.read.table_reader import is_trace_table
 
     if path.is_dir():
         try:
@@ -343,6 +344,8 @@ def is_traces(path: Path) -> bool:
         return True
     if not path.is_file():
         return False
+    if path.suffix in (".csv", ".parquet"):
+        return is_trace_table(path)
     with path.open("rb") as file:
         head = file.read(_HEAD)
     return is_trace_head(head)

@@ -161,6 +161,11 @@ MISTAKES = {
     "cases that are not there": Mistake(
         ("suite", "new", "n", "--from", "no.csv"), ("no.csv: no such file", ".csv")
     ),
+    "traces of Langfuse instead of observations": Mistake(
+        ("suite", "new", "n", "--from", "langfuse.csv"),
+        ("langfuse.csv: 0 spans", "export its observations"),
+        {"langfuse.csv": "id,timestamp,bookmarked,public,input,output\n1,2,false,false,Hi,Yes\n"},
+    ),
     "no tuned model": judged("s", parts=("no tuned model", " --tuned SPEC")),
     "two tuned models": judged(
         "s", *MODELS, "--tuned", "replay:b.jsonl",

@@ -1,4 +1,4 @@
-"""Trace files → spans, one at a time, from OTLP in JSON or protobuf and from trace stores.
+"""Trace files → spans, one at a time: OTLP in JSON or protobuf, and what trace stores export.
 
 Memory holds a line, a protobuf message or one element of a JSON document's list, not the file. Log
 records that name a span (the events of the GenAI conventions) go to a temporary database first and
@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from tunegate.harness.telemetry.read import json_reader, protobuf_reader
+from tunegate.harness.telemetry.read import json_reader, protobuf_reader, table_reader
 from tunegate.harness.telemetry.read.event_index import EventIndex
 from tunegate.harness.telemetry.read.files import (
     FileContent,
@@ -39,7 +39,7 @@ def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[S
 
     Raises:
         UsageError: a path does not exist, or a folder holds no traces.
-        MissingExtra: there is protobuf, and what reads it is not installed.
+        MissingExtra: there is protobuf or Parquet, and what reads it is not installed.
     """
     files = trace_files(paths)
     reading.files += len(files)
@@ -61,6 +61,8 @@ def _spans(path: Path, reading: ImportReport) -> Iterator[Span]:
             yield from protobuf_reader.read_protobuf_spans(content, reading)
         elif content.form is FileFormat.JSON:
             yield from json_reader.read_json_spans(content, reading)
+        elif content.form is FileFormat.TABLE:
+            yield from table_reader.read_table_spans(content, reading)
 
 
 def _events(path: Path, reading: ImportReport) -> Iterator[EventRecord]:

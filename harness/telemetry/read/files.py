@@ -14,11 +14,13 @@ from pathlib import Path
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.telemetry.read.types import ImportReport
 
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto")
+SUFFIXES = (
+    ".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto", ".csv", ".parquet",
+)  # fmt: skip
 """Ends of the names that are looked for in a folder, each also with `.gz`."""
 LONGEST_LINE = 1 << 28
 """Bytes of a line that is held in memory; a longer one is left out."""
-_PARQUET = b"PAR1"
+PARQUET = b"PAR1"
 _FIRST_PRINTED = 0x20
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -28,6 +30,8 @@ class FileFormat(Enum):
 
     JSON = "json"
     PROTOBUF = "protobuf"
+    TABLE = "table"
+    """CSV or Parquet."""
     NONE = "none"
     """Nothing that can be read; the reason has been counted."""
 
@@ -69,6 +73,10 @@ class FileContent:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+    def line(self) -> bytes:
+        """Return the next line; a broken gzip stream ends early."""
+        return self._try_read(self.stream.readline, LONGEST_LINE)
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines that are not blank, each with its number from 1."""
@@ -129,10 +137,8 @@ def _form(content: FileContent) -> FileFormat:
         reason = "an empty file"
     elif _ZSTD in head[:8]:
         reason = "a file compressed with zstd (decompress it: zstd -d)"
-    elif head[:4] == _PARQUET:
-        reason = "a Parquet file (write its rows as JSON lines)"
-    elif all(byte >= _FIRST_PRINTED or byte in b"\t\r\n" for byte in head):
-        reason = "a text that is not JSON, such as CSV"
+    elif head[:4] == PARQUET or all(byte >= _FIRST_PRINTED or byte in b"\t\r\n" for byte in head):
+        return FileFormat.TABLE
     else:  # the lengths in protobuf are characters of no text
         return FileFormat.PROTOBUF
     content.reading.leave_out(reason, content.name)

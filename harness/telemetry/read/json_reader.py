@@ -177,7 +177,7 @@ def _store_records(top: Any, where: str, reading: ImportReport) -> Iterator[File
     if SPANS[1] in top or snake_case(SPANS[1]) in top:
         yield from read_items({SPANS[0]: [top]}, SPANS, where, reading)
         return
-    store = next((store for store in _stores() if store.matches(top)), None)
+    store = next((store for store in stores() if store.matches(top)), None)
     if store is not None:
         yield from store.records(top, where, reading)
         return
@@ -198,15 +198,16 @@ def _inner_records(top: Mapping[str, Any]) -> Iterator[Any]:
 
 
 @cache
-def _stores() -> tuple[Any, ...]:
+def stores() -> tuple[Any, ...]:
+    """Return the modules of stores in their order."""
     return tuple(lookup.ordered_modules("tunegate.harness.telemetry.read.stores").values())
 
 
 def forms_read() -> str:
     """Return in words which forms of JSON are read."""
-    return ", ".join(store.FORM for store in _stores())
+    return ", ".join(store.FORM for store in stores())
 
 
 def is_trace_head(head: bytes) -> bool:
     """Return whether the first bytes of a JSON file hold a name that only traces have."""
-    return any(mark in head for store in _stores() for mark in store.MARKS)
+    return any(mark in head for store in stores() for mark in store.MARKS)

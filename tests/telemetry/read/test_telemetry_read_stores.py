@@ -240,8 +240,8 @@ def test_stored_completions_of_openai_are_read_with_their_messages(tmp_path: Pat
         ('{"resourceMetrics": [], "foo": 1}\n', ("resourceMetrics, foo", "Jaeger", "Langfuse")),
         ('[{"prompt": "x", "completion": "y"}]', ("prompt, completion", "Zipkin", "LangSmith")),
         ('{"data": [{"a": 1}]}', ("at its top a", "Phoenix", "OpenAI")),
-        ("timestamp,name,input\n1,2,3\n", ("CSV",)),
-        ("PAR1xxxxPAR1", ("Parquet", "JSON lines")),
+        ("timestamp,name,input\n1,2,3\n", ("neither JSON", "Langfuse")),
+        ("PAR1xxxxPAR1", ("Parquet", "damaged")),
     ],
 )
 def test_an_unknown_form_says_what_is_there_and_what_would_be_read(

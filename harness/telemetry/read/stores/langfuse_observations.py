@@ -23,6 +23,7 @@ NAME = "langfuse"
 ORDER = 50
 FORM = "Langfuse (observations with traceId and type)"
 MARKS = (b'"GENERATION"',)
+COLUMNS = ({"traceId", "id", "type"}, {"trace_id", "id", "type"})
 _OWN = "langfuse.observation."
 _TYPES = {
     "GENERATION", "SPAN", "EVENT", "AGENT", "TOOL", "CHAIN", "RETRIEVER", "EVALUATOR", "EMBEDDING",

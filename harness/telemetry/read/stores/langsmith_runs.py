@@ -21,6 +21,7 @@ NAME = "langsmith"
 ORDER = 60
 FORM = "LangSmith (run_type, inputs)"
 MARKS = (b'"run_type"',)
+COLUMNS = ({"run_type", "inputs", "id"},)
 
 
 def matches(record: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ NAME = "span-context"
 ORDER = 20
 FORM = "the SDK's console exporter and Phoenix (context.trace_id)"
 MARKS = (b'"context"', b'"context.span_id"')
+COLUMNS = ({"context.span_id", "context.trace_id"},)
 _COLUMN = "context.span_id"
 _ATTRIBUTES = "attributes."
 
