@@ -139,7 +139,10 @@ class ResultSet:
             if log.tasks is None or task in log.tasks:
                 found |= log.settings
                 found |= log.task_settings.get(task, {})
-        return {name: without_addresses(value) for name, value in found.items()}
+        return {
+            name: None if value in _EMPTY else without_addresses(value)
+            for name, value in found.items()
+        }
 
     def traits(self, task: str, key: str) -> ScoreTraits:
         """Return the properties of a score in the files."""
@@ -317,6 +320,8 @@ def expected_hash(expected: str | Sequence[str]) -> str:
     return content_id(sorted({str(one).strip() for one in several}))
 
 
+_EMPTY: tuple[Any, ...] = ("", [], {}, ())
+"""What versions of a tool write, besides None, for a setting that was not set."""
 _ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
 
 

@@ -369,6 +369,8 @@ def _recorded_request_of(row: RunCase, generation: Mapping[str, Any], arm: str) 
     asked = row.asked.get(arm, AskedRecord())
     own = row.case.input_messages(GenerationSettings.model_validate(generation).system)
     return RecordedRequest(
+        rendered=asked.rendered,
+        token_sha256=asked.token_sha256,
         prompt=asked.prompt,
         messages=own if asked.as_case else asked.messages,
         given_sha256=asked.prompt_sha256,

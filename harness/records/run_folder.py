@@ -44,6 +44,10 @@ class AskedRecord(Record):
 
     as_case: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the arm was asked the case's conversation."""
+    rendered: Text | None = Field(default=None, exclude_if=is_none)
+    """The prompt after the chat template, in the run that the answer comes from."""
+    token_sha256: str | None = Field(default=None, exclude_if=is_none)
+    """Hash of its token ids there."""
     prompt: Text | None = Field(default=None, exclude_if=is_none)
     messages: tuple[dict[str, Any], ...] | None = Field(default=None, exclude_if=is_none)
     prompt_sha256: Text | None = Field(default=None, exclude_if=is_none)

@@ -45,10 +45,12 @@ OWN = frozenset(
 """Exceptions after which Harbor 0.26 considers a reward valid. It does so for unknown names, too;
 here those are unscored."""
 SETTINGS = ("timeout_multiplier", "agent_timeout_multiplier", "verifier_timeout_multiplier",
-            "agent.kwargs", "agent.override_timeout_sec", "agent.max_timeout_sec",
+            "agent.override_timeout_sec", "agent.max_timeout_sec",
             "verifier.override_timeout_sec", "verifier.max_timeout_sec", "verifier.disable",
             "environment.override_cpus", "environment.override_memory_mb")  # fmt: skip
 """Parts of a trial's configuration that both runs must share."""
+ADDRESSES = ("api_base", "base_url", "api_key")
+"""Arguments of an agent that only say where its model is."""
 
 
 def _files(path: Path) -> list[Path]:
@@ -122,6 +124,11 @@ def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, An
         "agent": agent,
         "agent version": value_at(trial, "agent_info.version"),
         **fields_of(config, SETTINGS),
+        "arguments of the agent": {
+            name: value
+            for name, value in dict_at(config, "agent.kwargs").items()
+            if name not in ADDRESSES
+        },
     }
 
 

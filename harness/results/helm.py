@@ -84,7 +84,7 @@ def helm(path: Path) -> Iterator[ResultLog]:
     for folder, spec in specs:
         model, task, adapter = _model(spec), _task(spec), dict_at(spec, "adapter_spec")
         settings = {name: value for name, value in adapter.items() if name not in OWN}
-        settings |= fields_of(spec, ("annotators", "scenario_spec"))
+        settings |= fields_of(spec, ("annotators",))
         settings["metrics"] = _without_devices(spec.get("metric_specs"))
         if spec.get("annotators"):
             settings["kinds of annotations"] = _annotations(folder)

@@ -7,6 +7,7 @@ without a score is unscored. If a sample has several scores of one name, the fir
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,10 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_lines
-from tunegate.harness.results._values import fields_of, prompt_of, text_of
+from tunegate.harness.results._values import dict_at, fields_of, prompt_of, text_of
 
+FILE = re.compile(r"(jsonl?|path|dir|file)$")
+"""Arguments of an eval that say where its data are."""
 SHARED = ("eval_name", "base_eval", "split")
 """Fields of the spec that both runs must share."""
 
@@ -58,13 +61,13 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the eval with its class and arguments, and the models after the first, which grade."""
     models = spec.get("completion_fns")
     graders = models[1:] if isinstance(models, list) else None
-    of_class = {
-        f"{name} of the eval": value
-        for name, value in fields_of(
-            value_at(spec, "run_config.eval_spec"), ("cls", "args")
-        ).items()
+    eval_spec = value_at(spec, "run_config.eval_spec")
+    arguments = {k: v for k, v in dict_at(eval_spec, "args").items() if not FILE.search(k)}
+    return {
+        **fields_of(spec, SHARED),
+        **({"class": value_at(eval_spec, "cls"), "arguments": arguments} if eval_spec else {}),
+        "grader": graders,
     }
-    return {**fields_of(spec, SHARED), **of_class, "grader": graders or None}
 
 
 def _has_report(path: Path) -> bool:

@@ -220,6 +220,8 @@ def _asked(arm: RequestRecord, suite: Suite, case: Case) -> AskedRecord:
     own |= found.content_sha256 == content_id(case.prompt or case.messages, length=64)
     return AskedRecord(
         as_case=own,
+        rendered=found.rendered,
+        token_sha256=found.token_sha256,
         prompt=None if own else found.prompt,
         messages=None if own or found.messages is None else tuple(map(dict, found.messages)),
         prompt_sha256=found.given_sha256,

@@ -158,7 +158,7 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "length limit": (
         "lm_eval",
         in_json("results_*.json", lambda f: f["config"].update(model_args="max_length=9,dtype=x")),
-        "model_args: base has {}, tuned has {'max_length': 9}",
+        "model_args: base has None, tuned has {'max_length': 9}",
     ),
     "target": (
         "lm_eval",
@@ -195,7 +195,7 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "sampling": (
         "verifiers",
         in_lines("*", set_sampling),
-        "sampling: base has {}, tuned has {'top_p': 0.5}",
+        "sampling: base has None, tuned has {'top_p': 0.5}",
     ),
     "possible answer": (
         "bfcl",
@@ -268,7 +268,7 @@ INSPECT: dict[str, tuple[Edit, str]] = {
     ),
     "scorer": (
         lambda log: log["eval"]["scorers"][0].update(options={"location": "any"}),
-        "options of scorer match: base has {}, tuned has {'location': 'any'}",
+        "options of scorer match: base has None, tuned has {'location': 'any'}",
     ),
 }
 

@@ -121,6 +121,11 @@ def test_the_prompts_of_a_run_are_known(project: Any) -> None:
     assert project.verdict()["comparability"]["status"] == "proven"
     settings = project.verdict()["arms"]["tuned"]["generation"]["demo"]
     assert settings["temperature"] == 0.0
+    first, kept = (
+        json.loads((folder / "cases.jsonl").read_text("utf-8").splitlines()[0])
+        for folder in (project.path / "before", project.run)
+    )
+    assert kept["asked"]["tuned"] == {"as_case": True, "rendered": first["rendered"]}
 
     path = suite.parent / "cases.jsonl"
     path.write_text(path.read_text("utf-8").replace('"q7"', '"q7 again"'), encoding="utf-8")
