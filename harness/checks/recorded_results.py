@@ -158,8 +158,8 @@ def compare_results(
     if trusted:
         found["on_trust"] = trusted
     if scoring < seen:
-        few = "not" if not scoring else f"for {scoring} of {seen} pairs only"
-        beyond.insert(0, f"the files tell {few} how answers were scored: scores taken on trust")
+        few = f"say for {scoring} of {seen} pairs only" if scoring else "do not say"
+        beyond.insert(0, f"the files {few} how answers were scored: scores taken on trust")
     if compared < seen:
         lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
         found["status"] = "declared"
@@ -225,8 +225,8 @@ def _refuse_other_settings(
                 place = f"task {task!r}: " if task else ""
                 mine, their = _excerpts(ours[key], other[key])
                 raise NotComparable(
-                    f"{place}base and {name} were run with a different {key}: base has {mine}, "
-                    f"{name} has {their}; run both alike"
+                    f"{place}base and {name} differ in {key}: base has {mine}, {name} has "
+                    f"{their}; run both alike"
                 )
     return bool(shared)
 

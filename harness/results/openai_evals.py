@@ -65,7 +65,11 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {k: v for k, v in dict_at(eval_spec, "args").items() if not FILE.search(k)}
     return {
         **fields_of(spec, SHARED),
-        **({"class": value_at(eval_spec, "cls"), "arguments": arguments} if eval_spec else {}),
+        **(
+            {"class of the eval": value_at(eval_spec, "cls"), "arguments of the eval": arguments}
+            if eval_spec
+            else {}
+        ),
         "grader": graders,
     }
 

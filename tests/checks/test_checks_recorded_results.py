@@ -380,7 +380,7 @@ def test_scores_without_any_rule_are_taken_on_trust(tmp_path: Path) -> None:
     found = compare(base, tuned)
 
     assert found["on_trust"] == 40
-    assert "not how answers were scored: scores taken on trust" in found["note"]
+    assert "do not say how answers were scored: scores taken on trust" in found["note"]
 
 
 LIGHTEVAL: dict[str, tuple[Edit | None, Edit | None, str]] = {
@@ -461,3 +461,30 @@ def test_another_judge_of_wildbench_in_helm_is_not_comparable(tmp_path: Path) ->
     assert compare(str(runs["a"]), str(runs["b"]))["compared"] > 0
     with pytest.raises(NotComparable, match=r"kinds of annotations: .*gpt_score.*claude_score"):
         compare(str(runs["a"]), str(runs["c"]))
+
+
+def test_oaieval_runs_differ_by_arguments_and_grader_and_not_by_places(tmp_path: Path) -> None:
+    """As `oaieval MODEL,GRADER EVAL` writes its spec (evals 3.0.1)."""
+
+    def spec(name: str, grader: str, **args: str) -> str:
+        base, tuned = RUNS["openai_evals"][:2]
+        copy = tmp_path / f"{name}.jsonl"
+        shutil.copy(RECORDED / (base if name == "base" else tuned), copy)
+
+        def edit(line: dict[str, Any]) -> None:
+            if "spec" in line:
+                line["spec"]["completion_fns"] = [f"offline/{name}", grader]
+                args_of = {"samples_jsonl": f"/data/{name}/sums.jsonl", **args}
+                cls = "evals.elsuite.modelgraded.classify:ModelBasedClassify"
+                line["spec"]["run_config"]["eval_spec"] = {"cls": cls, "args": args_of}
+
+        in_lines("", edit)(copy)
+        return str(copy)
+
+    base = spec("base", "gpt-4", modelgraded_spec="fact")
+
+    assert compare(base, spec("same", "gpt-4", modelgraded_spec="fact"))["compared"] == 3
+    with pytest.raises(NotComparable, match=r"arguments of the eval: .*'fact'.*'closedqa'"):
+        compare(base, spec("other", "gpt-4", modelgraded_spec="closedqa"))
+    with pytest.raises(NotComparable, match=r"grader: base has \['gpt-4'\], tuned has \['gpt-5'\]"):
+        compare(base, spec("third", "gpt-5", modelgraded_spec="fact"))
