@@ -46,6 +46,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import POWER
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite.suite import Suite
 
 
@@ -355,9 +356,13 @@ class _Planner:
         if count_asked(self.suite, metric, gate.tag) < 2:
             return (), "not planned: it takes 2 cases"
         if self.observed is not None:
-            found = pilot_spread(self.observed.of_gate(gate), gate)
-            unknown = "σ unknown: all differences in the run are equal; name another run"
-            return found, "" if found else unknown
+            seen = self.observed.of_gate(gate)
+            found, changed = pilot_spread(seen, gate), seen.wins + seen.losses
+            if not found:
+                return found, "σ unknown: all differences in the run are equal; name another run"
+            rough = changed < FEW_CHANGED and not found[0].binary
+            few = f"rough: only {changed} of {count_noun(seen.n, 'case')} changed in the run"
+            return found, few if rough else ""
         # The mean of several samples is not 0 or 1.
         averaged = metric.needs is CellKind.GENERATE and self.suite.generation.samples > 1
         binary = metric.binary and not averaged
@@ -371,6 +376,8 @@ class _Planner:
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 
+FEW_CHANGED = 5
+"""Changed scores in an earlier run below which their spread is hardly known."""
 GRID = (0.1, 0.2, 0.3)
 """Assumed discordance, or σ as a share of the metric's range."""
 

@@ -358,6 +358,23 @@ def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> Non
     assert told.cases[0] in range(198, 206)
 
 
+@pytest.mark.parametrize("change", [0.3, -0.3])
+def test_a_run_in_which_hardly_a_score_changed_is_planned_roughly(
+    suite: Any, made: Any, change: float
+) -> None:
+    """97 of 100 unchanged: a tolerance of .2 takes ln(.05)/ln(.8) = 14 cases where none changes."""
+    given = suite("token_f1", rule("token_f1", tolerance=0.2), n=100)
+    pairs = pairs_of(
+        made, [0.5] * 100, [0.5] * 97 + [0.5 + change] * 3, binary=False, range=(0.0, 1.0)
+    )
+
+    planned = plan_suite(given, PilotRun({"token_f1": pairs}, {}))
+
+    assert planned.chances == pytest.approx([1.0], abs=0.01)
+    assert 14 <= (planned.cases[0] or 0) <= 28
+    assert planned.gates[0].note == "rough: only 3 of 100 cases changed in the run"
+
+
 def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any) -> None:
     """2 % of base's -2.5 are .05: the shifted differences t - b + .02|b| have its spread."""
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
