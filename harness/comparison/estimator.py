@@ -125,7 +125,7 @@ class Estimator(PairedScores, ABC):
 
     @property
     def why_advisory(self) -> str:
-        """Why a gate on so few cases is advisory; "" if it counts."""
+        """Why a gate on so few cases cannot count; "" if it can."""
         return ""
 
     @property
@@ -244,12 +244,12 @@ class Estimator(PairedScores, ABC):
 
 
 def few_without_range(units: int) -> str:
-    """Return why a gate without a range on so few independent cases is advisory, or ""."""
+    """Return why a gate without a range on so few independent cases cannot count, or ""."""
     if units >= LEAST_UNBOUNDED:
         return ""
     return (
-        f"scores without a range gate from {LEAST_UNBOUNDED} independent cases on; with {units} "
-        "the gate is advisory: add cases, or set range = [least, largest] on the metric"
+        f"scores without a range gate from {LEAST_UNBOUNDED} independent cases on, and not with "
+        f"{units}: add cases, or set range = [least, largest] on the metric"
     )
 
 

@@ -92,8 +92,16 @@ class Pairs(PairedScores):
 
     @property
     def why_advisory(self) -> str:
-        """Why a gate on them is advisory; "" if it counts."""
+        """Why a gate on them cannot count; "" if it can."""
         return self.estimator.why_advisory
+
+    def before_scores(self) -> Pairs:
+        """Return the pairs as they were before a score was known.
+
+        A metric that declares no range may turn out to score 0 and 1 only.
+        """
+        value = 1.0 if self.metric.needs is CellKind.GENERATE else 2.0
+        return replace(self, base=(value,) * self.n, tuned=(value,) * self.n)
 
     @cached_property
     def binary(self) -> bool:

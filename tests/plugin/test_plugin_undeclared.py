@@ -30,7 +30,7 @@ metric = "good"
     [
         ("tolerance = 0.1", "Tango score"),
         ('tolerance = "20%"', "paired ratio"),
-        ("gain = 0.01", "exact unconditional"),
+        ("gain = 0.01", "Tango score"),
         ('floor = 0.5\nfloor_mode = "certified"', "Clopper-Pearson"),
         ('tag = "odd"\ntolerance = 0.2', "Tango score"),
     ],

@@ -175,6 +175,8 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         needed_most=outcome.needed_most,
         advisory=bool(why := why_advisory(gate, pairs)),
     )
+    if not why and (scores := _why_too_few(gate, pairs)):
+        return _open_for_lack(result, scores)
     # Kinds begin their sentence with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
     sentence = kind.sentence(named, pairs, context.remaining)
@@ -193,7 +195,30 @@ def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateR
 
 
 def why_advisory(gate: Gate, pairs: Pairs) -> str:
-    """Return why there are too few cases for the gate to count, on its own scale."""
+    """Return why there were too few cases for the gate to count before a score was known.
+
+    Scores never make a gate advisory: one that cannot prove because of them is undecided.
+    """
+    return _why_too_few(gate, pairs) and _why_too_few(gate, pairs.before_scores())
+
+
+def _open_for_lack(result: GateResult, why: str) -> GateResult:
+    """Return a gate as undecided because its evidence is not of a kind that can decide it."""
+    return result.model_copy(
+        update={
+            "status": GateStatus.UNDECIDED,
+            "reason": GateReason.UNDERPOWERED,
+            "sentence": f"{result.subject}: {why}",
+            "missing": why,
+            "advisory": False,
+            "needed_n": None,
+            "needed_most": None,
+        }
+    )
+
+
+def _why_too_few(gate: Gate, pairs: Pairs) -> str:
+    """Return why there are too few cases for such scores, on the gate's own scale."""
     kind = gate_kind(gate.kind)
     # An observed level needs no interval, unless it is a corpus value.
     if kind.counts_cases or not (kind.rests_on_interval(gate) or pairs.corpus is not None):
@@ -312,6 +337,8 @@ def _decide_input(
         result = result.model_copy(update={"advisory": True})
     if one.eligibility.status is EligibilityStatus.RULE:
         return result
+    if one.eligibility.status is EligibilityStatus.OPEN:
+        result = _open_for_lack(result, one.eligibility.why)
     changes: dict[str, object] = {
         "advisory": result.advisory or not one.counts,
         "right": one.eligibility.why,

@@ -4,6 +4,8 @@
   are not base and tuned.
 - Calibrated: it agrees with people, the gate is on all cases, and its margin leaves room for the
   differential error. The labelled pairs of the calibration correct the difference.
+- Open: it counts, and the run's labels are no random sample, or a share of base's level proves to
+  be too narrow for the differential error. It stays undecided.
 - Corrected: people labelled both answers of a random sample of this run's pairs.
 - Refused: it would count, but calls known bad answers good.
 """
@@ -34,6 +36,8 @@ class EligibilityStatus(StrEnum):
     """The difference that the calibration's labels correct it to decides."""
     CORRECTED = "corrected"
     """The difference that people's labels on this run correct it to decides."""
+    OPEN = "open"
+    """It counts, and this run's scores or labels do not let it decide: undecided."""
     REFUSED = "refused"
     """It would decide, but fails where the answer is known: an error."""
 
@@ -98,7 +102,7 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
         return None
     chosen = _not_random(pairs)
     if chosen:
-        return _advisory(chosen)
+        return JudgeEligibility(EligibilityStatus.OPEN, chosen)
     return JudgeEligibility(
         EligibilityStatus.CORRECTED, f"labels on {n} of {pairs.n} pairs correct it (PPI++)"
     )
@@ -134,9 +138,13 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
             f"a {gate.kind} has no margin for a judge's errors: it takes labels on "
             f"{LEAST_PAIRS} pairs of the run{_have(pairs)}"
         )
-    reasons = [*known.why_not(), *_too_narrow(gate, margin, known)]
+    narrow = _too_narrow(gate, margin, known)
+    reasons = [*known.why_not(), *narrow]
     if reasons:
-        return _advisory(f"{'; '.join(reasons)}{_have(pairs)}")
+        # How wide a share of base's level is depends on this run.
+        open_ = isinstance(gate.margin, str) and reasons == narrow
+        status = EligibilityStatus.OPEN if open_ else EligibilityStatus.ADVISORY
+        return JudgeEligibility(status, f"{'; '.join(reasons)}{_have(pairs)}")
     n = known.differential.n if known.differential else 0
     unasked = "; recorded, so it was never asked about known bad answers" if known.recorded else ""
     return JudgeEligibility(

@@ -100,8 +100,9 @@ def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator
     for metric in suite.gated_metrics:
         if _may_be_binary(metric) and len(suite.cases) < LEAST_UNBOUNDED:
             yield (
-                f"{metric.name}: declares no range: below {LEAST_UNBOUNDED} cases its gates count "
-                "only if all scores are 0 or 1; else set range = [least, largest] on the metric"
+                f"{metric.name}: declares no range: below {LEAST_UNBOUNDED} cases its gates stay "
+                "undecided unless all scores are 0 or 1; else set range = [least, largest] on the "
+                "metric"
             )
     yield from _judge_notes(suite, arms)
 

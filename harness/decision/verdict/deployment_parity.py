@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
+from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import ARMS, BASE_AGAIN, SHIPPED
 from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.gating.attempts import at_attempt
@@ -187,12 +188,11 @@ def _advisory(table: ScoreTable, found: EquivalencePairs) -> bool:
     """Return whether a metric is advisory: too few cases, or a judge's."""
     if found.pairs.metric.advisory:
         return True
-    return found.pairs.advisory and not _lacks_scores(table, found)
 
+    def is_advisory(pairs: Pairs) -> bool:
+        return pairs.advisory and pairs.before_scores().advisory
 
-def _lacks_scores(table: ScoreTable, found: EquivalencePairs) -> bool:
-    """Return whether a metric counts, though too few of its cases have scores."""
-    return table.lacks_scores(found.pairs, lambda pairs: pairs.advisory)
+    return is_advisory(found.pairs) and not table.lacks_scores(found.pairs, is_advisory)
 
 
 def _equivalence(
@@ -245,7 +245,7 @@ def _status(
     asked = len(table.asked(found.pairs.metric.name))
     if max(missing.values()) > table.suite.max_unscored * asked * (1 + 1e-9):
         return ParityStatus.ERROR
-    if _lacks_scores(table, found):
+    if found.pairs.advisory and not _advisory(table, found):
         return ParityStatus.UNDECIDED
     status = found.status(beyond=beyond)
     if status is ParityStatus.EQUIVALENT and any(missing.values()):

@@ -195,11 +195,17 @@ def test_the_calibration_corrects_the_difference(
 
 
 def test_a_relative_tolerance_is_measured_at_base(judge: Any, tone: Any) -> None:
-    """20 % of base's .35 are .07, too narrow for ±.04; 25 % are .0875, wide enough."""
-    for margin, advisory in (("20%", True), ("25%", False)):
+    """20 % of base's .35 are .07, too narrow for ±.04; 25 % are .0875, wide enough.
+
+    That depends on base's scores, so the gate counts and cannot be proven.
+    """
+    for margin, narrow in (("20%", True), ("25%", False)):
         gate = Gate(metric="tone", kind="tolerance", margin=margin)
         found = judge(tone(calibration(), gate)).suites[0].gates[0]
-        assert found.advisory is advisory
+        assert not found.advisory
+        assert ("not proven to be within half" in (found.right or "")) is narrow
+        if narrow:
+            assert found.status is GateStatus.UNDECIDED
 
 
 def test_canaries_fail_only_where_the_judge_would_gate(judge: Any, tone: Any) -> None:
@@ -405,7 +411,7 @@ class TestLabels:
         assert gate.advisory
         assert "labels on" not in gate.right
 
-    def test_labels_on_chosen_pairs_are_advisory(self, tone: Any, made: Any) -> None:
+    def test_labels_on_chosen_pairs_leave_the_gate_undecided(self, tone: Any, made: Any) -> None:
         """All 60 labels are on pairs that the judge calls a win: 1 there, and 0 on the others.
 
         Of 200 pairs the judge has 70 wins and 10 losses; by chance 60 pairs hold about 21 wins.
@@ -413,7 +419,7 @@ class TestLabels:
         suite = tone(self.KNOWN)
         (gate,) = decided(suite, made, labels(dict.fromkeys(range(60), (0.0, 1.0)))).suites[0].gates
 
-        assert gate.advisory
+        assert (gate.advisory, gate.status) == (False, GateStatus.UNDECIDED)
         assert (
             "not a random sample: the judge's difference is +1.000 on them and +0.000" in gate.right
         )

@@ -749,9 +749,9 @@ def test_an_advisory_gate_with_a_proven_loss_keeps_a_run_from_shipping(
     judge: Any, columns: Any, made: Any
 ) -> None:
     base = [float(i % 7) for i in range(100)]
-    tuned = [value - 3 + 0.01 * (i % 2) for i, value in enumerate(base)]
+    tuned = [value + 3 + 0.01 * (i % 2) for i, value in enumerate(base)]
     scores = {"m": made.pairs(*BETTER), "length": (base, tuned)}
-    length = made.metric("length", binary=False, range=None)
+    length = made.metric("length", binary=False, range=None, higher_is_better=False)
     found = judge(columns([gain(), tolerance("length", 0.5)], scores, metrics=[length]))
     lost = found.suites[0].gates[1]
 
@@ -759,6 +759,20 @@ def test_an_advisory_gate_with_a_proven_loss_keeps_a_run_from_shipping(
     assert (lost.status, lost.advisory) == (GateStatus.FAIL, True)
     assert lost.sentence in found.suites[0].notes[0]
     assert "length" in found.sentence
+
+
+@pytest.mark.parametrize(("odd", "verdict"), [(1.0, Verdict.BLOCK), (0.99, Verdict.UNDECIDED)])
+def test_a_score_does_not_switch_a_guardrail_off(
+    judge: Any, columns: Any, made: Any, odd: float, verdict: Verdict
+) -> None:
+    """A metric without a range loses 30 of 100; one score of .99 makes it no less a guardrail."""
+    base = [1.0] * 100
+    scores = {"m": made.pairs(*BETTER), "own": (base, [0.0] * 30 + [1.0] * 69 + [odd])}
+    own = made.metric("own", binary=False, range=None)
+    found = judge(columns([gain(), tolerance("own", 0.05)], scores, metrics=[own]))
+
+    assert found.verdict is verdict
+    assert not found.suites[0].gates[1].advisory
 
 
 @pytest.mark.parametrize(("cases", "verdict"), [(4, Verdict.UNDECIDED), (5, Verdict.SHIP)])
