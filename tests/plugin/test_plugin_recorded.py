@@ -145,9 +145,14 @@ def test_runs_with_other_settings_are_not_comparable(project: Any) -> None:
     assert "max_new_tokens = 8, tuned with 64" in project.verdict()["sentence"]
 
 
-@pytest.mark.parametrize("known", [{}, {"prompt": "q"}, {"prompt_sha256": "ab12"}])
+TURNS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "q"}]
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"prompt": "q"}, {"prompt_sha256": "ab12"}, {"messages": TURNS}]
+)
 def test_a_run_of_recorded_files_refuses_another_suite_as_well(
-    project: Any, known: dict[str, str]
+    project: Any, known: dict[str, Any]
 ) -> None:
     """Whatever the files know, the answers were judged for the suite's prompts as they were."""
     suite = project.suite()
