@@ -207,7 +207,9 @@ def test_a_suite_over_traces_shows_what_was_read(project: Any) -> None:
         "sampled in production: 20 of 20 calls (temperature 0.2); asked greedily, so that no "
         'chance separates the arms (settings = "recorded" samples, too)',
     ]
-    assert account[8].startswith("settings that the recorder does not write: response_format (20)")
+    assert account[8].startswith(
+        "settings that the recorder does not write: reasoning_effort (20), "
+    )
     gap, advisory = account[9:]
     assert gap.startswith("no gate that counts judges what the answers say")
     assert advisory.startswith("length: scores without a range gate from 200 independent cases on")

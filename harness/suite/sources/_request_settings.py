@@ -15,6 +15,8 @@ BINDING = ("tool_choice", "response_format")
 """Settings that only chat APIs enforce; a model whose prompt is rendered here ignores them."""
 GREEDY = ("max_tokens", "stop", *BINDING)
 NAMES = (*GREEDY, *SAMPLING)
+_FELT = "reasoning_effort"
+"""A setting that no case keeps, and that changes answers more than any other."""
 WORDS: Mapping[str, tuple[str, ...]] = {"greedy": GREEDY, "recorded": NAMES, "none": ()}
 """Named choices of settings."""
 _MOST_TOKENS = 100_000
@@ -59,7 +61,7 @@ class SettingsTransfer:
     temperatures: list[float] = field(default_factory=list)
     """Of the calls that name one above 0."""
     unrecorded: Counter[str] = field(default_factory=Counter)
-    """Setting that cases would keep, but that the recorder does not write → number of calls."""
+    """Setting that matters, but that the recorder does not write → number of calls."""
     unnamed: int = 0
     """Calls that name no temperature, so the provider's default applied."""
 
@@ -71,7 +73,7 @@ class SettingsTransfer:
     ) -> dict[str, Any]:
         """Return the fields of a case for a request's settings, under OpenAI's names."""
         self.calls += 1
-        lacking = {name for name in unrecorded if name in self.names}
+        lacking = {name for name in unrecorded if name in (*self.names, _FELT)}
         self.unrecorded.update(lacking if row.get("tools") else lacking - {"tool_choice"})
         self._note_sampling(parameters.get("temperature"))
         found: dict[str, Any] = {}

@@ -16,6 +16,7 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.telemetry.read.conventions._common import CONTINUED, is_continued
+from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.types import MALFORMED, ModelCall, Span, named_conversation
 from tunegate.harness.telemetry.read.unrecorded_settings import unrecorded_settings
 
@@ -246,7 +247,9 @@ def _is_one_of_roots(one: ModelCall, other: ModelCall) -> bool:
 
 
 def _reply_id(call: ModelCall) -> str | None:
-    found = call.span.attributes.get("gen_ai.response.id")
+    """Return the provider's id of the reply, which OpenInference has in the whole reply alone."""
+    known = call.span.attributes
+    found = known.get("gen_ai.response.id") or load_object(known.get("output.value")).get("id")
     return found if isinstance(found, str) and found else None
 
 

@@ -1,7 +1,8 @@
 """Settings of requests that a recorder does not write, so that their absence says nothing.
 
-OpenTelemetry's conventions have no attribute for a tool choice or an answer's schema. The others
-are what the recordings of tests/telemetry/read lost; settings that no case keeps are not listed.
+OpenTelemetry's conventions have no attribute for a tool choice, an answer's schema or the effort of
+reasoning. The others are what the recordings of tests/telemetry/read lost. Settings that neither a
+case keeps nor change what an answer is like are not listed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from collections.abc import Iterator
 
 from tunegate.harness.telemetry.read.types import ModelCall
 
-_BY_CONVENTION = ("tool_choice", "response_format")
-_CONVENTIONS = ("genai", "genai-events", "openllmetry")
+_UNNAMED = ("tool_choice", "response_format", "reasoning_effort")
+_BY_CONVENTION = {
+    "genai": _UNNAMED, "genai-events": _UNNAMED, "openllmetry": _UNNAMED,
+    "ai-sdk": ("reasoning_effort",),
+}  # fmt: skip
 _SAMPLING = ("temperature", "top_p", "max_tokens", "stop")
 _BY_SCOPE = {
     "opentelemetry.instrumentation.openai.": ("stop",),
@@ -19,7 +23,7 @@ _BY_SCOPE = {
     "opentelemetry.instrumentation.langchain": ("stop",),
     "opentelemetry.instrumentation.llamaindex": _SAMPLING,
     "opentelemetry.instrumentation.openai_agents": _SAMPLING,
-    "openinference.instrumentation.llama_index": (*_SAMPLING, *_BY_CONVENTION),
+    "openinference.instrumentation.llama_index": (*_SAMPLING, *_UNNAMED),
     "openinference.instrumentation.openai_agents": ("stop",),
     "openinference.instrumentation.smolagents": ("tool_choice",),
     "com.anthropic.sdk": ("stop",),
@@ -40,8 +44,7 @@ def unrecorded_settings(call: ModelCall) -> frozenset[str]:
 
 
 def _unwritten(call: ModelCall) -> Iterator[str]:
-    if call.convention in _CONVENTIONS:
-        yield from _BY_CONVENTION
+    yield from _BY_CONVENTION.get(call.convention, ())
     for scope, names in _BY_SCOPE.items():
         if call.span.scope.startswith(scope):
             yield from names

@@ -444,7 +444,7 @@ def test_the_account_says_what_became_of_every_call(traced: Traced) -> None:
         f"left out 1: a call that cannot be replayed: no content was captured ({path}:4)",
         "sampled in production: 2 of 2 calls (2 at one that was not recorded); asked greedily, so "
         'that no chance separates the arms (settings = "recorded" samples, too)',
-        "settings that the recorder does not write: response_format (2); "
+        "settings that the recorder does not write: reasoning_effort (2), response_format (2); "
         "where production set them, the cases lack them",
     )
     assert list(found) == list(found.cases)

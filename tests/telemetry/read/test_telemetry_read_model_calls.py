@@ -259,6 +259,18 @@ def test_two_roots_with_one_reply_are_one_call(
         assert "a" in [text for call in some if call.messages for text in texts([call])]
 
 
+def test_a_reply_of_openinference_has_its_id_inside() -> None:
+    """Streams of Anthropic's client, with no span around them."""
+    reply = {"output.value": '{"id": "msg_1", "content": []}', "llm.model_name": "m"}
+    outer = made_span(openinference("a", **reply), trace="a" * 32, scope="openinference")
+    bare = {"gen_ai.operation.name": "chat", **ANSWERED}
+    inner = made_span(bare, trace="b" * 32, scope="com.anthropic.sdk.python")
+
+    (call,), left = found(inner, outer)
+
+    assert (call.convention, left) == ("openinference", {AROUND: 1})
+
+
 def test_two_roots_of_one_failure_are_one_call() -> None:
     outer = replace(made_span(genai("a"), trace="a" * 32, scope="traceloop"), error="404")
     bare = made_span({"gen_ai.operation.name": "chat"}, trace="b" * 32, scope="anthropic")

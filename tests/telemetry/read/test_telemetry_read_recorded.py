@@ -223,7 +223,8 @@ def test_a_setting_that_was_lost_is_one_that_the_recorder_does_not_write(
     some, sent, _ = calls_of(recording)
 
     for call, was in zip(some, sent, strict=True):
-        lost = {name for name in REPLAYED if given(was.parameters).get(name)}
+        named = (*REPLAYED, "reasoning_effort")
+        lost = {name for name in named if given(was.parameters).get(name)}
         held = {k for k, v in call.parameters.items() if v != {"type": "json_object"}}
         asked_for_json = was.parameters.get("response_format") == {"type": "json_object"}
         lost -= held | ({"response_format"} if asked_for_json else set())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 _OWN = None
@@ -80,3 +81,26 @@ def load_object(value: Any) -> Mapping[str, Any]:
 def dump_text(value: Any) -> str:
     """Return a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def dump_javascript(value: Any) -> str:
+    """Return a value as JavaScript's JSON.stringify writes it, byte for byte."""
+    if isinstance(value, Mapping):
+        members = (
+            f"{json.dumps(k, ensure_ascii=False)}:{dump_javascript(v)}" for k, v in value.items()
+        )
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(dump_javascript, value)) + "]"
+    if isinstance(value, float):
+        return _javascript_number(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _javascript_number(value: float) -> str:
+    """Return a number with digits alone from 1e-6 to below 1e21 (ECMA-262, Number::toString)."""
+    text = repr(value + 0.0)  # -0.0 is written as 0
+    mantissa, _, exponent = text.partition("e")
+    if not exponent or -7 < int(exponent) < 21:
+        return format(Decimal(text), "f").removesuffix(".0")
+    return f"{mantissa}e{int(exponent):+d}"

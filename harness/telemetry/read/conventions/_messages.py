@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 from tunegate.harness.telemetry.read.conventions._flattened import (
+    dump_javascript,
     dump_text,
     load_json,
     load_structure,
@@ -269,19 +269,34 @@ class MessageParts:
     def _result(self, part: Mapping[str, Any]) -> None:
         said = MessageParts()
         value = _first(part, "response", "result", "content", "output")
+        if isinstance(value, Mapping) and value.keys() == {"type", "value"}:
+            value = _sdk_result(value)
         blocks = load_structure(value) if isinstance(value, list | tuple) else None
         if blocks and all(isinstance(b, Mapping) and "type" in b for b in blocks):
             said.add(blocks)
         elif value is not None:
-            # Only programs in JavaScript leave a result as an object; they send it without spaces.
-            compact = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-            said.texts.append(value if isinstance(value, str) else compact)
+            # Only programs in JavaScript leave a result as an object.
+            said.texts.append(value if isinstance(value, str) else dump_javascript(value))
         known = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
         self.results.append(
             {"role": "tool", "content": "\n".join(said.texts)}
             | ({"tool_call_id": known} if isinstance(known, str) else {})
         )
         self.obstacles += said.obstacles
+
+
+def _sdk_result(output: Mapping[str, Any]) -> Any:
+    """Return what the AI SDK sends for a tool's output, which names its type.
+
+    Parts that are all texts go to OpenAI's API as their JSON; others cannot be sent again.
+    """
+    kind, value = output["type"], output["value"]
+    if kind in ("json", "error-json"):
+        return dump_javascript(value)
+    if kind == "content" and isinstance(value, list):
+        is_text = all(isinstance(one, Mapping) and one.get("type") == "text" for one in value)
+        return dump_javascript(value) if is_text else value
+    return value if kind in ("text", "error-text") else output
 
 
 _RAN = re.compile(r"server_tool_(?:use|call)|(\w+)_call|(?!mcp)\w+_tool_result")

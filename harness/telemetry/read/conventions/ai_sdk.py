@@ -17,7 +17,11 @@ from tunegate.harness.telemetry.read.conventions._common import (
     request_parameters,
     schema_format,
 )
-from tunegate.harness.telemetry.read.conventions._flattened import load_json, load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    dump_javascript,
+    load_json,
+    load_structure,
+)
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
     MessageTranscript,
@@ -86,9 +90,8 @@ def _plain_part(part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
     plain = {_RENAMED.get(name, name): value for name, value in part.items()}
-    output = plain.get("output")
-    if plain.get("type") == "tool-result" and isinstance(output, Mapping):
-        plain["output"] = output.get("value")
+    if isinstance(plain.get("input"), Mapping):
+        plain["input"] = dump_javascript(plain["input"])
     return plain
 
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.telemetry.read.conventions._flattened import unflatten_attributes
+from tunegate.harness.telemetry.read.conventions._flattened import (
+    dump_javascript,
+    unflatten_attributes,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,23 @@ from tunegate.harness.telemetry.read.conventions._flattened import unflatten_att
 )
 def test_names_become_a_tree(attributes: dict[str, Any], expected: Any) -> None:
     assert unflatten_attributes(attributes, "p") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (-0.0, "0"),
+        (1e-5, "0.00001"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (1.5e16, "15000000000000000"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (5e-324, "5e-324"),
+        (123456789012345680000, "123456789012345680000"),
+        ({"é": [None, True, "“\u2028\n"]}, '{"é":[null,true,"“\u2028\\n"]}'),
+    ],
+)
+def test_json_as_node_writes_it(value: Any, text: str) -> None:
+    assert dump_javascript(value) == text

@@ -8,6 +8,7 @@ import pytest
 
 from tunegate.harness.telemetry.read.conventions._messages import (
     FirstAnswer,
+    MessageParts,
     MessageTranscript,
     answer_of,
 )
@@ -75,3 +76,33 @@ def test_an_answer_is_put_together_and_a_choice_is_not() -> None:
     assert answer_of([SAID, {**SAID, "content": "Or so."}]) == FirstAnswer("I look.")
     assert answer_of([called("a"), called("b")], 2).calls == answer_of([called("a")]).calls
     assert answer_of([]) == FirstAnswer()
+
+
+@pytest.mark.parametrize(
+    ("output", "text"),
+    [
+        ({"type": "json", "value": {"a": 1e-7, "b": [1, None]}}, '{"a":1e-7,"b":[1,null]}'),
+        ({"type": "json", "value": None}, "null"),
+        ({"type": "text", "value": '{"a": 1}'}, '{"a": 1}'),
+        ({"type": "error-text", "value": "no sky"}, "no sky"),
+        (
+            {"type": "content", "value": [{"type": "text", "text": "x"}]},
+            '[{"type":"text","text":"x"}]',
+        ),
+    ],
+)
+def test_a_tool_result_of_the_ai_sdk_is_what_it_sends(output: Any, text: str) -> None:
+    """As `ai` 6 and 7 sent them to a server of OpenAI's form."""
+    read = MessageParts()
+    read.add({"type": "tool-result", "id": "call_1", "output": output})
+
+    assert [one["content"] for one in read.results] == [text]
+    assert not read.obstacles
+
+
+def test_an_image_in_a_tool_result_cannot_be_sent_again() -> None:
+    read = MessageParts()
+    value = [{"type": "media", "data": "iVBOR", "mediaType": "image/png"}]
+    read.add({"type": "tool-result", "output": {"type": "content", "value": value}})
+
+    assert read.obstacles == ["a part of the type 'media'"]
