@@ -18,6 +18,7 @@ from benchmarks.error_rates import rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
 from tunegate.harness.comparison.calibrated_level import CalibrationSample
 from tunegate.harness.comparison.pairs import Pairs
+from tunegate.harness.decision.gating.judge_eligibility import calibrated_pairs, judge_eligibility
 from tunegate.harness.judges.calibrating import rates as calibration_rates
 from tunegate.harness.judges.calibrating.rates import JudgedLabel
 from tunegate.harness.records.calibration import Calibration, CanaryResult
@@ -133,6 +134,7 @@ def rows(settings: Settings) -> list[Row]:
             *relative(settings),
             *calibrated(settings),
             *several(settings),
+            *other_candidate(settings),
         ]
 
 
@@ -207,6 +209,7 @@ def calibration_record(columns: JudgedColumns) -> Calibration:
             ),
             lambda label: case,
         ),
+        answers={},
         canaries=CanaryResult(asked=4),
     )
 
@@ -312,6 +315,49 @@ def several(settings: Settings) -> list[Row]:
         note = f"its gate counts in {count / reps:.2f} of the runs"
         found.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
     return found
+
+
+OVERLOOKED = 0.7
+"""Share of the losses of a worse candidate that the judge calls right."""
+
+
+def other_candidate(settings: Settings) -> list[Row]:
+    """Return how often a worse candidate passes by a judge that was calibrated on a good one.
+
+    The judge overlooks most of what it loses, exactly the tolerance. Its answers are others than
+    those that people labelled, on all cases or on those that it loses.
+    """
+    found = []
+    gate = Gate(metric="tone", kind="tolerance", margin=TOLERANCE)
+    for changed, name in ((True, "all answers"), (False, "only those lost")):
+        what = f"false pass, calibrated on another candidate, {name} differ"
+        rng = settings.rng(f"judges {what}")
+        reps = max(30, settings.reps // 100)
+        hits = loose = 0
+        for _ in range(reps):
+            worse = _overlooked(rng, RUN_CASES)
+            lost = worse.tuned < worse.base
+            now = {str(i): str(changed or gone) for i, gone in enumerate(lost.tolist())}
+            known = calibration_record(Population("lenient", 0.03, 0.08, 0.08).draw(rng, 200))
+            labelled = {str(i): "False" for i in range(200)}
+            known = known.model_copy(update={"answers": labelled})
+            judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=known)
+            pairs = judged_pairs(worse, JUDGED.model_copy(update={"judge": judge}))
+            passed = rules.gate(calibrated_pairs(pairs), -TOLERANCE, CONFIDENCE)
+            loose += passed
+            hits += passed and judge_eligibility(gate, pairs, now).counts
+        note = f"if it were not bound to its answers {loose / reps:.2f}"
+        found.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
+    return found
+
+
+def _overlooked(rng: np.random.Generator, n: int) -> JudgedColumns:
+    """Return pairs that lose the tolerance, most of it overlooked."""
+    base = (rng.random(n) < BASE_RIGHT).astype(float)
+    lost = (rng.random(n) < TOLERANCE / BASE_RIGHT) & (base > 0)
+    tuned = np.where(lost, 0.0, base)
+    seen = np.where(lost & (rng.random(n) < OVERLOOKED), 1.0, tuned)
+    return JudgedColumns(base, tuned, base, seen)
 
 
 def _judged_run(rng: np.random.Generator, populations: Sequence[Population]) -> list[runs.Gated]:

@@ -1,8 +1,10 @@
 """Calibration of a judge: how it compares with people, and whether it may gate.
 
-A calibration is bound to one judge: its model, its prompt, its options. Whether a gate may rest on
-the judge is decided gate by gate in `tunegate.harness.decision.gating.judge_eligibility`: a narrow
-margin asks for a better judge than a wide one.
+A calibration is bound to one judge: its model, its prompt, its options. It is also bound to the
+answers that people labelled, for the judge may overlook more of what another candidate loses.
+Whether a gate may rest on the judge is decided gate by gate in
+`tunegate.harness.decision.gating.judge_eligibility`: a narrow margin asks for a better judge than
+a wide one.
 """
 
 from __future__ import annotations
@@ -122,6 +124,8 @@ class Calibration(Record):
     pairs: tuple[LabelledPair, ...] | None = None
     """The labelled pairs that the judge scored, which correct its difference. For a judge of pairs
     the scores are those of a tie, moved apart by its advantage."""
+    answers: dict[str, str] | None = Field(default=None, exclude_if=is_none)
+    """Case of a labelled pair → hash of its two answers (`answers_hash`)."""
     order_flips: RateEstimate | None = None
     """Share of pairs whose verdict changes with the order; judges of pairs only."""
     first_position: RateEstimate | None = None
@@ -165,6 +169,11 @@ class Calibration(Record):
                 "the calibration lacks its labelled pairs, which correct the judge: repeat "
                 "`tunegate judge calibrate`, which uses stored replies"
             )
+        elif self.answers is None:
+            found.append(
+                "the calibration does not hold whose answers were labelled: repeat "
+                "`tunegate judge calibrate`, which uses stored replies"
+            )
         elif len({pair.tuned_label - pair.base_label for pair in self.pairs}) < 2:
             found.append(
                 "the labels show the same difference on all pairs, so how the judge scores a "
@@ -186,6 +195,11 @@ class Calibration(Record):
     def near_guessing(self) -> bool:
         """Whether the judge is barely better than chance on some arm."""
         return any(errors.near_guessing for errors in self.arms.values())
+
+
+def answers_hash(base: str, tuned: str) -> str:
+    """Return the hash of both answers to a case, by which a run recognizes labelled ones."""
+    return sha256([base, tuned])[:16]
 
 
 def calibration_binding(prompt_sha256: str, fingerprints: Iterable[str]) -> str:

@@ -43,6 +43,7 @@ def calibration(**changes: Any) -> Calibration:
         "kappa": rate(0.8, 0.7, 0.9),
         "arms": {"tuned": ArmErrors(n=60, sensitivity=rate(0.9, 0.8, 1))},
         "differential": rate(0.01, -0.03, 0.05),
+        "answers": {},
         "pairs": (
             LabelledPair(base_label=0, tuned_label=1, base_score=0, tuned_score=1, n=30),
             LabelledPair(base_label=1, tuned_label=1, base_score=1, tuned_score=1, n=30),
@@ -74,8 +75,10 @@ def test_every_reason_is_told() -> None:
 def test_a_calibration_must_hold_its_pairs() -> None:
     (without,) = calibration(pairs=None).why_not()
     (alike,) = calibration(pairs=calibration().pairs[:1]).why_not()
+    (whose,) = calibration(answers=None).why_not()
 
     assert "repeat `tunegate judge calibrate`" in without
+    assert "whose answers were labelled" in whose
     assert "the same difference on all pairs" in alike
 
 

@@ -16,6 +16,7 @@ from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answers.arm_answers import AnswerWatch, ArmAnswers
 from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms, find_shift
 from tunegate.harness.records.answers import WRITTEN, Completion, StoredAnswer
+from tunegate.harness.records.calibration import answers_hash
 from tunegate.harness.records.cases import Case
 
 FEW_CASES = 20
@@ -43,6 +44,8 @@ class AnswerCounts(NamedTuple):
     """Arm → its answers, to recognize a broken arm; empty if the cases are unknown."""
     form: FormShift | None = None
     """The form that tuned's answers have far more often than base's."""
+    hashes: Mapping[str, str] | None = None
+    """Case → hash of its two answers, by which labelled ones are recognized; None if unknown."""
 
     @property
     def same_share(self) -> float | None:
@@ -61,8 +64,9 @@ def count_answers(
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     watch = AnswerWatch(cases)
+    hashes: dict[str, dict[str, str]] = defaultdict(dict)
     forms: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(list)
-    for (suite, _), group in cells_by_case(cells):
+    for (suite, case), group in cells_by_case(cells):
         texts: dict[int, dict[str, str | None]] = {}
         failed: dict[int, dict[str, bool]] = {}
         for stored in group:
@@ -78,6 +82,7 @@ def count_answers(
         base, tuned = (first.get(arm) for arm in ARMS)
         if base is not None and tuned is not None:
             of_base = answer_forms(base)
+            hashes[suite][case] = answers_hash(base, tuned)
             forms[suite].append((of_base, of_base if tuned == base else answer_forms(tuned)))
         pairs = [found for found in texts.values() if {"base", "tuned"} <= found.keys()]
         same = sum(found["base"] == found["tuned"] for found in pairs)
@@ -88,7 +93,7 @@ def count_answers(
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
         suite: _answer_counts(own)._replace(
-            arms=watch.arms.get(suite, {}), form=find_shift(forms[suite])
+            arms=watch.arms.get(suite, {}), form=find_shift(forms[suite]), hashes=hashes[suite]
         )
         for suite, own in counts.items()
     }

@@ -265,7 +265,7 @@ def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
     elif pairs.metric.judge is not None:
         # Eligibility depends on observed scores, not on imputed ones.
         observed = table.labelled(table.pairs(pairs.metric))
-        judge = judge_eligibility(gate, observed)
+        judge = judge_eligibility(gate, observed, table.answers.hashes)
         lacks = lacks or _lacks_labels(table, gate, observed)
     if judge.status is EligibilityStatus.CORRECTED:
         pairs = table.labelled(pairs)
@@ -280,7 +280,8 @@ def _lacks_labels(table: ScoreTable, gate: Gate, observed: Pairs) -> bool:
         return False
 
     def is_shown_only(pairs: Pairs) -> bool:
-        return not judge_eligibility(gate, table.labelled(pairs)).counts
+        labelled = table.labelled(pairs)
+        return not judge_eligibility(gate, labelled, table.answers.hashes).counts
 
     return table.lacks_scores(observed, is_shown_only)
 

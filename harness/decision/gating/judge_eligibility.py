@@ -2,8 +2,9 @@
 
 - Advisory: too little is known about the judge, it is barely better than chance, or the arms
   are not base and tuned.
-- Calibrated: it agrees with people, the gate is on all cases, and its margin leaves room for the
-  differential error. The labelled pairs of the calibration correct the difference.
+- Calibrated: it agrees with people, nearly all labelled answers are this run's, the gate is on all
+  cases, and its margin leaves room for the differential error. The labelled pairs of the
+  calibration correct the difference.
 - Open: it counts, and the run's labels are no random sample, or a share of base's level proves to
   be too narrow for the differential error. It stays undecided.
 - Corrected: people labelled both answers of a random sample of this run's pairs.
@@ -12,6 +13,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -60,12 +63,15 @@ FARTHEST_SAMPLE = 4.0
 RULE = JudgeEligibility(EligibilityStatus.RULE)
 
 
-def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
+def judge_eligibility(
+    gate: Gate, pairs: Pairs, answers: Mapping[str, str] | None = None
+) -> JudgeEligibility:
     """Return whether a gate may rest on its metric.
 
     Args:
         gate: The gate.
         pairs: The complete pairs of its metric, with people's labels, if any.
+        answers: Case → hash of the run's two answers; None if unknown.
     """
     judge = pairs.metric.judge
     if judge is None:
@@ -82,7 +88,9 @@ def judge_eligibility(gate: Gate, pairs: Pairs) -> JudgeEligibility:
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
-    found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(gate, pairs, known)
+    found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(
+        gate, pairs, known, _changed_answers(known, answers)
+    )
     if found.counts and known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return JudgeEligibility(
@@ -124,7 +132,35 @@ def _not_random(pairs: Pairs) -> str:
     )
 
 
-def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) -> JudgeEligibility:
+@dataclass(frozen=True, slots=True)
+class _ChangedAnswers:
+    """How many labelled pairs are not this run's answers, of those whose case it has."""
+
+    changed: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        """The share that changed; 1 if the run has none of the cases."""
+        return self.changed / self.of if self.of else 1.0
+
+
+def _changed_answers(
+    known: Calibration, answers: Mapping[str, str] | None
+) -> _ChangedAnswers | None:
+    """Return how many labelled answers are not this run's; None if that is unknown.
+
+    Of another candidate's answers a judge may overlook more.
+    """
+    if answers is None or known.answers is None:
+        return None
+    shared = {case: one for case, one in known.answers.items() if case in answers}
+    return _ChangedAnswers(sum(answers[c] != one for c, one in shared.items()), len(shared))
+
+
+def _eligibility_by_calibration(
+    gate: Gate, pairs: Pairs, known: Calibration, changed: _ChangedAnswers | None
+) -> JudgeEligibility:
     """Return the eligibility by the calibration, or what is missing."""
     if gate.tag is not None:
         # A judge that misses what one group loses is hardly wrong on average.
@@ -140,6 +176,8 @@ def _eligibility_by_calibration(gate: Gate, pairs: Pairs, known: Calibration) ->
         )
     narrow = _too_narrow(gate, margin, known)
     reasons = [*known.why_not(), *narrow]
+    if not reasons and changed is not None:
+        reasons = _of_others(margin, known, changed, pairs.metric.bound or math.inf)
     if reasons:
         # How wide a share of base's level is depends on this run.
         open_ = isinstance(gate.margin, str) and reasons == narrow
@@ -171,6 +209,26 @@ def calibrated_pairs(pairs: Pairs) -> Pairs:
         clusters=shared_clusters(names),
     )
     return replace(pairs, calibration=sample)
+
+
+def _of_others(
+    margin: float, known: Calibration, changed: _ChangedAnswers, bound: float
+) -> list[str]:
+    """Return that the calibration is of other answers, on each of which the judge may err anew.
+
+    An error of the whole range on them must fit into half of the margin, beside the differential
+    error.
+    """
+    anew = 2 * changed.share * bound if changed.share else 0.0
+    if (known.least_margin or 0.0) + anew <= abs(margin):
+        return []
+    of = "none of the labelled cases is in this run"
+    if changed.of:
+        of = f"{changed.changed} of {changed.of} labelled pairs have other answers in this run"
+    return [
+        f"{of}, and the judge may overlook more in others: it takes labels on {LEAST_PAIRS} pairs "
+        "of this run"
+    ]
 
 
 def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:

@@ -83,7 +83,7 @@ def calibrate_judge(
     ends = bench.metric.range or (0.0, 1.0)
     if are_copies([(row.label.label, row.score) for row in rows], ends):
         raise UsageError(f"{given.source}: {copied_labels(bench.metric.name, len(rows))}")
-    good = bench.good_from
+    good, both = bench.good_from, calibration_rates.both_arms(rows)
     counts, pairs = (
         calibration_rates.confusion_table(rows, good),
         calibration_rates.paired_differences(rows),
@@ -100,12 +100,10 @@ def calibrate_judge(
         arms=calibration_rates.arm_errors(rows, good),
         differential=calibration_rates.differential_error(pairs, bench.metric.bound),
         pairs=calibration_rates.labelled_pairs(
-            (
-                (base.label, tuned.label, base.score, tuned.score)
-                for base, tuned in calibration_rates.both_arms(rows)
-            ),
+            ((base.label, tuned.label, base.score, tuned.score) for base, tuned in both),
             given.case,
         ),
+        answers=calibration_rates.answer_hashes((b.label, t.label) for b, t in both),
         repeat_flips=calibration_rates.rate_estimate(judge_bias.repeat_flips(verdicts), len(again))
         if again
         else None,

@@ -70,6 +70,7 @@ def calibrate_pairs(
         pairs=calibration_rates.labelled_pairs(
             _pair_scores(pairs, [scores[task.key].value for task in tasks]), case_of
         ),
+        answers=calibration_rates.answer_hashes(pairs),
         length_slope=calibration_rates.length_slope(seen),
         canaries=_pair_canaries(bench, pairs, case_of),
         **_orders([score for _, score in rows]),

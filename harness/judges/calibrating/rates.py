@@ -7,7 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.records.calibration import ArmErrors, LabelledPair, RateEstimate
+from tunegate.harness.records.calibration import (
+    ArmErrors,
+    LabelledPair,
+    RateEstimate,
+    answers_hash,
+)
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.labels import Label
 from tunegate.harness.stats import judge_accuracy, judge_bias
@@ -113,6 +118,11 @@ def labelled_pairs(
         )
         for (base, tuned, base_score, tuned_score, cluster), n in counts.items()
     )
+
+
+def answer_hashes(pairs: Iterable[tuple[Label, Label]]) -> dict[str, str]:
+    """Return case → hash of its labelled answers, base's and tuned's."""
+    return {b.id: answers_hash(b.completion, t.completion) for b, t in pairs}
 
 
 def both_arms(rows: Sequence[JudgedLabel]) -> list[tuple[JudgedLabel, JudgedLabel]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent
@@ -15,6 +16,7 @@ from tunegate.harness.records.calibration import (
     CanaryResult,
     LabelledPair,
     RateEstimate,
+    answers_hash,
 )
 from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.labels import Label
@@ -57,6 +59,7 @@ def calibration(**changes: Any) -> Calibration:
         "arms": {"base": good, "tuned": good},
         "differential": rate(0.01, -0.02, 0.04),
         "pairs": PAIRS,
+        "answers": {},
         "canaries": CanaryResult(asked=4, attacks=24),
     }
     return Calibration(**(given | changes))
@@ -127,6 +130,45 @@ def test_a_metric_that_only_hints_never_decides(columns: Any, made: Any, judge: 
         assert verdict.verdict is Verdict.UNDECIDED
         assert result.advisory
         assert result.right.startswith("it is a hint")
+
+
+@pytest.mark.parametrize(
+    ("changed", "labelled", "counts", "why"),
+    [
+        (0, 100, True, "the judge agrees with people"),
+        # The differential error is within .04: of a margin of .15 half is .075, of .1 half is .05.
+        (3, 100, True, "the judge agrees with people"),
+        (4, 100, False, "4 of 100 labelled pairs have other answers in this run"),
+        (100, 100, False, "100 of 100 labelled pairs have other answers in this run"),
+        (0, 0, False, "none of the labelled cases is in this run"),
+    ],
+)
+def test_a_calibration_is_bound_to_the_answers_that_were_labelled(
+    tone: Any, made: Any, changed: int, labelled: int, *, counts: bool, why: str
+) -> None:
+    """A worse candidate's losses may be of a kind that the judge overlooks."""
+    known = {f"c{i:03}": answers_hash(f"base {i}", f"tuned {i}") for i in range(labelled)}
+    suite = tone(calibration(answers=known), Gate(metric="tone", kind="gain", margin=0.15))
+    now = {
+        f"c{i:03}": answers_hash(f"base {i}", f"{'other' if i < changed else 'tuned'} {i}")
+        for i in range(200)
+    }
+    given = {"s": AnswerCounts(hashes=now)}
+    run = (made.manifest([suite]), {"s": suite.cases()}, suite.rows())
+    (gate,) = decide_run(*run, answers=given).suites[0].gates
+
+    assert gate.advisory is not counts
+    assert why in gate.right
+
+
+def test_the_labels_of_this_run_need_no_answers_of_the_calibration(tone: Any, made: Any) -> None:
+    suite = tone(calibration(answers={"c000": "other"}))
+    said = labels({at: ((0.0, 1.0) if at < 35 else (1.0, 1.0)) for at in range(0, 200, 2)})
+    run = (made.manifest([suite]), {"s": suite.cases()}, suite.rows())
+    given = {"s": AnswerCounts(hashes={f"c{at:03}": "this" for at in range(200)})}
+
+    assert decide_run(*run, answers=given).suites[0].gates[0].advisory
+    assert not decide_run(*run, answers=given, labels=said).suites[0].gates[0].advisory
 
 
 def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
