@@ -32,6 +32,8 @@ CONSENT = (
 )
 _MOST_TOKENS = 512
 _HEAD = 1 << 16
+_TRIED = 20
+"""Files of a folder that are looked into for traces."""
 _RESEMBLANCE = """
 [[metrics]]
 use = "resemblance"        # to the recorded answer, beyond chance; base is the control
@@ -332,14 +334,19 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
 def is_traces(path: Path) -> bool:
     """Return whether a file or folder holds traces, by its name and its first bytes."""
     from tunegate.harness.telemetry.read.files import trace_files
+
+    if not path.is_dir():
+        return _is_trace_file(path)
+    try:
+        return any(map(_is_trace_file, trace_files([path])[:_TRIED]))
+    except UsageError:
+        return False
+
+
+def _is_trace_file(path: Path) -> bool:
     from tunegate.harness.telemetry.read.json_reader import is_trace_head
     from tunegate.harness.telemetry.read.table_reader import is_trace_table
 
-    if path.is_dir():
-        try:
-            path = trace_files([path])[0]
-        except UsageError:
-            return False
     if path.suffix in (".gz", ".pb", ".binpb", ".otlp"):
         return True
     if not path.is_file():
@@ -347,5 +354,4 @@ def is_traces(path: Path) -> bool:
     if path.suffix in (".csv", ".parquet"):
         return is_trace_table(path)
     with path.open("rb") as file:
-        head = file.read(_HEAD)
-    return is_trace_head(head)
+        return is_trace_head(file.read(_HEAD))

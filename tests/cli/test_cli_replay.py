@@ -165,6 +165,18 @@ def test_suite_new_reads_traces_where_they_are(place: Path) -> None:
     assert "shop.jsonl:" in drawn.stdout
 
 
+def test_suite_new_finds_traces_behind_other_tables(place: Path) -> None:
+    (place / "mixed").mkdir()
+    (place / "mixed" / "a.csv").write_text("question,answer\nx,y\n")
+    (place / "mixed" / "shop.jsonl").write_bytes(SHOP.read_bytes())
+
+    made = CliRunner().invoke(app, ["suite", "new", "prod", "--from", "mixed"])
+
+    assert made.exit_code == 0
+    assert made.stdout.splitlines()[0] == "2 files, 32 spans, 32 model calls → 29 cases"
+    assert "left out 1: a file that is neither JSON nor a table of Langfuse's" in made.stdout
+
+
 def test_sampling_is_replayed_where_it_is_asked_for(place: Path) -> None:
     """As every call of the shop was made; some settings are chosen by name."""
     whole = replay(SHOP, "--suite", "whole", "--settings", "recorded").stdout

@@ -33,6 +33,8 @@ AROUND = "a further span of a model call that has one of its own"
 BROKEN = "a span that breaks the rules of its convention"
 
 _Key = tuple[str, str]
+ANSWERED, UNANSWERED = ("", "answered"), ("", "unanswered")
+"""Places of roots; the first span of a stream has no answer, and its end may be far behind it."""
 
 
 def find_model_calls(
@@ -95,8 +97,8 @@ class _SpanWindow:
     """Span that was not read yet → the calls somewhere in it."""
     scopes: dict[_Key, set[str]] = field(default_factory=dict)
     """Call that is held → the libraries that recorded it."""
-    beside: dict[_Key | None, deque[_Key]] = field(default_factory=dict)
-    """Parent, None for roots → the last calls directly in it."""
+    beside: dict[_Key, deque[_Key]] = field(default_factory=dict)
+    """Parent → the last calls directly in it; roots by whether they hold an answer."""
     replies: dict[str, _Key] = field(default_factory=dict)
     """Id of a reply → the last call with it."""
     sessions: dict[str, str | None] = field(default_factory=dict)
@@ -130,7 +132,8 @@ class _SpanWindow:
     def _hold(self, key: _Key, found: ModelCall) -> None:
         self.held[key] = self._with_outer(key, found)
         self.scopes.setdefault(key, set()).add(found.span.scope)
-        self.beside.setdefault(self.parents[key], deque(maxlen=NEAR)).append(key)
+        place = self.parents[key] or (ANSWERED if _has_answer(found) else UNANSWERED)
+        self.beside.setdefault(place, deque(maxlen=NEAR)).append(key)
         if (reply := _reply_id(found)) is not None:
             self.replies[reply] = key
 
@@ -167,7 +170,9 @@ class _SpanWindow:
         """Return whether the same request was recorded in a span next to this one."""
         around = self.parents[key]
         same_reply = self.replies.get(_reply_id(found) or "")
-        for near in [*([same_reply] if same_reply else ()), *self.beside.get(around, ())]:
+        places = (around,) if around is not None else (UNANSWERED, ANSWERED)
+        beside = [near for place in places for near in self.beside.get(place, ())]
+        for near in [*([same_reply] if same_reply else ()), *beside]:
             other = self.held.get(near)
             if other is None:
                 continue
@@ -258,6 +263,10 @@ def _gap_s(one: ModelCall, other: ModelCall) -> float:
     return max(one.span.start_s, other.span.start_s) - min(one.span.end_s, other.span.end_s)
 
 
+def _has_answer(call: ModelCall) -> bool:
+    return bool(call.answer or call.answer_calls)
+
+
 def _is_during(one: ModelCall, other: ModelCall) -> bool:
     return other.span.start_s <= one.span.start_s and one.span.end_s <= other.span.end_s
 
@@ -277,9 +286,9 @@ def _is_streamed(one: ModelCall, other: ModelCall) -> bool:
     """
     first, later = sorted((one, other), key=lambda call: call.span.start_s)
     return (
-        not (first.answer or first.answer_calls)
+        not _has_answer(first)
         and first.span.error is None
-        and bool(later.answer or later.answer_calls)
+        and _has_answer(later)
         and later.latency_s == 0.0
     )
 

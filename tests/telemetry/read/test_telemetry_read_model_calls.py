@@ -12,6 +12,7 @@ from tests.made_spans import made_span
 from tunegate.harness.telemetry.read.model_calls import (
     AROUND,
     BROKEN,
+    NEAR,
     OTHER,
     TWICE,
     WINDOW,
@@ -229,6 +230,19 @@ def test_a_span_that_breaks_its_convention_costs_itself_only() -> None:
 
     assert texts(some) == ["b"]
     assert left == {BROKEN: 1}
+
+
+def test_the_end_of_a_stream_finds_its_beginning_behind_other_roots() -> None:
+    """Logfire writes both; many requests may be answered in between."""
+    begun = genai("a")
+    del begun["gen_ai.output.messages"]
+    first = replace(made_span(begun, trace="f" * 32), start_s=1.0, end_s=400.0)
+    others = [made_span(genai(str(n)), number=n, trace=f"{n:032x}") for n in range(2, 2 * NEAR)]
+    last = replace(made_span(genai("a"), number=999, trace="e" * 32), start_s=400.0, end_s=400.0)
+
+    some, left = found(first, *others, last)
+
+    assert (len(some), left) == (1 + len(others), {AROUND: 1})
 
 
 ANSWERED = {"gen_ai.response.id": "msg_1", "gen_ai.request.model": "m"}

@@ -45,7 +45,7 @@ def assemble_call(
     obstacles = [*transcript.obstacles, *strange]
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
-    if (ran := answer.ran or next(filter(settings.__contains__, _SEARCHES), None)) is not None:
+    if (ran := answer.ran or _search_setting(settings)) is not None:
         obstacles.append(LastingObstacle(f"an answer made with the provider's own tools ({ran})"))
     obstacles = obstacles or list(_turn_problems(transcript.messages))
     lacking = ELSEWHERE if _STORED in span.attributes else NO_CONTENT
@@ -62,6 +62,13 @@ def assemble_call(
         **call_fields(span.attributes),
     }
     return ModelCall(span=span, convention=convention, **replace_surrogates(fields))
+
+
+def _search_setting(settings: Mapping[str, Any]) -> str | None:
+    """Return the setting that has the provider search; `web_search_options` does so when empty."""
+    off = {"search_parameters": {"mode": "off"}, "enable_search": False}
+    found = (name for name in _SEARCHES if name in settings)
+    return next((name for name in found if settings[name] != off.get(name)), None)
 
 
 def is_continued(settings: Mapping[str, Any]) -> bool:
@@ -138,9 +145,9 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": _text(attributes, _MODEL),
         "provider": _text(attributes, _PROVIDER),
-        "input_tokens": _count(attributes, _INPUT),
-        "output_tokens": _count(attributes, _OUTPUT),
         # Libraries write 0 where the provider wrote nothing.
+        "input_tokens": _count(attributes, _INPUT) or None,
+        "output_tokens": _count(attributes, _OUTPUT) or None,
         "reasoning_tokens": _count(attributes, _REASONING) or None,
         "cost": _number(attributes, _COST),
     }

@@ -311,9 +311,10 @@ def _ran_tool(kind: Any, part: Mapping[str, Any]) -> str | None:
 
 def _cited_search(said: Mapping[str, Any]) -> str | None:
     """Return the search whose pages an answer or its text cites."""
-    cited = [one for name in ("annotations", "citations") for one in said.get(name) or ()]
-    kinds = [one.get("type") for one in cited if isinstance(one, Mapping)]
-    return "web_search" if set(kinds) & set(_CITATIONS) else None
+    lists = [said.get(name) for name in ("annotations", "citations")]
+    cited = [one for listed in lists if isinstance(listed, list | tuple) for one in listed]
+    is_search = any(isinstance(one, Mapping) and one.get("type") in _CITATIONS for one in cited)
+    return "web_search" if is_search else None
 
 
 def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:

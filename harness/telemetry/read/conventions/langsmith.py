@@ -61,7 +61,8 @@ def call(span: Span) -> ModelCall:
     )
     held = load_object(reply)
     usage = reply_tokens(held.get("usage") or held.get("usage_metadata") or {})
-    if span.error is None and not found.answer and (failure := _failure(span)) is not None:
+    failure = None if found.answer or found.answer_calls else _failure(span)
+    if span.error is None and failure is not None:
         found = replace(found, span=replace(span, error=failure))
     model = further.get("model") or given.get("model") or known.get(f"{_METADATA}ls_model_name")
     provider = known.get(f"{_METADATA}ls_provider")

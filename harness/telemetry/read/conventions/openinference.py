@@ -68,8 +68,10 @@ def _join_turns(transcript: MessageTranscript) -> None:
     """Join successive texts of one role, as smolagents does before it asks."""
     joined: list[dict[str, Any]] = []
     for message in transcript.messages:
-        if joined and joined[-1]["role"] == message["role"]:
-            joined[-1]["content"] += "\n" + message["content"]
+        before = joined[-1] if joined else {}
+        is_plain = before.keys() == message.keys() == {"role", "content"}
+        if is_plain and before["role"] == message["role"]:
+            before["content"] += "\n" + message["content"]
         else:
             joined.append(message)
     transcript.messages = joined

@@ -221,6 +221,15 @@ def test_an_answer_made_with_the_providers_search_is_not_replayed(
     assert call.never_replayable
 
 
+@pytest.mark.parametrize(
+    "setting", [{"enable_search": False}, {"search_parameters": {"mode": "off"}}]
+)
+def test_a_search_that_is_switched_off_prevents_nothing(setting: dict[str, Any]) -> None:
+    given = {"llm.invocation_parameters": json.dumps(setting)}
+
+    assert openinference.call(made_span(ASKED | given)).unreplayable is None
+
+
 def test_langsmiths_metadata_hold_settings_only_where_langchain_wrote_them() -> None:
     own = {"langsmith.metadata.temperature": 0.5, "langsmith.metadata.stop": '["END"]'}
     asked = {"gen_ai.prompt": '{"messages": [{"role": "user", "content": "Hi"}]}'}
