@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from unittest import mock
 
@@ -297,9 +297,15 @@ def _longer(rng: np.random.Generator) -> Column:
     return base, 1.2 * base * np.exp(rng.normal(0, 0.3, CASES))
 
 
+def _right(rng: np.random.Generator) -> Column:
+    """Return 0/1 scores of which tuned gets nine tenths right."""
+    return flips(rng, CASES, 0.0, 0.0)[0], (rng.random(CASES) < 0.9).astype(np.float64)
+
+
 BOUNDS: dict[str, tuple[float, MetricRecord, Draw]] = {
     "severe_drop": (0.1, rules.SCORE, _drops),
     "ratio": (1.2, rules.UNBOUNDED, _longer),
+    "floor": (0.9, rules.ZERO_ONE, _right),
 }
 """Kind → its margin, and scores that are exactly at it."""
 
@@ -310,6 +316,9 @@ def _at_their_bounds(kind: str, count: int) -> RunCell:
 
     def errs(rng: np.random.Generator) -> bool:
         bounds = [gated(f"m{i}", kind, margin, draw(rng), of) for i in range(count)]
+        if kind == "floor":
+            certified = {"floor_mode": "certified"}
+            bounds = [replace(b, gate=b.gate.model_copy(update=certified)) for b in bounds]
         return verdict([_goal(rng), *bounds]) is Verdict.BLOCK
 
     return RunCell(f"false BLOCK, {count} {kind} gates exactly at their bounds", errs, part=8)

@@ -28,7 +28,6 @@ class DifferenceGate(GateKind):
     """A bound on the mean difference of tuned and base."""
 
     tests_difference = True
-    refutes = True
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield a margin that no difference of the metric's scores can reach."""

@@ -10,6 +10,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import smallest_n
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._margin import numeric_margin, percentage_hint
+from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -22,6 +23,10 @@ FLOOR_MODE: Mapping[str, Any] = {
     "description": "The mean must reach it (the default), its lower bound must, or every single "
     "case must.",
 }
+_ALPHAS = (1e-6, 0.4999)
+"""One-sided errors between which the p-value of a level is searched."""
+_NEAR = 1.01
+"""Ratio of two errors that are near enough."""
 
 
 class LevelGate(GateKind):
@@ -65,7 +70,7 @@ class LevelGate(GateKind):
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a floor or ceiling on tuned alone."""
         level = pairs.estimator.level(gate.confidence)
-        status, needed = self._status(gate, pairs, level, context.remaining), None
+        status, needed = self._status(gate, pairs, level, context), None
         if status is GateStatus.UNDECIDED and gate.floor_mode == "certified":
             further = context.planned_confidence or gate.confidence
             needed = self._cases_to_decide(numeric_margin(gate), pairs, further)
@@ -74,8 +79,32 @@ class LevelGate(GateKind):
         )
         return GateOutcome(status, reason, None, level.low, level.high, level.method, needed)
 
-    def _status(self, gate: Gate, pairs: Pairs, level: Interval, remaining: int) -> GateStatus:
+    def refutes(self, gate: Gate) -> bool:
+        """Return whether the bound must be certified; a mean needs no proof to be beyond it."""
+        return gate.floor_mode == "certified"
+
+    def refutation(self, gate: Gate, pairs: Pairs) -> float:
+        """Return the p-value of "the bound is kept", by inverting the interval of the level."""
         margin, floor = numeric_margin(gate), self.is_lower
+
+        def proven(alpha: float) -> bool:
+            level = pairs.estimator.level(1 - 2 * alpha)
+            return _beyond(level.high if floor else level.low, margin, floor=floor)
+
+        least, most = _ALPHAS
+        if not proven(most):
+            return 1.0
+        if proven(least):
+            return least
+        while most / least > _NEAR:
+            middle = math.sqrt(least * most)
+            least, most = (least, middle) if proven(middle) else (middle, most)
+        return most
+
+    def _status(
+        self, gate: Gate, pairs: Pairs, level: Interval, context: DecisionContext
+    ) -> GateStatus:
+        margin, floor, remaining = numeric_margin(gate), self.is_lower, context.remaining
 
         def beyond(value: float) -> bool:
             return _beyond(value, margin, floor=floor)
@@ -86,7 +115,7 @@ class LevelGate(GateKind):
             return GateStatus.UNDECIDED
         worst, best = (level.low, level.high) if floor else (level.high, level.low)
         # An interval wholly beyond the bound proves it broken, whatever other cases would bring.
-        if beyond(best):
+        if beyond(best) and (context.regressed or not self.refutes(gate)):
             return GateStatus.FAIL
         if gate.floor_mode != "certified":
             least, most = _curtailed_bounds(pairs, remaining)
@@ -196,6 +225,9 @@ class LevelGate(GateKind):
         """Return what would certify the bound, or prove it broken."""
         rule, more = self.rule(result), self.deciding_evidence(result, pairs)
         if _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower):
+            best = result.high if self.is_lower else result.low
+            if best is not None and _beyond(best, float(result.margin), floor=self.is_lower):
+                return looks_broken(rule)
             return f"{rule} is missed, but not proven broken; {more}"
         return f"{rule} is met but not certified; {more}"
 

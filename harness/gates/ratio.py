@@ -54,7 +54,6 @@ class RatioGate(GateKind):
         },
     }
     margin_keys = ("ratio_at_most", "ratio_at_least")
-    refutes = True
     quantity = "ratio"
     described = "the ratio"
     pass_words = "is proven"
@@ -103,6 +102,10 @@ class RatioGate(GateKind):
         if without or pairs.too_few:
             return open_
         return self._on_ratios(gate, pairs, open_, context)
+
+    def refutes(self, gate: Gate) -> bool:
+        """Return True."""
+        return True
 
     def refutation(self, gate: Gate, pairs: Pairs) -> float:
         """Return the p-value of "the ratio is within the bound"."""

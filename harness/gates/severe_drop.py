@@ -47,7 +47,6 @@ class SevereDropGate(GateKind):
         },
     }
     counts_cases = True
-    refutes = True
     quantity = "severe drops"
     described = "the share of severe drops"
 
@@ -99,6 +98,10 @@ class SevereDropGate(GateKind):
         further = context.planned_confidence or gate.confidence
         needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, further))
         return replace(open_, needed_n=needed)
+
+    def refutes(self, gate: Gate) -> bool:
+        """Return True."""
+        return True
 
     def refutation(self, gate: Gate, pairs: Pairs) -> float:
         """Return the p-value of "the share is within the limit"."""

@@ -15,6 +15,7 @@ from tunegate.harness.comparison.delta import compare, is_proven
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 
@@ -785,6 +786,39 @@ def test_severe_drops_of_many_metrics_share_the_error(
     assert result.low > 0.1
     assert result.status is status
     assert ("not beyond chance among all gates" in result.sentence) is (status is UNDECIDED)
+
+
+@pytest.mark.parametrize(("gates", "status"), [(1, FAIL), (5, UNDECIDED)])
+def test_certified_floors_of_many_metrics_share_the_error(
+    judge: Any, columns: Any, made: Any, gates: int, status: GateStatus
+) -> None:
+    """84 of 100 right at a certified floor of .9: p = .0399, chance in one of five metrics."""
+    names = [f"m{i}" for i in range(gates)]
+    suite = columns(
+        [Gate(metric=name, kind=FLOOR, margin=0.9, floor_mode="certified") for name in names],
+        {
+            name: made.pairs(0, 0, 84 if name == "m0" else 90, 16 if name == "m0" else 10)
+            for name in names
+        },
+        [made.metric(name=name) for name in names],
+    )
+    result = judge(suite).suites[0].gates[0]
+
+    assert binom.cdf(84, 100, 0.9) == pytest.approx(0.0399, abs=1e-4)
+    assert result.high < 0.9
+    assert result.status is status
+    assert ("not beyond chance among all gates" in result.sentence) is (status is UNDECIDED)
+
+
+@pytest.mark.parametrize("right", [60, 80, 84, 85, 95])
+def test_the_refutation_of_a_certified_floor_is_exact(made: Any, right: int) -> None:
+    base, tuned = made.pairs(0, 0, right, 100 - right)
+    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    gate = Gate(metric="m", kind=FLOOR, margin=0.9, floor_mode="certified")
+    exact = binom.cdf(right, 100, 0.9)
+    found = gate_kind(FLOOR).refutation(gate, pairs)
+
+    assert found == pytest.approx(1.0 if exact > 0.5 else max(exact, 1e-6), rel=0.011)
 
 
 def test_severe_drops_in_clusters_are_refuted_by_clusters(

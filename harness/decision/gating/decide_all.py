@@ -294,7 +294,7 @@ def _proven_regressions(
     family = {
         a.hypothesis: None if a.pairs.too_few else kind.refutation(a.gate, a.pairs)
         for a in asked
-        if (kind := gate_kind(a.gate.kind)).refutes
+        if (kind := gate_kind(a.gate.kind)).refutes(a.gate)
     }
     whole = any(a.eligibility.counts for a in asked)
     return ProvenRegressions(
@@ -310,7 +310,9 @@ def _family_size(manifest: Manifest) -> int:
             for suite in manifest.suites
             for metric in suite.metrics
             for gate in suite.gates
-            if gate.metric == metric.name and gate_kind(gate.kind).refutes and not metric.advisory
+            if gate.metric == metric.name
+            and gate_kind(gate.kind).refutes(gate)
+            and not metric.advisory
         }
     )
 

@@ -54,9 +54,6 @@ class GateKind(ABC):
     tests_difference: ClassVar[bool] = False
     """Whether it tests the mean difference of tuned and base. If so, a proven loss fails it, and
     the noise floor applies."""
-    refutes: ClassVar[bool] = False
-    """Whether a proof fails it, and `refutation` has its p-value. All such gates of a run share the
-    error (Holm), for chance gets as many tries; `DecisionContext.regressed` says how it ended."""
     counts_cases: ClassVar[bool] = False
     """Whether it rests on single cases even if the level is a corpus value."""
 
@@ -114,6 +111,14 @@ class GateKind(ABC):
     @abstractmethod
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the complete pairs of its metric."""
+
+    def refutes(self, gate: Gate) -> bool:
+        """Return whether a proof fails the gate, and `refutation` has its p-value.
+
+        All such gates of a run share the error (Holm), for chance gets as many tries;
+        `DecisionContext.regressed` says how it ended.
+        """
+        return self.tests_difference
 
     def refutation(self, gate: Gate, pairs: Pairs) -> float:
         """Return the one-sided p-value of "nothing fails the gate"; asked only if it `refutes`."""
