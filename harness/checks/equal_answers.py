@@ -1,12 +1,14 @@
 """Equal answers with unequal scores: what no file tells of the rules that scored two runs.
 
 A deterministic scorer gives equal answers to one case equal scores. Two runs in which it did not
-were scored by different rules, or against different right answers. Judges, times and an agent's
-calls are left out: there a score does not follow from the text.
+were scored by different rules, or against different right answers. A few cases may be chance, but
+chance favors both runs, and a rule one. Judges, times and an agent's calls are left out: there a
+score does not follow from the text.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,6 +22,10 @@ from tunegate.harness.suite import Suite
 
 MOST_UNEQUAL = 0.01
 """Share of cases in which equal answers may have unequal scores."""
+ROUNDING = 1e-5
+"""Relative difference of equal scores: single-precision sums differ by less, as batches do."""
+ONE_IN = 20
+"""Level of the sign test, 1 in 20: a few unequal scores must not prove a gain alone."""
 SHOWN = 3
 LONGEST = 40
 """Characters of an answer that are shown."""
@@ -38,29 +44,41 @@ class UnequalScores:
     """Cases that both arms have a score of."""
     found: list[str] = field(default_factory=list)
     """Each such case, in words."""
-    deterministic: bool = True
-    """False once an arm has two scores for one text in one case."""
+    higher: int = 0
+    """How many of them score higher than in base."""
+    noisy: int = 0
+    """Cases in which an arm has two scores for one text."""
 
     def add(self, case: str, answers: ArmAnswers) -> None:
         """Compare the answers to a case."""
         base, other = (_scores_by_text(answers.get(n, ()), self.score) for n in ("base", self.arm))
         self.cases += bool(base and other)
+        several = [scores for arm in (base, other) for scores in arm.values()]
+        if not all(_are_equal(min(scores), max(scores)) for scores in several):
+            self.noisy += 1
+            return
         for (text, thoughts), ours in base.items():
             theirs = other.get((text, thoughts), ours)
-            if len(ours) > 1 or len(theirs) > 1:
-                self.deterministic = False
-            elif ours != theirs and text.strip():
+            if not _are_equal(ours[0], theirs[0]) and text.strip():
                 shown = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
                 self.found.append(
-                    f"{case!r}, answer {shown!r}, has {min(ours):g} in base and {min(theirs):g} "
+                    f"{case!r}, answer {shown!r}, has {ours[0]:g} in base and {theirs[0]:g} "
                     f"in {self.arm}"
                 )
+                self.higher += theirs[0] > ours[0]
                 return
 
     @property
     def too_many(self) -> bool:
-        """Whether there are more than a deterministic scorer leaves."""
-        return self.deterministic and len(self.found) > MOST_UNEQUAL * self.cases
+        """Whether there are more than a deterministic scorer leaves, or all but all go one way."""
+        most = MOST_UNEQUAL * self.cases
+        return self.noisy <= most and (len(self.found) > most or self._is_one_sided)
+
+    @property
+    def _is_one_sided(self) -> bool:
+        count = len(self.found)
+        more = max(self.higher, count - self.higher)
+        return ONE_IN * sum(math.comb(count, k) for k in range(more, count + 1)) <= 1 << count
 
     @property
     def sentence(self) -> str:
@@ -81,15 +99,18 @@ def find_unequal_scores(
     return unequal
 
 
+def _are_equal(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=ROUNDING, abs_tol=1e-9)
+
+
 def _scores_by_text(
     answers: Iterable[Completion], score: str
-) -> dict[tuple[str, str | None], set[float]]:
-    found: dict[tuple[str, str | None], set[float]] = {}
+) -> dict[tuple[str, str | None], list[float]]:
+    found: dict[tuple[str, str | None], list[float]] = {}
     for done in answers:
         value = (done.scores or {}).get(score)
         if value is not None and done.text is not None and not done.beyond_text:
-            rounded = float(f"{value:.9g}")
-            found.setdefault((done.text, done.reasoning), set()).add(rounded)
+            found.setdefault((done.text, done.reasoning), []).append(value)
     return found
 
 
@@ -101,7 +122,8 @@ def refuse_unequal_scores(
     `answers` are grouped by suite and case.
 
     Raises:
-        NotComparable: more than 1 % of the cases do; the message has three of them.
+        NotComparable: more than 1 % of the cases do, or all but all of a few favor one arm; the
+            message has three of them.
     """
     compared = {
         (suite.name, metric.name): [

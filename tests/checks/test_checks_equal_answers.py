@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.results.recorded_results import gate, write_rows, write_suite
-from tunegate.harness.checks.equal_answers import find_unequal_scores
+from tunegate.harness.checks.equal_answers import ArmAnswers, find_unequal_scores
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
@@ -43,6 +43,50 @@ def test_more_than_one_case_in_a_hundred_is_refused(
             assert f"'{case}', answer 'it is {case[1:]}', has 0 in base and 1 in tuned" in (
                 verdict.sentence
             )
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "refused"),
+    [(4, 0, False), (5, 0, True), (0, 5, True), (5, 1, False), (5, 5, False), (9, 1, True)],
+)
+def test_few_unequal_scores_may_not_all_favor_one_arm(
+    better: int, worse: int, refused: bool
+) -> None:
+    """One case in a hundred at most, counted by hand: 6 of 64 ways are as one-sided as 5 to 1."""
+    scores = [(0, 1)] * better + [(1, 0)] * worse + [(0, 0)] * (1000 - better - worse)
+    cases = enumerate_cases(
+        [{"base": completions(base), "tuned": completions(tuned)} for base, tuned in scores]
+    )
+
+    assert find_unequal_scores(cases, "tuned", "score").too_many is refused
+
+
+def test_equal_answers_alone_never_prove_a_gain(tmp_path: Path) -> None:
+    """Ten of a thousand are one in a hundred, and by the sign test a gain."""
+    paths = [
+        write_rows(tmp_path / f"{right}.jsonl", answers(right, 1000)) for right in (500, 505, 510)
+    ]
+    suite = write_suite(tmp_path, paths[0], gates="gain = 0.0")
+
+    for tuned in paths[1:]:
+        assert gate(suite, paths[0], tuned).verdict is Verdict.NOT_COMPARABLE
+
+
+def test_one_noisy_case_does_not_excuse_the_others() -> None:
+    """Two samples a case; only in the first does an arm score one text twice."""
+    noisy: ArmAnswers = {"base": completions(0, 1), "tuned": completions(1, 1)}
+    changed: ArmAnswers = {"base": completions(0, 0), "tuned": completions(1, 1)}
+    same: ArmAnswers = {"base": completions(0, 0), "tuned": completions(0, 0)}
+    by_rule = [noisy, *[changed] * 20, *[same] * 179]
+    by_judge = [*[noisy] * 3, *[changed] * 20, *[same] * 177]
+
+    for cases, refused in ((by_rule, True), (by_judge, False)):
+        found = find_unequal_scores(enumerate_cases(cases), "tuned", "score")
+        assert found.too_many is refused
+
+
+def enumerate_cases(cases: list[ArmAnswers]) -> list[tuple[str, ArmAnswers]]:
+    return [(str(number), answered) for number, answered in enumerate(cases)]
 
 
 def test_a_gain_by_another_rule_is_refused_and_by_other_answers_is_not(tmp_path: Path) -> None:
@@ -83,6 +127,8 @@ def completions(*scores: float | None, text: str = "yes", **fields: Any) -> list
     [
         (completions(0), completions(1), 1),
         (completions(0.1), completions(0.1 + 1e-12), 0),
+        (completions(0.8), completions(0.800001), 0),  # batches of single precision
+        (completions(0.8), completions(0.801), 1),
         (completions(0), completions(None), 0),
         (completions(0), completions(1, text="no"), 0),
         (completions(0, text=" "), completions(1, text=" "), 0),
