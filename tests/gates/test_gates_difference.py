@@ -373,8 +373,8 @@ def test_a_bounded_score_is_lost_down_to_its_end(
 
 
 def test_an_unbounded_score_can_always_be_lost(gate: Decide) -> None:
-    base = [-9.0, -11.0] * 40
-    tuned = [-9.1, -10.9] * 40
+    base = [-9.0, -11.0] * 100
+    tuned = [-9.1, -10.9] * 100
     metric = {"binary": False, "range": None}
 
     assert gate(TOLERANCE, 0.5, (base, tuned), metric=metric).status is PASS
@@ -478,7 +478,7 @@ def test_severe_drops_take_a_height_to_drop_from(
 @pytest.mark.parametrize("margin", ["2%", "5%"])
 def test_a_relative_guardrail_shows_the_plain_difference(gate: Decide, margin: str) -> None:
     """Base 100 ± 1, tuned 3 lower with little noise: 2 % is a regression, 5 % holds."""
-    noise = [0.3, -0.3, 0.1, -0.1] * 15
+    noise = [0.3, -0.3, 0.1, -0.1] * 50
     base = [100 + x for x in noise]
     tuned = [97 + 2 * x for x in noise]
     result = gate(TOLERANCE, margin, (base, tuned), metric={"binary": False, "range": None})
@@ -531,14 +531,14 @@ def test_a_guardrail_is_not_planned_on_luck(gate: Decide, made: Any) -> None:
 
 
 def test_the_cases_needed_of_a_mean_are_those_of_the_t_test(gate: Decide) -> None:
-    """Effect/deviation 0.3 needs ((2.326 + .842)/.3)² = 111.5 cases at .01, and 3 for the t."""
-    # Deviation: 20 pairs ±1 around .1 have sum of squares 20, so s = sqrt(20/19) = 1.02598
+    """Effect/deviation 0.2 needs ((2.326 + .842)/.2)² = 250.9 cases at .01, and 3 for the t."""
+    # Deviation: 200 pairs ±1 around .1 have sum of squares 200, so s = sqrt(200/199) = 1.00251
     unbounded = {"binary": False, "range": None}
     result = gate(
-        GAIN, 0.0, ([0.0] * 20, [1.1, -0.9] * 10), metric=unbounded, expected_gain=0.3 * 1.025978
+        GAIN, 0.0, ([0.0] * 200, [1.1, -0.9] * 100), metric=unbounded, expected_gain=0.2 * 1.00251
     )
 
-    assert result.needed_n in (114, 115)
+    assert result.needed_n in (253, 254)
 
 
 def test_nothing_is_promised_on_the_wrong_side(gate: Decide, made: Any) -> None:
@@ -563,8 +563,8 @@ def test_a_stricter_gate_is_stricter_about_regressions_too(gate: Decide, made: A
 
 @pytest.mark.parametrize("size", [1e-90, 1e90])
 def test_scores_of_any_size_are_judged(gate: Decide, size: float) -> None:
-    tuned = [size * (1 + 0.1 * (-1) ** i) for i in range(40)]
-    result = gate(GAIN, 0.0, ([0.0] * 40, tuned), metric={"binary": False, "range": None})
+    tuned = [size * (1 + 0.1 * (-1) ** i) for i in range(200)]
+    result = gate(GAIN, 0.0, ([0.0] * 200, tuned), metric={"binary": False, "range": None})
 
     assert result.status is PASS
     assert result.delta == size
