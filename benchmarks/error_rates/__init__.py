@@ -20,6 +20,7 @@ One module for each question:
 | `corpora`    | a corpus value at its margin is called no worse, through whole runs    |
 | `clusters`   | the same where cases belong together                                   |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
+| `guardrails` | a floor passes or blocks at its level, or one odd score hides a loss   |
 | `looks`      | the same when the growing sample is looked at before its end           |
 | `bounded`    | rare total failures pass a bounded score at its margin                 |
 | `slices`     | a gate on a tag is wrong, or a slice is named by chance                |

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from scipy import stats  # type: ignore[import-untyped]  # scipy ships no types
+
 from benchmarks.error_rates import binary, looks, rules
 from benchmarks.error_rates.table import Row, Settings
 from tunegate.harness.comparison.delta import is_proven
@@ -19,6 +21,10 @@ from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.planned_comparison import GateTest, PlannedComparison
 from tunegate.harness.decision.gating.attempts import EXTENDED
+from tunegate.harness.gates.contract.outcome import DecisionContext
+from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.defaults import POWER
+from tunegate.harness.records.manifest import Gate
 
 POINTS = 0.03
 """How far a planned chance may be off."""
@@ -35,7 +41,7 @@ EXTENSIONS = ((50, 100), (100, 200), (100, 150), (60, 240))
 
 def rows(settings: Settings) -> list[Row]:
     """Return by how much plans are off, and the error of extended suites."""
-    return [*_enumerated(settings), *_extended(settings)]
+    return [*_enumerated(settings), *_seen_losses(settings), *_extended(settings)]
 
 
 def _planned(n: int, margin: float, effect: float, share: float) -> float:
@@ -64,6 +70,27 @@ def _enumerated(settings: Settings) -> Iterator[Row]:
             what = f"0/1, margin {margin:+g}, true difference {effect:+g}"
             note = f"planned {plan:.3f}, true {true:.3f}, worst with {100 * share:g} % discordant"
             yield Row("plans", what, str(n), off, limit=POINTS, note=note)
+
+
+def _seen_losses(settings: Settings) -> Iterator[Row]:
+    """Yield how far the cases planned at a loss that was seen are from proving it in 4 of 5 runs.
+
+    The loss is within the tolerance, proven, and taken for the true one; nothing is won.
+    """
+    for losses, n, tolerance in ((4, 150, 0.05), (5, 150, 0.06), (8, 300, 0.04), (10, 200, 0.08)):
+        gate = Gate(metric="m", kind="tolerance", margin=tolerance)
+        context = DecisionContext(regressed=True, planned_confidence=binary.CONFIDENCE)
+        needed = gate_kind("tolerance").decide(gate, rules.counts(0, losses, n), context).needed_n
+        if needed is None:
+            raise ValueError(f"{losses} of {n} lost at {tolerance}: nothing is planned")
+        power = sum(
+            float(stats.binom.pmf(lost, needed, losses / n))
+            for lost in range(needed + 1)
+            if is_proven(rules.counts(0, lost, needed), -tolerance, binary.CONFIDENCE)
+        )
+        what = f"0/1, tolerance {tolerance:g}, {losses} of {n} lost, planned cases from 4 in 5"
+        note = f"{needed} cases prove it in {power:.3f}"
+        yield Row("plans", what, str(n), abs(power - POWER), limit=POINTS, note=note)
 
 
 def _extended(settings: Settings) -> Iterator[Row]:

@@ -60,13 +60,13 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return ServedPrompts()
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
-    from tunegate.harness.models.servers.served_prompt import PromptProof, add_note
+    from tunegate.harness.models.servers.served_prompt import PromptProof
 
     requests = tuple(run.plan.requests.values())
     cut = refuse_short_context(requests, arms)
     found = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
-        add_note(found.record.setdefault(name, {}), note)
+        found.record.setdefault(name, {})["cut_answers"] = note
     return ServedPrompts(found.record, found.refusal, found.equal)
 
 

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.fake_programs import Program
-from tests.fake_server import fake_server
 from tests.fake_vllm import make_environment
 from tests.tiny_models import ask, copied, muted, tiny
 from tunegate.harness.cli.ship_check import ship_check
@@ -20,7 +18,7 @@ from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UnknownName, UsageError
 
-__all__ = ["ask", "copied", "fake_server", "tiny"]
+__all__ = ["ask", "copied", "tiny"]
 
 SUITE = """
 name = "tiny"
@@ -208,34 +206,6 @@ def test_an_artifact_without_the_adapter_is_not_comparable(
 
     assert code == 12
     assert "  not comparable: base and shipped have identical weights: the fine-tune was lost" in (
-        capsys.readouterr().out
-    )
-
-
-def test_a_server_with_another_prompt_is_not_comparable(
-    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str], fake_server: Any
-) -> None:
-    """Exit 12 with the cause; allowed, the answers are compared and the cause is a line."""
-    settings = (suite / "suite.toml").read_text(encoding="utf-8")
-    settings = settings.replace('template = "none"', 'template = "chat"')
-    (suite / "suite.toml").write_text(settings, encoding="utf-8")
-    tokenizer = tiny.pair()["tuned"].tokenizer
-    program = Program(tokenizer, "Ollama", generation_prompt=False)
-    fake = fake_server(reply=program, models={"m": {"owned_by": "library"}}, pages=program.pages)
-    spec = f"server:{fake.url}#m"
-
-    code = check(tiny.base(), tiny.adapter(), suite, artifacts=spec)
-    told = capsys.readouterr().out
-    asked = len(program.asked)
-    allowed = check(
-        tiny.base(), tiny.adapter(), suite, artifacts=spec, allow_prompt_difference=True
-    )
-
-    assert code == 12
-    assert "tuned and shipped do not get the same prompt: shipped: no generation prompt" in told
-    assert len(program.asked) - asked > N
-    assert allowed != 12
-    assert "  shipped: asked with another prompt than that of its training: no generation" in (
         capsys.readouterr().out
     )
 

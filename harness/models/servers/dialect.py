@@ -161,9 +161,10 @@ class ServerDialect:
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return how the server is set up, as far as it shows it."""
+        length = card.fields.get("max_model_len")
         return ServerSettings(
             program=" ".join(filter(None, (self.name, card.version))),
-            context=as_count(card.fields.get("max_model_len")),
+            context=length if isinstance(length, int) else None,
         )
 
 
@@ -187,34 +188,14 @@ def _tokens(
     server: ServerConnection, body: Mapping[str, Any], *, refusable: bool = False
 ) -> tuple[int, ...] | None:
     try:
-        return read_ids(server.post("/tokenize", body))
+        ids = server.post("/tokenize", body).get("tokens")
     except PermanentError:
         if refusable:
             raise
         return None
-
-
-def read_ids(reply: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Return the token ids of a reply; None if it has none."""
-    ids = reply.get("tokens")
     if not isinstance(ids, list) or not ids or not all(isinstance(i, int) for i in ids):
         return None
     return tuple(ids)
-
-
-def as_object(value: Any) -> dict[str, Any]:
-    """Return a part of a reply that should be an object; an empty one if it is not."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_text(value: Any) -> str | None:
-    """Return a part of a reply that should be a text; None if it is not."""
-    return value if isinstance(value, str) else None
-
-
-def as_count(value: Any) -> int | None:
-    """Return a part of a reply that should be a number of tokens; None if it is not."""
-    return value if isinstance(value, int) and value > 0 else None
 
 
 UNKNOWN = ServerDialect()

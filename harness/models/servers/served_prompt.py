@@ -133,13 +133,14 @@ class PromptProof:
 
     def _note_settings(self, pair: tuple[str, str], sides: Mapping[str, _ServedSide]) -> None:
         """Note the settings in which two servers differ; their templates are compared above."""
-        one, other = (_flat_settings(sides[name].arm) for name in pair)
-        names = [name for name in one if name in other and one[name] != other[name]]
+        one, other = (sides[name].arm.settings.record() for name in pair)
+        names = [
+            n for n in {**one, **other} if n != "template_sha256" and one.get(n) != other.get(n)
+        ]
         if names:
-            record = self.record[pair[1]]
-            record["set_up_otherwise"] = {name: [one[name], other[name]] for name in names}
-            words = ", ".join(f"{name} {other[name]} and not {one[name]}" for name in names)
-            add_note(record, f"its server is set up otherwise than that of {pair[0]}: {words}")
+            self.record[pair[1]]["set_up_otherwise"] = {
+                n: [one.get(n), other.get(n)] for n in names
+            }
 
 
 @dataclass
@@ -264,19 +265,6 @@ class _ServedSide:
             return {"status": "declared", **found, "note": f"{ON_TRUST}: {why}"}
         by = "token ids" if self.by_tokens else "text"
         return {"status": "proven", "by": by, **found, "conversations": self.compared}
-
-
-def _flat_settings(arm: ServerArm) -> dict[str, Any]:
-    """Return how a server is set up, one value each; templates are compared by their prompts."""
-    known = arm.settings.record()
-    sampling: dict[str, Any] = known.pop("sampling", {})
-    known.pop("template_sha256", None)
-    return {**known, **sampling}
-
-
-def add_note(record: dict[str, Any], note: str) -> None:
-    """Add a sentence to what readers of an arm's proof are told."""
-    record["note"] = "; ".join(filter(None, (record.get("note"), note)))
 
 
 def _warning(problem: str, *, own: bool) -> str:

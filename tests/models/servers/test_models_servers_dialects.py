@@ -84,19 +84,6 @@ def test_ollama_shows_how_it_is_set_up(fake_server: Start) -> None:
     assert settings.adds_bos is False
 
 
-@pytest.mark.parametrize("junk", [None, [], "x", 7, {"params": [], "n_ctx": "many"}])
-def test_settings_of_another_form_are_unknown(fake_server: Start, junk: Any) -> None:
-    """Nothing that a server says of itself ends the run."""
-    program = Program(make_tokenizer())
-    keys = ("default_generation_settings", "model_ftype", "bos_token", "build_info", "model_path")
-    pages = {"/props": dict.fromkeys(keys, junk)}
-    fake = fake_server(reply=program, models={"base": {"owned_by": "llamacpp"}}, pages=pages)
-
-    settings = server(f"{fake.url}#base").settings
-
-    assert (settings.context, settings.sampling) == (None, {})
-
-
 def test_llama_cpp_decodes_without_samplers_of_its_own(fake_server: Start) -> None:
     """A server that was started with `--repeat-penalty 1.3` would else answer otherwise."""
     program = Program(make_tokenizer())

@@ -16,10 +16,6 @@ from tunegate.harness.models.servers.dialect import (
     ServerDialect,
     ServerSettings,
     ShownPrompt,
-    as_count,
-    as_object,
-    as_text,
-    read_ids,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
 
@@ -61,9 +57,10 @@ class LlamaCpp(ServerDialect):
         """Return a text's token ids; the texts of special tokens become those tokens."""
         body = {"content": text, "add_special": special, "parse_special": True}
         try:
-            return read_ids(server.post("/tokenize", body))
+            ids = server.post("/tokenize", body).get("tokens")
         except PermanentError:
             return None
+        return tuple(ids) if isinstance(ids, list) else None
 
     def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
         """Return the prompt of a conversation, as text without the token that is put in front."""
@@ -78,17 +75,17 @@ class LlamaCpp(ServerDialect):
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
         props = server.get("/props")
-        defaults = as_object(props.get("default_generation_settings"))
-        params = as_object(defaults.get("params"))
+        defaults = props.get("default_generation_settings") or {}
+        context, params = defaults.get("n_ctx"), defaults.get("params") or {}
         return ServerSettings(
-            program=" ".join(filter(None, (self.name, as_text(props.get("build_info"))))),
-            quantization=as_text(props.get("model_ftype")),
-            context=as_count(defaults.get("n_ctx")),
-            template=as_text(props.get("chat_template")),
-            bos=as_text(props.get("bos_token")),
-            eos=as_text(props.get("eos_token")),
+            program=" ".join(filter(None, (self.name, props.get("build_info")))),
+            quantization=props.get("model_ftype"),
+            context=context if isinstance(context, int) and context > 0 else None,
+            template=props.get("chat_template"),
+            bos=props.get("bos_token"),
+            eos=props.get("eos_token"),
             sampling={name: _rounded(params[name]) for name in _SAMPLING if name in params},
-            file=as_text(props.get("model_path")),
+            file=props.get("model_path"),
         )
 
 

@@ -18,9 +18,6 @@ from tunegate.harness.models.servers.dialect import (
     ServerDialect,
     ServerSettings,
     ShownPrompt,
-    as_count,
-    as_object,
-    as_text,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
 from tunegate.harness.records.generation import GenerationSettings
@@ -65,22 +62,25 @@ class Ollama(ServerDialect):
             reply = server.post("/v1/chat/completions", body)
         except PermanentError as refusal:
             return ShownPrompt(refused=str(refusal))
-        text = as_text(as_object(reply.get("_debug_info")).get("rendered_template"))
-        return None if text is None else ShownPrompt(text)
+        text = (reply.get("_debug_info") or {}).get("rendered_template")
+        return ShownPrompt(text) if isinstance(text, str) else None
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/api/show` and, for a loaded model, `/api/ps` show."""
-        shown, version = _shown(server), as_text(server.get("/api/version").get("version"))
-        adds_bos = as_object(shown.get("model_info")).get("tokenizer.ggml.add_bos_token")
-        sampling, loaded = _parameters(as_text(shown.get("parameters")) or ""), _loaded(server)
+        shown, version = _shown(server), server.get("/api/version").get("version")
+        info = shown.get("model_info") or {}
+        sampling = _parameters(str(shown.get("parameters") or ""))
+        loaded = _loaded(server)
+        context = loaded.get("context_length") or sampling.get("num_ctx")
+        adds_bos = info.get("tokenizer.ggml.add_bos_token")
         return ServerSettings(
             program=" ".join(filter(None, (self.name, version))),
-            quantization=as_text(as_object(shown.get("details")).get("quantization_level")),
-            context=as_count(loaded.get("context_length") or sampling.get("num_ctx")),
-            template=as_text(shown.get("renderer") or shown.get("template")),
+            quantization=(shown.get("details") or {}).get("quantization_level"),
+            context=context if isinstance(context, int) and context > 0 else None,
+            template=shown.get("renderer") or shown.get("template"),
             adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
             sampling=sampling,
-            file=as_text(loaded.get("digest")),
+            file=loaded.get("digest"),
         )
 
 
@@ -94,8 +94,7 @@ def _shown(server: ServerConnection) -> dict[str, Any]:
 def _loaded(server: ServerConnection) -> dict[str, Any]:
     """Return what is told of the model while it is loaded; it is, once a question was answered."""
     model = server.where.model
-    models = server.get("/api/ps").get("models")
-    listed = [*map(as_object, models)] if isinstance(models, list) else []
+    listed = server.get("/api/ps").get("models") or []
     names = (model, f"{model}:latest")
     return next((m for m in listed if m.get("name") in names or m.get("model") in names), {})
 

@@ -135,7 +135,7 @@ _REASONS = {
     "function_call": "tool_calls",
     "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
     "max_output_tokens": "length", "content-filter": "content_filter",
-    "safety": "content_filter", "completed": "stop", "incomplete": "length",
+    "safety": "content_filter",
 }  # fmt: skip
 """Finish reasons of providers and conventions → OpenAI's words."""
 
@@ -246,7 +246,7 @@ _NO_SETTINGS = {
     "store", "timeout", "request_timeout", "extra_headers", "extra_query", "headers", "api_key",
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
     "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
-    "max_retries", "num_retries", "api_base",
+    "max_retries", "num_retries",
 }  # fmt: skip
 """Fields of requests besides their settings: read elsewhere, or without effect on the answer."""
 _REQUEST = "gen_ai.request."

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tunegate.harness.telemetry.read.conventions._common import (
-    finish_reason,
     parse_parameters,
     request_parameters,
     tool_definitions,
@@ -82,7 +81,6 @@ def test_a_function_keeps_what_else_matters() -> None:
         ({"tool_choice": "none"}, {"tool_choice": "none"}),
         ({"extra_body": {"min_p": 0.1, "seed": 1}, "seed": 2}, {"min_p": 0.1, "seed": 2}),
         ({"model": "m", "messages": [1], "stream": True, "_type": "openai-chat"}, {}),
-        ({"api_base": "http://x", "base_url": "http://x"}, {}),
         ({"frobnication": 3}, {"frobnication": 3}),
         ("no JSON", {}),
         (None, {}),
@@ -141,17 +139,3 @@ def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
     }
     plain = {"text": {"format": {"type": "json_object"}}, "reasoning": {}}
     assert parse_parameters(plain) == {"response_format": {"type": "json_object"}}
-
-
-@pytest.mark.parametrize(
-    ("written", "reason"),
-    [
-        ("completed", "stop"),  # litellm, of the Responses API
-        ("incomplete", "length"),
-        ("safety", "content_filter"),  # Gemini
-        ('["end_turn"]', "stop"),
-        ("recitation", "recitation"),
-    ],
-)
-def test_reasons_of_an_end_in_openais_words(written: str, reason: str) -> None:
-    assert finish_reason({"gen_ai.response.finish_reasons": written}, None) == reason
