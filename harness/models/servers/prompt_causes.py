@@ -7,6 +7,7 @@ the texts that it leaves.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -112,7 +113,8 @@ def _of_texts(
 ) -> Iterator[str]:
     """Yield the causes that explain two texts, the likeliest first; empty where one does not."""
     families = _families(trained), _families(served)
-    yield lost_message(case, served)
+    if not lost_message(case, trained):
+        yield lost_message(case, served)
     if families[0] != families[1] and all(families):
         yield f"the chat template of another model: {families[1]} instead of {families[0]}"
     if _squeeze(trained) == _squeeze(served):
@@ -136,13 +138,14 @@ def _families(text: str) -> str:
 
 def _last_text(case: Case) -> str:
     texts = [turn.get("content") for turn in case.input_messages() if turn.get("role") == "user"]
-    return str(texts[-1] or "").strip() if texts else ""
+    return texts[-1].strip() if texts and isinstance(texts[-1], str) else ""
 
 
 def lost_message(case: Case, served: str) -> str:
     """Return that a served prompt lacks what the user wrote; empty if it has it."""
-    last = _squeeze(_SWITCH.sub("", _last_text(case)))
-    if not last or last in _squeeze(served):
+    last = _SWITCH.sub("", _last_text(case))
+    written = (last, json.dumps(last)[1:-1], json.dumps(last, ensure_ascii=False)[1:-1])
+    if any(_squeeze(text) in _squeeze(served) for text in written):
         return ""
     whole = f": the whole prompt is {excerpt(served, 0)}" if len(served) < 60 else ""
     return f"the user's message is not in the prompt{whole}"

@@ -173,9 +173,11 @@ class _ServedSide:
             served = self.built[conversation.place] = self._build(conversation)
             if served is None:
                 return
-            if isinstance(served, BuiltPrompt) and (served.text or not served.token_ids):
-                self.lost = self.lost or lost_message(conversation.case, served.text)
             trained = self._trained(conversation)
+            if isinstance(served, BuiltPrompt) and (served.text or not served.token_ids):
+                lost = lost_message(conversation.case, served.text)
+                kept = trained is None or not lost_message(conversation.case, trained.text)
+                self.lost = self.lost or (lost if kept else "")
             if trained is None:
                 if self.tokenizer is None:
                     self.difference = self.difference or _broken(conversation, served)

@@ -261,6 +261,19 @@ def test_a_broken_template_is_found_without_a_folder(fake_server: Start) -> None
     assert "the whole prompt is 'llama2'" in found.refusal
 
 
+def test_a_template_that_writes_messages_as_json_is_no_broken_one(
+    fake_server: Start, saved: Any
+) -> None:
+    tokenizer = saved(TEMPLATE.replace("message['content']", "message['content'] | tojson"))
+    known = opened(fake_server, Program(tokenizer), tokenizer)
+    unknown = opened(fake_server, Program(tokenizer))
+
+    for arm in (known, unknown):
+        found = prove({"base": arm, "tuned": arm}, Case(id="a", prompt='say "Grüße"\nto me'))
+        assert found.refusal == ""
+        assert found.record["tuned"].get("warning") is None
+
+
 def test_a_deployment_is_compared_with_the_template_of_tuned(fake_server: Start, tiny: Any) -> None:
     pair = tiny.pair()
     tokenizer = pair["tuned"].tokenizer
