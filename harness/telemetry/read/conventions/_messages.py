@@ -299,7 +299,7 @@ def _sdk_result(output: Mapping[str, Any]) -> Any:
     return value if kind in ("text", "error-text") else output
 
 
-_RAN = re.compile(r"server_tool_(?:use|call)|(\w+)_call|(?!mcp)\w+_tool_result")
+_RAN = re.compile(r"server_tool_(?:use|call)|(\w+?)_(?:call|tool_use|tool_result)")
 """Types of parts, of Anthropic's, OpenAI's and OpenTelemetry's, for what the provider ran."""
 _CITATIONS = ("url_citation", "web_search_result_location")
 

@@ -106,3 +106,26 @@ def test_an_image_in_a_tool_result_cannot_be_sent_again() -> None:
     read.add({"type": "tool-result", "output": {"type": "content", "value": value}})
 
     assert read.obstacles == ["a part of the type 'media'"]
+
+
+@pytest.mark.parametrize(
+    ("part", "ran"),
+    [
+        ({"type": "server_tool_use", "name": "web_fetch"}, "web_fetch"),
+        ({"type": "web_search_tool_result"}, "web_search"),
+        ({"type": "mcp_tool_use", "name": "f"}, "mcp"),
+        ({"type": "code_interpreter_call"}, "code_interpreter"),
+        ({"type": "text", "text": "x", "citations": [{"type": "char_location"}]}, None),
+        ({"type": "text", "text": "x", "annotations": 3}, None),
+        *(
+            ({"type": kind}, None)
+            for kind in ("tool_use", "tool_call", "function_call", "tool_result")
+        ),
+    ],
+)
+def test_what_the_provider_ran_is_told_from_the_users_tools(part: Any, ran: str | None) -> None:
+    """By the types of Anthropic's and OpenAI's APIs; citing a sent document is no search."""
+    read = MessageParts()
+    read.add(part)
+
+    assert read.ran == ran
