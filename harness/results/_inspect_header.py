@@ -17,7 +17,14 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document, json_text
-from tunegate.harness.results._values import dict_at, fields_of, list_at, text_of
+from tunegate.harness.results._values import (
+    dict_at,
+    fields_of,
+    list_at,
+    sampling_of,
+    text_of,
+    without_seed,
+)
 from tunegate.harness.results._zip_archive import open_zip
 
 VERSION = 2
@@ -25,7 +32,7 @@ _SETTINGS = (
     "temperature", "top_p", "top_k", "max_tokens", "stop_seqs", "best_of", "num_choices",
     "frequency_penalty", "presence_penalty", "logit_bias", "system_message", "response_schema",
     "parallel_tool_calls", "internal_tools", "max_tool_output", "verbosity", "effort",
-    "reasoning_effort", "reasoning_mode", "reasoning_tokens", "reasoning_history",
+    "reasoning_effort", "reasoning_mode", "reasoning_tokens", "reasoning_history", "extra_body",
 )  # fmt: skip
 """Parts of `GenerateConfig` that change an answer."""
 _LIMITS = (
@@ -92,7 +99,8 @@ class LogHeader:
             task_settings={
                 self.task: {
                     "task version": self.evaluation.get("task_version"),
-                    "task arguments": self.arguments,
+                    "task arguments": without_seed(self.arguments),
+                    "model arguments": sampling_of(self.evaluation.get("model_args")),
                     **self._generation(),
                     **fields_of(self.evaluation.get("config"), _LIMITS),
                     **self._solvers(),

@@ -49,6 +49,15 @@ def sampling_of(arguments: Any) -> dict[str, Any]:
     return {name: given[name] for name in SAMPLING if given.get(name) is not None}
 
 
+def without_seed(arguments: Any) -> Any:
+    """Return arguments, an object or a text `a=1,b=2`, without the seed: honest runs may differ."""
+    if isinstance(arguments, Mapping):
+        return {name: value for name, value in arguments.items() if name != "seed"}
+    if isinstance(arguments, str):
+        return ",".join(part for part in arguments.split(",") if not part.startswith("seed="))
+    return arguments
+
+
 def fields_of(record: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return fields of a record as settings: None if not set, and nothing without a record."""
     known = isinstance(record, Mapping) and record

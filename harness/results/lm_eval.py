@@ -28,7 +28,14 @@ from tunegate.harness.contracts.result_reader import (
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import json_document, json_lines
-from tunegate.harness.results._values import dict_at, fields_of, list_at, sampling_of, text_of
+from tunegate.harness.results._values import (
+    dict_at,
+    fields_of,
+    list_at,
+    sampling_of,
+    text_of,
+    without_seed,
+)
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
 _SAMPLES = re.compile(rf"samples_(?P<task>.+)_(?P<date>{_DATE})\.jsonl")
@@ -41,7 +48,7 @@ HEADERS = (("versions", "task version"), ("n-shot", "number of few-shot examples
 """Parts of the header that hold a setting of each task."""
 RULES = (
     "output_type", "doc_to_target", "doc_to_choice", "target_delimiter", "process_results",
-    "generation_kwargs", "repeats",
+    "repeats",
 )  # fmt: skip
 """Parts of a task's configuration that decide how an answer is generated and scored. What it asks
 is compared by the prompts."""
@@ -104,6 +111,7 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
     better = dict_at(dict_at(found, "higher_is_better"), task)
     listed = [value_at(one, "metric") for one in list_at(config, "metric_list")]
     names = [name for name in listed if isinstance(name, str) and name not in better]
+    generation = without_seed(config.get("generation_kwargs"))
     planned = dict_at(dict_at(found, "n-samples"), task).get("effective")
     model = found.get("model_name") or dict_at(found, "config").get("model")
     return ResultLog(
@@ -117,6 +125,7 @@ def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) 
             task: {
                 **{name: dict_at(found, at).get(task) for at, name in HEADERS if at in found},
                 **fields_of(config, RULES),
+                **({"generation_kwargs": generation} if config else {}),
             }
         },
         traits={
@@ -150,7 +159,7 @@ def _run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "chat template": header.get("chat_template_sha"),
         "system instruction": header.get("system_instruction_sha"),
-        **fields_of(config, ("gen_kwargs",)),
+        **({"gen_kwargs": without_seed(config.get("gen_kwargs"))} if config else {}),
         **({"model_args": sampling_of(_arguments(config.get("model_args")))} if config else {}),
     }
 
@@ -220,6 +229,7 @@ def _name(line: Mapping[str, Any]) -> tuple[Any, str]:
 def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores) -> ResultRow:
     number, name = _name(line)
     given = _first_arguments(line)
+    asked = sampling_of(value_at(given, "1"))
     return ResultRow(
         id=name[:16],
         where=where,
@@ -231,6 +241,7 @@ def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores)
         scores=found.scores,
         errors=found.errors,
         expected=text_of(line.get("target")) or None,
+        rules={"generation": asked} if asked else {},
         whole=_answers(line) == 1,
         fields=line,
     )

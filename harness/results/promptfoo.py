@@ -201,7 +201,8 @@ def _rules(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a test's assertions read besides the answer, and what changes the answer."""
     test = dict_at(record, "testCase")
     changes = {f"option {name}": value_at(test, f"options.{name}") for name in CHANGES}
-    return {"variables": test.get("vars"), **changes} if test else {}
+    asked = {"prompt's arguments": sampling_of(value_at(record, "prompt.config"))}
+    return {"variables": test.get("vars"), **changes, **asked} if test else {}
 
 
 def _score_rules(record: Mapping[str, Any]) -> dict[str, Any]:

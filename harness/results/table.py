@@ -38,7 +38,10 @@ from tunegate.harness.results._values import convert_scores, prompt_of, text_of
 
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
-RIGHT_ANSWERS = ("expected", "expected_output", "expected_answer", "target", "gold", "ground_truth")
+RIGHT_ANSWERS = (
+    "expected", "expected_output", "expected_answer", "target", "gold", "gold_answer",
+    "ground_truth", "reference", "reference_answer", "correct_answer",
+)  # fmt: skip
 JUDGES = ("judge", "judge_model", "grader")
 FOLDER = re.compile(r"(?:judge|eval|evaluator|grader)=(.+)")
 """Name of a folder that names the judge of the tables in it."""
@@ -97,7 +100,7 @@ def table(  # noqa: PLR0913  # each names a column in a spec
         sample=sample,
         task=task,
         rules=[column("rule", name.strip(), ()) for name in rule.split(",") if name.strip()]
-        or [name for name in JUDGES if name in there],
+        or [name for name in JUDGES if name in there and _is_name(head, name)],
     )
     if not columns.id and not columns.prompt:
         raise UsageError(
@@ -115,6 +118,12 @@ def table(  # noqa: PLR0913  # each names a column in a spec
         settings={"judge": judge} if judge else {},
         repeats=sample in there,
     )
+
+
+def _is_name(head: Sequence[Mapping[str, Any]], column: str) -> bool:
+    """Return whether a column's values recur, as the names of judges do and their words do not."""
+    values = [text_of(row.get(column)) for row in head]
+    return len(values) == 1 or 2 * len(set(values)) <= len(values)
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class _TableColumns:
             scores=found,
             errors=errors,
             error=text_of(value_at(record, self.error)) or None,
-            expected=right if isinstance(right, list) else text_of(right),
+            expected=right if isinstance(right, list) else text_of(right) or None,
             rules={name: value_at(record, name) for name in self.rules},
             fields=record,
         )

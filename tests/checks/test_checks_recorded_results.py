@@ -124,13 +124,26 @@ def test_an_unknown_setting_is_no_difference(tmp_path: Path) -> None:
     assert compare(base, str(copy))["status"] == "proven"
 
 
+@pytest.mark.parametrize("given", ["seed=7", {}, {"seed": 7}, "", None])
+def test_a_seed_among_the_generation_settings_of_lm_eval_may_differ(
+    tmp_path: Path, given: object
+) -> None:
+    def set_seed(found: dict[str, Any]) -> None:
+        found["config"]["gen_kwargs"] = given
+        found["configs"]["sums"]["generation_kwargs"]["seed"] = 7
+
+    copy = changed_copy("lm_eval", tmp_path, in_json("results_*.json", set_seed))
+
+    assert compare(specs("lm_eval")[0], copy)["status"] == "proven"
+
+
 def table(path: Path, score: int, **columns: Any) -> str:
     """Write a table of 40 right answers to 40 questions."""
     found = [{"id": f"r{i}", "prompt": f"{i}?", "score": score, **columns} for i in range(40)]
     return str(write_rows(path, found))
 
 
-@pytest.mark.parametrize("column", ["expected", "target", "judge"])
+@pytest.mark.parametrize("column", ["expected", "target", "reference", "judge"])
 def test_tables_are_compared_by_right_answer_and_judge(tmp_path: Path, column: str) -> None:
     base = table(tmp_path / "a.jsonl", 0, **{column: "one"})
     same = table(tmp_path / "b.jsonl", 1, **{column: "one"})
@@ -139,6 +152,24 @@ def test_tables_are_compared_by_right_answer_and_judge(tmp_path: Path, column: s
     assert "on_trust" not in compare(base, same)
     with pytest.raises(NotComparable, match="in 40 of 40 cases: 'r0' has 'one' in base and 'two'"):
         compare(base, other)
+
+
+def test_an_empty_right_answer_is_unknown(tmp_path: Path) -> None:
+    base, tuned = (
+        table(tmp_path / f"{n}.jsonl", n, expected=right) for n, right in enumerate(("4", ""))
+    )
+
+    assert compare(base, tuned)["on_trust"] == 40
+
+
+def test_the_words_of_a_judge_are_not_its_name(tmp_path: Path) -> None:
+    runs = [
+        [{"id": f"r{i}", "score": 1, "judge": f"{word}, since {i}"} for i in range(40)]
+        for word in ("right", "good")
+    ]
+    base, tuned = (str(write_rows(tmp_path / f"{at}.jsonl", rows)) for at, rows in enumerate(runs))
+
+    assert compare(base, tuned)["on_trust"] == 40
 
 
 def test_the_order_of_right_answers_does_not_matter(tmp_path: Path) -> None:

@@ -24,6 +24,16 @@ from tests.results.recorded_results import RECORDED
 from tunegate.harness.records.errors import NotComparable
 
 
+def set_length(line: dict[str, Any]) -> None:
+    line["arguments"]["gen_args_0"]["arg_1"]["max_gen_toks"] = 9
+
+
+def set_arguments(found: dict[str, Any]) -> None:
+    for row in found["results"]["results"]:
+        if row["provider"]["label"] == "tuned":
+            row["prompt"]["config"] = {"temperature": 1, "seed": 7, "provider": "x"}
+
+
 def set_match(line: dict[str, Any]) -> None:
     if line.get("type") == "match":
         line["data"]["expected"] += "0"
@@ -95,6 +105,11 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
         in_json("results_*.json", lambda f: f["config"].update(model_args="max_length=9,dtype=x")),
         "model_args: base has None, tuned has {'max_length': 9}",
     ),
+    "length of one answer": (
+        "lm_eval",
+        in_lines("samples_sums*", set_length),
+        "generation in 12 of 24 cases: .* in base and .*'max_gen_toks': 9",
+    ),
     "target": (
         "lm_eval",
         in_lines("samples_sums*", lambda line: line.update(target="7")),
@@ -104,6 +119,11 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
         "promptfoo",
         in_json("", set_assertion),
         "rule of exact in 5 of 5 cases: .*output === .*output.includes",
+    ),
+    "arguments of a prompt": (
+        "promptfoo",
+        in_json("", set_arguments),
+        "prompt's arguments in 5 of 5 cases: .* has {} in base and {'temperature': 1} in tuned",
     ),
     "expected output": (
         "deepeval",
@@ -199,6 +219,14 @@ INSPECT: dict[str, tuple[Edit, str]] = {
         lambda log: log["plan"]["config"].update(max_tokens=64),
         "max_tokens: base has None, tuned has 64",
     ),
+    "argument of the model": (
+        lambda log: log["eval"]["model_args"].update(enable_thinking=False, device="cuda:1"),
+        "model arguments: base has None, tuned has {'enable_thinking': False}",
+    ),
+    "extra_body": (
+        lambda log: log["plan"]["config"].update(extra_body={"thinking": False}),
+        "extra_body: base has None, tuned has {'thinking': False}",
+    ),
     "scorer": (
         lambda log: log["eval"]["scorers"][0].update(options={"location": "any"}),
         "options of scorer match: base has None, tuned has {'location': 'any'}",
@@ -223,6 +251,8 @@ def test_connections_seeds_and_retries_of_inspect_may_differ(tmp_path: Path) -> 
     own = {"max_connections": 64, "max_retries": 3, "timeout": 9, "seed": 7, "batch": 100}
     in_json("", lambda log: log["plan"]["config"].update(own))(copy)
     in_json("", lambda log: log["eval"]["config"].update(max_samples=20, retry_on_error=2))(copy)
+    in_json("", lambda log: log["eval"]["task_args"].update(seed=7))(copy)
+    in_json("", lambda log: log["eval"]["model_args"].update(model_path="/b", seed=7))(copy)
 
     assert compare(str(LOG), str(copy))["compared"] == 7
 
