@@ -211,8 +211,12 @@ class VerdictRecord(Record):
         return tuple(str(note) for note in notes if note)
 
     def prompt_warnings(self) -> tuple[str, ...]:
-        """Return in which way people who use a served arm get another prompt than was trained."""
-        return tuple(_by_arms(self.served_prompts, "warning"))
+        """Return in which way people who use a served arm get another prompt than was trained.
+
+        A run that was refused says so in its sentence.
+        """
+        refused = self.verdict is Verdict.NOT_COMPARABLE
+        return () if refused else tuple(_by_arms(self.served_prompts, "warning"))
 
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
         """Return the run's verdict after a further arm was compared: it can only get worse."""
