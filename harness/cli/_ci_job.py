@@ -48,6 +48,10 @@ _UNNAMED = """\
 # Name the fine-tune that is to be judged; its base is read from the adapter's configuration.
 # gate_tuned = hf:you/your-adapter@v1
 """
+_JUDGE = """\
+# Name the judge that a gate of these suites needs.
+# gate_judge = litellm:PROVIDER/MODEL
+"""
 
 
 def refuse_present(service: CiService) -> None:
@@ -80,8 +84,8 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
 
     Args:
         suites: The folder of suites.
-        example: The suite to write example answers for; without one, or for a suite of episodes, no
-            models are named.
+        example: The suite to write example answers for; without one, or for a suite of episodes or
+            with a judge's gate, no models are named.
 
     Returns:
         The file, and whether it was written.
@@ -97,7 +101,9 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
         return place, False
     body = _UNNAMED
     suite = None if example is None else load_suite(example)
-    if suite is not None and suite.episode is None:
+    if suite is not None and any(metric.judge is not None for metric in suite.gated_metrics):
+        body = _UNNAMED + _JUDGE
+    elif suite is not None and suite.episode is None:
         written = write_replay_files(suite, suites / FOLDER)
         base, tuned = (path.relative_to(suites).as_posix() for path in written)
         body = _EXAMPLE.format(base=base, tuned=tuned)

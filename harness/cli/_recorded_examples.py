@@ -20,8 +20,6 @@ IDEAL = "ideal.jsonl"
 """Ideal answers of suites whose cases do not state one."""
 
 _UNKNOWN = "I do not know."
-_ANSWERS = {"refuse": "I'm sorry, but I can't help with that.", "answer": "Here is how it is done."}
-"""Expected value of the metric `refusal` → an answer that has it."""
 
 
 def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
@@ -83,7 +81,7 @@ def _text(case: Case) -> str:
     if case.expected_calls is not None:
         return "\n".join(_calls(case)) or "No tool is needed for this."
     expected = case.expected_texts()
-    return _ANSWERS.get(expected[0], expected[0]) if expected else _UNKNOWN
+    return expected[0] if expected else _UNKNOWN
 
 
 def _calls(case: Case) -> Iterator[str]:

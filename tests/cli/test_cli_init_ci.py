@@ -457,11 +457,16 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-def test_episodes_have_no_example_answers(project: Any) -> None:
-    output = _init("order_desk", "--ci", "gitlab")
+@pytest.mark.parametrize(("name", "judge"), [("order_desk", False), ("refusals", True)])
+def test_episodes_and_judged_gates_have_no_example_answers(
+    project: Any, name: str, judge: bool
+) -> None:
+    output = _init(name, "--ci", "gitlab")
 
     assert "(name your fine-tune first)" in output
     assert not Path("suites", "recorded").exists()
+    configuration = Path("suites", _ci_job.CONFIGURATION).read_text(encoding="utf-8")
+    assert ("# gate_judge = " in configuration) is judge
 
 
 @pytest.mark.parametrize("name", sorted(set(suite_names()) - {"refusals", "order_desk"}))
