@@ -88,6 +88,7 @@ def test_prompts_on_trust_are_told_where_people_look(project: Any) -> None:
     note = "base and tuned recorded elsewhere: prompts taken on trust"
     assert result.ret == 0
     result.stdout.fnmatch_lines([f"note: {note}"])
+    assert result.stdout.str().count(note) == 1
     for name in ("summary.md", "comment.md"):
         assert note in (project.run / name).read_text(encoding="utf-8")
 

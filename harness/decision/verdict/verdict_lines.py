@@ -46,9 +46,11 @@ def verdict_lines(verdict: VerdictRecord, manifest: Manifest, folder: Path) -> I
 
 
 def _notes(verdict: VerdictRecord) -> Iterator[str]:
+    trusted = verdict.trust_notes()
     for suite in verdict.suites:
-        yield from (f"note: {note}" for note in suite.notes if note != verdict.sentence)
-    yield from (f"note: {note}" for note in verdict.trust_notes())
+        said = {verdict.sentence, *(f"{suite.name}: {note}" for note in trusted)}
+        yield from (f"note: {note}" for note in suite.notes if note not in said)
+    yield from (f"note: {note}" for note in trusted)
     yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
     for compared in comparison_results(verdict).values():
         if compared.sentence not in verdict.sentence:

@@ -110,6 +110,16 @@ def test_without_calibration_nothing_is_decided(judge: Any, tone: Any) -> None:
     assert "tone: advisory: the judge was never calibrated" in verdict.sentence
 
 
+def test_what_is_taken_on_trust_does_not_hide_why_nothing_is_decided(tone: Any, made: Any) -> None:
+    suite = tone(None)
+    trust = {"status": "declared", "on_trust": 5, "note": "prompts taken on trust"}
+    manifest = made.manifest([suite]).model_copy(update={"comparability": trust})
+    verdict = decide_run(manifest, {"s": suite.cases()}, suite.rows())
+
+    assert "never calibrated" in verdict.sentence
+    assert "s: prompts taken on trust" in verdict.suites[0].notes
+
+
 def test_a_regression_seen_by_an_uncalibrated_judge_does_not_block(judge: Any, tone: Any) -> None:
     gates = [Gate(metric="tone", kind="tolerance", margin=0.05)]
     verdict = judge(tone(None, *gates, scores=(10, 70, 60, 60)))
