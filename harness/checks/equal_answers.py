@@ -119,7 +119,8 @@ def refuse_unequal_scores(
 ) -> None:
     """Refuse recorded scores that differ between equal answers of base and another arm.
 
-    `answers` are grouped by suite and case.
+    Only scores with a gate are compared: others decide nothing. `answers` are grouped by suite and
+    case.
 
     Raises:
         NotComparable: more than 1 % of the cases do, or all but all of a few favor one arm; the
@@ -130,7 +131,7 @@ def refuse_unequal_scores(
             UnequalScores(str(metric.options["score"]), arm) for arm in arms if arm != "base"
         ]
         for suite in suites
-        for metric in suite.metrics
+        for metric in suite.gated_metrics
         if metric.needs is CellKind.RECORDED and _is_deterministic(metric, arms)
     }
     for (suite, case), found in _recorded_cases(answers) if compared else ():

@@ -117,6 +117,21 @@ def test_a_judge_may_score_equal_answers_differently(tmp_path: Path) -> None:
     assert judge(tmp_path / "said", *noisy, options=said).verdict is not Verdict.NOT_COMPARABLE
 
 
+def test_a_score_without_a_gate_refuses_nothing(tmp_path: Path) -> None:
+    """A table with the seconds of each answer, which `suite new` makes a metric."""
+    paths = [
+        write_rows(
+            tmp_path / f"{arm}.jsonl",
+            [row | {"scores.seconds": at * arm} for at, row in enumerate(answers(150))],
+        )
+        for arm in (1, 2)
+    ]
+    seconds = '[[metrics]]\nuse = "recorded"\nname = "seconds"\nscore = "seconds"'
+    suite = write_suite(tmp_path, paths[0], options=f"binary = true\n{seconds}")
+
+    assert gate(suite, *paths).verdict is Verdict.SHIP
+
+
 def completions(*scores: float | None, text: str = "yes", **fields: Any) -> list[Completion]:
     """Return answers with one text."""
     return [Completion(text=text, scores={"score": value}, **fields) for value in scores]
