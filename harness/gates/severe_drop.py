@@ -93,10 +93,12 @@ class SevereDropGate(GateKind):
             return replace(open_, status=GateStatus.PASS, reason=None)
         if low > limit and context.regressed:
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.SEVERE_DROPS)
-        if share >= limit:
+        if share == limit:
             return open_
+        # Cases that prove the limit kept, or broken, if the share stays as it is.
+        rate, bound = (share, limit) if share > limit else (1 - share, 1 - limit)
         further = context.planned_confidence or gate.confidence
-        needed = smallest_n(lambda n: often_certified(n, 1 - share, 1 - limit, further))
+        needed = smallest_n(lambda n: often_certified(n, rate, bound, further))
         return replace(open_, needed_n=needed)
 
     def refutes(self, gate: Gate) -> bool:

@@ -745,6 +745,24 @@ def test_severe_drops_are_counted_exactly(
     assert f"lost 50.0 points or more on {count} of {n} cases" in result.sentence
 
 
+@pytest.mark.parametrize(("count", "needed"), [(8, 415), (5, None)])
+def test_cases_that_prove_a_limit_broken_are_planned(
+    made: Any, count: int, needed: int | None
+) -> None:
+    """At 8 % the lower limit is above 5 % in 4 of 5 runs from 415 cases on (beta and binomial).
+
+    At exactly 5 % no number of cases decides it.
+    """
+    rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.05)
+    base, tuned = _drops(count, 100)
+    pairs = Pairs("s", made.metric(**CONTINUOUS), tuple(base), tuple(tuned))
+    found = decide_gate(rule, pairs, regressed=False, planned_confidence=0.9)
+
+    assert found.status is UNDECIDED
+    assert found.needed_n == needed
+    assert ("not expected to decide it" in found.sentence) is (needed is None)
+
+
 def test_a_drop_of_exactly_the_size_is_severe(gate: Decide) -> None:
     """0.7 - 0.6 leaves a loss of 0.6 give or take a rounding error; it counts at drop = 0.6."""
     result = gate(SEVERE_DROP, 0.1, _drops(20, 50), metric=CONTINUOUS, drop=0.6)
