@@ -32,7 +32,8 @@ def eligibility_sentence(known: Calibration) -> str:
     )
     return (
         f"It may gate where the margin is {known.least_margin:.3g} or more: kappa is at least "
-        f"{LEAST_KAPPA}, and its differential error is within half of that margin."
+        f"{LEAST_KAPPA}, and its differential error is within half of that margin. That holds for "
+        "the candidate whose answers were labelled."
         f"{unasked if known.recorded else ''}"
     )
 
