@@ -41,6 +41,26 @@ def write_gguf(folder: Path, path: Path, quantisation: str) -> None:
     writer.close()
 
 
+def write_lora(
+    path: Path, *, rank: int, architecture: str = "llama", wide: int = 32, out: int = 16
+) -> None:
+    """Write an adapter of the first layer's v as GGUF."""
+    from gguf import GGUFWriter
+
+    generator = np.random.default_rng(0)
+    writer = GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 8.0)
+    for name, shape in (("lora_a", (rank, wide)), ("lora_b", (out, rank))):
+        values = generator.normal(size=shape).astype(np.float32)
+        writer.add_tensor(f"blk.0.attn_v.weight.{name}", values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def _describe(writer: Any, config: Mapping[str, Any], folder: Path) -> None:
     head = head_width(config)
     writer.add_name(folder.name)

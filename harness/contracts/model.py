@@ -302,8 +302,12 @@ class ServedArm(Protocol):
         """The Transformers tokenizer; None if only the server has it."""
 
     @property
-    def weights_folder(self) -> Path | None:
-        """The folder of its weights on this machine; None if unknown."""
+    def rounds(self) -> bool:
+        """Whether the server computes in less than float32, however the weights are stored."""
+
+    @property
+    def weights_spec(self) -> str | None:
+        """The model spec of its weights on this machine: a folder or GGUF file; None if unknown."""
 
     def next_logprobs(
         self, prefixes: Sequence[Sequence[int]]

@@ -3,12 +3,13 @@
 By default Transformers unpacks the file to float32 and the arm is like any local model: every kind
 of question, every optimization of the engine, exact arithmetic on the rounded weights. With
 `gguf:FILE.gguf?engine=llama.cpp` llama.cpp itself computes, as it will in production.
-`?tokenizer=DIR` takes the tokenizer of a folder, which must have the file's vocabulary; several
-options are joined with `&`.
+`?tokenizer=DIR` takes the tokenizer of a folder, which must have the file's vocabulary, and
+`?lora=FILE&scale=X` adds a LoRA adapter as GGUF to the weights; options are joined with `&`.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,13 +22,15 @@ from tunegate.harness.models._load_model import silence_libraries
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
 from tunegate.harness.models.gguf_format.llama_cpp import LlamaCppArm
+from tunegate.harness.models.gguf_format.lora import parse_scale, read_lora, write_merged
 from tunegate.harness.models.gguf_format.tokenizer import gguf_tokenizer
 from tunegate.harness.models.gguf_format.unpack import load_gguf
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.errors import ModelError
 
-SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER]"
+SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER&lora=FILE&scale=X]"
 ENGINES = ("transformers", "llama.cpp")
+_OPTIONS = ("engine", "tokenizer", "lora", "scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class _GgufTarget:
     path: Path
     engine: str = ENGINES[0]
     tokenizer: Path | None = None
+    lora: Path | None = None
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,20 @@ def gguf(target: str) -> Arm:
         arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
         arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
         return arm
-    return GgufArm(f"gguf:{target}", load_gguf(file, tokenizer), tokenizer, file=file)
+    if wanted.lora is None:
+        return GgufArm(f"gguf:{target}", load_gguf(file, tokenizer), tokenizer, file=file)
+    with tempfile.TemporaryDirectory(prefix="tunegate-lora-") as place:
+        merged = Path(place) / file.path.name
+        write_merged(file, read_lora(wanted.lora, file), wanted.scale, merged)
+        loaded = load_gguf(read_gguf(merged), tokenizer)
+    return GgufArm(f"gguf:{target}", loaded, tokenizer, file=file)
+
+
+def with_scale(target: str, factor: float) -> str:
+    """Return a target whose adapter is scaled by a factor."""
+    scale = factor * _parse(target).scale
+    kept = [option for option in target.rpartition("?")[2].split("&") if option[:6] != "scale="]
+    return f"{target.rpartition('?')[0]}?{'&'.join([*kept, f'scale={scale:g}'])}"
 
 
 def _parse(target: str) -> _GgufTarget:
@@ -91,15 +109,17 @@ def _parse(target: str) -> _GgufTarget:
     found: dict[str, str] = {}
     for option in options.split("&"):
         key, _, value = option.partition("=")
-        if key not in ("engine", "tokenizer") or not value:
+        if key not in _OPTIONS or not value:
             raise ModelError(
-                f"gguf:{target}: {option!r} is not an option; write engine=NAME or tokenizer=DIR"
+                f"gguf:{target}: {option!r} is not an option; write engine=NAME, tokenizer=DIR, "
+                "lora=FILE or scale=NUMBER"
             )
         found[key] = value
     engine = found.get("engine", ENGINES[0])
     if engine not in ENGINES:
         raise ModelError(f"gguf:{target}: engine={engine} is not known; {' or '.join(ENGINES)}")
-    folder = found.get("tokenizer")
-    return _GgufTarget(
-        Path(name).expanduser(), engine, Path(folder).expanduser() if folder else None
-    )
+    folder, lora = (Path(v).expanduser() if (v := found.get(k)) else None for k in _OPTIONS[1:3])
+    if lora is not None and engine != ENGINES[0]:
+        raise ModelError(f"gguf:{target}: lora= needs Transformers; write llama-server:{target}")
+    scale = parse_scale(f"gguf:{target}", found.get("scale", "1"))
+    return _GgufTarget(Path(name).expanduser(), engine, folder, lora, scale)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def open_arms(
     arms: dict[str, Arm] = {}
     loads: dict[Path, Any] = {}
     ordered = _order_specs(specs, base_by)
-    together = {n: spec for n, spec in ordered.items() if spec.partition(":")[0] == _TOGETHER}
+    together = {n: spec for n, spec in ordered.items() if _prefix(spec) in _TOGETHER}
     bounds = limits or PoolLimits()
     for spec in ordered.values():
         if backend_of(spec) is None:
@@ -74,9 +75,10 @@ def open_arms(
         if name in arms:
             continue
         if name in together:
-            from tunegate.harness.models import vllm
-
-            arms |= vllm.open_together(together, bounds, dtype=dtype, hosting=hosting)
+            prefix = _prefix(spec)
+            same = {n: other for n, other in together.items() if _prefix(other) == prefix}
+            module = import_module(f"{ROOM}.{prefix}")
+            arms |= module.open_together(same, bounds, dtype=dtype, hosting=hosting)
         elif backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
@@ -91,15 +93,20 @@ def backend_of(spec: str) -> Backend | None:
     Raises:
         UnknownName: a package's backend cannot be imported, or two packages have it.
     """
-    prefix, colon, _ = spec.partition(":")
-    if not colon or not lookup.has(ROOM, prefix, marked="SPEC"):
+    prefix = _prefix(spec)
+    if ":" not in spec or not lookup.has(ROOM, prefix, marked="SPEC"):
         return None
     found: Backend = lookup.find_object(ROOM, prefix, what="backend")
     return found
 
 
-_TOGETHER = "vllm"
-"""Backend that opens all of its arms at once: base and its adapters share a server."""
+_TOGETHER = ("vllm", "llama_server")
+"""Backends that open all of their arms at once: base and its adapters share a server."""
+
+
+def _prefix(spec: str) -> str:
+    """Return the module that a spec names: that of `llama-server:` is `llama_server`."""
+    return spec.partition(":")[0].replace("-", "_")
 
 
 def is_remote(backend: Backend) -> bool:
@@ -127,7 +134,10 @@ def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str
 
 
 def _base_of(tuned: str, base_by: str) -> str:
-    served = tuned.partition(":")[0] == _TOGETHER
+    prefix = tuned.partition(":")[0]
+    if prefix == "llama-server" and "lora=" in tuned:
+        return tuned.partition("?")[0]
+    served = prefix == "vllm"
     path = tuned.partition(":")[2].partition("?")[0] if served else tuned
     folder = resolve_folder(path) if served or backend_of(tuned) is None else None
     adapter = adapter_config(folder) if folder is not None and is_adapter(folder) else {}
@@ -143,7 +153,7 @@ def _base_of(tuned: str, base_by: str) -> str:
             f"{tuned} names {named} as its base, which is not there; if it was moved, give its "
             f"new path with {base_by}"
         ) from error
-    return f"{_TOGETHER}:{named}" if served else str(named)
+    return f"vllm:{named}" if served else str(named)
 
 
 def _open_hf(

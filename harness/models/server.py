@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
@@ -46,7 +47,13 @@ from tunegate.harness.models.servers.protocol import (
 )
 from tunegate.harness.models.servers.replies import token_usage
 from tunegate.harness.models.servers.stop_token import stops_at
-from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget, key_for, parse_target
+from tunegate.harness.models.servers.target import (
+    NO_WEIGHTS,
+    ServerTarget,
+    key_for,
+    parse_target,
+    weights_spec,
+)
 from tunegate.harness.records.answers import GENERATED, Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
@@ -188,12 +195,17 @@ class ServerArm:
         return self.where.url
 
     @property
-    def weights_folder(self) -> Path | None:
-        """The folder that the spec names, or that a server on this machine names as the root."""
+    def rounds(self) -> bool:
+        """Whether its program computes in less than float32, however the weights are stored."""
+        return self.dialect.rounds
+
+    @property
+    def weights_spec(self) -> str | None:
+        """The weights that the spec names, or the root that a server on this machine names."""
         if self.where.weights is not None:
-            return None if self.where.weights == NO_WEIGHTS else Path(self.where.weights)
+            return None if self.where.weights == NO_WEIGHTS else weights_spec(self.where.weights)
         root = self.card.root if self.where.here else None
-        return Path(root) if root is not None and Path(root).is_dir() else None
+        return root if root is not None and Path(root).is_dir() else None
 
     def next_logprobs(
         self, prefixes: Sequence[Sequence[int]]
@@ -203,13 +215,17 @@ class ServerArm:
         Raises:
             BackendError: the server does not answer.
         """
-        if self.client.form.prompts != "token ids":
+        form = self.client.form
+        if form.prompts != "token ids":
             return None
         found: list[Mapping[int, float]] = []
         with HttpClient(self.key) as http:
+            server = ServerConnection(http, self.where)
             for first in range(0, len(prefixes), _PREFIXES):
                 part = [list(ids) for ids in prefixes[first : first + _PREFIXES]]
-                logprobs = next_token_logprobs(http, self.where, self.client.form, part)
+                logprobs = self.dialect.next_logprobs(server, part, form.plain)
+                if logprobs is None:
+                    logprobs = next_token_logprobs(http, self.where, form, part)
                 if logprobs is None:
                     return None
                 found += logprobs
@@ -344,8 +360,22 @@ def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
     return open_server(where, key_for(where), limits or PoolLimits())
 
 
-def open_server(where: ServerTarget, key: str | None, limits: PoolLimits) -> ServerArm:
+def open_server(
+    where: ServerTarget,
+    key: str | None,
+    limits: PoolLimits,
+    *,
+    tokenizer: Any = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+) -> ServerArm:
     """Open a model of a server whose address and key are known.
+
+    Args:
+        where: The server and the model.
+        key: The key that is sent.
+        limits: How hard it may be asked.
+        tokenizer: The tokenizer; None is the one that the address or the server names.
+        fields: Fields of every request.
 
     Raises:
         ModelError: server or model do not exist, or the tokenizer differs.
@@ -357,8 +387,9 @@ def open_server(where: ServerTarget, key: str | None, limits: PoolLimits) -> Ser
             card = find_model_card(http, where)
             server = ServerConnection(http, where)
             dialect = find_dialect(server, card)
-            tokenizer = _tokenizer(where, card)
+            tokenizer = tokenizer or _tokenizer(where, card)
             form = discover_protocol(server, tokenizer, dialect)
+            form = replace(form, plain={**form.plain, **fields})
             client = ServerClient(where, form, tokenizer, dialect)
             # A question was answered: a model that is loaded on demand shows its settings now.
             settings = dialect.settings(server, card)

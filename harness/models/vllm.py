@@ -20,7 +20,7 @@ from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe
 from tunegate.harness.models.server import ServerArm, open_server
-from tunegate.harness.models.servers.managed_server import ManagedServer, free_port
+from tunegate.harness.models.servers.managed_server import ManagedServer, start_server
 from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.models.servers.vllm_command import (
     VllmInstallation,
@@ -35,8 +35,6 @@ from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.wording import count_noun
 
 SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
-_PORT_TAKEN = "address already in use"
-_TRIES = 2
 _REMEDIES = {
     "max seq len": "write ?max_len=N into the spec, the tokens that a prompt and its answer need",
     "No available memory for the cache": "use a smaller model, or free memory",
@@ -201,26 +199,16 @@ class VllmDeployment:
         note = f" ({self.found.untested})" if self.found.untested else ""
         version = f"{self.found.version}{note}"
         self.hosting.report(f"starting vLLM {version} on {where} for {names}: log {log}")
-        for attempt in range(_TRIES):
-            port = free_port()
-            server = ManagedServer.start(
+        try:
+            return start_server(
                 f"vLLM for {plan.name}",
-                plan.command(self.found, self.settings, port),
-                port=port,
+                lambda port: plan.command(self.found, self.settings, port),
                 log=log,
                 environment=server_environment(self.found, key),
+                report=self.hosting.report,
             )
-            try:
-                server.wait_until_ready(self.hosting.report)
-                return server
-            except ModelError as error:
-                server.stop()
-                if _PORT_TAKEN not in str(error).lower() or attempt == _TRIES - 1:
-                    raise ModelError(f"{error}{_remedy(str(error))}") from error
-            except BaseException:
-                server.stop()
-                raise
-        raise AssertionError("a server has started, or its failure was raised")
+        except ModelError as error:
+            raise ModelError(f"{error}{_remedy(str(error))}") from error
 
     def open_arm(self, name: str, server: ManagedServer, key: str) -> VllmArm:
         """Open one of the names of a server that is ready."""

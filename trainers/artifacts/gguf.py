@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from tunegate.harness.contracts.quiet import quiet_libraries
-from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models._model_folder import adapter_config, require_modules
 from tunegate.harness.models.gguf_format.file import read_gguf
 from tunegate.harness.models.gguf_format.programs import convert, find_program, quantise
 from tunegate.harness.models.gguf_format.unpack import unread_part
@@ -36,6 +36,11 @@ _MODEL = (
     "*.safetensors.index.json",
     _WORDS,
 )
+_LOST = {
+    "use_rslora": "rsLoRA's scale, lora_alpha / √r: it would be served as lora_alpha / r",
+    "alpha_pattern": "scales by module (alpha_pattern)",
+}
+"""Key of an adapter's configuration → what `convert_lora_to_gguf.py` drops without a word."""
 
 
 def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
@@ -56,6 +61,9 @@ def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
 def make_lora(base: Path, adapter: Path, out: Path) -> str:
     """Convert base and adapter each for itself, and return the spec of both in `llama-server`."""
     find_program(LORA)
+    config = adapter_config(adapter)
+    if lost := next((words for key, words in _LOST.items() if config.get(key)), None):
+        raise ModelError(f"{adapter}: llama.cpp's LoRA files do not hold {lost}; merge the adapter")
     model, lora = out / "base-16bit.gguf", out / "adapter-f32.gguf"
     with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as place:
         whole = Path(place) / base.name

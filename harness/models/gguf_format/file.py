@@ -23,6 +23,8 @@ class GgufFile:
     fields: Mapping[str, Any] = field(repr=False)
     """Metadata by key."""
     tensors: Mapping[str, ReaderTensor] = field(repr=False)
+    kinds: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Types of the metadata, as the `gguf` package numbers them."""
 
     @property
     def architecture(self) -> str:
@@ -75,4 +77,5 @@ def read_gguf(path: Path) -> GgufFile:
             f"{path}: one of {fields['split.count']} parts; join them first with llama.cpp's "
             "llama-gguf-split --merge"
         )
-    return GgufFile(path, fields, {tensor.name: tensor for tensor in reader.tensors})
+    kinds = {key: value.types for key, value in reader.fields.items()}
+    return GgufFile(path, fields, {tensor.name: tensor for tensor in reader.tensors}, kinds)

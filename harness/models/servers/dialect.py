@@ -120,6 +120,8 @@ class ServerDialect:
     name = ""
     takes_raw_prompts = True
     """Whether `/completions` takes a text as it is, without a chat template."""
+    rounds = False
+    """Whether it computes in less than float32, however the weights are stored."""
     neutral: Mapping[str, Any] = {}
     """Fields of a request that switch off sampling settings of its own, beside OpenAI's."""
 
@@ -156,6 +158,15 @@ class ServerDialect:
 
         `asked` holds the fields of a chat request: `messages`, `tools`, and what the chat template
         is given.
+        """
+        return None
+
+    def next_logprobs(
+        self, server: ServerConnection, prefixes: list[list[int]], fields: Mapping[str, Any]
+    ) -> list[dict[int, float]] | None:
+        """Return token id → log-probability of the likeliest tokens after each prefix.
+
+        None where the program has no way of its own; OpenAI's is then tried.
         """
         return None
 

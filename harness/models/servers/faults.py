@@ -18,7 +18,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from tunegate.harness.contracts.model import LocalArm
-from tunegate.harness.models.servers.reference import AdapterLayers, shared_values
+from tunegate.harness.models.servers.reference import (
+    AdapterLayers,
+    expected_logprobs,
+    shared_values,
+)
 
 _EXPLAINED = 1 / 3
 """Share of the error that a named cause may leave."""
@@ -55,7 +59,8 @@ def name_fault(
         return "its weights differ: quantised, of another model, or changed by a loaded adapter"
     arm: Any = reference[name]
     layers = AdapterLayers.of(arm)
-    best = _likeliest(case, arm, layers, expected) if layers.layers else _NO_CAUSE
+    likely = _likeliest(case, arm, layers, expected) if layers.layers else None
+    best = likely or _other_lora_scale(case, arm)
     # What nearly is base leaves little to explain: a cause has to explain that, too.
     from_base = _EXPLAINED * case.error(expected["base"])
     if best.left <= min(max(case.limit, _EXPLAINED * error), from_base):
@@ -63,6 +68,20 @@ def name_fault(
     if error > _OTHER * case.movement(expected, name):
         return "another model or another fine-tune answers under its name, or one that is quantised"
     return "a part of the fine-tune is not applied, or other weights answer under its name"
+
+
+def _other_lora_scale(case: _FaultCase, arm: Any) -> FaultCause:
+    """Look for half and double the scale of an adapter that was added to a GGUF file's weights."""
+    spec = str(arm.identity["spec"])
+    found = [_NO_CAUSE]
+    if "lora=" in spec:
+        from tunegate.harness.models.gguf import gguf, with_scale
+
+        for factor in _USUAL:
+            other: Any = gguf(with_scale(spec.removeprefix("gguf:"), factor))
+            left = case.error(expected_logprobs(other, case.prefixes))
+            found.append(FaultCause(f"the adapter is scaled by {factor:g} (another scale?)", left))
+    return min(found, key=lambda cause: cause.left)
 
 
 def _likeliest(

@@ -8,12 +8,13 @@ d = tuned − base, both over the tokens that the server reports:
 - c = ⟨x, d⟩ / ⟨d, d⟩ is its part along the fine-tune: −1 not applied, 1 applied to base. Rounding
   has no direction, so that c shows a wrong scale which r cannot distinguish from rounding.
 
-What a 16-bit format may change is measured: the same weights, computed in bfloat16 here.
+What a 16-bit format may change is measured: the same weights, computed in bfloat16 here; and what
+the 8-bit activations of llama.cpp's quantised weights may, by rounding activations here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from tunegate.harness.models.servers.faults import name_fault
 from tunegate.harness.models.servers.reference import (
     ServedError,
     expected_logprobs,
-    in_bfloat16,
+    in_served_arithmetic,
+    served_arithmetic,
     served_error,
 )
 from tunegate.harness.records.errors import BackendError, ModelError, NotComparable, UsageError
@@ -65,10 +67,12 @@ class ServedIdentity:
     prefixes: list[list[list[int]]] = field(default_factory=list)
     expected: dict[str, Any] = field(default_factory=dict)
     """Arm → log-probabilities by its files, float32 [places, vocabulary]."""
-    folders: Mapping[str, Path] = field(default_factory=dict)
-    """Served arm that is compared → the folder of its weights."""
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Served arm that is compared → the model spec of its weights."""
     rounding: dict[str, float] = field(default_factory=dict)
-    """Arm → by how much bfloat16 moves its log-probabilities, in nats; empty if not needed."""
+    """Arm → by how much coarser arithmetic moves its log-probabilities, in nats, where needed."""
+    arithmetic: dict[str, str] = field(default_factory=dict)
+    """Arm → how coarsely a server of its weights may compute."""
     floors: dict[str, float] = field(default_factory=dict)
     """Address of a server → the error of base there."""
     reference: Mapping[str, LocalArm] = field(default_factory=dict, repr=False)
@@ -92,7 +96,7 @@ class ServedIdentity:
         chosen = {name: arm for name, arm in served.items() if name not in found.record}
         if not chosen:
             return found
-        found.folders = {n: f for n, arm in chosen.items() if (f := arm.weights_folder) is not None}
+        found.folders = {n: f for n, arm in chosen.items() if (f := arm.weights_spec) is not None}
         specs = _reference_specs(arms, found.folders)
         try:
             _refuse_too_large(found.folders.values())
@@ -116,6 +120,7 @@ class ServedIdentity:
         values = {
             name: expected_logprobs(arm, self.prefixes) for name, arm in self.reference.items()
         }
+        self.arithmetic = {name: served_arithmetic(arm) for name, arm in self.reference.items()}
         # An adapter may bring further tokens, which base cannot be compared on.
         shared = min(rows.shape[-1] for rows in values.values())
         self.expected = {name: rows[:, :shared] for name, rows in values.items()}
@@ -135,10 +140,11 @@ class ServedIdentity:
                 raise BackendError(f"{name}: the server reports no log-probabilities any more")
             error = served_error(reported, self.expected[name], self._ends(name))
             limit = self._exact_limit(name, arm, error)
-            exact = error.size <= limit
+            exact = error.size <= limit and not arm.rounds
             if not exact and arm.address not in self.floors:
                 limit = self._rounded_limit(name)
-            self.record[name] = _proof(error, limit, exact=exact, checks=self._checks(name))
+            how = "exact" if exact else self.arithmetic[name]
+            self.record[name] = _proof(error, limit, arithmetic=how, checks=self._checks(name))
             if name == "base" and exact:
                 self.floors[arm.address] = error.size
             # Rounding that is larger than the fine-tune also takes a part of it away.
@@ -161,12 +167,12 @@ class ServedIdentity:
         return max(nats, EXACT * error.movement)
 
     def _rounded_limit(self, name: str) -> float:
-        """Return the largest error, in nats, of a 16-bit format."""
+        """Return the largest error, in nats, of a 16-bit format, or of quantised weights."""
         if self.reference and not self.rounding:
             import numpy as np
 
             for one, arm in self.reference.items():
-                with in_bfloat16(arm):
+                with in_served_arithmetic(arm):
                     values = expected_logprobs(arm, self.prefixes)
                 values = values[:, : self.expected[one].shape[-1]]
                 apart = (values - self.expected[one])[self.expected[one] > _LIKELY]
@@ -212,8 +218,8 @@ def probe_prefixes(tokenizer: Any) -> list[list[list[int]]]:
 
 def _not_at_hand(arm: ServedArm) -> str:
     """Return why an arm cannot be compared with its weights; empty if it can."""
-    if arm.weights_folder is None:
-        return "its weights are not here; name their folder in the spec with ?weights=FOLDER"
+    if arm.weights_spec is None:
+        return "its weights are not here; name them in the spec with ?weights=FOLDER_OR_GGUF"
     if arm.tokenizer is None:
         return "no tokenizer is known; name its folder in the spec with ?tokenizer=FOLDER"
     if arm.next_logprobs(flat(probe_prefixes(arm.tokenizer))[:1]) is None:
@@ -221,8 +227,8 @@ def _not_at_hand(arm: ServedArm) -> str:
     return ""
 
 
-def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, Path]) -> dict[str, str]:
-    """Return which folders are loaded: of base in any case, since adapters are put on it.
+def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, str]) -> dict[str, str]:
+    """Return which weights are loaded: of base in any case, since adapters are put on it.
 
     Raises:
         ModelError: base is neither served from a folder that is here nor a local model.
@@ -231,18 +237,17 @@ def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, Path]) -> di
     if base is None and not isinstance(arms["base"], LocalArm):
         raise ModelError("the weights of base are not here")
     spec = str(base or arms["base"].identity["spec"])
-    others = {name: str(folder) for name, folder in folders.items() if name != "base"}
+    others = {name: folder for name, folder in folders.items() if name != "base"}
     return {"base": spec, "tuned": spec, **others}
 
 
-def _refuse_too_large(folders: Any) -> None:
+def _refuse_too_large(specs: Iterable[str]) -> None:
     """Refuse weights that would not fit into the free memory in float32.
 
     Raises:
         ModelError: how large they are.
     """
-    files = [file for folder in folders for file in folder.glob("*.safetensors")]
-    size = 2 * sum(file.stat().st_size for file in files)
+    size = sum(map(_float32_bytes, specs))
     free = available_memory()
     if size > _MEMORY * free:
         raise ModelError(
@@ -251,17 +256,27 @@ def _refuse_too_large(folders: Any) -> None:
         )
 
 
+def _float32_bytes(spec: str) -> int:
+    """Return about how much memory weights take: files in 16 bits double, a GGUF file by count."""
+    if not spec.startswith("gguf:"):
+        return 2 * sum(file.stat().st_size for file in Path(spec).glob("*.safetensors"))
+    from tunegate.harness.models.gguf_format.file import read_gguf
+
+    file = read_gguf(Path(spec.removeprefix("gguf:").partition("?")[0]))
+    return 4 * sum(int(tensor.n_elements) for tensor in file.tensors.values())
+
+
 def _is_scaled(error: ServedError) -> bool:
     return bool(error.movement) and abs(error.along) > max(_ALONG, 4 * error.spread)
 
 
-def _proof(error: ServedError, limit: float, *, exact: bool, checks: int) -> dict[str, Any]:
+def _proof(error: ServedError, limit: float, *, arithmetic: str, checks: int) -> dict[str, Any]:
     """Return the record of a comparison."""
     found: dict[str, Any] = {
         "status": "proven",
         "places": len(PROBES) * _PLACES,
         "checks": checks,
-        "arithmetic": "exact" if exact else "16 bit",
+        "arithmetic": arithmetic,
         "error_nats": _round(error.size),
         "limit_nats": _round(limit),
     }
@@ -272,9 +287,10 @@ def _proof(error: ServedError, limit: float, *, exact: bool, checks: int) -> dic
             "along": _round(error.along),
         }
         hidden = 1 + error.along < 4 * error.spread or _is_scaled(error)
-        if not exact and limit >= error.movement and hidden:
+        if arithmetic != "exact" and limit >= error.movement and hidden:
             found |= _trust_record(
-                "rounding to 16 bits moves more than the fine-tune: serve in float32"
+                f"rounding to {arithmetic.replace(' bit', ' bits')} moves more than the fine-tune: "
+                "serve in float32"
             )
     return found
 

@@ -39,6 +39,10 @@ _CORE_KILLED = re.compile(r"Failed core proc\(s\): \{.*: -9\b")
 """Text in vLLM's log when its engine core got SIGKILL."""
 
 
+_PORT_TAKEN = ("address already in use", "couldn't bind")
+_TRIES = 2
+
+
 def free_port() -> int:
     """Return a free port of this machine."""
     with socket.socket() as probe:
@@ -166,8 +170,48 @@ class ManagedServer:
         self.end()
 
 
+def start_server(
+    name: str,
+    command: Callable[[int], Sequence[str]],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    report: Callable[[str], None],
+) -> ManagedServer:
+    """Start a server and wait for it; retry with another port if this one was taken.
+
+    Args:
+        name: What it is, for messages.
+        command: Takes the port; returns program and arguments.
+        log: File that its output is appended to.
+        environment: Its environment variables.
+        report: Takes lines of progress.
+
+    Raises:
+        ModelError: it did not start, with the last error of its log.
+    """
+    for attempt in range(_TRIES):
+        port = free_port()
+        server = ManagedServer.start(
+            name, command(port), port=port, log=log, environment=environment
+        )
+        try:
+            server.wait_until_ready(report)
+            return server
+        except ModelError as error:
+            server.stop()
+            if not any(t in str(error).lower() for t in _PORT_TAKEN) or attempt == _TRIES - 1:
+                raise
+        except BaseException:
+            server.stop()
+            raise
+    raise AssertionError("a server has started, or its failure was raised")
+
+
 def _names_error(line: str) -> bool:
-    """Return whether a line is an exception's last one: `ValueError: …`, after a log's prefix."""
+    """Return whether a line is an exception's last one, or one of llama.cpp's errors."""
+    if _LLAMA_ERROR.search(line):
+        return True
     kind, colon, rest = _without_prefix(line).partition(": ")
     general = "See stack trace above" in rest or "Engine core initialization failed" in rest
     return bool(colon) and kind.replace(".", "").isidentifier() and "Error" in kind and not general
@@ -181,6 +225,7 @@ def _validation_error(lines: Sequence[str]) -> list[str]:
     return [_without_prefix(line.partition(" [type=")[0]) for line in problems]
 
 
+_LLAMA_ERROR = re.compile(r"^[\d.]+ E .*(?:error loading model|couldn't bind|failed to load )")
 _VALIDATION = re.compile(r"ValidationError: \d+ validation errors? for ")
 _FURTHER = "For further information visit"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,57 @@ def served_error(
     spread = math.sqrt(sum(value * value for value in apart)) / total
     movement = float(np.sqrt(np.mean(np.concatenate(d) ** 2)))
     return ServedError(size, movement, along, spread)
+
+
+def served_arithmetic(arm: LocalArm) -> str:
+    """Return how coarsely a server of an arm's weights computes: `16 bit`, or `8 bit`.
+
+    llama.cpp multiplies quantised weights by activations in 8 bits.
+    """
+    return "8 bit" if any(kind not in _WHOLE for kind in _stored(arm)) else "16 bit"
+
+
+_WHOLE = ("F32", "F16", "BF16")
+
+
+def _stored(arm: LocalArm) -> Collection[str]:
+    """Return the storage types of a GGUF file; none for a folder."""
+    stored = getattr(arm, "identity", {}).get("stored")
+    return stored if isinstance(stored, Mapping) else ()
+
+
+def in_served_arithmetic(arm: LocalArm) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which a model computes as coarsely as a server of its weights does."""
+    if served_arithmetic(arm) == "16 bit":
+        return in_bfloat16(arm)
+    return in_eight_bits(arm, 256 if any(kind.endswith("_K") for kind in _stored(arm)) else 32)
+
+
+@contextlib.contextmanager
+def in_eight_bits(arm: LocalArm, block: int) -> Iterator[None]:
+    """Round what goes into each linear layer to 8 bits a block, as llama.cpp does.
+
+    Blocks are of 32 numbers (Q8_0), and of 256 for K-quants (Q8_K): `vec_dot_type` in
+    ggml/src/ggml-cpu/ggml-cpu.c.
+    """
+    import torch
+
+    def rounded(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        values = given[0]
+        if values.shape[-1] % block:
+            return None
+        blocks = values.reshape(*values.shape[:-1], -1, block)
+        step = (blocks.abs().amax(dim=-1, keepdim=True) / 127).clamp_min(1e-30)
+        return ((blocks / step).round() * step).reshape(values.shape), *given[1:]
+
+    with arm.active() as model:
+        layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    handles = [layer.register_forward_pre_hook(rounded) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from tunegate.harness.records.errors import ModelError, unknown_name_message
 _FORM = "server:http://host:port/v1#MODEL"
 _OPTIONS = ("tokenizer", "weights")
 NO_WEIGHTS = "none"
+_GGUF = ".gguf"
 KEY = "TUNEGATE_SERVER_KEY"
 """Environment variable of the key."""
 _ELSE = "OPENAI_API_KEY"
@@ -35,7 +36,8 @@ class ServerTarget:
     tokenizer: str | None = None
     """Folder or hub id of its tokenizer and chat template, as the spec gives it."""
     weights: str | None = None
-    """Folder of its weights on this machine, as the spec names it; `none` trusts the server."""
+    """Folder or GGUF file of its weights on this machine, as the spec names it; `none` trusts the
+    server."""
 
     @property
     def origin(self) -> str:
@@ -85,15 +87,25 @@ def parse_target(target: str) -> ServerTarget:
     return ServerTarget(url, model, options.get("tokenizer"), options.get("weights"))
 
 
+def weights_spec(named: str) -> str:
+    """Return the model spec of `weights=`: a folder, a GGUF file, or one with a LoRA's behind."""
+    path, comma, lora = named.partition(",")
+    if not path.endswith(_GGUF):
+        return named
+    return f"gguf:{path}?lora={lora}" if comma else f"gguf:{path}"
+
+
 def _refuse_no_folder(target: str, options: Mapping[str, str]) -> None:
     for name in _OPTIONS:
         if options.get(name) == "":
             raise ModelError(f"server:{target}: {name}= names no folder")
     weights = options.get("weights", NO_WEIGHTS)
-    if weights != NO_WEIGHTS and not Path(weights).is_dir():
+    files = [Path(part) for part in weights.split(",")]
+    there = files[0].is_dir() or all(f.suffix == _GGUF and f.is_file() for f in files)
+    if weights != NO_WEIGHTS and not there:
         raise ModelError(
             f"server:{target}: weights={weights} is not a folder; name that of the model or "
-            f"adapter, or {NO_WEIGHTS} to take them on trust"
+            f"adapter, FILE.gguf or FILE.gguf,LORA.gguf, or {NO_WEIGHTS} to take them on trust"
         )
 
 

@@ -288,7 +288,7 @@ def test_weights_elsewhere_are_declared(fake_server: Start, tiny: Any) -> None:
     assert [record[name]["status"] for name in ("base", "tuned")] == ["declared", "declared"]
     verdict = VerdictRecord.model_construct(comparability={}, served_identity=record)
     notes = verdict.trust_notes()
-    assert [note.partition(":")[0] for note in notes] == ["base", "tuned"]
+    assert [note.partition(":")[0] for note in notes] == ["base and tuned"]
     assert all("declared, not proven" in note and "?weights=FOLDER" in note for note in notes)
 
 

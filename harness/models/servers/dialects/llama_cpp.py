@@ -7,6 +7,7 @@ tokens: it leaves a beginning of sequence out of the text that tokenising puts b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ _NEUTRAL: Mapping[str, Any] = {
     "mirostat": 0,
 }
 """Settings of llama.cpp's samplers that leave the model's own distribution."""
+_LIKELIEST = 20
+"""Tokens whose log-probabilities are asked for, as of vLLM."""
 _SAMPLING = ("temperature", "top_p", *_NEUTRAL)
 
 
@@ -42,6 +45,7 @@ class LlamaCpp(ServerDialect):
     """llama.cpp's server, alone or behind its router."""
 
     name = "llama.cpp"
+    rounds = True  # its cache is in 16 bits, if nothing else is
     neutral = _NEUTRAL
     longer_context = "start it with -c {tokens}, times its --parallel slots, which share it"
 
@@ -72,6 +76,22 @@ class LlamaCpp(ServerDialect):
             return None
         return ShownPrompt(text, self.tokenize(server, text, special=True))
 
+    def next_logprobs(
+        self, server: ServerConnection, prefixes: list[list[int]], fields: Mapping[str, Any]
+    ) -> list[dict[int, float]] | None:
+        """Return what `/completion` reports with `n_probs`: before any sampler, by token id."""
+        # The pieces of a text begin alike, and are read once.
+        own = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "cache_prompt": True}
+        asked = {**fields, **own}
+        found = []
+        for ids in prefixes:
+            try:
+                reply = server.post("/completion", {**asked, "prompt": ids})
+            except PermanentError:
+                return None
+            found.append(_first_token(reply))
+        return None if None in found else [one for one in found if one is not None]
+
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
         props = server.get("/props")
@@ -92,6 +112,17 @@ class LlamaCpp(ServerDialect):
 def _rounded(value: Any) -> Any:
     """Return a number without the noise of 32 bits: 0.8 for 0.800000011920929."""
     return round(value, 6) if isinstance(value, float) else value
+
+
+def _first_token(reply: Mapping[str, Any]) -> dict[int, float] | None:
+    places = reply.get("completion_probabilities")
+    first = places[0] if isinstance(places, list) and places else None
+    listed = first.get("top_logprobs") if isinstance(first, dict) else None
+    try:
+        found = {int(one["id"]): float(one["logprob"]) for one in listed or ()}
+    except (KeyError, TypeError, ValueError):
+        return None
+    return found if found and all(map(math.isfinite, found.values())) else None
 
 
 DIALECT = LlamaCpp()
