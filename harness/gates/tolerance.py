@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from tunegate.harness.comparison.corpus_level import LEAST
 from tunegate.harness.comparison.delta import interval_around, is_proven
-from tunegate.harness.comparison.estimator import shift_interval
 from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
@@ -78,16 +77,15 @@ class ToleranceGate(DifferenceGate):
         if judged is pairs or pairs.too_few:
             return super().judged_interval(gate, pairs)
         found = interval_around(judged, (0.0,), gate.confidence)
+        ends: Iterable[float] = (found.low, found.high)
+        if not all(map(math.isfinite, ends)):
+            return interval_around(pairs, (0.0,), gate.confidence)  # ratios are all equal
         if judged.in_logarithms:
             level, allowed = pairs.base_level, math.log1p(share_of_base(str(gate.margin)))
-            ends = (
-                -level * math.expm1(min(allowed - end / level, 709.0))
-                for end in (found.low, found.high)
-            )
-            low, high = ends
+            ends = (-level * math.expm1(min(allowed - end / level, 709.0)) for end in ends)
         else:
-            found = shift_interval(found, pairs.estimate - judged.estimate)
-            low, high = found.low, found.high
+            ends = (end + pairs.estimate - judged.estimate for end in ends)
+        low, high = ends
         # Whether a loss is proven is decided by the difference itself.
         lost = is_proven(pairs.exchanged(), 0.0, gate.confidence)
         high = min(high, math.nextafter(0.0, -1.0)) if lost else max(high, 0.0)

@@ -136,6 +136,25 @@ def test_a_share_of_base_prints_the_interval_it_is_judged_by() -> None:
     assert result.low == pytest.approx(-0.1010 * 0.6, abs=5e-4)
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.01])
+def test_a_share_of_times_prints_finite_seconds(spread: float) -> None:
+    """Each answer takes half as long again: +50 % of a second, and 10 % are tolerated.
+
+    Without any spread of the ratios their interval has no ends, and that of the seconds is shown.
+    """
+    record = MetricRecord(
+        name="m", use="m", needs=CellKind.LATENCY, higher_is_better=False, range=None, binary=False
+    )
+    base = tuple(1 + 0.01 * (i % 7) for i in range(60))
+    tuned = tuple(b * (1.5 + spread * (i % 3 - 1)) for i, b in enumerate(base))
+    result = _decide(Pairs("s", record, base, tuned), "tolerance", "10%")
+
+    assert result.reason is GateReason.REGRESSED
+    assert result.low is not None
+    assert result.high is not None
+    assert 0.49 < result.low < 0.515 < result.high < 0.54
+
+
 def test_a_loss_that_holm_takes_back_is_named() -> None:
     """12 losses of 100 are proven alone; among all metrics of a run they may be chance."""
     pairs = _pairs((3, 12, 70, 15))
