@@ -79,3 +79,11 @@ def test_training_and_evaluation_differ(card: Any, tuned: dict[str, Any], words:
 
     assert bool(found) is bool(words)
     assert all(words in note for note in found)
+
+
+def test_answers_without_a_text_are_not_equal_answers() -> None:
+    scored: dict[str, Any] = {"text": None}
+    counts = count_answers(_cells([scored] * 30, [scored] * 30))["s"]
+
+    assert (counts.compared, counts.same) == (0, 0)
+    assert not any("byte for byte" in note for note in answer_notes(counts, {}))
