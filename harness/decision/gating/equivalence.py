@@ -14,7 +14,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tunegate.harness.comparison.delta import is_proven, one_sided, plannable_effect
+from tunegate.harness.comparison.delta import (
+    interval_around,
+    is_proven,
+    one_sided,
+    plannable_effect,
+)
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
@@ -47,6 +52,16 @@ class EquivalencePairs:
     pairs: Pairs
     margin: EquivalenceMargin
     confidence: float = CONFIDENCE
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The interval of shipped − tuned that decides, on its side of either margin."""
+        margin = self.margin.value
+        asked = () if isinstance(margin, str) else (-margin, margin)
+        found = interval_around(self.pairs, asked, self.confidence)
+        if self.pairs.metric.higher_is_better:
+            return found.low, found.high
+        return -found.high, -found.low
 
     @property
     def within(self) -> bool:

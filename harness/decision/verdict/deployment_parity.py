@@ -10,6 +10,7 @@ The comparison uses all cases of a suite, even if it ended early for base and tu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -213,7 +214,8 @@ def _metric(
     missing = {arm: len(table.unscored(metric.name, arm)) for arm in ARMS}
     status = _status(table, found, missing, beyond=beyond)
     delta, known = Delta(pairs, found.confidence), pairs.n > 0
-    bounded = known and abs(delta.low) != float("inf")
+    low, high = found.interval
+    bounded = known and math.isfinite(low)
     result = MetricParity(
         metric=metric.name,
         tag=tag,
@@ -224,8 +226,8 @@ def _metric(
         tuned=delta.base if known else None,
         shipped=delta.tuned if known else None,
         delta=delta.estimate if known else None,
-        low=delta.low if bounded else None,
-        high=delta.high if bounded else None,
+        low=low if bounded else None,
+        high=high if bounded else None,
         confidence=found.confidence,
         method=delta.oriented.method,
         margin=found.margin.value,

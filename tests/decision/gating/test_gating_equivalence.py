@@ -143,3 +143,18 @@ def test_the_margin_is_the_suites_own(
 
     assert DEFAULT == 0.05
     assert margin_of(suite, metric) == EquivalenceMargin(value, source)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("margin", [0.02, 0.05, 0.1])
+def test_arms_are_equivalent_exactly_if_the_interval_is_within_the_margin(
+    made: Any, margin: float, clustered: bool
+) -> None:
+    for wins, losses, same in ((0, 0, 58), (0, 0, 59), (1, 0, 120), (4, 2, 150), (3, 9, 400)):
+        base, tuned = made.pairs(wins, losses, same, 0)
+        names = tuple(str(i // 3) for i in range(len(base))) if clustered else None
+        pairs = Pairs("s", made.metric(), tuple(base), tuple(tuned), names)
+        found = EquivalencePairs(pairs, EquivalenceMargin(margin, "the suite's tolerance"))
+        low, high = found.interval
+
+        assert found.within == (-margin < low and high < margin)
