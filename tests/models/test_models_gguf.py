@@ -268,7 +268,7 @@ def test_bad_specs_say_what_is_allowed(written: Callable[[str], Path], tmp_path:
 
     with pytest.raises(ModelError, match=r"no\.gguf: no such file; give the path of a \.gguf"):
         open_arms({"base": f"gguf:{path}", "tuned": f"gguf:{tmp_path / 'no.gguf'}"})
-    with pytest.raises(ModelError, match=r"'quant=4' is not an option; write engine=NAME or tok"):
+    with pytest.raises(ModelError, match=r"'quant=4' is not an option; write engine=NAME, tok"):
         gguf(f"{path}?quant=4")
     with pytest.raises(ModelError, match=r"engine=vllm is not known; transformers or llama\.cpp"):
         gguf(f"{path}?engine=vllm")
