@@ -587,7 +587,7 @@ tolerance = "5%"
 floor = 40
 [[gates]]
 metric = "chrf"
-tolerance = 1.0
+tolerance = 6.0
 """,
         [
             {"id": f"x{i:02}", "prompt": f"Translate {i}", "cluster": f"doc{i % 55}",
