@@ -192,7 +192,7 @@ def test_every_path_of_a_decision_occurs() -> None:
     suites = [suite for v in found for suite in v["suites"]]
     methods = " | ".join(gate["method"] for suite in suites for gate in suite["gates"])
 
-    for part in ("Tango", "unconditional", "Clopper-Pearson", "Hall", "guarded", "jackknife t",
+    for part in ("Tango", "estimated null", "Clopper-Pearson", "Hall", "guarded", "jackknife t",
                  "cluster jackknife", "design effect", "PPI++", "repeated interval"):  # fmt: skip
         assert part in methods
     assert any(suite["n_skipped_decided"] for suite in suites)

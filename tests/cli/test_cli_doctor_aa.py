@@ -72,7 +72,7 @@ def test_a_model_that_answers_alike_does_not_ship(project: Any) -> None:
 
     assert result.exit_code == 0
     assert "base against itself: UNDECIDED" in result.stdout
-    assert "exact_match  base 0.3, difference +0 [-0.026, +0.026] at 90 %" in result.stdout
+    assert "exact_match  base 0.3, difference +0 [-0.03, +0.03] at 90 %" in result.stdout
     assert "noise floor: 0 % flipped (0 of 100 cases)" in result.stdout
     assert result.stdout.splitlines()[-1] == "it does not ship: as it should be"
     assert "with early stopping: ends at look 3 of 3, after 100 of 100 cases" in result.stdout

@@ -37,6 +37,7 @@ use = "politeness:polite"
 word = "thank you"
 [[metrics]]
 use = "politeness:words"
+range = [0, 20]
 
 [[gates]]
 metric = "polite"

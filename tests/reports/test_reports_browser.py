@@ -293,7 +293,7 @@ def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run
     page = open_page("traced")
     page.keyboard.press("n")
     suite, name = page.evaluate("[cases[placeOf.get(open)].suite, cases[placeOf.get(open)].id]")
-    trace, span = known.ids.trace_id, known.case(suite, name)
+    trace, span = known.ids.trace_id, known.ids.case(suite, name)
 
     assert not page.locator(".traced").is_visible()
     page.get_by_text("Trace", exact=True).click()
