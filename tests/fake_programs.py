@@ -26,6 +26,10 @@ class Program:
     """Whether it is in front although the template wrote it, as in Ollama of 2025."""
     system: str | None = None
     """A system prompt that is put in front where there is none."""
+    hidden: int = 0
+    """Tokens that are put in front of a chat by what stands before it."""
+    closed: dict[str, int] = field(default_factory=dict)
+    """Path that is not open to users → status of its refusal."""
     generation_prompt: bool = True
     variables: dict[str, Any] = field(default_factory=dict)
     """Variables that its template gets."""
@@ -70,6 +74,8 @@ class Program:
             LookupError: (status, text) of a refusal.
         """
         self.asked.append((path, body))
+        if path in self.closed:
+            raise LookupError(self.closed[path], "closed")
         if path == "/v1/chat/completions":
             return self._chat(body)
         if path == "/v1/completions":
@@ -139,7 +145,8 @@ class Program:
         if body.get("_debug_render_only") and self.debug and self.name == "Ollama":
             return {**completion(""), "_debug_info": {"rendered_template": text}}
         special = self.adds_bos and (self.name != "vLLM" or self.doubles_bos)
-        return self._answer(self.ids(text, special=special), body)
+        front = [0] * self.hidden
+        return self._answer(front + self.ids(text, special=special), body)
 
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
         prompt = body["prompt"]

@@ -23,6 +23,8 @@ from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
 ROOM = "tunegate.harness.models.servers.dialects"
+NOT_SHOWN = (401, 403, 404, 405, 501)
+"""Statuses of a page that a server, or a proxy in front of it, does not offer."""
 _PEEK_S = 10.0
 """Seconds that a page of a server's own may take."""
 
@@ -109,6 +111,8 @@ class ServerConnection:
         except RetryableError as silence:
             if "HTTP 500" in str(silence):  # what llama.cpp answers where a template refuses
                 raise PermanentError(str(silence), whole=False, status=500) from silence
+            if "HTTP 501" in str(silence) or "the reply is" in str(silence):  # HTML, or a list
+                raise PermanentError(str(silence), whole=False, status=501) from silence
             raise BackendError(f"{self.root}{path}: {silence}; look at the server's log") from (
                 silence
             )
@@ -189,7 +193,7 @@ class TokenizingDialect(ServerDialect):
         try:
             ids = _tokens(server, body, refusable=True)
         except PermanentError as refusal:
-            if refusal.status in (404, 405, 422, 501):  # the page, or its `messages`, is unknown
+            if refusal.status in (*NOT_SHOWN, 422):  # the page, or its `messages`, is unknown
                 return None
             return ShownPrompt(refused=str(refusal))
         return None if ids is None else ShownPrompt(token_ids=ids)

@@ -35,7 +35,7 @@ _ALLOW = "or compare them all the same with --allow-prompt-difference"
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → prompt as it is sent."""
 _Built = BuiltPrompt | str | None
-"""A prompt; the words of a server that refuses the conversation; None where it is not shown."""
+"""A prompt; why the server builds none that is known, in words; None where it is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,9 @@ class _ServedSide:
         try:
             shown = self.arm.show_prompt(case, generation)
         except ValueError as refusal:  # its template cannot switch thinking as the suite wants
-            return str(refusal)
+            return _refused(str(refusal))
         if shown is None or shown.refused:
-            return None if shown is None else shown.refused
+            return None if shown is None else _refused(shown.refused)
         ids, text = shown.token_ids, shown.text
         if ids is None and text is not None and self.tokenizer is not None:
             ids = tokenize_text(self.tokenizer, text)
@@ -214,6 +214,11 @@ class _ServedSide:
         counted = self.arm.count_prompt(case, generation)
         if ids is not None and counted == len(ids) + 1:
             return replace(built, fronts=built.fronts + 1)  # it adds what it does not show
+        if ids is not None and counted is not None and counted > len(ids):
+            return (
+                f"the server shows a prompt of {len(ids)} tokens and computes {counted}: something "
+                "adds to it, such as a proxy with a system prompt of its own"
+            )
         return built
 
     def _trained(self, conversation: Conversation) -> BuiltPrompt | None:
@@ -246,7 +251,7 @@ class _ServedSide:
     def record(self, chosen: Sequence[Conversation]) -> dict[str, Any]:
         """Return what was found, for the manifest."""
         program = self.arm.settings.program or "the server"
-        if None in self.built.values():
+        if None in self.built.values() and not self.problem:
             return {"status": "declared", "note": f"{ON_TRUST}: {program} does not show it"}
         found = {
             "conversations": len(chosen),
@@ -313,8 +318,7 @@ def _difference(
     refusals = [one for one in (wanted, served) if isinstance(one, str)]
     if refusals:
         equal = len(refusals) == 2
-        cause = f"the server refuses the conversation: {refusals[0]}"
-        return None if equal else PromptDifference(conversation.place, cause, "", "")
+        return None if equal else PromptDifference(conversation.place, refusals[0], "", "")
     assert isinstance(wanted, BuiltPrompt)
     assert isinstance(served, BuiltPrompt)
     if wanted.equals(served):
@@ -323,11 +327,15 @@ def _difference(
     return PromptDifference(conversation.place, cause, *wanted.excerpts(served))
 
 
+def _refused(words: str) -> str:
+    return f"the server refuses the conversation: {words}"
+
+
 def _broken(conversation: Conversation, served: _Built) -> PromptDifference | None:
     """Return what is wrong with a prompt in any case, where its right form is not known."""
     case, lost = conversation.case, ""
     if isinstance(served, str):
-        lost = f"the server refuses the conversation: {served}"
+        lost = served
     elif served is not None and (served.text or not served.token_ids):
         lost = lost_message(case, served.text) or lost_tools(case, served.text)
     return PromptDifference(conversation.place, lost, "", "") if lost else None

@@ -10,7 +10,11 @@ import pytest
 from tests.fake_programs import Program
 from tests.fake_server import FakeServer
 from tests.tiny_models import make_tokenizer
+from tunegate.harness.models.remote.failures import PermanentError
+from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.server import ServerArm, server
+from tunegate.harness.models.servers.dialect import NOT_SHOWN, ServerConnection
+from tunegate.harness.models.servers.target import parse_target
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.generation import GenerationSettings
 
@@ -125,3 +129,13 @@ def _tokenizer(folder: Any) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("fault", ["html", "array"])
+def test_a_page_that_answers_no_json_object_is_not_offered(fake_server: Start, fault: str) -> None:
+    fake = fake_server(faults=lambda number: fault)
+
+    with HttpClient() as http, pytest.raises(PermanentError) as refused:
+        ServerConnection(http, parse_target(f"{fake.url}#base")).post("/tokenize", {})
+
+    assert refused.value.status in NOT_SHOWN

@@ -355,3 +355,38 @@ def test_one_conversation_of_each_shape_is_chosen(fake_server: Start) -> None:
     chosen = choose_conversations(requests_of(arms, *further, *CASES, TOOL_CASE))
 
     assert [one.case.id for one in chosen] == ["c0", "space", "turns", "tools"]
+
+
+# What stands in front of a server
+
+
+@pytest.mark.parametrize("program", ["llama.cpp", "vLLM", "Ollama"])
+def test_a_prompt_that_something_adds_to_unseen_is_not_proven(
+    fake_server: Start, saved: Any, program: str
+) -> None:
+    tokenizer = saved()
+    sound = opened(fake_server, Program(tokenizer, program), tokenizer)
+    added = opened(fake_server, Program(tokenizer, program, hidden=7), tokenizer)
+
+    found = prove({"base": sound, "tuned": added})
+
+    assert found.record["base"]["status"] == "proven"
+    assert found.record["tuned"]["status"] == "different"
+    assert "something adds to it" in found.refusal
+    assert found.equal == set()
+
+
+@pytest.mark.parametrize("status", [403, 501])
+@pytest.mark.parametrize(
+    ("program", "page"), [("llama.cpp", "apply-template"), ("vLLM", "tokenize")]
+)
+def test_a_page_that_a_proxy_keeps_closed_leaves_the_prompt_on_trust(
+    fake_server: Start, saved: Any, program: str, page: str, status: int
+) -> None:
+    tokenizer = saved()
+    closed = Program(tokenizer, program, closed={f"/{page}": status})
+
+    found = prove({"base": (arm := opened(fake_server, closed, tokenizer)), "tuned": arm})
+
+    assert found.record["tuned"]["status"] == "declared"
+    assert found.refusal == ""

@@ -13,6 +13,7 @@ from typing import Any
 
 from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.servers.dialect import (
+    NOT_SHOWN,
     ServerConnection,
     ServerDialect,
     ServerSettings,
@@ -71,7 +72,7 @@ class LlamaCpp(ServerDialect):
         try:
             text = server.post("/apply-template", asked).get("prompt")
         except PermanentError as refusal:
-            return None if refusal.status in (404, 405) else ShownPrompt(refused=str(refusal))
+            return None if refusal.status in NOT_SHOWN else ShownPrompt(refused=str(refusal))
         if not isinstance(text, str):
             return None
         return ShownPrompt(text, self.tokenize(server, text, special=True))
