@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.decision.answers.answer_counts import count_answers
 from tunegate.harness.models.adapters.weight_files import file_sha256, weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -23,6 +25,7 @@ from tunegate.harness.records.files import record_json
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.labels import LABELS_FILE, Label
+from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.verification import refuse_other_verdict
@@ -123,15 +126,16 @@ def _statement(run: Run) -> dict[str, Any]:
     identity = run.verdict.arms.get("tuned", {})
     known = {key: value for key, value in identity.items() if key != "spec"}
     subjects = [("tuned", sha256(known)), *((s.name, s.hash) for s in run.manifest.suites)]
+    cells = [_without_answer(stored) for stored in run.cells]
     return {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": found}} for name, found in subjects],
         "predicateType": PREDICATE,
         "predicate": {
-            "manifest.json": json.loads(record_json(run.manifest)),
+            "manifest.json": json.loads(record_json(_calibrated_on_hashes(run, cells))),
             "verdict.json": json.loads(record_json(run.verdict)),
             "cases.jsonl": _rows(map(_without_texts, run.cases.values())),
-            "cells.jsonl": _rows(map(_without_answer, run.cells)),
+            "cells.jsonl": _rows(cells),
             "scores.jsonl": _rows(run.scores),
             LABELS_FILE: _rows(map(_label_of_hash, run.labels)),
         },
@@ -155,6 +159,30 @@ def _without_answer(stored: StoredAnswer) -> StoredAnswer:
     if done is not None and done.text is not None:
         done = done.model_copy(update={"text": sha256(done.text)})
     return replace(stored, completion=done)
+
+
+def _calibrated_on_hashes(run: Run, cells: Sequence[StoredAnswer]) -> Manifest:
+    """Return the manifest, whose calibrations recognize labelled answers by their hashes."""
+    texts, hashed = count_answers(run.cells), count_answers(cells)
+
+    def on_hashes(suite: str, metric: MetricRecord) -> MetricRecord:
+        known = metric.judge.calibration if metric.judge else None
+        if metric.judge is None or known is None or known.answers is None or suite not in texts:
+            return metric
+        mine, theirs = texts[suite].hashes or {}, hashed[suite].hashes or {}
+        labelled = {
+            case: theirs[case] if mine.get(case) == pair else pair
+            for case, pair in known.answers.items()
+        }
+        calibration = known.model_copy(update={"answers": labelled})
+        judge = metric.judge.model_copy(update={"calibration": calibration})
+        return metric.model_copy(update={"judge": judge})
+
+    suites = tuple(
+        suite.model_copy(update={"metrics": tuple(on_hashes(suite.name, m) for m in suite.metrics)})
+        for suite in run.manifest.suites
+    )
+    return run.manifest.model_copy(update={"suites": suites})
 
 
 def _label_of_hash(label: Label) -> Label:
