@@ -71,10 +71,7 @@ def test_equal_successes_take_149_cases_for_two_points(made: Any, n: int, within
 
 
 def test_lost_successes(made: Any) -> None:
-    """40 of 100 lost: Tango's interval lies around -0.4, far beyond 0.05 and within 0.6.
-
-    Berger and Boos' test rejects at a level as small as 1e-8.
-    """
+    """40 of 100 lost: Tango's interval lies around -0.4, far beyond 0.05 and within 0.6."""
     tuned, shipped = [1.0] * 100, [1.0] * 60 + [0.0] * 40
 
     far = compared(made, tuned, shipped, 0.05)
