@@ -19,7 +19,7 @@ from pydantic import Field
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import read_record
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import sha256, text_hash
 from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text, is_none
 
 LEAST_KAPPA = 0.6
@@ -199,7 +199,7 @@ class Calibration(Record):
 
 def answers_hash(base: str, tuned: str) -> str:
     """Return the hash of both answers to a case, by which a run recognizes labelled ones."""
-    return sha256([base, tuned])[:16]
+    return sha256([text_hash(base), text_hash(tuned)])[:16]
 
 
 def calibration_binding(prompt_sha256: str, fingerprints: Iterable[str]) -> str:

@@ -150,3 +150,8 @@ class Case(Record):
         if self.expected is None:
             return ()
         return (self.expected,) if isinstance(self.expected, str) else self.expected
+
+    @property
+    def allows_empty(self) -> bool:
+        """Whether an empty answer can be right: no call is wanted, or the right answer is empty."""
+        return self.expected_calls == () or "" in map(str.strip, self.expected_texts())

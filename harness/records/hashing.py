@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_TEXT_HASH = re.compile("sha256:[0-9a-f]{64}")
 
 
 def canonical_json(value: Any) -> str:
@@ -18,3 +20,11 @@ def sha256(value: Any) -> str:
     """Return the hex SHA-256 of a string's UTF-8 bytes or of a value's canonical JSON."""
     text = value if isinstance(value, str) else canonical_json(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def text_hash(text: str) -> str:
+    """Return `sha256:` and the hash of a text; blank texts and such hashes stay as they are.
+
+    An attestation holds these hashes in place of the texts, and is decided as the texts are.
+    """
+    return text if not text.strip() or _TEXT_HASH.fullmatch(text) else f"sha256:{sha256(text)}"

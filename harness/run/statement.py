@@ -11,21 +11,20 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.answers.answer_counts import whole_text
 from tunegate.harness.models.adapters.weight_files import file_sha256, weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import sha256, text_hash
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.labels import LABELS_FILE, Label
-from tunegate.harness.records.manifest import Manifest, MetricRecord
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.verification import refuse_other_verdict
@@ -126,16 +125,15 @@ def _statement(run: Run) -> dict[str, Any]:
     identity = run.verdict.arms.get("tuned", {})
     known = {key: value for key, value in identity.items() if key != "spec"}
     subjects = [("tuned", sha256(known)), *((s.name, s.hash) for s in run.manifest.suites)]
-    cells = [_without_answer(stored) for stored in run.cells]
     return {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": found}} for name, found in subjects],
         "predicateType": PREDICATE,
         "predicate": {
-            "manifest.json": json.loads(record_json(_calibrated_on_hashes(run, cells))),
+            "manifest.json": json.loads(record_json(run.manifest)),
             "verdict.json": json.loads(record_json(run.verdict)),
             "cases.jsonl": _rows(map(_without_texts, run.cases.values())),
-            "cells.jsonl": _rows(cells),
+            "cells.jsonl": _rows(map(_without_answer, run.cells)),
             "scores.jsonl": _rows(run.scores),
             LABELS_FILE: _rows(map(_label_of_hash, run.labels)),
         },
@@ -147,46 +145,37 @@ def _rows(records: Any) -> list[Any]:
 
 
 def _without_texts(row: RunCase) -> RunCase:
-    """Return what deciding needs of a case, with the hash of its prompt."""
-    asked = row.prompt_sha256 or sha256(json.loads(json.dumps(row.case.input_messages())))
-    case = Case(id=row.case.id, tags=row.case.tags, cluster=row.case.cluster)
+    """Return what deciding needs of a case, with hashes of its prompt."""
+    whole = row.case
+    asked = row.prompt_sha256 or sha256(json.loads(json.dumps(whole.input_messages())))
+    case = Case(
+        id=whole.id,
+        prompt=text_hash(repr(whole.prompt or whole.messages)),
+        expected="" if whole.allows_empty else None,
+        tags=whole.tags,
+        cluster=whole.cluster,
+    )
     return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=asked)
 
 
 def _without_answer(stored: StoredAnswer) -> StoredAnswer:
-    """Return an answer with the hash of its text, so that equal answers stay equal."""
+    """Return an answer with the hashes of its texts, so that equal answers stay equal."""
     done = stored.completion
-    if done is not None and done.text is not None:
-        done = done.model_copy(update={"text": sha256(done.text)})
-    return replace(stored, completion=done)
-
-
-def _calibrated_on_hashes(run: Run, cells: Sequence[StoredAnswer]) -> Manifest:
-    """Return the manifest, whose calibrations recognize labelled answers by their hashes."""
-    texts, hashed = count_answers(run.cells), count_answers(cells)
-
-    def on_hashes(suite: str, metric: MetricRecord) -> MetricRecord:
-        known = metric.judge.calibration if metric.judge else None
-        if metric.judge is None or known is None or known.answers is None or suite not in texts:
-            return metric
-        mine, theirs = texts[suite].hashes or {}, hashed[suite].hashes or {}
-        labelled = {
-            case: theirs[case] if mine.get(case) == pair else pair
-            for case, pair in known.answers.items()
-        }
-        calibration = known.model_copy(update={"answers": labelled})
-        judge = metric.judge.model_copy(update={"calibration": calibration})
-        return metric.model_copy(update={"judge": judge})
-
-    suites = tuple(
-        suite.model_copy(update={"metrics": tuple(on_hashes(suite.name, m) for m in suite.metrics)})
-        for suite in run.manifest.suites
-    )
-    return run.manifest.model_copy(update={"suites": suites})
+    if done is None:
+        return stored
+    hashes: dict[str, Any] = {
+        name: text_hash(text)
+        for name in ("text", "reasoning")
+        if (text := getattr(done, name)) is not None
+    }
+    if (played := done.episode) is not None:
+        turn = EpisodeTurn(prompt_sha256="", text=text_hash(whole_text(done) or ""))
+        hashes["episode"] = EpisodeRecord(turns=(turn,), reward=played.reward, end=played.end)
+    return replace(stored, completion=done.model_copy(update=hashes))
 
 
 def _label_of_hash(label: Label) -> Label:
-    return label.model_copy(update={"completion": sha256(label.completion)})
+    return label.model_copy(update={"completion": text_hash(label.completion), "case": None})
 
 
 def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:

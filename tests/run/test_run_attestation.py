@@ -20,13 +20,19 @@ import pytest
 pytest.importorskip("cryptography")
 
 from tests.frozen_runs.outputs import STORED, unpack
+from tests.results.recorded_results import gate, write_rows, write_suite
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.run.attestation import PAYLOAD_TYPE, make_attestation, verify_attestation
 from tunegate.harness.run.signing_keys import read_public_key, write_new_key
-from tunegate.harness.run.statement import refuse_other_model
+from tunegate.harness.run.statement import (
+    decide_statement,
+    make_statement,
+    refuse_other_model,
+)
 
 Loader = Callable[[str], Run]
 
@@ -69,6 +75,42 @@ def test_no_prompt_and_no_answer_is_in_it(load: Loader, key: Path) -> None:
 
     assert texts
     assert [text for text in texts if len(text) > 12 and json.dumps(text)[1:-1] in payload] == []
+
+
+def test_thoughts_and_episodes_are_not_in_it(load: Loader, key: Path) -> None:
+    run = load("ship_equivalent")
+    calls = (EpisodeCall(name="find", arguments={"q": "secret query"}, result="secret result"),)
+    turn = EpisodeTurn(prompt_sha256="0", text="secret turn", calls=calls, message="secret message")
+    played = EpisodeRecord(
+        turns=(turn,), reward=1.0, end=EpisodeEnd.ANSWERED, opening="secret opening"
+    )
+    texts = {"reasoning": "secret thought", "episode": played}
+    cells = [
+        replace(cell, completion=cell.completion and cell.completion.model_copy(update=texts))
+        for cell in run.cells
+    ]
+
+    payload = make_statement(replace(run, cells=cells))
+
+    assert b"secret" not in payload
+
+
+@pytest.mark.parametrize("blank", ["", " \n"])
+def test_a_run_with_some_empty_answers_verifies(tmp_path: Path, blank: str) -> None:
+    def rows(text: str) -> list[dict[str, Any]]:
+        answers = [text if i % 10 == 0 else f"it is {i}" for i in range(100)]
+        return [
+            {"id": f"r{i}", "prompt": f"{i}?", "completion": answer, "score": i % 3}
+            for i, answer in enumerate(answers)
+        ]
+
+    base = write_rows(tmp_path / "base.jsonl", rows("it is 10"))
+    tuned = write_rows(tmp_path / "tuned.jsonl", rows(blank))
+    gate(write_suite(tmp_path, base, options="range = [0, 2]"), base, tuned)
+    run = Run.load(tmp_path / "run")
+
+    assert "found: 10 of 100 answers of tuned are empty" in run.verdict.suites[0].notes
+    assert decide_statement(make_statement(run), "f") == run.verdict
 
 
 def test_openssl_accepts_the_signature(load: Loader, key: Path, tmp_path: Path) -> None:

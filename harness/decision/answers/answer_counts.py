@@ -75,7 +75,7 @@ def count_answers(
                 continue
             failed.setdefault(stored.cell.sample, {})[arm] = done is None
             if done is not None:
-                texts.setdefault(stored.cell.sample, {})[arm] = _whole_text(done)
+                texts.setdefault(stored.cell.sample, {})[arm] = whole_text(done)
                 counts[suite].update(_facts(arm, done))
                 watch.add(stored)
         first = texts.get(0, {})
@@ -114,7 +114,7 @@ def _facts(arm: str, done: Completion) -> dict[str, int]:
     }
 
 
-def _whole_text(done: Completion) -> str | None:
+def whole_text(done: Completion) -> str | None:
     """Return what the model wrote, in all turns of an episode."""
     if done.episode is None:
         return done.text
