@@ -107,7 +107,8 @@ class TextMasking:
         if not self.kinds:
             return piece
         self.held += piece
-        return self._send(self._cut())
+        cut = self._cut()
+        return self._send(cut) if cut else ""
 
     def flush(self) -> str:
         """Return the rest, at the end."""
@@ -130,6 +131,8 @@ class TextMasking:
             limit = min(limit, opened)
         cut = next((at for at in range(limit, 0, -1) if seen[at - 1].isspace()), 0)
         cut = cut or (limit if full else 0)
+        if not cut:
+            return 0
         at = len(self.sent)
         values = personal_values(self.sent + seen)
         inside = (begin - at for _, begin, end in values if begin - at < cut < end - at)

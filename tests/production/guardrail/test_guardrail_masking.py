@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tunegate.harness.production.guardrail import masking as masking_module
 from tunegate.harness.production.guardrail.masking import TextMasking, mask_text
 from tunegate.harness.production.guardrail.settings import KINDS
 
@@ -37,3 +38,17 @@ def test_a_stream_is_masked_as_the_whole_text(text: str) -> None:
             sent += masking.feed(text[at : at + size])
             at += size
         assert sent + masking.flush() == whole
+
+
+def test_a_piece_is_searched_only_if_it_lets_a_part_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched: list[str] = []
+    find = masking_module.personal_values
+    monkeypatch.setattr(
+        masking_module, "personal_values", lambda text: (searched.append(text), find(text))[1]
+    )
+    masking = TextMasking(KINDS)
+    for piece in ["-----BEGIN PRIVATE KEY-----\n", *["a b c "] * 100]:
+        assert masking.feed(piece) == ""
+    assert not searched
