@@ -76,7 +76,7 @@ def call_of(span: Span, repair: Callable[[str, str], None] | None = None) -> Mod
             for name in _contradictions(best, other):
                 repair(f"a call whose span holds two records with different {name}", span.where)
         best = _fill(best, other)
-    return replace(best, unrecorded=unrecorded_settings(best))
+    return replace(best, unrecorded=unrecorded_settings(best), reply_id=_reply_id(span))
 
 
 @cache
@@ -134,8 +134,8 @@ class _SpanWindow:
         self.scopes.setdefault(key, set()).add(found.span.scope)
         place = self.parents[key] or (ANSWERED if _has_answer(found) else UNANSWERED)
         self.beside.setdefault(place, deque(maxlen=NEAR)).append(key)
-        if (reply := _reply_id(found)) is not None:
-            self.replies[reply] = key
+        if found.reply_id is not None:
+            self.replies[found.reply_id] = key
 
     def with_session(self, found: ModelCall) -> ModelCall:
         """Return a call with the session that its trace names."""
@@ -169,7 +169,7 @@ class _SpanWindow:
     def _is_beside(self, key: _Key, found: ModelCall) -> bool:
         """Return whether the same request was recorded in a span next to this one."""
         around = self.parents[key]
-        same_reply = self.replies.get(_reply_id(found) or "")
+        same_reply = self.replies.get(found.reply_id or "")
         places = (around,) if around is not None else (UNANSWERED, ANSWERED)
         beside = [near for place in places for near in self.beside.get(place, ())]
         for near in [*([same_reply] if same_reply else ()), *beside]:
@@ -243,17 +243,17 @@ def _is_one_of_roots(one: ModelCall, other: ModelCall) -> bool:
     """
     if one.model != other.model:
         return False
-    if (reply := _reply_id(one)) is not None and _reply_id(other) is not None:
-        return reply == _reply_id(other) and _gap_s(one, other) <= APART_S
+    if one.reply_id is not None and other.reply_id is not None:
+        return one.reply_id == other.reply_id and _gap_s(one, other) <= APART_S
     if not one.messages or not other.messages:
         both_failed = one.span.error is not None and other.span.error is not None
         return both_failed and (_is_during(one, other) or _is_during(other, one))
     return bool(one.answer) and one.answer == other.answer and _is_one(one, other)
 
 
-def _reply_id(call: ModelCall) -> str | None:
-    """Return the provider's id of the reply, which OpenInference has in the whole reply alone."""
-    known = call.span.attributes
+def _reply_id(span: Span) -> str | None:
+    """Return the provider's id of the reply; OpenInference writes it only in the whole reply."""
+    known = span.attributes
     found = known.get("gen_ai.response.id") or load_object(known.get("output.value")).get("id")
     return found if isinstance(found, str) and found else None
 

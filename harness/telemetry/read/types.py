@@ -159,6 +159,8 @@ class ModelCall:
     with `arguments` as the JSON text that the model wrote."""
     finish_reason: str | None = None
     """`stop`, `length`, `tool_calls` or the provider's own word."""
+    reply_id: str | None = None
+    """The provider's id of the reply."""
     model: str | None = None
     """The model that was asked for."""
     provider: str | None = None
