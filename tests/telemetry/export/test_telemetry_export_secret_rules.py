@@ -8,6 +8,7 @@ import random
 import string
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -164,7 +165,10 @@ def test_ordinary_texts_hold_no_secret(text: str) -> None:
 )  # fmt: skip
 def test_time_grows_with_the_text_only(piece: str) -> None:
     text = piece * (100_000 // len(piece))
-    assert len(scrub_text(text)) <= len(text) + 200_000
+    begun = time.process_time()
+    scrub_text(text)
+    # Up to 0.16 s; a rule whose time grows with the square, `curl-auth-header`, takes 18 s.
+    assert time.process_time() - begun < 4
 
 
 def test_the_rules_are_read_at_the_first_text_only() -> None:
