@@ -89,7 +89,7 @@ class FigureObservations:
 
     @property
     def share(self) -> float | None:
-        """Mean loss of the calls; None if there are none."""
+        """Mean loss of the calls; None without calls."""
         return self.total / sum(self.calls) if self.calls else None
 
 
