@@ -12,6 +12,7 @@ from scipy import stats  # type: ignore[import-untyped]  # scipy ships no types
 
 from benchmarks.error_rates import looks, rules, runs
 from benchmarks.error_rates.table import Row, Settings, simulated
+from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.gates.contract.outcome import DecisionContext
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateStatus
@@ -30,11 +31,13 @@ def rows(settings: Settings) -> list[Row]:
 def _status(
     right: int, n: int, floor: float, mode: str, *, confidence: float = 0.90, remaining: int = 0
 ) -> GateStatus:
-    """Return how a floor ends with so many right answers of n."""
+    """Return how a run's only floor ends with this many right answers of n."""
     gate = Gate(metric="m", kind="floor", margin=floor, floor_mode=mode, confidence=confidence)
     scores = [1.0] * right + [0.0] * (n - right)
     pairs = rules.pairs_of(scores, scores, rules.ZERO_ONE)
-    return gate_kind("floor").decide(gate, pairs, DecisionContext(remaining=remaining)).status
+    kind = gate_kind("floor")
+    broken = kind.refutes(gate) and kind.refutation(gate, pairs) <= one_sided(confidence)
+    return kind.decide(gate, pairs, DecisionContext(regressed=broken, remaining=remaining)).status
 
 
 def _certified(settings: Settings) -> Iterator[Row]:
