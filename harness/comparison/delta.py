@@ -126,15 +126,18 @@ def interval_around(pairs: Pairs, margins: Iterable[float], confidence: float) -
 
     Interval and test are inversions of each other, with three exceptions: an exact p-value has
     small jumps, McNemar's mid-p joins at 0 alone, and of clusters a tolerance asks more than a
-    gain. There the limit is where the test of the margin turns.
+    gain. There the limit is where the test of the margin turns. If a gain is proven and a tolerance
+    is not, the interval holds both margins.
     """
     found = pairs.interval(confidence)
     low, high, exchanged = found.low, found.high, pairs.exchanged()
-    for margin in () if pairs.too_few else margins:
+    asked = [] if pairs.too_few else sorted(margins)
+    for margin in reversed(asked):
         if low > margin and not is_proven(pairs, margin, confidence):
             low = _turn_below(pairs, margin, confidence)
         elif low <= margin < found.estimate and is_proven(pairs, margin, confidence):
             low = math.nextafter(margin, math.inf)
+    for margin in asked:
         if high < margin and not is_proven(exchanged, -margin, confidence):
             high = -_turn_below(exchanged, -margin, confidence)
         elif high >= margin > found.estimate and is_proven(exchanged, -margin, confidence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,6 +123,21 @@ def test_what_is_not_proven_is_inside_the_interval(
     assert result.status is GateStatus.UNDECIDED
     assert result.low == pytest.approx(low, abs=5e-5)
     assert result.low <= gain
+
+
+def test_a_tolerance_not_proven_is_inside_the_interval_of_a_proven_gain() -> None:
+    """Ten documents of two cases: a tolerance allows for unseen ones, and a gain does not."""
+    one, gain_alone = _pairs((1, 1, 1, 1)), 0
+    clusters = tuple(str(i // 2) for i in range(20))
+    for won in range(11):
+        base = (0.0,) * 2 * won + (1.0,) * 2 * (10 - won)
+        pairs = replace(one, base=base, tuned=(1.0,) * 20, clusters=clusters)
+        result = _decide(pairs, "tolerance", 0.01)
+
+        assert (result.status is GateStatus.PASS) == (_improvement(result)[0] > -0.01)
+        gain = _decide(pairs, "gain", 0.0).status is GateStatus.PASS
+        gain_alone += gain and result.status is GateStatus.UNDECIDED
+    assert gain_alone > 0
 
 
 def test_a_share_of_base_prints_the_interval_it_is_judged_by() -> None:
