@@ -21,6 +21,7 @@ Example:
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -245,6 +246,7 @@ def deciding_interval(
     return Interval(found.estimate, low, high, confidence, found.method)
 
 
+@lru_cache(maxsize=1024)  # gates, slices and notes of a run ask for the same interval
 def exact_lower(wins: int, losses: int, n: int, alpha: float) -> float:
     """Lower limit of `deciding_interval` at the one-sided error `alpha`."""
 
