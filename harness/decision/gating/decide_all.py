@@ -62,8 +62,7 @@ class _GateInput:
 
 def _claim(gate: Gate) -> str:
     """Return what is tested: that the metric is no worse than base, or the gate's own bound."""
-    own = not gate_kind(gate.kind).tests_difference
-    return f"{gate.id} {gate.margin} {gate.options}" if own else gate.metric
+    return gate.metric if gate_kind(gate.kind).tests_difference else gate.id
 
 
 def sample_name(suite: str, tag: str | None) -> str:
