@@ -118,7 +118,7 @@ def _conclude(comparisons: list[AaTestResult], claims: list[GateResult]) -> int:
     print()
     if claims:
         for gate in claims:
-            say(f"FAIL: a difference was claimed where there is none: {gate.sentence}")
+            say(f"FAIL: a difference was claimed between equal arms: {gate.sentence}")
         print(
             "By chance this happens in one test of twenty for a gate at 90 %, and with a null "
             "adapter where a margin is smaller than its effect; otherwise do not trust the suite."

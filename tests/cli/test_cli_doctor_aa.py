@@ -98,7 +98,7 @@ def test_a_goal_reached_by_noise_fails(project: Any, monkeypatch: pytest.MonkeyP
     assert result.exit_code == 1
     assert "base against itself: SHIP" in result.stdout
     assert "noise floor: 70 % flipped (70 of 100 cases)" in result.stdout
-    assert "FAIL: a difference was claimed where there is none: exact_match" in result.stdout
+    assert "FAIL: a difference was claimed between equal arms: exact_match" in result.stdout
 
 
 def test_a_regression_by_noise_fails(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ FAITHFUL: list[dict[str, Any]] = [
     {"contains": "a claim", "step": "verdict",
      "reply": {"verdict": "supported", "evidence": "is a number"}},
 ]  # fmt: skip
-"""A judge that finds two claims in every answer, of which the context supports one."""
+"""A judge that finds two claims in every answer, and the context supports one of them."""
 
 
 def ship_early_stop(p: Project) -> None:
@@ -773,7 +773,7 @@ text_of = sentence
 
 
 def sha(word: str) -> str:
-    """Return the hash of a word: an order that is no order."""
+    """Return the hash of a word, to sort by as if shuffled."""
     return hashlib.sha256(word.encode()).hexdigest()
 
 

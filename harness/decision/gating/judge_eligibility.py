@@ -214,13 +214,13 @@ def calibrated_pairs(pairs: Pairs) -> Pairs:
 def _of_others(
     margin: float, known: Calibration, changed: _ChangedAnswers, bound: float
 ) -> list[str]:
-    """Return that the calibration is of other answers, on each of which the judge may err anew.
+    """Return that people labelled other answers, if what the judge may miss in these matters.
 
-    An error of the whole range on them must fit into half of the margin, beside the differential
-    error.
+    It may be wrong by the whole range on each changed pair. Those errors and the differential error
+    must fit into half of the margin.
     """
-    anew = 2 * changed.share * bound if changed.share else 0.0
-    if (known.least_margin or 0.0) + anew <= abs(margin):
+    missed = 2 * changed.share * bound if changed.share else 0.0
+    if (known.least_margin or 0.0) + missed <= abs(margin):
         return []
     of = "none of the labelled cases is in this run"
     if changed.of:

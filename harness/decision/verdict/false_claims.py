@@ -32,9 +32,9 @@ def false_claims(
 ) -> tuple[GateResult, ...]:
     """Return the gates that claimed a difference between the arms of an A/A run.
 
-    Levels do not count: a floor that base itself misses does not claim a difference, and
-    must not hide a goal that was reached as well. Without a goal a suite ships what is no
-    worse, which in an A/A run is right; only a regression is a false claim there.
+    Floors and ceilings do not count: missing one says nothing about a difference between the arms.
+    In a suite without a goal only a regression is a false claim, since SHIP is right if the arms
+    are equal.
 
     Args:
         suite: The suite.

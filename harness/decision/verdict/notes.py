@@ -33,7 +33,7 @@ FEW_FOR_GOAL = 20
 FEW_UNBOUNDED = 50
 """Cases from which on the interval of an unbounded score is reliable."""
 LARGE_CLUSTER = 2.0
-"""A cluster is reported if it is this many times as large as that of a random case."""
+"""A cluster is reported if it is this many times as large as those the guards allow for."""
 FEW_TELLING = 10
 """Clusters with differing 0/1 scores from which on the design effect is reliable."""
 COMFORTABLE_CLUSTERS = 20
@@ -261,9 +261,9 @@ def _few_telling(name: str, pairs: Pairs) -> Iterator[str]:
 
 
 def _large_clusters(name: str, pairs: Pairs) -> Iterator[str]:
-    sizes = sorted(Counter(pairs.clusters or ()).values())
     from tunegate.harness.stats.unit_means import guarded_units
 
+    sizes = sorted(Counter(pairs.clusters or ()).values())
     usual = pairs.n / guarded_units(sizes)
     if sizes[-1] > LARGE_CLUSTER * usual:
         yield (
