@@ -1,9 +1,9 @@
-"""Equal answers with unequal scores: what no file tells of the rules that scored two runs.
+"""Equal answers with unequal scores: a sign of different rules that no file mentions.
 
-A deterministic scorer gives equal answers to one case equal scores. Two runs in which it did not
+A deterministic scorer gives equal answers to one case equal scores. If it did not, the two runs
 were scored by different rules, or against different right answers. A few cases may be chance, but
-chance favors both runs, and a rule one. Judges, times and an agent's calls are left out: there a
-score does not follow from the text.
+chance favors both runs equally, and a rule favors one. Judges, times and an agent's calls are left
+out: there a score does not follow from the text.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_UNEQUAL = 0.01
 ROUNDING = 1e-5
 """Relative difference of equal scores: single-precision sums differ by less, as batches do."""
 ONE_IN = 20
-"""Level of the sign test, 1 in 20: a few unequal scores must not prove a gain alone."""
+"""Level of the sign test, 1 in 20: a few unequal scores must not prove a gain."""
 SHOWN = 3
 LONGEST = 40
 """Characters of an answer that are shown."""
@@ -36,12 +36,12 @@ ArmAnswers = Mapping[str, Iterable[Completion]]
 
 @dataclass(slots=True)
 class UnequalScores:
-    """The cases in which an arm's answer is base's, and its score is not."""
+    """The cases in which an arm gave base's answer and got another score."""
 
     score: str
     arm: str
     cases: int = 0
-    """Cases that both arms have a score of."""
+    """Cases that both arms have a score for."""
     found: list[str] = field(default_factory=list)
     """Each such case, in words."""
     higher: int = 0
@@ -70,7 +70,7 @@ class UnequalScores:
 
     @property
     def too_many(self) -> bool:
-        """Whether there are more than a deterministic scorer leaves, or all but all go one way."""
+        """Whether a deterministic scorer cannot explain them: too many, or nearly all one way."""
         most = MOST_UNEQUAL * self.cases
         return self.noisy <= most and (len(self.found) > most or self._is_one_sided)
 
@@ -92,7 +92,7 @@ class UnequalScores:
 def find_unequal_scores(
     cases: Iterable[tuple[str, ArmAnswers]], arm: str, score: str
 ) -> UnequalScores:
-    """Return the cases in which an arm's answer is base's, and its score is not."""
+    """Return the cases in which an arm gave base's answer and got another score."""
     unequal = UnequalScores(score, arm)
     for case, answers in cases:
         unequal.add(case, answers)
@@ -123,7 +123,7 @@ def refuse_unequal_scores(
     case.
 
     Raises:
-        NotComparable: more than 1 % of the cases do, or all but all of a few favor one arm; the
+        NotComparable: more than 1 % of the cases do, or nearly all of a few favor one arm; the
             message has three of them.
     """
     compared = {
@@ -143,9 +143,9 @@ def refuse_unequal_scores(
             if unequal.too_many:
                 raise NotComparable(
                     f"{suite}: metric {metric!r}: {unequal.sentence}: the runs were scored by "
-                    "different rules or right answers; score both alike, or write deterministic = "
-                    "false into the metric if a judge, a time or anything besides the answer's "
-                    "text makes its scores"
+                    "different rules or right answers; score both the same way, or write "
+                    "deterministic = false into the metric if a judge, a time or anything besides "
+                    "the answer's text makes its scores"
                 )
 
 

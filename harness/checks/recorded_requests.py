@@ -59,7 +59,7 @@ def compare_requests(
             values = f"{name} = {_short(mine[name])}, {names[1]} with {_short(theirs[name])}"
             return RequestMatch(True, f"{names[0]} was generated with {values}")
     rule = _other_rule(one, other)
-    return match if rule is None else RequestMatch(True, f"{' and '.join(names)} have {rule}")
+    return match if rule is None else RequestMatch(True, f"{' and '.join(names)} differ in {rule}")
 
 
 def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
@@ -74,7 +74,7 @@ def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
     ]
     for name in sorted(sides[0].keys() & sides[1].keys()):
         if sides[0][name] != sides[1][name]:
-            return f"another {name} (hashes {sides[0][name]} and {sides[1][name]})"
+            return f"the {name} (hashes {sides[0][name]} and {sides[1][name]})"
     return None
 
 

@@ -107,7 +107,7 @@ def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
 
 
 def recorded_scores(suites: Iterable[Suite]) -> frozenset[str]:
-    """Return the scores that recorded metrics of the suites take."""
+    """Return the scores that recorded metrics of the suites use."""
     metrics = (metric for suite in suites for metric in suite.metrics)
     return frozenset(str(m.options["score"]) for m in metrics if m.needs is CellKind.RECORDED)
 
@@ -158,8 +158,8 @@ def compare_results(
     if trusted:
         found["on_trust"] = trusted
     if scoring < seen:
-        few = f"say for {scoring} of {seen} pairs only" if scoring else "do not say"
-        beyond.insert(0, f"the files {few} how answers were scored: scores taken on trust")
+        how = f"say only for {scoring} of {seen} pairs" if scoring else "do not say"
+        beyond.insert(0, f"the files {how} how answers were scored: scores taken on trust")
     if compared < seen:
         lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
         found["status"] = "declared"
@@ -226,7 +226,7 @@ def _refuse_other_settings(
                 mine, their = _excerpts(ours[key], other[key])
                 raise NotComparable(
                     f"{place}base and {name} differ in {key}: base has {mine}, {name} has "
-                    f"{their}; run both alike"
+                    f"{their}; run both the same way"
                 )
     return bool(shared)
 
@@ -244,7 +244,7 @@ def _score_rules(found: ResultSet, task: str, scores: Collection[str]) -> dict[s
 def _refuse_other_rules(
     name: str, base: ResultSet, theirs: ResultSet, cases: Sequence[str], scores: Collection[str]
 ) -> int:
-    """Return in how many cases both runs tell a right answer or a rule.
+    """Return in how many cases both runs have a right answer or a rule.
 
     Raises:
         NotComparable: some differ; the message has the first case's values.

@@ -192,7 +192,7 @@ class ResultSet:
                     yield first[row.where], row
 
     def request(self, case: str) -> RecordedRequest | None:
-        """Return what the files tell of a case besides its texts; None without a result."""
+        """Return what the files say about a case besides its texts; None if it has no result."""
         row = self.answers.get((case, 0))
         if row is None:
             return None

@@ -152,7 +152,7 @@ def _named(entries: Any, key: str, name: str) -> Any:
 
 
 def _run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all tasks; a run without a header tells none."""
+    """Return the settings of all tasks; none if the run has no header."""
     if not header:
         return {}
     config = dict_at(header, "config")

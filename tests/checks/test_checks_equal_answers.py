@@ -1,4 +1,4 @@
-"""Equal answers with unequal scores, which show another rule where no file tells it."""
+"""Equal answers with unequal scores reveal different rules that no file mentions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 
 def answers(right: int, count: int = 200) -> Rows:
-    """Return the same answers each time, of which the first ones are scored as right."""
+    """Return the same answers each time; the first `right` of them score 1."""
     return [
         {"id": f"r{i:03}", "prompt": f"{i}?", "completion": f"it is {i}", "score": int(i < right)}
         for i in range(count)

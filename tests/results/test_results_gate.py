@@ -395,7 +395,10 @@ def test_a_run_of_results_refuses_another_suite(suite: Path, base: Path) -> None
 
 @pytest.mark.parametrize(
     ("column", "told"),
-    [("expected", "another right answer (hashes "), ("judge", "another judge (hashes ")],
+    [
+        ("expected", "differ in the right answer (hashes "),
+        ("judge", "differ in the judge (hashes "),
+    ],
 )
 def test_a_run_of_results_keeps_right_answers_and_rules(
     suite: Path, base: Path, column: str, told: str

@@ -1,4 +1,4 @@
-"""What each reader tells of right answers and rules, on files that the tools wrote."""
+"""What each reader says about right answers and rules, on files that the tools wrote."""
 
 from __future__ import annotations
 
