@@ -11,6 +11,7 @@ import datetime
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,11 @@ def _csv(content: FileContent) -> Table:
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     texts = (line.decode("utf-8", "replace") for line in iter(content.line, b""))
     lines = csv.reader(texts, strict=True)
-    columns = [name.removeprefix("\ufeff").strip('"') for name in next(lines, [])]
+    try:
+        head = next(lines, [])
+    except csv.Error:
+        head = []  # no table
+    columns = [name.removeprefix("\ufeff").strip('"') for name in head]
     return columns, _csv_rows(lines, columns, content)
 
 
@@ -121,7 +126,7 @@ def _parquet(content: FileContent) -> Table | None:
     def rows() -> Iterator[Mapping[str, Any]]:
         try:
             for row in (row for batch in file.iter_batches() for row in batch.to_pylist()):
-                yield {name: _plain(name, value) for name, value in row.items()}
+                yield {name: _plain(name, _of_json(value)) for name, value in row.items()}
         except (ArrowException, OSError):
             content.reading.leave_out(DAMAGED, content.name)
 
@@ -132,12 +137,23 @@ def _parquet(content: FileContent) -> Table | None:
     return file.schema_arrow.names, rows()
 
 
+def _of_json(value: Any) -> Any:
+    """Return a value of Parquet as JSON would have it."""
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list) and value and all(isinstance(one, tuple) for one in value):
+        value = dict(value)  # Parquet's map
+    if isinstance(value, dict):
+        return {name: _of_json(inner) for name, inner in value.items()}
+    return [_of_json(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _plain(name: str, value: Any) -> Any:
     """Return a cell's value as JSON would have it; None for an empty one."""
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    if isinstance(value, list) and value and all(isinstance(one, tuple) for one in value):
-        return dict(value)  # Parquet's map
     if value == "" or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str) or name in _CONTENT:

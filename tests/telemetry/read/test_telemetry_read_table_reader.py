@@ -10,6 +10,7 @@ import datetime
 import gzip
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -112,19 +113,34 @@ def test_langfuse_observations(form: str, tmp_path: Path) -> None:
     assert [told(c) for c in calls_in(path)] == [told(c) for c in calls_in(tmp_path / "rows.json")]
 
 
-def test_a_map_of_parquet_is_an_object(tmp_path: Path) -> None:
+def test_types_of_langfuses_clickhouse_tables(tmp_path: Path) -> None:
+    """Map(String, UInt64), Decimal64(12), Map(String, Decimal64(12)), and texts as bytes."""
     (row, *_) = observations(snake=True)
     usage = arrow.array([[("input", 11), ("output", 9)]], arrow.map_(arrow.string(), arrow.int64()))
     held = {name: row[name] for name in ("id", "trace_id", "type", "start_time", "end_time")}
     columns = {name: arrow.array([value]) for name, value in held.items()}
-    columns |= {"input": arrow.array(["Hi"]), "output": arrow.array(["[1]"])}
+    columns |= {"input": arrow.array(["Hi"]), "output": arrow.array([b"[1]"])}
+    price = arrow.decimal128(18, 12)
+    columns["total_cost"] = arrow.array([Decimal("0.25")], price)
+    prices = arrow.map_(arrow.string(), price)
+    columns["cost_details"] = arrow.array([[("total", Decimal("0.25"))]], prices)
     path = tmp_path / "rows.parquet"
     table = arrow.table({**columns, "usage_details": usage})
     parquet.write_table(table, path)
 
     (call,) = calls_in(path)
 
-    assert (call.input_tokens, call.output_tokens, call.answer) == (11, 9, "[1]")
+    assert (call.input_tokens, call.output_tokens) == (11, 9)
+    assert (call.answer, call.cost) == ("[1]", 0.25)
+
+
+@pytest.mark.parametrize("nested", ["[" * 50_000, "[" + "-" * 50_000 + "1]"])
+def test_a_cell_with_endless_nesting_is_a_text(nested: str, tmp_path: Path) -> None:
+    rows = [{**row, "metadata": nested} for row in observations(snake=False)]
+    path = tmp_path / "langfuse.csv"
+    path.write_text(csv_of(rows), encoding="utf-8")
+
+    assert len(calls_in(path)) == len(rows)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +149,8 @@ def test_a_map_of_parquet_is_an_object(tmp_path: Path) -> None:
         ("id,timestamp,name,bookmarked,public,input,output,metadata", TRACES, True),
         ("timestamp,name,input", UNKNOWN, False),
         ("question,answer", UNKNOWN, False),
+        ('"question" of a user,answer', UNKNOWN, False),
+        ('"question,answer', UNKNOWN, False),
     ],
 )
 def test_a_table_without_requests_is_refused_once(
