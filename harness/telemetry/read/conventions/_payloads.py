@@ -152,7 +152,7 @@ def load_python(value: Any) -> Any:
         return found
     try:
         return ast.literal_eval(found)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return found
 
 
