@@ -122,6 +122,8 @@ class ServerDialect:
     """A server program of which nothing is known but OpenAI's API."""
 
     name = ""
+    owner = ""
+    """`owned_by` of the models that it lists."""
     takes_raw_prompts = True
     """Whether `/completions` takes a text as it is, without a chat template."""
     rounds = False
@@ -134,7 +136,7 @@ class ServerDialect:
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
         """Return whether a server is this program."""
-        return False
+        return bool(self.owner) and card.fields.get("owned_by") == self.owner
 
     def tokenize(
         self, server: ServerConnection, text: str, *, special: bool

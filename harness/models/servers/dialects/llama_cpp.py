@@ -46,13 +46,14 @@ class LlamaCpp(ServerDialect):
     """llama.cpp's server, alone or behind its router."""
 
     name = "llama.cpp"
+    owner = "llamacpp"
     rounds = True  # its cache is in 16 bits, if nothing else is
     neutral = _NEUTRAL
     longer_context = "start it with -c {tokens}, times its --parallel slots, which share it"
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
         """Return whether the model is listed, or the server describes itself, as llama.cpp does."""
-        if card.fields.get("owned_by") == "llamacpp":
+        if super().recognises(server, card):
             return True
         return {"build_info", "default_generation_settings"} <= server.get("/props").keys()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.harness.models.servers.dialect import ServerConnection, TokenizingDialect
-from tunegate.harness.models.servers.discovery import ServerModelCard
+from tunegate.harness.models.servers.dialect import TokenizingDialect
 
 ORDER = 40
 
@@ -12,11 +11,8 @@ class SgLang(TokenizingDialect):
     """SGLang's OpenAI-compatible server."""
 
     name = "SGLang"
+    owner = "sglang"
     longer_context = "start it with --context-length {tokens}"
-
-    def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
-        """Return whether the model is listed as SGLang's."""
-        return card.fields.get("owned_by") == "sglang"
 
 
 DIALECT = SgLang()

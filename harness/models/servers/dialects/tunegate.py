@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.harness.models.servers.dialect import ServerConnection, TokenizingDialect
-from tunegate.harness.models.servers.discovery import ServerModelCard
+from tunegate.harness.models.servers.dialect import TokenizingDialect
 
 ORDER = 50
 
@@ -12,11 +11,8 @@ class TunegateServe(TokenizingDialect):
     """The endpoint of `tunegate serve`, which answers chats only."""
 
     name = "tunegate serve"
+    owner = "tunegate"
     takes_raw_prompts = False
-
-    def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
-        """Return whether the model is listed as ours."""
-        return card.fields.get("owned_by") == "tunegate"
 
 
 DIALECT = TunegateServe()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tunegate.harness.models.servers.dialect import ServerConnection, TokenizingDialect
-from tunegate.harness.models.servers.discovery import ServerModelCard
+from tunegate.harness.models.servers.dialect import TokenizingDialect
 
 ORDER = 30
 
@@ -12,11 +11,8 @@ class Vllm(TokenizingDialect):
     """vLLM's OpenAI-compatible server."""
 
     name = "vLLM"
+    owner = "vllm"
     longer_context = "start it with --max-model-len {tokens}"
-
-    def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
-        """Return whether the model, or the base that it is an adapter of, is listed as vLLM's."""
-        return card.fields.get("owned_by") == "vllm"
 
 
 DIALECT = Vllm()
