@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 from tunegate.harness.contracts import environment
 from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._load_model import silence_libraries
-from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models._model_folder import require_modules, resolve_folder
 from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
 from tunegate.harness.models.gguf_format.lora import parse_scale, read_lora
@@ -131,6 +131,9 @@ def parse_llama_server_spec(
     )
     if lora is not None:
         read_lora(lora, file)
+    weights = options.get("weights")
+    if weights is not None and weights != NO_WEIGHTS and ":" not in weights:
+        resolve_folder(weights)
     return LlamaServerTarget(
         spec,
         file,
@@ -138,7 +141,7 @@ def parse_llama_server_spec(
         parse_scale(spec, options.get("scale", "1")),
         int(context) if context else None,
         tokenizer,
-        options.get("weights"),
+        weights,
     )
 
 
@@ -163,12 +166,16 @@ def open_together(
     Raises:
         UsageError: llama-server is not there, does not serve a file, or did not start.
     """
-    program = find_program("llama-server")
     silence_libraries()
     require_modules("transformers", what="a GGUF file", extra="gguf")
     environment.require_feature("gguf", next(iter(specs.values())))
     known: dict[Path, GgufFile] = {}
     targets = {name: parse_llama_server_spec(spec, known) for name, spec in specs.items()}
+    tokenizers: dict[tuple[Path, Path | None], Any] = {}
+    for file, folder in ((target.file, target.tokenizer) for target in targets.values()):
+        if (file.path, folder) not in tokenizers:
+            tokenizers[file.path, folder] = gguf_tokenizer(file, folder)
+    program = find_program("llama-server")  # the mistakes of the specs come first
     groups: dict[Path, dict[str, LlamaServerTarget]] = {}
     for name, target in targets.items():
         groups.setdefault(target.file.path, {})[name] = target
@@ -179,11 +186,9 @@ def open_together(
             plan = LlamaServerPlan.of(program, group, limits)
             key = secrets.token_urlsafe(24)
             started.append(plan.start(key, hosting))
-            tokenizers: dict[Path | None, Any] = {}
             for name, target in group.items():
-                if target.tokenizer not in tokenizers:
-                    tokenizers[target.tokenizer] = gguf_tokenizer(target.file, target.tokenizer)
-                opened = plan.open(target, started[-1], (key, limits), tokenizers[target.tokenizer])
+                tokenizer = tokenizers[target.file.path, target.tokenizer]
+                opened = plan.open(target, started[-1], (key, limits), tokenizer)
                 shared = {f.name: getattr(opened, f.name) for f in fields(opened) if f.init}
                 arms[name] = LlamaServerArm(**shared, target=target, process=started[-1])
     except BaseException:

@@ -48,11 +48,17 @@ def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("?scale=much", "scale='much' is not a number"),
         ("?context=8", "context='8' is not a number of tokens from 16 on"),
         ("?lora=nowhere.gguf", "nowhere.gguf: no such file"),
+        ("?tokenizer=nowhere", "nowhere: no such folder"),
+        ("?weights=nowhere", "nowhere: no such folder"),
     ],
 )
-def test_mistakes_in_a_spec_are_one_line(files: Path, query: str, message: str) -> None:
+def test_mistakes_in_a_spec_are_one_line_before_the_server_is_looked_for(
+    files: Path, monkeypatch: pytest.MonkeyPatch, query: str, message: str
+) -> None:
+    monkeypatch.setenv(programs.SERVER, str(files / "no-llama-server"))
+
     with pytest.raises(ModelError, match=message):
-        llama_server.parse_llama_server_spec(f"llama-server:{files}/base.gguf{query}")
+        llama_server.llama_server(f"{files}/base.gguf{query}")
 
 
 @pytest.mark.parametrize(
