@@ -93,7 +93,8 @@ def ollama(target: str, limits: PoolLimits | None = None) -> OllamaArm:
             shown = ServerConnection(http, where).post("/api/show", {})
     except (PermanentError, BackendError, ModelError) as error:
         raise ModelError(f"{spec}: {error}; start Ollama, or name its address in {HOST}") from error
-    blobs = dict(_BLOB.findall(str(shown.get("modelfile") or "")))
+    named = _BLOB.findall(str(shown.get("modelfile") or ""))
+    blobs = dict(reversed(named))  # the first of each: a vision model's projector is a FROM, too
     checked = _compare_files(spec, options["weights"], blobs) if "weights" in options else ""
     shared = {f.name: getattr(opened, f.name) for f in fields(opened) if f.init}
     return OllamaArm(**shared, named=spec, blobs=blobs, checked=checked)

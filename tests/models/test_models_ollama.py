@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import ollama_recording
 from tests.fake_programs import Program
 from tests.fake_server import FakeServer
 from tests.gguf_files import few_stops, needs_gguf, rewritten
@@ -68,6 +69,18 @@ def test_a_model_is_asked_by_messages_under_its_own_spec(run: Callable[..., None
     assert (arm.spec, arm.where.model) == ("ollama:support", "support:latest")
     assert (arm.identity["backend"], arm.identity["prompts"]) == ("ollama", "messages")
     assert arm.weights_spec is None
+
+
+def test_the_file_of_a_model_is_not_the_part_that_reads_images(
+    fake_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ollama writes both as FROM, the model first (server/images.go)."""
+    pages = {"/api/version": ollama_recording.VERSION, "/api/ps": ollama_recording.PS}
+    models = {ollama_recording.NAME: ollama_recording.CARD}
+    fake = fake_server(reply=ollama_recording.reply, models=models, pages=pages)
+    monkeypatch.setenv(HOST, fake.url.removesuffix("/v1"))
+
+    assert ollama("assistant").identity["weights_sha256"] == ollama_recording.MODEL
 
 
 def test_mistakes_are_one_line(run: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
