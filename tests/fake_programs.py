@@ -25,7 +25,7 @@ class Program:
     doubles_bos: bool = False
     """Whether it is in front although the template wrote it, as in Ollama of 2025."""
     system: str | None = None
-    """A system prompt that is put in front where there is none."""
+    """A system prompt that it adds to a conversation without one."""
     hidden: int = 0
     """Tokens that are put in front of a chat by what stands before it."""
     closed: dict[str, int] = field(default_factory=dict)

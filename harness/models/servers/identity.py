@@ -100,7 +100,7 @@ class ServedIdentity:
         specs = _reference_specs(arms, found.folders)
         try:
             _refuse_too_large(found.folders.values())
-            report(f"reading {' and '.join(specs.values())} to prove what is served")
+            report(f"reading {' and '.join(dict.fromkeys(specs.values()))} to prove what is served")
             opened = open_arms(specs)
         except UsageError as error:
             why = f"its weights cannot be computed here: {error}"

@@ -187,7 +187,7 @@ def _tools(case: Case, renders: _Renders, trained: str, served: str) -> str:
     if renders.of(tools=[*map(_in_order, case.tools)]) == served:
         return (
             "the tools are written in the order name, description, parameters, with an empty "
-            "description where there is none"
+            "description for a tool without one"
         )
     names = [str(tool.get("function", tool).get("name", "")) for tool in case.tools]
     at = first_difference(trained, served)

@@ -54,7 +54,7 @@ BARE: dict[str, Any] = {
 }
 DESCRIBED = {"name": "get_weather", "description": "The weather.", "parameters": BARE["parameters"]}
 BARE_TOOL = Case(id="bare", prompt="in Oslo", tools=({"type": "function", "function": BARE},))
-"""llama.cpp writes `"description": ""` where there is none."""
+"""llama.cpp adds `"description": ""` to it."""
 TOOL = {"type": "function", "function": DESCRIBED}
 TOOLS = (
     Case(id="tools", prompt="the weather in Oslo", tools=(TOOL,)),
