@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +39,7 @@ from tunegate.harness.models.servers.dialect import (
     ShownPrompt,
     find_dialect,
 )
-from tunegate.harness.models.servers.discovery import ServerModelCard, find_model_card
+from tunegate.harness.models.servers.discovery import OPENING, ServerModelCard, find_model_card
 from tunegate.harness.models.servers.protocol import (
     discover_likelihoods,
     discover_protocol,
@@ -156,8 +156,7 @@ class ServerArm:
         Raises:
             BackendError: the server does not answer.
         """
-        with HttpClient(self.key) as http:
-            server = ServerConnection(http, self.where)
+        with self._connection() as server:
             return self.dialect.show_prompt(server, self._chat_fields(case, generation))
 
     def count_prompt(self, case: Case, generation: GenerationSettings) -> int | None:
@@ -169,9 +168,9 @@ class ServerArm:
             BackendError: the server does not answer.
         """
         body = {**self._chat_fields(case, generation), "max_tokens": 1, "temperature": 0.0}
-        with HttpClient(self.key) as http:
+        with self._connection() as server:
             try:
-                reply = ServerConnection(http, self.where).post("/v1/chat/completions", body)
+                reply = server.post("chat/completions", body)
             except PermanentError:
                 return None
         return token_usage(reply, "prompt_tokens")
@@ -182,8 +181,15 @@ class ServerArm:
         Raises:
             BackendError: the server does not answer.
         """
+        with self._connection() as server:
+            return stops_at(server, tokenizer, token)
+
+    @contextmanager
+    def _connection(self) -> Iterator[ServerConnection]:
+        """Yield the server, which has as long for an answer as in the run, or to load the model."""
+        patience = max(OPENING.deadline_s, self.limits.deadline_s)
         with HttpClient(self.key) as http:
-            return stops_at(ServerConnection(http, self.where), tokenizer, token)
+            yield ServerConnection(http, self.where, replace(OPENING, deadline_s=patience))
 
     def _chat_fields(self, case: Case, generation: GenerationSettings) -> dict[str, Any]:
         messages = list(case.input_messages(generation.system))
@@ -219,13 +225,12 @@ class ServerArm:
         if form.prompts != "token ids":
             return None
         found: list[Mapping[int, float]] = []
-        with HttpClient(self.key) as http:
-            server = ServerConnection(http, self.where)
+        with self._connection() as server:
             for first in range(0, len(prefixes), _PREFIXES):
                 part = [list(ids) for ids in prefixes[first : first + _PREFIXES]]
                 logprobs = self.dialect.next_logprobs(server, part, form.plain)
                 if logprobs is None:
-                    logprobs = next_token_logprobs(http, self.where, form, part)
+                    logprobs = next_token_logprobs(server.http, self.where, form, part)
                 if logprobs is None:
                     return None
                 found += logprobs

@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote
 
 from tunegate.harness.contracts import lookup
+from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.models.servers.discovery import ServerModelCard, ask_with_retries
+from tunegate.harness.models.servers.discovery import OPENING, ServerModelCard, ask_with_retries
 from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.records.generation import GenerationSettings
@@ -79,6 +80,7 @@ class ServerConnection:
 
     http: HttpClient
     where: ServerTarget
+    limits: PoolLimits = OPENING
 
     @property
     def root(self) -> str:
@@ -86,7 +88,7 @@ class ServerConnection:
         return self.where.url.removesuffix("/v1")
 
     def get(self, path: str) -> dict[str, Any]:
-        """Return a page as JSON; an empty object if there is none."""
+        """Return a page as JSON, or an empty object if the server has no such page."""
         model = quote(self.where.model, safe="")
         query = f"?model={model}" if self.where.model else ""
         try:
@@ -99,23 +101,25 @@ class ServerConnection:
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to a question.
 
+        A path such as `/tokenize` is a page of the server's own; one without a slash in front, such
+        as `chat/completions`, is OpenAI's, under the address that the spec names.
+
         Raises:
             PermanentError: the server does not take it, with its words.
             BackendError: the server does not answer.
         """
         asked = {"model": self.where.model, **body}
+        url = f"{self.root}{path}" if path.startswith("/") else f"{self.where.url}/{path}"
         try:
             return ask_with_retries(
-                lambda deadline: self.http.post_json(f"{self.root}{path}", asked, deadline=deadline)
+                lambda deadline: self.http.post_json(url, asked, deadline=deadline), self.limits
             )
         except RetryableError as silence:
             if "HTTP 500" in str(silence):  # what llama.cpp answers where a template refuses
                 raise PermanentError(str(silence), whole=False, status=500) from silence
             if "HTTP 501" in str(silence) or "the reply is" in str(silence):  # HTML, or a list
                 raise PermanentError(str(silence), whole=False, status=501) from silence
-            raise BackendError(f"{self.root}{path}: {silence}; look at the server's log") from (
-                silence
-            )
+            raise BackendError(f"{url}: {silence}; look at the server's log") from silence
 
 
 class ServerDialect:

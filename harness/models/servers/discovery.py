@@ -15,7 +15,7 @@ from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.models.servers.target import KEY, ServerTarget
 from tunegate.harness.records.errors import BackendError, ModelError
 
-_OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
+OPENING = PoolLimits(concurrency=1, deadline_s=60.0, attempts=3)
 """Patience before the run: a server that loads the model at the first question needs a minute."""
 _FIELDS = ("id", "root", "parent", "owned_by", "max_model_len")
 """Keys of a model's card that identify it; `created` is the time of the question at vLLM."""
@@ -40,7 +40,7 @@ class ServerModelCard:
 
 
 def ask_with_retries(
-    ask: Callable[[float], dict[str, Any]], limits: PoolLimits = _OPENING
+    ask: Callable[[float], dict[str, Any]], limits: PoolLimits = OPENING
 ) -> dict[str, Any]:
     """Return the answer to one question that is asked with patience.
 

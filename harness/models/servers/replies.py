@@ -97,19 +97,25 @@ def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any
 
 def token_usage(reply: Mapping[str, Any], name: str) -> int | None:
     """Return a number of tokens from `usage`; None where the server reports none."""
-    value = _object(reply.get("usage")).get(name)
+    value = as_object(reply.get("usage")).get(name)
     return reported_amount(value) if isinstance(value, int) else None
 
 
 def reasoning_usage(reply: Mapping[str, Any]) -> int | None:
     """Return the tokens of the thoughts from `usage`; None where none are reported."""
-    details = _object(_object(reply.get("usage")).get("completion_tokens_details"))
+    details = as_object(as_object(reply.get("usage")).get("completion_tokens_details"))
     value = details.get("reasoning_tokens")
     return reported_amount(value) or None if isinstance(value, int) else None
 
 
-def _object(value: Any) -> dict[str, Any]:
+def as_object(value: Any) -> dict[str, Any]:
+    """Return a part of a reply, or an empty object where it is something else."""
     return value if isinstance(value, dict) else {}
+
+
+def as_text(value: Any) -> str | None:
+    """Return a text of a reply; None where it is something else."""
+    return value if isinstance(value, str) else None
 
 
 def _message_text(message: Any) -> Any:
@@ -151,7 +157,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
             _token_logprob(position, token) for position, token in zip(positions, ids, strict=True)
         ]
     else:
-        logprobs = _object(choice.get("logprobs")).get("token_logprobs")
+        logprobs = as_object(choice.get("logprobs")).get("token_logprobs")
         # The token that had to be written may be at the end.
         if not isinstance(logprobs, list) or len(logprobs) not in (len(ids), len(ids) + 1):
             return None
@@ -161,7 +167,7 @@ def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float
 
 
 def _token_logprob(position: Any, token: int) -> Any:
-    return _object(_object(position).get(str(token))).get("logprob")
+    return as_object(as_object(position).get(str(token))).get("logprob")
 
 
 _TOKEN_ID = "token_id:"
@@ -169,7 +175,7 @@ _TOKEN_ID = "token_id:"
 
 def logprobs_by_id(choice: Mapping[str, Any]) -> dict[int, float] | None:
     """Return token id → log-probability of a choice's first token; None without ids."""
-    positions = _object(choice.get("logprobs")).get("top_logprobs")
+    positions = as_object(choice.get("logprobs")).get("top_logprobs")
     first = positions[0] if isinstance(positions, list) and positions else None
     if not isinstance(first, dict) or not first:
         return None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunegate.harness.models.remote.failures import PermanentError
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.servers.dialect import ServerConnection
+from tunegate.harness.models.servers.replies import ordered_choices
 from tunegate.harness.records.generation import GenerationSettings
 
 _BIAS = 100
@@ -49,8 +50,7 @@ def _forced(server: ServerConnection, tokenizer: Any, token: int) -> tuple[str, 
         "logit_bias": {str(token): _BIAS},
     }
     try:
-        reply = server.post("/v1/completions", body)
-    except PermanentError:
+        choice = ordered_choices(server.post("completions", body), 1)[0]
+    except (PermanentError, RetryableError):
         return "", ""
-    choice = (reply.get("choices") or [{}])[0]
     return str(choice.get("text")), str(choice.get("finish_reason"))

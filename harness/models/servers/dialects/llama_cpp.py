@@ -20,6 +20,7 @@ from tunegate.harness.models.servers.dialect import (
     ShownPrompt,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
+from tunegate.harness.models.servers.replies import as_object, as_text
 
 ORDER = 10
 
@@ -66,7 +67,9 @@ class LlamaCpp(ServerDialect):
             ids = server.post("/tokenize", body).get("tokens")
         except PermanentError:
             return None
-        return tuple(ids) if isinstance(ids, list) else None
+        if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
+            return None
+        return tuple(ids)
 
     def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
         """Return the prompt of a conversation, as text without the token that is put in front."""
@@ -97,17 +100,17 @@ class LlamaCpp(ServerDialect):
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
         props = server.get("/props")
-        defaults = props.get("default_generation_settings") or {}
-        context, params = defaults.get("n_ctx"), defaults.get("params") or {}
+        defaults = as_object(props.get("default_generation_settings"))
+        context, params = defaults.get("n_ctx"), as_object(defaults.get("params"))
         return ServerSettings(
-            program=" ".join(filter(None, (self.name, props.get("build_info")))),
-            quantization=props.get("model_ftype"),
+            program=" ".join(filter(None, (self.name, as_text(props.get("build_info"))))),
+            quantization=as_text(props.get("model_ftype")),
             context=context if isinstance(context, int) and context > 0 else None,
-            template=props.get("chat_template"),
-            bos=props.get("bos_token"),
-            eos=props.get("eos_token"),
+            template=as_text(props.get("chat_template")),
+            bos=as_text(props.get("bos_token")),
+            eos=as_text(props.get("eos_token")),
             sampling={name: _rounded(params[name]) for name in _SAMPLING if name in params},
-            file=props.get("model_path"),
+            file=as_text(props.get("model_path")),
         )
 
 

@@ -20,6 +20,7 @@ from tunegate.harness.models.servers.dialect import (
     ShownPrompt,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
+from tunegate.harness.models.servers.replies import as_object, as_text
 from tunegate.harness.records.generation import GenerationSettings
 
 ORDER = 20
@@ -59,28 +60,28 @@ class Ollama(ServerDialect):
         """
         body = {**asked, "_debug_render_only": True, "max_tokens": 1}
         try:
-            reply = server.post("/v1/chat/completions", body)
+            reply = server.post("chat/completions", body)
         except PermanentError as refusal:
             return ShownPrompt(refused=str(refusal))
-        text = (reply.get("_debug_info") or {}).get("rendered_template")
-        return ShownPrompt(text) if isinstance(text, str) else None
+        text = as_text(as_object(reply.get("_debug_info")).get("rendered_template"))
+        return None if text is None else ShownPrompt(text)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/api/show` and, for a loaded model, `/api/ps` show."""
         shown, version = _shown(server), server.get("/api/version").get("version")
-        info = shown.get("model_info") or {}
+        info = as_object(shown.get("model_info"))
         sampling = _parameters(str(shown.get("parameters") or ""))
         loaded = _loaded(server)
         context = loaded.get("context_length") or sampling.get("num_ctx")
         adds_bos = info.get("tokenizer.ggml.add_bos_token")
         return ServerSettings(
-            program=" ".join(filter(None, (self.name, version))),
-            quantization=(shown.get("details") or {}).get("quantization_level"),
+            program=" ".join(filter(None, (self.name, as_text(version)))),
+            quantization=as_text(as_object(shown.get("details")).get("quantization_level")),
             context=context if isinstance(context, int) and context > 0 else None,
-            template=shown.get("renderer") or shown.get("template"),
+            template=as_text(shown.get("renderer")) or as_text(shown.get("template")),
             adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
             sampling=sampling,
-            file=loaded.get("digest"),
+            file=as_text(loaded.get("digest")),
         )
 
 
@@ -94,9 +95,10 @@ def _shown(server: ServerConnection) -> dict[str, Any]:
 def _loaded(server: ServerConnection) -> dict[str, Any]:
     """Return what is told of the model while it is loaded; it is, once a question was answered."""
     model = server.where.model
-    listed = server.get("/api/ps").get("models") or []
+    listed = server.get("/api/ps").get("models")
+    loaded = map(as_object, listed if isinstance(listed, list) else ())
     names = (model, f"{model}:latest")
-    return next((m for m in listed if m.get("name") in names or m.get("model") in names), {})
+    return next((m for m in loaded if m.get("name") in names or m.get("model") in names), {})
 
 
 def _parameters(text: str) -> dict[str, Any]:
