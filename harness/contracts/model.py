@@ -138,9 +138,9 @@ class RecordedRequest:
     expected_sha256: str | None = None
     """Hash of the right answer in another tool's results."""
     rules: Mapping[str, str] = field(default_factory=dict)
-    """What another tool's results say of how it was generated and scored: name → hash."""
+    """What another tool's results say about how it was answered and scored: name → hash."""
     score_rules: Mapping[str, str] = field(default_factory=dict)
-    """Score → hash of what they say of it alone."""
+    """Score → hash of what they say about that score alone."""
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ A reader must get these right:
   if the tool writes 0 or `success: false` there. Say in `error` or `errors` what happened.
 - A score's key is the tool's, with everything that distinguishes it from others
   (`exact_match,strict-match`). Two scores of one name in a row are called `name#1` and `name#2`.
-- All that the files say of the right answers and of the rule that scored is in `expected`, `rules`,
+- All that the files say about the right answers and the rule that scored is in `expected`, `rules`,
   `score_rules`, `settings` and `ScoreTraits.rule`: filters, assertions, arguments of metrics,
   judges, limits, sampling. None is a setting that was not set; leave out what the files do not say.
   Names of models, dates, paths, devices and batch sizes may differ between two honest runs and do

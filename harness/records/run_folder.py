@@ -40,7 +40,7 @@ from tunegate.harness.records.verdict import VerdictRecord
 
 
 class AskedRecord(Record):
-    """What a recorded arm's files tell of a case; absent fields are unknown."""
+    """What a recorded arm's files say about a case; absent fields are unknown."""
 
     as_case: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the arm was asked the case's conversation."""
@@ -57,9 +57,9 @@ class AskedRecord(Record):
     expected_sha256: str | None = Field(default=None, exclude_if=is_none)
     """Hash of the right answer there."""
     rules: dict[Text, str] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Name → hash of what they say of how the case was answered and scored."""
+    """Name → hash of what they say about how the case was answered and scored."""
     score_rules: dict[Text, str] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Score → hash of what they say of it alone."""
+    """Score → hash of what they say about that score alone."""
 
 
 class RunCase(Record):
@@ -74,7 +74,7 @@ class RunCase(Record):
     prompt_sha256: str | None = None
     """Hash of the prompt's token ids, equal in all arms."""
     asked: dict[str, AskedRecord] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Recorded arm → what its files tell of the case."""
+    """Recorded arm → what its files say about the case."""
 
 
 @dataclass(frozen=True)

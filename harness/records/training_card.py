@@ -149,13 +149,13 @@ def precision_note(card: Mapping[str, Any], stored: Any) -> str:
 
     Args:
         card: The training card.
-        stored: In what the weights that it is put on are stored.
+        stored: The precision of the weights that it is put on.
     """
     base = card.get("base")
     trained = base.get("trained_as") if isinstance(base, dict) else None
     if not isinstance(trained, str) or not isinstance(stored, str) or trained == stored:
         return ""
     return (
-        f"the adapter was trained on weights in {trained} and is put on weights in {stored}: what "
-        "it learned to make up for in the rounding is not there"
+        f"the adapter was trained on weights in {trained} and is put on weights in {stored}: it "
+        "corrects rounding errors that these weights do not have"
     )

@@ -1,4 +1,4 @@
-"""The attempts ledger: what is the same suite and attempt, and what verdicts tell of it."""
+"""The attempts ledger: which suites and attempts are the same, and what verdicts say about it."""
 
 from __future__ import annotations
 

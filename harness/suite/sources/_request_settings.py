@@ -15,7 +15,7 @@ BINDING = ("tool_choice", "response_format")
 """Settings that only chat APIs enforce; a model whose prompt is rendered here ignores them."""
 GREEDY = ("max_tokens", "stop", *BINDING)
 NAMES = (*GREEDY, *SAMPLING)
-_FELT = "reasoning_effort"
+_EFFORT = "reasoning_effort"
 """A setting that no case keeps, and that changes answers more than any other."""
 WORDS: Mapping[str, tuple[str, ...]] = {"greedy": GREEDY, "recorded": NAMES, "none": ()}
 """Named choices of settings."""
@@ -73,7 +73,7 @@ class SettingsTransfer:
     ) -> dict[str, Any]:
         """Return the fields of a case for a request's settings, under OpenAI's names."""
         self.calls += 1
-        lacking = {name for name in unrecorded if name in (*self.names, _FELT)}
+        lacking = {name for name in unrecorded if name in (*self.names, _EFFORT)}
         self.unrecorded.update(lacking if row.get("tools") else lacking - {"tool_choice"})
         self._note_sampling(parameters.get("temperature"))
         found: dict[str, Any] = {}
