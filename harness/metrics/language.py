@@ -18,8 +18,8 @@ _WITHIN = {
     "zh": {"wuu", "yue"}, "ar": {"ary", "arz"}, "no": {"nn"}, "uz": {"uzs"},
     "bs": {"hr"}, "hr": {"bs"}, "sr": {"bs", "hr"}, "id": {"ms"}, "ms": {"id"},
 }  # fmt: skip
-"""Language → those that it is not told from: ISO 639-3 counts them as part of it, or both as parts
-of one (Serbo-Croatian, Malay). Serbian in Cyrillic stays apart from Bosnian and Croatian."""
+"""Language → languages that also count as it: ISO 639-3 has them as part of it, or both as parts of
+one (Serbo-Croatian, Malay). Serbian in Cyrillic stays apart from Bosnian and Croatian."""
 _NO_LANGUAGE = "zxx"
 """The detector's code for text in no language (ISO 639: no linguistic content)."""
 

@@ -43,7 +43,7 @@ def loops(case: Case, completion: Completion) -> Score:
     letter or digit must cover half of the text. The reason quotes the unit.
 
     Measured on 270,813 answers to AlpacaEval and to ZeroEval's GSM8K and MATH: 424 end in an exact
-    loop of up to 60 words, 420 of them are found. Of 79 found loops of more than 16 words that were
+    loop of up to 60 words, and it finds 420. Of 79 found loops of more than 16 words that were
     read, 69 were loops and 10 were tunes in ABC notation or refrains.
 
     Known problems:

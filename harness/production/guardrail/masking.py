@@ -24,8 +24,8 @@ def mask_text(
 ) -> str:
     """Return a text with marks for personal data, even if hidden characters split it.
 
-    A text without any stays as it is; others become their `visible_text`. What it stands `after`
-    may tell what it is.
+    A text without any stays as it is; others become their `visible_text`. The text before it,
+    `after`, may show that a value is a secret.
     """
     visible = visible_text(text)
     masked = mask_values(after + visible, kinds=kinds, keep=keep, start=len(after))
