@@ -142,7 +142,7 @@ def test_limits_are_those_of_the_code() -> None:
     assert not missing(
         f"takes {paired_mean._HEAVY_TAILS} times the sample's skewness",
         f"Below {estimator.LEAST_UNBOUNDED} independent cases gates on the difference",
-        f"advisory below {estimator.LEAST_UNBOUNDED} independent cases",
+        f"prove nothing below {estimator.LEAST_UNBOUNDED} independent cases",
         f"fewer than {corpus_level.LEAST} cases the gates of such a metric are advisory",
         f"fewer than {estimator.FEW_CLUSTERS} clusters the gate is undecided",
         f"fewer than {COMFORTABLE_CLUSTERS} the report notes",
