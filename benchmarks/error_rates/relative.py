@@ -2,7 +2,7 @@
 
 Tuned's level is exactly `1 - share` of base's. The cases that neither arm gets right say nothing of
 a ratio: given the number of the others, wins and losses are trinomial with one nuisance parameter,
-whatever base's level. What is enumerated for so many cases bounds the rate of every suite, for it
+whatever base's level. What is enumerated for that many cases bounds the rate of every suite, for it
 is an average of such rates.
 """
 

@@ -91,7 +91,7 @@ UNBOUNDED = metric(range=None)
 
 
 def counts(wins: int, losses: int, n: int) -> Pairs:
-    """Return pairs of 0/1 scores with so many wins and losses, the other cases failed by both."""
+    """Return pairs of 0/1 scores with this many wins and losses, the other cases failed by both."""
     rest = n - wins - losses
     base = [0.0] * wins + [1.0] * losses + [0.0] * rest
     tuned = [1.0] * wins + [0.0] * losses + [0.0] * rest

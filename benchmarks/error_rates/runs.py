@@ -173,7 +173,7 @@ def verdict(parts: Sequence[Gated], goal_rule: str = "primary", *, attempt: int 
 
 
 def look_schedule(n: int, *, first: int = 50) -> LookSchedule:
-    """Return the looks at so many cases, in their order."""
+    """Return the looks at this many cases, in their order."""
     sizes = look_sizes(n, first=first)
     shares = tuple(size / n for size in sizes)
     return LookSchedule(order=tuple(map(str, range(n))), sizes=tuple(sizes), shares=shares)
@@ -202,7 +202,7 @@ class RunCell:
     errs: Trial
     n: int = CASES
     part: int = 12
-    """Runs are simulated in so small a part of the settings' number: each is many metrics."""
+    """The settings' samples are divided by it, since each run has many metrics."""
     limit: float = PROMISE
     note: str = ""
     group: str = "runs"
@@ -245,7 +245,7 @@ def _marks(rng: np.random.Generator) -> Column:
 
 
 def _one_broken(kind: str, count: int) -> RunCell:
-    """Return false SHIPs with so many guardrails, one of them worse by exactly its tolerance."""
+    """Return false SHIPs with this many guardrails, one of them worse by exactly its tolerance."""
 
     def errs(rng: np.random.Generator) -> bool:
         of = rules.ZERO_ONE if kind == "0/1" else rules.SCORE
@@ -287,18 +287,18 @@ def _alarms(count: int) -> RunCell:
 
 
 def _drops(rng: np.random.Generator) -> Column:
-    """Return scores of which a tenth drop."""
+    """Return scores where a tenth of the cases drop."""
     return np.full(CASES, 0.9), np.where(rng.random(CASES) < 0.1, 0.2, 0.9)
 
 
 def _longer(rng: np.random.Generator) -> Column:
-    """Return lengths of which tuned's are 1.2 times base's."""
+    """Return lengths where tuned's are 1.2 times base's."""
     base = np.exp(rng.normal(4, 0.5, CASES))
     return base, 1.2 * base * np.exp(rng.normal(0, 0.3, CASES))
 
 
 def _right(rng: np.random.Generator) -> Column:
-    """Return 0/1 scores of which tuned gets nine tenths right."""
+    """Return 0/1 scores where tuned gets nine tenths right."""
     return flips(rng, CASES, 0.0, 0.0)[0], (rng.random(CASES) < 0.9).astype(np.float64)
 
 
@@ -311,7 +311,7 @@ BOUNDS: dict[str, tuple[float, MetricRecord, Draw]] = {
 
 
 def _at_their_bounds(kind: str, count: int) -> RunCell:
-    """Return false BLOCKs of so many gates, all of them exactly at their bounds."""
+    """Return false BLOCKs of this many gates, all of them exactly at their bounds."""
     margin, of, draw = BOUNDS[kind]
 
     def errs(rng: np.random.Generator) -> bool:
@@ -383,7 +383,7 @@ def _suites() -> list[RunCell]:
 
 
 def _tries(rng: np.random.Generator, count: int) -> list[Suites]:
-    """Return runs of so many candidates of one base, none of them better than it."""
+    """Return runs of this many candidates of one base that are no better than it."""
     base = (rng.random(CASES) < 0.6).astype(float)
     # A part of what changes does so in every candidate: fine-tunes on the same data are alike.
     shared = rng.random(CASES) < 0.15
