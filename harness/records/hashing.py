@@ -27,4 +27,9 @@ def text_hash(text: str) -> str:
 
     An attestation holds these hashes in place of the texts, and is decided as the texts are.
     """
-    return text if not text.strip() or _TEXT_HASH.fullmatch(text) else f"sha256:{sha256(text)}"
+    return text if not text.strip() or is_text_hash(text) else f"sha256:{sha256(text)}"
+
+
+def is_text_hash(text: str) -> bool:
+    """Return whether a text is the hash that `text_hash` gives."""
+    return _TEXT_HASH.fullmatch(text) is not None

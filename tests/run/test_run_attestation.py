@@ -113,6 +113,32 @@ def test_a_run_with_some_empty_answers_verifies(tmp_path: Path, blank: str) -> N
     assert decide_statement(make_statement(run), "f") == run.verdict
 
 
+def test_a_run_whose_base_writes_one_label_verifies(tmp_path: Path) -> None:
+    """One text for all prompts is not broken if it is a label, which only the texts show."""
+
+    def rows(*, right: bool) -> list[dict[str, Any]]:
+        labels = [f"label {i % 20}" for i in range(100)]
+        return [
+            {
+                "id": f"r{i}",
+                "prompt": f"{i}?",
+                "completion": label if right else "label 0",
+                "expected": label,
+                "score": int(right or i % 20 == 0),
+            }
+            for i, label in enumerate(labels)
+        ]
+
+    base, tuned = (
+        write_rows(tmp_path / f"{right}.jsonl", rows(right=right)) for right in (False, True)
+    )
+    gate(write_suite(tmp_path, base, gates="gain = 0.0"), base, tuned)
+    run = Run.load(tmp_path / "run")
+
+    assert run.verdict.verdict is Verdict.SHIP
+    assert decide_statement(make_statement(run), "f") == run.verdict
+
+
 def test_openssl_accepts_the_signature(load: Loader, key: Path, tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:

@@ -62,7 +62,7 @@ def _doubts(run: ScoredRun) -> Iterator[str]:
     pairs = [
         (counts.arms[INCUMBENT], counts.arms["tuned"])
         for counts in answers.values()
-        if counts.arms.keys() >= set(arms)
+        if counts.arms.keys() >= set(arms) and not counts.arms["tuned"].hashed
     ]
     n = sum(len(tuned.texts) for _, tuned in pairs)
     same = all(incumbent.texts == tuned.texts for incumbent, tuned in pairs)
