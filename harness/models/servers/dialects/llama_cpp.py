@@ -22,7 +22,7 @@ from tunegate.harness.models.servers.dialect import (
 from tunegate.harness.models.servers.discovery import ServerModelCard
 from tunegate.harness.models.servers.replies import as_object, as_text
 
-ORDER = 10
+ORDER = 60
 
 _NEUTRAL: Mapping[str, Any] = {
     "repeat_penalty": 1.0,

@@ -23,7 +23,7 @@ from tunegate.harness.models.servers.discovery import ServerModelCard
 from tunegate.harness.models.servers.replies import as_object, as_text
 from tunegate.harness.records.generation import GenerationSettings
 
-ORDER = 20
+ORDER = 70  # behind the programs that name themselves in their model cards
 
 
 class Ollama(ServerDialect):
@@ -35,8 +35,6 @@ class Ollama(ServerDialect):
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
         """Return whether it tells its version where Ollama does, and shows the model."""
-        if card.fields.get("owned_by") in ("vllm", "llamacpp", "sglang", "tunegate"):
-            return False
         return "version" in server.get("/api/version") and bool(_shown(server))
 
     def tokenize(
