@@ -40,7 +40,7 @@ _HASH = 64
 
 @dataclass(frozen=True)
 class OllamaArm(ServerArm):
-    """A model of Ollama's."""
+    """A model in Ollama."""
 
     named: str = ""
     """The spec that the user gave."""
@@ -146,7 +146,7 @@ def _compare_files(spec: str, named: str, blobs: Mapping[str, str]) -> str:
 
 
 def different_tensor(one: GgufFile, other: GgufFile) -> str:
-    """Return the first tensor that two files do not have alike; empty if all are equal."""
+    """Return the first tensor in which two files differ; empty if all are equal."""
     import numpy as np
 
     for name in sorted({*one.tensors, *other.tensors}):
