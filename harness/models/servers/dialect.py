@@ -50,12 +50,10 @@ class ServerSettings:
     """Whether it puts that token in front of a prompt."""
     sampling: Mapping[str, Any] = field(default_factory=dict)
     """Settings of sampling that hold where a request names none."""
-    file: str | None = None
-    """The model's file, as the server sees it."""
 
     def record(self) -> dict[str, Any]:
-        """Return what is known, for the record: the template by its hash, without the file."""
-        known = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "file"}
+        """Return what is known, for the record: the template by its hash."""
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
         known["sampling"] = dict(self.sampling)
         if template := known.pop("template"):
             known["template_sha256"] = sha256(template)
@@ -123,7 +121,7 @@ class ServerConnection:
 
 
 class ServerDialect:
-    """A server program of which nothing is known but OpenAI's API."""
+    """A server program that is known only by OpenAI's API."""
 
     name = ""
     owner = ""

@@ -83,11 +83,9 @@ def test_llama_cpp_shows_how_it_is_set_up(fake_server: Start) -> None:
 
     assert arm.settings.context == 512
     assert arm.settings.quantization == "Q4_K - Medium"
-    assert arm.settings.file == "/models/base.gguf"
     record = arm.identity["settings"]
     assert record["program"] == "llama.cpp b9993-unknown"
     assert record["sampling"] == {"temperature": 0.8, "top_k": 40}
-    assert "file" not in record
     assert len(record["template_sha256"]) == 64
 
 
@@ -173,7 +171,6 @@ def test_the_replies_of_ollama_are_read(fake_server: Start) -> None:
         template="{{ .Prompt }}",
         adds_bos=False,
         sampling={"num_ctx": 8192, "repeat_penalty": 1.1, "stop": ["<|im_start|>", "<|im_end|>"]},
-        file="3d" * 32,
     )
     assert arm.show_prompt(case, CHAT) == ShownPrompt(ollama_recording.PROMPT)
     assert arm.count_prompt(case, CHAT) == 13
@@ -181,8 +178,8 @@ def test_the_replies_of_ollama_are_read(fake_server: Start) -> None:
 
 _PARTS = {
     "llama.cpp": "build_info default_generation_settings params n_ctx chat_template model_ftype "
-    "model_path bos_token eos_token prompt tokens choices",
-    "Ollama": "version models name context_length digest parameters template details "
+    "bos_token eos_token prompt tokens choices",
+    "Ollama": "version models name context_length parameters template details "
     "quantization_level model_info _debug_info rendered_template",
     "vLLM": "version tokens choices",
 }

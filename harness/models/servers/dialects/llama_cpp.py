@@ -110,7 +110,6 @@ class LlamaCpp(ServerDialect):
             bos=as_text(props.get("bos_token")),
             eos=as_text(props.get("eos_token")),
             sampling={name: _rounded(params[name]) for name in _SAMPLING if name in params},
-            file=as_text(props.get("model_path")),
         )
 
 

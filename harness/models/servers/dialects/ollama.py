@@ -69,8 +69,7 @@ class Ollama(ServerDialect):
         shown, version = _shown(server), server.get("/api/version").get("version")
         info = as_object(shown.get("model_info"))
         sampling = _parameters(str(shown.get("parameters") or ""))
-        loaded = _loaded(server)
-        context = loaded.get("context_length") or sampling.get("num_ctx")
+        context = _loaded(server).get("context_length") or sampling.get("num_ctx")
         adds_bos = info.get("tokenizer.ggml.add_bos_token")
         return ServerSettings(
             program=" ".join(filter(None, (self.name, as_text(version)))),
@@ -79,7 +78,6 @@ class Ollama(ServerDialect):
             template=as_text(shown.get("renderer")) or as_text(shown.get("template")),
             adds_bos=adds_bos if isinstance(adds_bos, bool) else None,
             sampling=sampling,
-            file=as_text(loaded.get("digest")),
         )
 
 
