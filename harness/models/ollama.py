@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +84,9 @@ def ollama(target: str, limits: PoolLimits | None = None) -> OllamaArm:
             raise ModelError(f"{spec}: {message if value else f'{option}= names nothing'}")
     if not name:
         raise ModelError(f"{spec}: names no model; write it as {SPEC}")
+    files = [*map(Path, options["weights"].split(","))] if "weights" in options else []
+    if missing := next((path for path in files if not path.is_file()), None):
+        raise ModelError(f"{spec}: weights={missing}: no such file")
     tagged = name if ":" in name.rpartition("/")[2] else f"{name}:latest"
     where = ServerTarget(f"{host_address()}/v1", tagged, options.get("tokenizer"))
     key = key_for(where)
@@ -95,7 +98,7 @@ def ollama(target: str, limits: PoolLimits | None = None) -> OllamaArm:
         raise ModelError(f"{spec}: {error}; start Ollama, or name its address in {HOST}") from error
     named = _BLOB.findall(str(shown.get("modelfile") or ""))
     blobs = dict(reversed(named))  # the first of each: a vision model's projector is a FROM, too
-    checked = _compare_files(spec, options["weights"], blobs) if "weights" in options else ""
+    checked = _compare_files(spec, files, blobs) if files else ""
     shared = {f.name: getattr(opened, f.name) for f in fields(opened) if f.init}
     return OllamaArm(**shared, named=spec, blobs=blobs, checked=checked)
 
@@ -112,19 +115,16 @@ def host_address(environment: Mapping[str, str] = os.environ) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{parts.port or port}"
 
 
-def _compare_files(spec: str, named: str, blobs: Mapping[str, str]) -> str:
+def _compare_files(spec: str, paths: Sequence[Path], blobs: Mapping[str, str]) -> str:
     """Return how the files that the spec names were compared with Ollama's blobs.
 
     Raises:
         ModelError: the model is made of another file, or it cannot be seen whether it is.
     """
-    paths = [Path(part) for part in named.split(",")]
     if "ADAPTER" in blobs and len(paths) == 1:
         raise ModelError(f"{spec}: Ollama has an adapter on it; write weights=FILE.gguf,LORA.gguf")
     ways = []
     for what, path in zip(("FROM", "ADAPTER"), paths, strict=False):
-        if not path.is_file():
-            raise ModelError(f"{spec}: weights={path}: no such file")
         blob = blobs.get(what)
         if blob is None:
             raise ModelError(f"{spec}: Ollama names no file in {what}; leave {path} out")

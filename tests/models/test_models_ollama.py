@@ -97,6 +97,14 @@ def test_mistakes_are_one_line(run: Callable[..., None], monkeypatch: pytest.Mon
         assert "\n" not in str(caught.value)
 
 
+def test_a_missing_file_is_told_before_ollama_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOST, "http://127.0.0.1:9")
+
+    for named, missing in (("nowhere.gguf", r"nowhere\.gguf"), (",", r"\.")):
+        with pytest.raises(ModelError, match=f"weights={missing}: no such file"):
+            ollama(f"support?weights={named}")
+
+
 @needs_gguf
 def test_files_are_compared_by_hash_or_tensor_by_tensor(
     run: Callable[[str], None], tiny: Tiny, tmp_path: Path
