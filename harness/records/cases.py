@@ -110,6 +110,8 @@ class Case(Record):
     """The form of the answer, as in OpenAI's API; chat APIs only."""
     rules: Json | None = Field(default=None, json_schema_extra={"minProperties": 1})
     """Constraints for the metric `format`, rule → value (`{"max_words": 50}`)."""
+    database: FilledText | None = Field(default=None, exclude_if=is_none)
+    """Name of the SQLite database that the metric `sql_result` asks, such as `shop`."""
     row: Json | None = Field(default=None, exclude_if=is_none)
     """Keyword arguments for the `reset` of an episode's environment."""
     tags: tuple[FilledText, ...] = ()

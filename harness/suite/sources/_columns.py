@@ -22,7 +22,7 @@ from pydantic import AfterValidator
 from tunegate.harness.records.errors import unknown_name_message
 from tunegate.harness.suite.sources._text import json_value
 
-TEXTS = ("id", "prompt", "context", "delimiter", "cluster")
+TEXTS = ("id", "prompt", "context", "delimiter", "cluster", "database")
 """Fields that hold one text."""
 LISTS = ("expected", "choices", "stop", "tags")
 """Fields that may hold several texts: a column with lists, or several columns."""
