@@ -93,8 +93,8 @@ class DataArguments(GateArguments):
     train_files: list[str] = field(
         default_factory=list,
         metadata={
-            "help": "Training rows, mixed in a seeded shuffle: JSONL or Parquet files, or folders "
-            "that `datasets` saved."
+            "help": "Training rows, mixed in a seeded shuffle: JSONL, JSON or Parquet files, or "
+            "folders that `datasets` saved."
         },
     )
     eval_files: list[str] = field(

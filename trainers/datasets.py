@@ -1,7 +1,8 @@
 """Training rows in the formats that the methods take.
 
-A file is JSONL (one row a line), Parquet, or a folder that `datasets` saved (`save_to_disk`; of
-one with splits the split `train`, unless `FOLDER/SPLIT` is named). A row has one of TRL's formats:
+A file is JSONL (one row a line), a JSON list, Parquet, or a folder that `datasets` saved
+(`save_to_disk`; of one with splits the split `train`, unless `FOLDER/SPLIT` is named). A row has
+one of TRL's formats:
 
 | format | method | columns |
 |---|---|---|
@@ -12,6 +13,7 @@ one with splits the split `train`, unless `FOLDER/SPLIT` is named). A row has on
 
 Each of prompt, completion, chosen and rejected is text, or a list of `{"role", "content"}`. One
 row has one kind of them, and so has one training. Chats get the model's chat template, text none.
+Completions may also be in the forms of other trainers (`trainers/row_forms.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from tunegate.harness.contracts.thinking import split_text
 from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records.errors import UsageError
+from tunegate.trainers import row_forms
 from tunegate.trainers.row_files import InvalidRow, read_rows
 
 if TYPE_CHECKING:
@@ -159,6 +162,7 @@ def is_text(row: Mapping[str, Any]) -> bool:
 
 
 def _completions(value: Mapping[str, Any]) -> dict[str, Any]:
+    value = row_forms.as_trl(value)
     if "messages" in value:
         turns = _turns("messages", value["messages"])
         if len(turns) < 2 or turns[-1]["role"] != "assistant":
@@ -247,7 +251,7 @@ def _turn(name: str, turn: Any) -> dict[str, str]:
 
 COMPLETIONS = RowFormat(
     "completions",
-    "`prompt` and `completion`, or `messages`",
+    "`prompt` and `completion`, or `messages`, or those of alpaca and sharegpt",
     _completions,
     '{"prompt": "…", "completion": "…"}',
 )

@@ -23,7 +23,7 @@ from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError, unknown_name_message
-from tunegate.trainers import arguments, callbacks, datasets, reward_training, train
+from tunegate.trainers import arguments, callbacks, datasets, reward_training, row_forms, train
 from tunegate.trainers.datasets import RowFormat
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
@@ -196,7 +196,9 @@ def rows_by_columns() -> RowFormat:
     def read(value: Mapping[str, Any]) -> dict[str, Any]:
         if not seen:
             seen.append(datasets.guess_format(value))
-        more = {key: held for key, held in value.items() if key != "messages"}
+        converted = seen[0] is datasets.COMPLETIONS and "prompt" not in value
+        taken = row_forms.COLUMNS if converted else {"messages"}
+        more = {key: held for key, held in value.items() if key not in taken}
         return {**more, **seen[0].read(value)}
 
     return RowFormat(
