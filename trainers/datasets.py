@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.thinking import split_text
-from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hashing import content_sha256
 from tunegate.trainers import row_forms
 from tunegate.trainers.row_files import InvalidRow, read_rows
 

@@ -45,7 +45,7 @@ class DatasetFile(Record):
 
     path: str
     sha256: str
-    """`tunegate.harness.models.adapters.weight_files.content_sha256` at the time of training."""
+    """`tunegate.harness.records.hashing.content_sha256` at the time of training."""
     rows: int
 
 

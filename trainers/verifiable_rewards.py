@@ -30,11 +30,11 @@ from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.metric_loading import load_metric
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import RewardFailed, UnknownName, UsageError, error_summary
 from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import consistency
 from tunegate.trainers import yaml_config
@@ -65,7 +65,7 @@ class Reward:
     def record(self) -> dict[str, Any]:
         """Return its entry in the training's record, with a hash of each file."""
         options = self.metric.options if self.metric else {}
-        files = {k: file_sha256(v) for k, v in options.items() if isinstance(v, Path)}
+        files = {k: content_sha256(v) for k, v in options.items() if isinstance(v, Path)}
         plain = {"name": self.name, "use": self.use, "weight": self.signed_weight}
         return {**plain, "options": dict(self.settings), "files": files}
 

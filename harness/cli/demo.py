@@ -151,8 +151,7 @@ def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) ->
 
     The configurations name layers of the embedded model; in others all linear layers are trained.
     """
-    from tunegate.harness.models.adapters.weight_files import file_sha256
-    from tunegate.harness.records.hashing import sha256
+    from tunegate.harness.records.hashing import file_sha256, sha256
 
     config = _HOME / "trainers" / "demo" / f"{name}.yaml"
     rows = _HOME / "trainers" / "demo" / "everyday.jsonl"

@@ -42,12 +42,12 @@ from typing import Any, Protocol
 
 from tunegate.harness.contracts import lookup, options
 from tunegate.harness.contracts.inspect_task import InspectTask
-from tunegate.harness.contracts.source_files import file_digest, with_imports
+from tunegate.harness.contracts.source_files import with_imports
 from tunegate.harness.contracts.tool_definition import UndefinableTool, tool_definition
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.errors import SuiteError, UnknownName, error_summary
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import content_sha256, file_sha256, sha256
 
 GIVEN = ("seed", "prompt")
 """Arguments of `reset` that are passed if its signature has them."""
@@ -113,12 +113,12 @@ class EnvironmentSource:
         """Hash of its source files and options."""
         bound = options.bind_options(self.load(), self.options, **self._binding)
         files = {
-            name: file_digest(value) if isinstance(value, Path) else value
+            name: content_sha256(value) if isinstance(value, Path) else value
             for name, value in bound.items()
         }
         found = source_files(self.load())
         return sha256(
-            [self.spec.rpartition(":")[2], files, sorted(file_digest(path) for path in found)]
+            [self.spec.rpartition(":")[2], files, sorted(file_sha256(path) for path in found)]
         )
 
     @property
@@ -220,7 +220,7 @@ def source_files(environment: type) -> set[Path]:
 
 def _load_file(path: str) -> ModuleType:
     """Return the module of a file; it is imported again if the content changes."""
-    return _import_file(path, file_digest(Path(path)))
+    return _import_file(path, file_sha256(Path(path)))
 
 
 @contextmanager

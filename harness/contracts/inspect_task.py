@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts import options
-from tunegate.harness.contracts.source_files import file_digest, with_imports
+from tunegate.harness.contracts.source_files import with_imports
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import file_sha256, sha256
 
 INSPECT_PYTHON = "TUNEGATE_INSPECT_PYTHON"
 """Environment variable with the Python that has Inspect, for suites that name none."""
@@ -59,7 +59,7 @@ class InspectTask:
         file = found and found["file"]
         sources = with_imports([(Path(self.folder) / file).resolve()]) if file else set()
         name = found["name"] if found and file else self.spec
-        digests = sorted(file_digest(path) for path in sources)
+        digests = sorted(file_sha256(path) for path in sources)
         return sha256([name, dict(self.options), list(self.flags), digests])
 
     def problems(self) -> Iterator[str]:

@@ -20,7 +20,6 @@ its case unscored; a judge that returns `Score.unscored` abstains.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
@@ -41,7 +40,7 @@ from tunegate.harness.contracts.judge_prompt import (
 )
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import content_sha256, sha256
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.scores import Score
 
@@ -422,9 +421,9 @@ def _kind(schema: Mapping[str, Any]) -> str:
 
 
 def _content(value: Any) -> Any:
-    """Return an option for hashing: a file is its bytes."""
+    """Return an option for hashing: a file or folder is its bytes."""
     if isinstance(value, Path):
-        return hashlib.sha256(value.read_bytes()).hexdigest()
+        return content_sha256(value)
     if isinstance(value, (list, tuple)):
         return [_content(item) for item in value]
     return {k: _content(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -47,8 +46,3 @@ def _is_standard(path: Path) -> bool:
 
 def _is_installed(path: Path) -> bool:
     return "site-packages" in path.parts or "dist-packages" in path.parts or _is_standard(path)
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

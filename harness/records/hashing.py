@@ -1,10 +1,11 @@
-"""Canonical JSON and its SHA-256."""
+"""Canonical JSON, and the SHA-256 of values, files and folders."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -20,6 +21,20 @@ def sha256(value: Any) -> str:
     """Return the hex SHA-256 of a string's UTF-8 bytes or of a value's canonical JSON."""
     text = value if isinstance(value, str) else canonical_json(value)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files of a folder under their names."""
+    if path.is_file():
+        return file_sha256(path)
+    inner = sorted(file for file in path.rglob("*") if file.is_file())
+    return sha256({file.relative_to(path).as_posix(): file_sha256(file) for file in inner})
 
 
 def text_hash(text: str) -> str:

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.decision.answers.answer_counts import whole_text
-from tunegate.harness.models.adapters.weight_files import file_sha256, weights_fingerprint
+from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.hashing import sha256, text_hash
+from tunegate.harness.records.hashing import file_sha256, sha256, text_hash
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.labels import LABELS_FILE, Label
 from tunegate.harness.records.run_folder import Run, RunCase

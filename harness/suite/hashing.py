@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.records.generation import TEMPLATES_OF
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import content_sha256, file_sha256, sha256
 from tunegate.harness.suite.parts import SuiteParts
 from tunegate.harness.suite.toml_file import TomlFile, read_toml
 
@@ -25,12 +24,14 @@ def hash_suite(
     """Return the hash of a suite; `more_files` are the digests of files that `parts` lacks."""
     metrics = parts.metrics.values()
     files = dict(more_files or {}) | {
-        f"{used.name}.{option}": _digest(value)
+        f"{used.name}.{option}": content_sha256(value)
         for used in metrics
         for option, value in used.options.items()
         if isinstance(value, Path)
     }
-    files |= {f"{used.name} {path.name}": _digest(path) for used in metrics for path in _code(used)}
+    files |= {
+        f"{used.name} {path.name}": file_sha256(path) for used in metrics for path in _code(used)
+    }
     # cases are hashed one by one, and the plan decides nothing
     definition = {k: v for k, v in source.data.items() if k not in ("cases", "plan")}
     rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in parts.cases]
@@ -68,11 +69,11 @@ def hash_without_code(file: Path) -> str | None:
         if code is None:
             return None
         name = table.get("name", function)
-        files[f"{name} {code.name}"] = _digest(code)
+        files[f"{name} {code.name}"] = file_sha256(code)
         for option, value in table.items():
             short = isinstance(value, str) and len(value) < LONGEST_NAME
             if short and (path := file.parent / value).is_file():
-                files[f"{name}.{option}"] = _digest(path)
+                files[f"{name}.{option}"] = file_sha256(path)
     return hash_suite(source, parts, files)
 
 
@@ -85,10 +86,6 @@ def _find_module_file(name: str) -> Path | None:
             return None
         folders = list(spec.submodule_search_locations or ())
     return Path(spec.origin) if spec is not None and spec.origin else None
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _code(used: Metric) -> Iterator[Path]:

@@ -13,9 +13,9 @@ import pytest
 
 from tunegate.harness.models import demo_model as module
 from tunegate.harness.models._model_folder import resolve_folder
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.demo_model import cache_folder, make_demo_model
 from tunegate.harness.records.errors import BackendError, ModelError
+from tunegate.harness.records.hashing import file_sha256
 
 WEIGHTS = b"converted weights"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records import training_card
+from tunegate.harness.records.hashing import file_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary
 
 ASKED = "note: leakage: {touched} of 100 cases are in {rows} training rows"

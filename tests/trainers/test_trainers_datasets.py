@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hashing import file_sha256
 from tunegate.trainers.datasets import (
     COMPLETIONS,
     LABELLED,

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tunegate.harness.models.adapters.weight_files import content_sha256, file_sha256
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records import training_card as cards
+from tunegate.harness.records.hashing import content_sha256, file_sha256
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.sft import run
 from tunegate.trainers.training_card import TrainingRecord

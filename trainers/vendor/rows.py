@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.hashing import file_sha256
 from tunegate.trainers.training_card import DatasetFile
 
 FEWEST = 10

@@ -16,10 +16,10 @@ from typing import Any
 
 from tunegate.harness.checks.contamination.scan import TrainingText
 from tunegate.harness.checks.contamination.text import row_texts
-from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records.contamination import FileState, TrainingDataFile
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, read_file
+from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.results._files import parquet_records
 

@@ -7,7 +7,6 @@ or renamed folder is the same model and a changed file is another.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import itertools
 import json
@@ -17,7 +16,7 @@ from typing import Any
 
 from tunegate.harness.records.errors import ModelError, UnsafeWeights
 from tunegate.harness.records.files import read_file
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import file_sha256, sha256
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _NO_WEIGHTS = ("training_args", "optimizer", "scheduler", "scaler", "rng_state")
@@ -98,20 +97,6 @@ def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
     if code:
         weights += sorted(folder.glob("*.py"))
     return sha256({path.name: file_sha256(path) for path in weights})
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files of a folder under their names."""
-    if path.is_file():
-        return file_sha256(path)
-    inner = sorted(file for file in path.rglob("*") if file.is_file())
-    return sha256({str(file.relative_to(path)): file_sha256(file) for file in inner})
 
 
 def read_json(path: Path) -> Any:

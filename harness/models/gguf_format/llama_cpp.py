@@ -25,13 +25,12 @@ from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
 from tunegate.harness.models._continuations import continuation_ids
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models._thought_tracker import ThoughtTracker
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
 from tunegate.harness.records.generation import GenerationSettings
-from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.hashing import file_sha256, sha256
 
 _SMALLEST = 2048
 """Tokens of the smallest context; it grows with the prompts, up to the file's own."""

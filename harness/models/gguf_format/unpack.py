@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from tunegate.harness.models._load_model import prefix_errors, refuse_nan
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.hashing import file_sha256
 
 _FREQUENCIES = "rope_freqs.weight"
 """By what each rotary frequency is divided, where positions are scaled as in Llama 3."""

@@ -18,7 +18,6 @@ from tunegate.harness.checks.contamination.training_rows import (
     TrainingRowStream,
     find_training_files,
 )
-from tunegate.harness.models.adapters.weight_files import content_sha256
 from tunegate.harness.records import training_card
 from tunegate.harness.records.contamination import (
     ContaminationCheck,
@@ -28,6 +27,7 @@ from tunegate.harness.records.contamination import (
     OverlapKind,
 )
 from tunegate.harness.records.errors import NotComparable, UsageError
+from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary, read_training_card
 from tunegate.harness.suite import Suite
 
