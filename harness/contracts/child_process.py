@@ -137,7 +137,8 @@ class _CallServer(LineProcess):
         super().__init__(
             [sys.executable, "-P", "-c", _MAIN, json.dumps([str(p) for p in sys.path])],
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONHASHSEED": "0"},  # the order of sets, so of errors, is fixed
+            # the order of sets, so of errors, is fixed, and so is SQLite's local time
+            env={**os.environ, "PYTHONHASHSEED": "0", "TZ": "UTC"},
         )
         self.owner = os.getpid()
         self.modules: set[str] = set()

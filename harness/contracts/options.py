@@ -18,16 +18,19 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from tunegate.harness.records.defaults import ALLOW_OUTSIDE
 from tunegate.harness.records.errors import SuiteError, unknown_name_message
 
+Folder = Annotated[Path, "folder"]
+"""Type of an option that names a folder instead of a file."""
 _LOOSE = (
     float,
     Path,
+    Folder,
     Path | None,
     float | None,
     tuple[str, ...],
@@ -175,8 +178,9 @@ def _convert(value: Any, hint: Any, folder: Path) -> Any:
         if problem:
             raise PermissionError(problem)
         path = folder / converted
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file: {path}; paths start at the suite's folder")
+        kind = "folder" if hint == Folder else "file"
+        if not (path.is_dir() if kind == "folder" else path.is_file()):
+            raise FileNotFoundError(f"no such {kind}: {path}; paths start at the suite's folder")
         return path
     return converted
 

@@ -102,6 +102,11 @@ EXAMPLES = {
         4 / 7, {"expected": "the cat sat"}, {"text": "the cat is here"}, {"variant": "rouge1"}
     ),
     "sentence_end": Example(0.0, {}, {"text": "We will call you on"}),
+    "sql_result": Example(
+        1.0,
+        {"expected": "SELECT name, age FROM staff", "database": "shop"},
+        {"text": "```sql\nSELECT age, name FROM staff ORDER BY age;\n```"},
+    ),
     "ter": Example(
         100 / 3, {"expected": "on the mat sat the cat"}, {"text": "the cat sat on the mat"}
     ),
@@ -142,13 +147,21 @@ def _recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recorded") / "recorded.jsonl"
     rows = (json.dumps({"id": name, "completion": text}) for name, text in answers.items())
     path.write_text("\n".join(rows), encoding="utf-8")
+    script = "CREATE TABLE staff (name TEXT, age INTEGER); INSERT INTO staff VALUES ('Ann', 41);"
+    (path.parent / "shop.sql").write_text(script, encoding="utf-8")
     return path
+
+
+def files_of(name: str, recorded: Path) -> dict[str, Path]:
+    """Return the options that name a file or folder."""
+    files = {"sql_result": {"databases": recorded.parent}}
+    return {"recorded": recorded} if name in READS_FILE else files.get(name, {})
 
 
 def score(name: str, recorded: Path, *, case: Any = None, answer: Any = None) -> Score:
     """Score the metric's example without the safety net of Metric.__call__."""
     example = EXAMPLES[name]
-    options = {**example.options, **({"recorded": recorded} if name in READS_FILE else {})}
+    options = {**example.options, **files_of(name, recorded)}
     fields = example.case if case is None else case
     completion = Completion(**(example.answer if answer is None else answer))
     return METRICS[name].score(Case(**{"id": "a", "prompt": "p", **fields}), completion, **options)
@@ -187,9 +200,7 @@ def test_a_case_without_what_the_metric_requires_is_unscored(name: str, recorded
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_option_is_refused_in_one_line(name: str, recorded: Path) -> None:
-    options = {**EXAMPLES[name].options, "nonsense": 1}
-    if name in READS_FILE:
-        options["recorded"] = recorded.name
+    options = {**EXAMPLES[name].options, **files_of(name, recorded), "nonsense": 1}
     with pytest.raises(SuiteError) as caught:
         load_metric(name, options, name=name, folder=recorded.parent, where="s.toml:4")
     (problem,) = caught.value.problems

@@ -435,6 +435,28 @@ def test_files_of_one_name_are_two_files(written: Written, head: str, case_line:
     assert len(hashes) == 3
 
 
+def test_the_databases_of_queries_are_part_of_the_hash(written: Written, head: str) -> None:
+    case = '{"prompt": "p", "expected": "SELECT x FROM t", "database": "d"}\n'
+    folder = written(head + '[[metrics]]\nuse = "sql_result"\ndatabases = "dbs"\n', case)
+    (folder / "dbs").mkdir()
+    hashes = set()
+    for value in (1, 2, 1):
+        script = f"CREATE TABLE t (x INTEGER); INSERT INTO t VALUES ({value});"
+        (folder / "dbs" / "d.sql").write_text(script, encoding="utf-8")
+        hashes.add(load_suite(folder).hash)
+
+    assert len(hashes) == 2
+
+
+def test_a_reference_query_without_a_result_is_a_problem(refused: Refused, head: str) -> None:
+    metric = '[[metrics]]\nuse = "sql_result"\ndatabases = "."\n'
+    case = '{"prompt": "p", "expected": "SELECT 1", "database": "d"}\n'
+    (problem,) = refused(head + metric, case)
+
+    assert "suite.toml:6: cases.jsonl:1: case " in problem
+    assert "no database 'd': " in problem
+
+
 def test_paths_start_at_the_suites_folder(written: Written, head: str) -> None:
     folder = written(head + '[[metrics]]\nuse = "json_schema"\nschema = "t.json"\n')
     (folder / "t.json").write_text('{"type": "object"}', encoding="utf-8")

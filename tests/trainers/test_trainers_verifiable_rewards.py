@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models.adapters.weight_files import file_sha256
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hashing import file_sha256
 from tunegate.trainers import verifiable_rewards
-from tunegate.trainers.prompt_rows import PromptRow
+from tunegate.trainers.datasets import TrainingRows
+from tunegate.trainers.prompt_rows import PromptRow, load_prompts
 
 HERE = "tests.trainers.test_trainers_verifiable_rewards"
 
@@ -162,3 +163,25 @@ def test_a_reward_reads_the_answer_behind_the_thoughts(
     (reward,) = verifier.functions()
 
     assert reward(completions=["?"], completion_ids=[ids], row=[0]) == [value]
+
+
+class _Letters(_Pieces):
+    """A tokenizer of letters."""
+
+    def decode(self, ids: Any, *, skip_special_tokens: bool) -> str:
+        return "".join(map(chr, ids))
+
+
+def test_queries_are_paid_for_their_result(tmp_path: Path) -> None:
+    script = "CREATE TABLE t (x INTEGER); INSERT INTO t VALUES (1), (2);"
+    (tmp_path / "shop.sql").write_text(script)
+    row = {"prompt": "All x?", "expected": "SELECT x FROM t", "database": "shop"}
+    rows = load_prompts(TrainingRows(rows=(row,), files=(), places=("rows.jsonl:1",)))
+    used = load({"use": "sql_result", "databases": "."}, folder=tmp_path)
+    verifiable_rewards.check_rewards(used, [one.case for one in rows], where="rewards")
+    (reward,) = verifiable_rewards.RewardVerifier(used, rows, _Letters()).functions()
+    answers = ["SELECT x FROM t ORDER BY 1 DESC", "SELECT 1", "SELECT y FROM t", "DELETE FROM t"]
+    ids = [[ord(letter) for letter in answer] for answer in answers]
+
+    assert reward(completions=answers, completion_ids=ids, row=[0] * 4) == [1.0, 0.0, 0.0, 0.0]
+    assert set(used[0].record()["files"]) == {"databases"}
