@@ -36,6 +36,9 @@ from tunegate.harness.records.errors import RewardFailed, UnknownName, UsageErro
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.scores import Score
+from tunegate.harness.sandbox.chosen import usable_sandbox
+from tunegate.harness.sandbox.contract import SandboxFailed
+from tunegate.harness.sandbox.jobs import run_jobs
 from tunegate.harness.suite import consistency
 from tunegate.trainers import yaml_config
 from tunegate.trainers.prompt_rows import PromptRow
@@ -109,6 +112,11 @@ def check_rewards(rewards: Sequence[Reward], cases: Sequence[Case], *, where: st
         UsageError: every problem, one per line.
     """
     metrics = [reward.metric for reward in rewards if reward.metric is not None]
+    if any(metric.job is not None for metric in metrics):
+        try:
+            usable_sandbox()
+        except SandboxFailed as error:
+            raise UsageError(f"{where}: {error}") from error
     problems = consistency.lacking_problems(where, cases, metrics)
     if not problems:
         for metric in metrics:
@@ -212,9 +220,17 @@ class RewardVerifier:
 
     def _score_metric(self, metric: Metric, batch: Mapping[str, Any]) -> Column:
         rows = [self._rows[row] for row in batch["row"]]
-        return [
-            self._score_one(metric, row, self._completion(ids, row.prompt))
+        completions = [
+            self._completion(ids, row.prompt)
             for ids, row in zip(batch["completion_ids"], rows, strict=True)
+        ]
+        if metric.job is not None:  # all of them side by side
+            pairs = zip(rows, completions, strict=True)
+            jobs = (metric.job(row.case, given, **metric.options) for row, given in pairs)
+            run_jobs(job for job in jobs if job is not None)
+        return [
+            self._score_one(metric, row, completion)
+            for row, completion in zip(rows, completions, strict=True)
         ]
 
     def _score_one(self, metric: Metric, row: PromptRow, completion: Completion) -> float | None:

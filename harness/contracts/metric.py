@@ -102,6 +102,9 @@ class Metric:
     judges_content: bool = False
     """Whether it compares an answer's content with a reference from its options; a reference in
     the case needs no declaration (`judges_content_of`)."""
+    job: Callable[..., Any] | None = None
+    """Takes what `score` takes; returns the `TestJob` that scoring runs in a sandbox, or None. The
+    jobs of many answers run side by side."""
     silent_without: str | None = None
     """A part of its scores. If it is 0 in every score of base, base lacks the behavior that the
     metric guards, and the metric's gates are left out."""
@@ -222,6 +225,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
     silent_without: str | None = None,
+    job: Callable[..., Any] | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
 
@@ -245,6 +249,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             adapt=adapt,
             judges_content=judges_content,
             silent_without=silent_without,
+            job=job,
         )
 
     return declare

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 
@@ -13,6 +13,7 @@ from tunegate.harness.decision.answers.answer_counts import cells_by_case
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score, ScoreRow
+from tunegate.harness.sandbox.jobs import run_jobs
 from tunegate.harness.suite import Suite
 
 
@@ -41,6 +42,7 @@ def score_suite(
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {case.id: case for case in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
+    cells = _with_jobs_done(metrics, cases, cells)
     stride = max(1, len(suite.cases) // _SCORED_AGAIN)
     chosen = {case.id for case in suite.cases[::stride]}
     sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
@@ -63,6 +65,25 @@ def score_suite(
     for metric, first, compute_again in reversed(sample):
         place = f"answer of {first.arm} to case {first.case!r} of {suite.name}"
         refuse_other_score(metric, first.value, compute_again().value, place)
+
+
+def _with_jobs_done(
+    metrics: Iterable[Metric], cases: Mapping[str, Case], cells: Iterable[StoredAnswer]
+) -> Iterable[StoredAnswer]:
+    """Return the answers after the programs that their scores need have run, side by side."""
+    making = [(metric.job, metric) for metric in metrics if metric.job is not None]
+    if not making:
+        return cells
+    kept = list(cells)
+    answered = [(c.cell, c.completion) for c in kept if c.completion and c.cell.case in cases]
+    jobs = (
+        make(cases[cell.case], completion, **metric.options)
+        for make, metric in making
+        for cell, completion in answered
+        if cell.kind is metric.needs
+    )
+    run_jobs(job for job in jobs if job is not None)
+    return kept
 
 
 _SCORED_AGAIN = 20

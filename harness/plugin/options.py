@@ -112,6 +112,18 @@ def _optimizations(text: str) -> str:
     return text
 
 
+def _sandbox(text: str) -> str:
+    """Check the name of a sandbox."""
+    from tunegate.harness.records.errors import UsageError
+    from tunegate.harness.sandbox.chosen import find_sandbox
+
+    try:
+        find_sandbox(text)
+    except UsageError as error:
+        raise pytest.UsageError(f"{PREFIX}sandbox: {error}") from error
+    return text
+
+
 def _trace_link(text: str) -> str:
     """Read the address of a viewer."""
     from tunegate.harness.records.errors import hide_credentials
@@ -229,6 +241,14 @@ OPTIONS = (
         "trust-remote-code",
         "Run code in the folders of local models, for all arms, if Transformers has no class.",
         flag=True,
+        typed=True,
+    ),
+    GateOption(
+        "sandbox",
+        "Where programs in answers run: bubblewrap, docker or podman (docker:IMAGE), or none, for "
+        "jobs that run in a container of their own.",
+        "bubblewrap",
+        type=_sandbox,
         typed=True,
     ),
     GateOption(

@@ -262,6 +262,7 @@ class GateSession:
             seed=self.options["seed"],
             dtype=self.options["dtype"],
             trust_remote_code=bool(self.options["trust-remote-code"]),
+            sandbox=self.options["sandbox"],
             allow_prompt_difference=bool(self.options["allow-prompt-difference"]),
             backend=ExecutionBackend(self.options["engine"], self.options["workers"]),
             optimizations=Optimizations.named(self.options["optimizations"]),

@@ -69,6 +69,29 @@ ChoiceIndex = Annotated[
 """Index of a choice from 0; in a file also a letter, A for the first."""
 
 
+CodeTest = Annotated[
+    FilledText | Json,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["output"],
+                    "properties": {
+                        "code": {"type": "string"},
+                        "input": {"type": "string"},
+                        "output": {"type": "string"},
+                    },
+                },
+            ]
+        }
+    ),
+]
+"""A test of an answer's code: Python code, or what the program reads and must write."""
+
+
 class Case(Record):
     """One prompt with what is needed to score its answer."""
 
@@ -112,6 +135,13 @@ class Case(Record):
     """Constraints for the metric `format`, rule → value (`{"max_words": 50}`)."""
     database: FilledText | None = Field(default=None, exclude_if=is_none)
     """Name of the SQLite database that the metric `sql_result` asks, such as `shop`."""
+    tests: Annotated[tuple[CodeTest, ...], _FILLED_LIST] | None = Field(
+        default=None, exclude_if=is_none
+    )
+    """Tests of the answer's code, which the model does not see: each is Python code that uses what
+    the answer defines, or a program's `input` and `output`, with `code` to add to the program."""
+    prefix: Text | None = Field(default=None, exclude_if=is_none)
+    """Code that the answer continues, such as imports and a function's first line."""
     row: Json | None = Field(default=None, exclude_if=is_none)
     """Keyword arguments for the `reset` of an episode's environment."""
     tags: tuple[FilledText, ...] = ()

@@ -219,6 +219,12 @@ PACKED_FROM = 2_000
 """Number of answers from which a run's files are written compactly."""
 
 
+UNBOXED = (
+    "programs in answers ran without a sandbox (--sandbox none): an answer could read and change "
+    "everything that this job could, its scores included"
+)
+
+
 class Manifest(Record):
     """The description of a run."""
 
@@ -245,6 +251,8 @@ class Manifest(Record):
     """Served arm → proof that it computes with the weights on disk, or why it is missing."""
     served_prompts: dict[str, Any] = Field(default_factory=dict, exclude_if=operator.not_)
     """Served arm → proof that its server builds the trained prompt, or how it differs."""
+    sandbox: str | None = Field(default=None, exclude_if=is_none)
+    """Name and version of the sandbox in which programs of answers ran; absent if none did."""
     attempts: dict[str, Annotated[int, Field(le=MAX_AMOUNT)]]
     """Suite hash → number of candidates judged on it so far, including this one."""
     ledger: dict[str, LedgerState] = Field(default_factory=dict, exclude_if=operator.not_)
@@ -268,9 +276,10 @@ class Manifest(Record):
         return len(self.plan) >= PACKED_FROM
 
     def taken_on_trust(self) -> tuple[str, ...]:
-        """Return what recorded answers do not tell, such as their prompts, if there is any."""
+        """Return what is believed without proof, such as the prompts of recorded answers."""
         note = self.comparability.get("note")
-        return (str(note),) if note and self.comparability.get("on_trust") else ()
+        recorded = (str(note),) if note and self.comparability.get("on_trust") else ()
+        return (*recorded, *((UNBOXED,) if self.sandbox == "none" else ()))
 
     @field_validator("plan", mode="before")
     @classmethod

@@ -46,6 +46,7 @@ from tunegate.harness.run.notices import judging_costs, plan_notices, suite_noti
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare_with
 from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, end_no_suite
+from tunegate.harness.run.programs import open_sandbox, stored_outcomes
 from tunegate.harness.run.served_proof import prove_prompts, prove_served
 from tunegate.harness.run.telemetry import send_telemetry, write_telemetry
 from tunegate.harness.run.training_provenance import TrainingProvenance
@@ -71,7 +72,11 @@ def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> Verdi
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
     draft = ManifestDraft(options, folder, options.suites, options.filtered)
-    with contextlib.closing(AnswerCache(options.store)) as store, warnings.catch_warnings():
+    with (
+        contextlib.closing(AnswerCache(options.store)) as store,
+        stored_outcomes(store, options.output),
+        warnings.catch_warnings(),
+    ):
         # A project that turns warnings into errors means its own, not our libraries'.
         warnings.simplefilter("ignore")
         try:
@@ -97,6 +102,7 @@ def _evaluate(
     suites = draft.suites = _chosen_cases(draft)
 
     # check
+    draft.sandbox = open_sandbox(options.sandbox, suites)
     comparability.check_answerable(suites, arms)
     recorded_answers.refuse_examples(arms)
     recorded_answers.refuse_further_samples(suites, arms)

@@ -34,6 +34,7 @@ class ManifestDraft:
     comparability: Mapping[str, Any] = field(default_factory=dict)
     served_identity: Mapping[str, Any] = field(default_factory=dict)
     served_prompts: Mapping[str, Any] = field(default_factory=dict)
+    sandbox: str | None = None
     run: PreparedRun | None = None
     """The plan, once there is one."""
     written: Manifest | None = None
@@ -77,6 +78,7 @@ class ManifestDraft:
             liveness=dict(self.liveness),
             served_identity=dict(self.served_identity),
             served_prompts=dict(self.served_prompts),
+            sandbox=self.sandbox,
             attempts=run.attempts.numbers if run else {},
             ledger=run.attempts.ledger_states(self.folder.path.parent) if run else {},
             judges=tuple(dict(judge_model.identity) for judge_model in self.judge_models),

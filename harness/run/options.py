@@ -48,6 +48,8 @@ class RunOptions:
     """Whether code in a model's folder may run."""
     allow_prompt_difference: bool = False
     """Whether arms are compared although their servers build different prompts."""
+    sandbox: str = "bubblewrap"
+    """Where programs in answers run."""
     backend: ExecutionBackend = HERE
     optimizations: Optimizations = ALL
     limits: PoolLimits = field(default_factory=PoolLimits)

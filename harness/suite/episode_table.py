@@ -115,8 +115,3 @@ def episode_metric_problems(
             yield f'{place} scores episodes; add `episode = "file.py:Class"`, or remove it'
         elif played and used.needs is not CellKind.GENERATE:
             yield f"{place} needs {used.needs.value}, but a suite with `episode` only has episodes"
-        elif (least := used.least_samples) > generation.samples:
-            yield (
-                f"{place} needs {least} samples of each task, not "
-                f"{generation.samples}: set samples = {least} under [generation]"
-            )

@@ -144,6 +144,7 @@ class SuiteParts:
             from tunegate.harness.suite.episode_table import episode_metric_problems
 
             self.problems += episode_metric_problems(source, self.metrics, self.generation)
+        self.problems += self._sample_problems()
         names = [(index, one.name) for index, one in self.metrics.items()]
         self.problems += consistency.name_problems(source, names)
         complete = self._is_valid("metrics") and len(used) == len(source.data["metrics"])
@@ -162,6 +163,15 @@ class SuiteParts:
                 f"{source.where('generation', 'samples')}: samples={self.generation.samples} of "
                 "greedy decoding are all the same; set a temperature, or samples = 1"
             )
+
+    def _sample_problems(self) -> Iterator[str]:
+        for index, used in self.metrics.items():
+            if (least := used.least_samples) > self.generation.samples:
+                yield (
+                    f"{self.source.where('metrics', index, 'use')}: metric {used.name!r} needs "
+                    f"{least} samples of each case, not {self.generation.samples}: set samples = "
+                    f"{least} under [generation]"
+                )
 
 
 def _open_source(source: TomlFile) -> Iterable[Case]:

@@ -21,6 +21,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeEnd, EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.scores import Score
+from tunegate.harness.sandbox.bubblewrap import SANDBOX
 
 NAMES = lookup.available_names("tunegate.harness.metrics")
 METRICS: dict[str, Metric] = {
@@ -61,6 +62,11 @@ EXAMPLES = {
     "choice_probability": Example(1 / (1 + math.exp(-1)), CHOICES, {"choice_logprobs": (-1, -2)}),
     "chrf": Example(25.0, {"expected": "ab"}, {"text": "ac"}),
     "classification": Example(1.0, {"expected": "refund"}, {"text": "refund"}),
+    "code_tests": Example(
+        1.0,
+        {"tests": ("assert add(2, 3) == 5",)},
+        {"text": "```python\ndef add(a, b):\n    return a + b\n```"},
+    ),
     "contains": Example(1.0, {"expected": "legal"}, {"text": "Not legal advice."}),
     "cost": Example(
         0.00021,
@@ -130,6 +136,7 @@ READS_TEXT = tuple(
     if METRICS[name].needs is CellKind.GENERATE
     and not METRICS[name].episodes
     and name not in ("cost", "tokens", "truncated", "thinking_tokens", "thinking_valid")
+    and METRICS[name].job is None
 )
 BEST_ITSELF = {
     **dict.fromkeys(("answer_form", "classification", "contains", "edit_similarity"), 1.0),
@@ -175,6 +182,8 @@ def is_allowed(metric: Metric, value: float) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_example_has_the_score_of_the_docs(name: str, recorded: Path) -> None:
+    if METRICS[name].job is not None and SANDBOX.problem():
+        pytest.skip("no sandbox")
     found = score(name, recorded)
 
     assert found.value == pytest.approx(EXAMPLES[name].value, abs=1e-4)

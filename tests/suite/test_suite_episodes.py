@@ -92,7 +92,7 @@ TABLES = {
     "template='none'": TOML.replace(
         "[[metrics]]", '[generation]\ntemplate = "none"\n[[metrics]]', 1
     ),
-    "needs 4 samples of each task, not 1": TOML.replace(
+    "needs 4 samples of each case, not 1": TOML.replace(
         'use = "episode_pass"', 'use = "episode_pass"\nk = 4', 1
     ),
     "k=0 must be 1 or more": TOML.replace('use = "episode_pass"', 'use = "episode_pass"\nk = 0', 1),

@@ -22,9 +22,9 @@ from pydantic import AfterValidator
 from tunegate.harness.records.errors import unknown_name_message
 from tunegate.harness.suite.sources._text import json_value
 
-TEXTS = ("id", "prompt", "context", "delimiter", "cluster", "database")
+TEXTS = ("id", "prompt", "context", "delimiter", "cluster", "database", "prefix")
 """Fields that hold one text."""
-LISTS = ("expected", "choices", "stop", "tags")
+LISTS = ("expected", "choices", "stop", "tags", "tests")
 """Fields that may hold several texts: a column with lists, or several columns."""
 STRUCTURES = ("messages", "schema", "tools", "expected_calls")
 """Fields that hold lists or objects: a column with them, or with their JSON text."""

