@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.sandbox.chosen import choose_sandbox
 from tunegate.trainers import callbacks, prompt_rows, row_lengths, verifiable_rewards
 from tunegate.trainers import reward as reward_models
 from tunegate.trainers.job import TrainingJob
@@ -55,6 +56,10 @@ class RewardArguments:
     reward_model_weight: float = field(
         default=1.0, metadata={"help": "Weight of --reward_model relative to other rewards."}
     )
+    sandbox: str = field(
+        default="bubblewrap",
+        metadata={"help": "Where programs in answers run: bubblewrap, docker, podman or none."},
+    )
 
 
 def build_with_rewards(
@@ -72,6 +77,7 @@ def build_with_rewards(
         UsageError: the rewards or the rows cannot be used.
     """
     args, tokenizer = job.config.training, job.tokenizer
+    choose_sandbox(job.config.own.sandbox)
     used = _rewards(job)
     room = row_lengths.prompt_room(job, getattr(args, "max_completion_length", None))
     rows = row_lengths.fitting_prompts(

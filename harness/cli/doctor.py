@@ -66,7 +66,7 @@ def doctor(
     if base or max_cases or dtype != "auto":
         raise UsageError("--base, --dtype and --max-cases only work with --aa SUITE")
     findings = [*_python(), *_extras(), *_combination(), *_plugins()]
-    findings += [*_machine(), *_store(), *_browser(), *_model(), *_vllm()]
+    findings += [*_machine(), *_store(), *_browser(), *_sandbox(), *_model(), *_vllm()]
     for finding in findings:
         mark = "ok  " if finding.good else ("FAIL" if finding.needed else "-   ")
         say(f"{mark} {finding.what:<22} {finding.detail}")
@@ -204,6 +204,14 @@ def _browser() -> Iterator[DoctorFinding]:
         "browser",
         chromium or "none: only tunegate's own tests need one",
     )
+
+
+def _sandbox() -> Iterator[DoctorFinding]:
+    from tunegate.harness.sandbox.bubblewrap import SANDBOX
+
+    problem = SANDBOX.problem()
+    detail = problem or f"{SANDBOX.version()}: code in answers can be run"
+    yield DoctorFinding(problem is None, False, "sandbox", detail)
 
 
 def _model() -> Iterator[DoctorFinding]:
