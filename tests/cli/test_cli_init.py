@@ -58,8 +58,8 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
     assert (place / "cases.jsonl").read_bytes() == (BUNDLED / name / "cases.jsonl").read_bytes()
-    code = [p.name for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"]
-    assert code == (["desk.py"] if name == "order_desk" else [])
+    more = [p.name for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"]
+    assert more == {"order_desk": ["desk.py"], "sql": ["databases"]}.get(name, [])
     checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)
     assert f"{name}: " in checked.output
 

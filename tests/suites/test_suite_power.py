@@ -20,6 +20,7 @@ GUARDS = (
     "instruction_following",
     "production",
     "refusals",
+    "sql",
     "summaries",
     "tool_calls",
 )
