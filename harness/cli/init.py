@@ -132,7 +132,8 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
         say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     try:
         # Answers to one suite are no answers to another.
-        example = None if others else place
+        is_one = place is not None and (place / "suite.toml").is_file()
+        example = place if is_one and not others else None
         configuration, is_new = write_configuration(SUITES, example)
         jobs = write_jobs(service)
     except OSError as error:
@@ -170,6 +171,7 @@ def _list() -> None:
 
 
 def _next_steps(place: Path) -> None:
-    say(f"next: put your own cases into {place / 'cases.jsonl'}, one per line")
-    say(f"      then adapt name, system prompt and gates in {place / 'suite.toml'}")
+    part = place if (place / "suite.toml").is_file() else place / "*"
+    say(f"next: put your own cases into {part / 'cases.jsonl'}, one per line")
+    say(f"      then adapt name, system prompt and gates in {part / 'suite.toml'}")
     say(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")

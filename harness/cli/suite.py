@@ -95,16 +95,17 @@ def new(
             say(*lines)
             return
         table = None if of is None else cases_table(of, folder)
+        written = f"{folder}/suite.toml and {folder}/cases.jsonl"
         if like is None:
             _write(folder, table)
         else:
-            copy_suite(like, folder)
+            written = f"{folder}: {', '.join(copy_suite(like, folder))}"
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another place"
         ) from error
     if table is None:
-        say(f"wrote {folder}/suite.toml and {folder}/cases.jsonl")
+        say(f"wrote {written}")
         say(f"next: edit them, then `tunegate suite check {folder}`")
     else:
         say(f"wrote {folder}/suite.toml:\n{table}", *_fit_answers(folder))

@@ -12,12 +12,13 @@ NONE_NAMED = f"no suites; name at least one folder that holds a {FILE_NAME}"
 
 
 def suite_names() -> tuple[str, ...]:
-    """Return the names of the bundled suites, sorted."""
-    return tuple(sorted(path.parent.name for path in BUNDLED.glob(f"*/{FILE_NAME}")))
+    """Return the names of the bundled suites and folders of suites, sorted."""
+    found = {path.relative_to(BUNDLED).parts[0] for path in BUNDLED.rglob(FILE_NAME)}
+    return tuple(sorted(found))
 
 
 def suite_folder(name: str) -> Path:
-    """Return the folder of a bundled suite.
+    """Return the folder of a bundled suite, or of several.
 
     Raises:
         UsageError: no bundled suite has that name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,24 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     place = Path("suites", name)
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
-    assert (place / "cases.jsonl").read_bytes() == (BUNDLED / name / "cases.jsonl").read_bytes()
-    more = [p.name for p in place.rglob("*") if p.is_dir() or p.suffix == ".py"]
-    assert more == {"order_desk": ["desk.py"], "sql": ["databases"]}.get(name, [])
+    copied = sorted(place.rglob("cases.jsonl"))
+    assert len(copied) == (10 if name == "safety" else 1)
+    for path in copied:
+        assert path.read_bytes() == (BUNDLED / path.relative_to("suites")).read_bytes()
+    folders = [p.name for p in place.rglob("*") if p.is_dir() and not (p / "suite.toml").exists()]
+    code = [p.name for p in place.rglob("*.py")]
+    more = {"order_desk": ["desk.py"], "sql": ["databases"]}
+    assert folders + code == more.get(name, [])
     checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)
-    assert f"{name}: " in checked.output
+    assert len(re.findall(rf"^{name}\w*: \d+ cases", checked.output, re.M)) == len(copied)
+
+
+def test_a_folder_of_suites_is_copied_whole(project: Any) -> None:
+    output = _init("safety")
+
+    assert "next: put your own cases into suites/safety/*/cases.jsonl, one per line" in output
+    assert Path("suites/safety/leakage/suite.toml").is_file()
+    assert Path("suites/safety/harmful/judge.txt").is_file()
 
 
 def test_the_folder_can_be_named(project: Any) -> None:

@@ -457,8 +457,10 @@ def test_the_action_runs(repository: Path) -> None:
     assert Run.load(Path("a run")).manifest.filtered == ("only the first 20 cases of each suite",)
 
 
-@pytest.mark.parametrize(("name", "judge"), [("order_desk", False), ("refusals", True)])
-def test_episodes_and_judged_gates_have_no_example_answers(
+@pytest.mark.parametrize(
+    ("name", "judge"), [("order_desk", False), ("refusals", True), ("safety", False)]
+)
+def test_episodes_judged_gates_and_folders_have_no_example_answers(
     project: Any, name: str, judge: bool
 ) -> None:
     output = _init(name, "--ci", "gitlab")
@@ -469,7 +471,7 @@ def test_episodes_and_judged_gates_have_no_example_answers(
     assert ("# gate_judge = " in configuration) is judge
 
 
-@pytest.mark.parametrize("name", sorted(set(suite_names()) - {"refusals", "order_desk"}))
+@pytest.mark.parametrize("name", sorted(set(suite_names()) - {"refusals", "order_desk", "safety"}))
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     _init(name, "--ci", "gitlab")
 
