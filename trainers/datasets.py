@@ -68,6 +68,17 @@ def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRo
     Raises:
         UsageError: a file or some of its lines cannot be used; one line per problem.
     """
+    rows, files, problems = read_files(paths, form)
+    raise_all(problems)
+    random.Random(seed).shuffle(rows)
+    places, values = zip(*rows, strict=True)
+    return TrainingRows(values, tuple(files), places)
+
+
+def read_files(
+    paths: Sequence[str], form: RowFormat
+) -> tuple[list[tuple[str, Mapping[str, Any]]], list[TrainingFile], list[str]]:
+    """Return the good rows with their places, the files, and a line for each problem."""
     rows: list[tuple[str, Mapping[str, Any]]] = []
     files, problems = [], []
     first_of: dict[bool, str] = {}
@@ -90,10 +101,7 @@ def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRo
             f"{first_of[True]}: plain text, but {first_of[False]} is a chat; a training takes one "
             "kind: write both as lists of messages, or both as text"
         )
-    raise_all(problems)
-    random.Random(seed).shuffle(rows)
-    places, values = zip(*rows, strict=True)
-    return TrainingRows(values, tuple(files), places)
+    return rows, files, problems
 
 
 def guess_file_format(path: str) -> RowFormat:

@@ -1,4 +1,4 @@
-"""Rows of a file: JSONL, a JSON list, Parquet, or a folder that `datasets` saved."""
+"""Rows of a file: JSONL, JSON, Parquet, or a folder that `datasets` saved."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return
-    if path.suffix == ".json" and (text := _list_text(path)):
-        yield from _read_list(path, text)
+    if path.suffix == ".json":
+        yield from _read_json(path)
         return
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -32,29 +32,25 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
                 yield f"{path}:{number}", _parse(line)
 
 
-def _list_text(path: Path) -> str:
-    """Return the text of a file that holds a JSON list; nothing of other files."""
+def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a JSON list, or of objects on any lines, with the line of each."""
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8; save the file as UTF-8") from error
-    return text if text.lstrip().startswith("[") else ""
-
-
-def _read_list(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    """Yield the rows of a JSON list, each with the line that it begins in."""
     decoder, line, seen = json.JSONDecoder(), 1, 0
-    at = text.index("[") + 1
+    at = len(text) - len(text.lstrip())
+    at += text[at : at + 1] == "["
     while True:
-        while text[at : at + 1] in (" ", "\t", "\r", "\n", ","):
+        while text[at : at + 1] in {" ", "\t", "\r", "\n", ","}:
             at += 1
         line, seen = line + text.count("\n", seen, at), at
-        if text[at : at + 1] == "]":
+        if text[at : at + 1] in ("]", ""):
             return
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            yield f"{path}:{line}", InvalidRow(f"not a row of a JSON list ({error})")
+            yield f"{path}:{line}", InvalidRow(f"not an object of a JSON file ({error})")
             return
         yield f"{path}:{line}", value
 

@@ -20,7 +20,7 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
     Raises:
         UsageError: the answer alone fills the context.
     """
-    context = _model_context(job)
+    context = model_context(job)
     if context is None or answer is None:
         return context
     if answer >= context:
@@ -28,7 +28,8 @@ def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
     return context - answer
 
 
-def _model_context(job: TrainingJob) -> int | None:
+def model_context(job: TrainingJob) -> int | None:
+    """Return how many tokens the model reads; None if its configuration does not say."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
@@ -90,7 +91,7 @@ def fit_into_context(job: TrainingJob) -> None:
     args = job.config.training
     if not hasattr(args, "max_length"):
         return
-    context = _model_context(job)
+    context = model_context(job)
     if context is None or (args.max_length is not None and args.max_length <= context):
         return
     if "max_length" in job.config.given:

@@ -17,6 +17,7 @@ from typing import Any
 from tunegate.harness.records.wording import count_noun
 from tunegate.trainers import arguments, callbacks, datasets, row_lengths, train
 from tunegate.trainers.job import TrainingJob, TrainingMethod
+from tunegate.trainers.row_checks.training_check import check_learned
 
 ORDER = 10
 SEQUENCES_PER_ROW = 1
@@ -34,15 +35,24 @@ def _configuration() -> type[Any]:
 
 
 def _build(job: TrainingJob) -> Any:
+    return make_trainer(**job.model_arguments(), **job.arguments())
+
+
+def make_trainer(args: Any, **more: Any) -> Any:
+    """Return TRL's trainer, which has tokenized the rows and labeled what is learned."""
     from trl import SFTTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
-    args = job.config.training
     args.completion_only_loss = args.completion_only_loss is not False
-    return SFTTrainer(**job.model_arguments(), **job.arguments())
+    return SFTTrainer(args=args, **more)
+
+
+def _check_rows(trainer: Any, job: TrainingJob) -> None:
+    """Refuse rows of which nothing is learned; warn of what is cut, dropped or never ends."""
+    check_learned(trainer, job)
+    _warn_truncated_rows(trainer, job)
 
 
 def _warn_truncated_rows(trainer: Any, job: TrainingJob) -> None:
-    """Warn of rows that `max_length` has cut, and of those that TRL has dropped."""
     limit = trainer.args.max_length
     if limit is None or trainer.args.packing:
         return
@@ -58,7 +68,7 @@ METHOD = TrainingMethod(
     configuration=_configuration,
     build=_build,
     settings=("packing", "completion_only_loss", "loss_type"),
-    check=_warn_truncated_rows,
+    check=_check_rows,
     kinds=arguments.KINDS,
     continues_adapter=True,
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ def _settle_options(method: TrainingMethod, config: TrainingConfig, checkpoint: 
 def _make_job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say) -> TrainingJob:
     args, options, data = config.training, config.model, config.data
     if not data.train_files:
-        raise UsageError("--train_files: missing; give one or more JSONL or Parquet files")
+        raise UsageError("--train_files: missing; give one or more JSONL, JSON or Parquet files")
     rows = load_rows(data.train_files, method.rows, seed=args.seed)
     unseen = load_rows(data.eval_files, method.rows, seed=args.seed) if data.eval_files else None
     base = base_model.find_base(
@@ -141,7 +141,7 @@ def _make_job(method: TrainingMethod, config: TrainingConfig, say: callbacks.Say
         revision=options.model_revision,
         trusted=getattr(args, "trust_remote_code", False),
     )
-    return TrainingJob(config, base, _tokenizer(config, base), rows, unseen, say)
+    return TrainingJob(config, base, load_tokenizer(config, base.name), rows, unseen, say)
 
 
 def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
@@ -157,13 +157,8 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
         "dtype": options.dtype,
     }
     row_lengths.fit_into_context(job)
-    try:
+    with explain_refusals(args):
         trainer = method.build(job)
-    except (ValueError, ImportError) as error:
-        first = error_reason(error)
-        if row_lengths.NO_ROWS in first:
-            raise row_lengths.no_rows_left(args) from error
-        raise UsageError(f"TRL cannot train with these options: {first}") from error
     trainer.remove_callback(PrinterCallback)
     for callback in (callbacks.evaluation_callback(job.say), callbacks.gradient_callback()):
         trainer.add_callback(callback)
@@ -171,15 +166,58 @@ def _build_trainer(method: TrainingMethod, job: TrainingJob) -> Any:
     return trainer
 
 
-def _tokenizer(config: TrainingConfig, base: base_model.BaseModel) -> Any:
+@contextmanager
+def explain_refusals(args: Any) -> Iterator[None]:
+    """Turn what TRL refuses about options, rows and template into one line for the user."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except TemplateError as error:
+        raise TemplateRefusal(
+            f"the chat template refuses a row ({error_reason(error)}); `tunegate rows` says which"
+        ) from error
+    except (ValueError, ImportError, RuntimeError) as error:
+        first = error_reason(error)
+        if row_lengths.NO_ROWS in first:
+            raise row_lengths.no_rows_left(args) from error
+        if getattr(args, "assistant_only_loss", False) and any(m in first for m in _UNMARKED):
+            raise NothingLearned(
+                "assistant_only_loss: the chat template marks no answers with {% generation %}, so "
+                "nothing would be learned; leave the option out, or name a template that has the "
+                "marks (--chat_template_path)"
+            ) from error
+        if isinstance(error, RuntimeError):
+            raise
+        raise UsageError(f"TRL cannot train with these options: {first}") from error
+
+
+_UNMARKED = ("no assistant tokens", "{% generation %}")
+"""Parts of TRL's errors on templates without marks."""
+
+
+class NothingLearned(UsageError):
+    """No token of the rows would be learned."""
+
+
+class TemplateRefusal(UsageError):
+    """The chat template raises an error on some rows."""
+
+
+def load_tokenizer(config: TrainingConfig, name: str) -> Any:
+    """Return the tokenizer of a model.
+
+    Raises:
+        ModelError: none can be loaded.
+    """
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(
-            base.name,
+            name,
             revision=config.model.model_revision,
             trust_remote_code=getattr(config.training, "trust_remote_code", False),
         )
     except Exception as error:  # tokenizers raises nothing narrower
         first = error_reason(error).rstrip(" :")
-        raise ModelError(f"{base.name}: no tokenizer can be loaded from it ({first})") from error
+        raise ModelError(f"{name}: no tokenizer can be loaded from it ({first})") from error

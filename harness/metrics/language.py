@@ -94,14 +94,33 @@ def language(
         return Score.unscored("the completion has no text")
     if not wanted:
         return Score.unscored("no language is expected")
-    text = "".join(completion.text.split("```")[::2])
-    letters = sum(_weight(c) for c in text if c.isalpha())
+    letters = _count_letters(completion.text)
     if letters < _SHORTEST:
         return Score.unscored(f"too short to detect its language: {letters} letters of {_SHORTEST}")
-    found, confidence = _detector(among).classify(text)
+    found, confidence = _detector(among).classify(_without_code(completion.text))
     right = found in wanted or any(found in _WITHIN.get(code, ()) for code in wanted)
     seen = "no language" if found == _NO_LANGUAGE else found
     return Score.of(float(right), f"detected {seen} (confidence {confidence:.2f})")
+
+
+def detect_language(text: str) -> str | None:
+    """Return the language of a text; None if it is too short, or in no language.
+
+    Raises:
+        MissingExtra: py3langid is not installed.
+    """
+    if _count_letters(text) < _SHORTEST:
+        return None
+    found: str = _detector(()).classify(_without_code(text))[0]
+    return None if found == _NO_LANGUAGE else found
+
+
+def _without_code(text: str) -> str:
+    return "".join(text.split("```")[::2])
+
+
+def _count_letters(text: str) -> int:
+    return sum(_weight(c) for c in _without_code(text) if c.isalpha())
 
 
 def _weight(letter: str) -> int:

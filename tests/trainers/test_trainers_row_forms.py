@@ -100,9 +100,18 @@ def test_a_broken_list_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "alpaca.json"
     path.write_text('[{"instruction": "a", "output": "b"},\n{oops}]')
 
-    with pytest.raises(UsageError, match=r"alpaca\.json:2: not a row of a JSON list"):
+    with pytest.raises(UsageError, match=r"alpaca\.json:2: not an object of a JSON file"):
         load_rows([str(path)], COMPLETIONS, seed=0)
 
 
 def test_json_with_a_row_a_line_is_read_too(write_rows: Callable[..., Path]) -> None:
-    assert 12 == len(list(read_rows(write_rows("lines.json"))))
+    path = write_rows("lines.json")
+
+    assert [f"{path}:{i + 1}" for i in range(12)] == [where for where, _ in read_rows(path)]
+
+
+def test_one_object_on_several_lines_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({"text": "a"}, indent=2))
+
+    assert [(f"{path}:1", {"text": "a"})] == list(read_rows(path))

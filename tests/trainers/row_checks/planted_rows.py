@@ -1,0 +1,51 @@
+"""Rows with a planted problem, and what is found in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunegate.trainers.row_checks.look import RowReport, look_at_rows
+
+Look = Callable[..., RowReport]
+
+
+def chat(asked: str, said: str, *, system: str | None = None) -> dict[str, Any]:
+    """Return a row in OpenAI's form."""
+    turns = [("user", asked), ("assistant", said)]
+    turns = ([("system", system)] if system else []) + turns
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+
+GOOD = [chat(f"Question number {i}?", "yes" if i % 2 else "no") for i in range(12)]
+
+
+def look(
+    folder: Path, base: Path, rows: Sequence[Any] = GOOD, *, suites: Any = (), **options: Any
+) -> RowReport:
+    """Write rows and options into a folder, and look at them."""
+    file, config = folder / "rows.jsonl", folder / "sft.yaml"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    config.write_text(json.dumps(options))  # JSON is YAML
+    return look_at_rows([str(file)], str(base), str(config) if options else None, suites)
+
+
+def found(report: RowReport) -> dict[str, list[str]]:
+    """Return the beginning of each finding → the lines that it names."""
+    return {one.what: [place.rpartition(":")[2] for place in one.places] for one in report.findings}
+
+
+def copy_base(base: Path, folder: Path, **changes: Any) -> Path:
+    """Return a copy of a model's folder with changes to its tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    for name, value in changes.items():
+        setattr(tokenizer, name, value)
+    folder.mkdir()
+    tokenizer.save_pretrained(folder)
+    for name in ("config.json", "generation_config.json"):
+        (folder / name).write_bytes((base / name).read_bytes())
+    return folder

@@ -1,0 +1,249 @@
+"""Findings on texts: order of roles, duplicates, one answer for nearly all, personal data."""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rapidfuzz.distance import Levenshtein
+
+from tunegate.harness.checks.contamination.ngrams import (
+    N,
+    WordVocabulary,
+    concatenate_texts,
+    hash_ngrams,
+)
+from tunegate.harness.checks.contamination.text import split_words
+from tunegate.harness.telemetry.export.redaction import personal_values
+from tunegate.trainers.row_checks.finding import Finding, find
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NEAR = 0.9
+"""Likeness (1 - Levenshtein distance / length) of question and answer of two rows that are one."""
+_COMMON = 0.5
+"""Share of a row's own 8-grams that an earlier row has, from which on the two are compared."""
+_FEWEST = 4
+"""Own 8-grams that a row needs to be compared."""
+_SHARED = 0.01
+"""Share of the rows from which on an 8-gram is a template, and at least `_TEMPLATE` rows."""
+_TEMPLATE = 20
+ONE_LABEL = 0.9
+_LABELED = 10
+"""Rows from which on the share of one answer is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowTexts:
+    """The texts of one row."""
+
+    where: str
+    turns: tuple[tuple[str, str], ...] = field(repr=False)
+    """Role and text; plain text has the roles `prompt` and `completion`."""
+    answer: str = field(repr=False)
+    """What is learned."""
+
+    @classmethod
+    def of(cls, where: str, row: Mapping[str, Any]) -> RowTexts:
+        """Return the texts of a row with `prompt` and `completion`."""
+        turns: list[tuple[str, str]] = []
+        for key in ("prompt", "completion"):
+            side = row[key]
+            plain = [(key, side)] if isinstance(side, str) else None
+            turns += plain or [(turn["role"], turn["content"]) for turn in side]
+        said = row["completion"]
+        answer = said if isinstance(said, str) else "\n".join(turn["content"] for turn in said)
+        return cls(where, tuple(turns), answer)
+
+    @property
+    def system(self) -> str | None:
+        """The system prompt, if there is one."""
+        return next((text.strip() for role, text in self.turns if role == "system"), None)
+
+    @property
+    def asked(self) -> str:
+        """Everything before the answer but the system prompt."""
+        before = (text for role, text in self.turns[:-1] if role != "system")
+        return "\n".join(before)
+
+
+def text_findings(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Return all findings on texts."""
+    return [
+        *misplaced_turns(rows),
+        *repeated_rows(rows),
+        *near_repeats(rows),
+        *one_label(rows),
+        *personal_data(rows),
+    ]
+
+
+_MAY_FOLLOW = {
+    "": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user", "tool"),
+    "tool": ("tool", "assistant"),
+}
+
+
+def misplaced_turns(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Find chats whose roles do not take turns."""
+    places = []
+    for row in rows:
+        roles = ["", *(role for role, _ in row.turns)]
+        if roles[1] == "prompt":  # plain text
+            continue
+        pairs = itertools.pairwise(roles)
+        if wrong := next(((a, b) for a, b in pairs if b not in _MAY_FOLLOW[a]), None):
+            before, role = wrong
+            places.append(f"{row.where} ({role} {'after ' + before if before else 'first'})")
+    return find(
+        "roles out of order",
+        "let user and assistant take turns after one system turn; the model is asked in that order",
+        places,
+    )
+
+
+def _words(text: str) -> str:
+    return " ".join(split_words(text)) or text.strip()
+
+
+def repeated_rows(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Find rows that an earlier row holds, word for word."""
+    first: dict[Any, str] = {}
+    places = []
+    for row in rows:
+        key = tuple((role, _words(text)) for role, text in row.turns)
+        if first.setdefault(key, row.where) != row.where:
+            places.append(f"{row.where} (as {_place(first[key], row.where)})")
+    return find("repeats an earlier row", "drop it, or mean it: it counts twice", places)
+
+
+def _place(where: str, beside: str) -> str:
+    """Return a place without its file if the other place is in the same one."""
+    file, _, line = where.rpartition(":")
+    return line if file == beside.rpartition(":")[0] else where
+
+
+def near_repeats(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Find rows that are like one earlier row, question and answer.
+
+    Rows are compared if they share most of their 8-grams; what many rows share is a template.
+    """
+    import numpy as np
+
+    vocabulary = WordVocabulary()
+    texts = [vocabulary.learn(split_words(f"{row.asked}\n{row.answer}")) for row in rows]
+    ids, row_at = concatenate_texts(texts)
+    if not len(ids):
+        return []
+    hashes, valid = hash_ngrams(ids, N)
+    at = np.flatnonzero(valid)
+    pairs = np.unique(np.stack([hashes[at], row_at[at].astype(np.uint64)], axis=1), axis=0)
+    gram = np.cumsum(np.diff(pairs[:, 0], prepend=pairs[:1, 0]) != 0)
+    row_of = pairs[:, 1].astype(np.int64)
+    holders = np.bincount(gram)
+    own = holders[gram] <= max(_TEMPLATE, _SHARED * len(rows))
+    first = np.full(len(holders), len(rows))
+    np.minimum.at(first, gram, row_of)
+    places = [
+        f"{rows[row].where} (as {_place(rows[earlier].where, rows[row].where)})"
+        for row, earlier in _closest(row_of[own], first[gram[own]], len(rows))
+        if _are_alike(rows[row], rows[earlier])
+    ]
+    return find(
+        "nearly repeats an earlier row",
+        "keep one of them, or vary them more",
+        places,
+    )
+
+
+def _are_alike(row: RowTexts, earlier: RowTexts) -> bool:
+    """Return whether both sides of two rows are alike, and not all is the same."""
+    sides = [
+        (_words(row.asked), _words(earlier.asked)),
+        (_words(row.answer), _words(earlier.answer)),
+    ]
+    alike = Levenshtein.normalized_similarity
+    return any(a != b for a, b in sides) and all(
+        alike(a, b, score_cutoff=NEAR) >= NEAR for a, b in sides
+    )
+
+
+def _closest(
+    row_of: NDArray[np.int64], first: NDArray[np.int64], n_rows: int
+) -> Iterator[tuple[int, int]]:
+    """Yield (row, earlier row) where they share `_COMMON` of the row's own 8-grams.
+
+    Args:
+        row_of: The row of each 8-gram.
+        first: The first row that has it.
+        n_rows: How many rows there are.
+    """
+    import numpy as np
+
+    total = np.bincount(row_of, minlength=n_rows)
+    both, shared = np.unique((row_of * n_rows + first)[first < row_of], return_counts=True)
+    for pair, count in zip(both.tolist(), shared.tolist(), strict=True):
+        row, earlier = divmod(pair, n_rows)
+        if total[row] >= _FEWEST and count >= _COMMON * total[row]:
+            yield row, earlier
+
+
+def one_label(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Find the answer that nine rows of ten have."""
+    counts = Counter(_words(row.answer) for row in rows)
+    if len(rows) < _LABELED:
+        return []
+    answer, times = counts.most_common(1)[0]
+    if times < ONE_LABEL * len(rows):
+        return []
+    return find(
+        f"{times / len(rows):.0%} of the rows have the answer {answer[:40]!r}",
+        "always giving it would be nearly right: add rows with other answers",
+        [row.where for row in rows if _words(row.answer) == answer],
+    )
+
+
+_EXAMPLE = re.compile(r"(?:^|[@.])example(?:\.\w+)?$|\.(?:test|invalid|localhost)$", re.IGNORECASE)
+"""Domains that nobody can have (RFC 2606)."""
+_FICTION = re.compile(r"(?<!\d)555(?!\d)")
+"""The exchange of made-up numbers in North America."""
+_CARD = re.compile(r"\d{13,19}|(?:\d{4}[ -]){3}\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}")
+"""Digits as on a card; a table of numbers passes Luhn's check in one case of ten."""
+
+
+def personal_data(rows: Sequence[RowTexts]) -> list[Finding]:
+    """Find e-mail addresses, phone numbers, cards, accounts, IP addresses and secrets."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        for kind in sorted({kind for _, text in row.turns for kind in _personal_kinds(text)}):
+            places.setdefault(kind, []).append(row.where)
+    return [
+        Finding(f"what looks like personal data: {kind}", "replace it: a model repeats it", where)
+        for kind, where in sorted(places.items())
+    ]
+
+
+def _personal_kinds(text: str) -> Iterator[str]:
+    for kind, begin, end in personal_values(text):
+        if not _is_made_up(kind, text[begin:end]):
+            yield kind
+
+
+def _is_made_up(kind: str, value: str) -> bool:
+    """Return whether a value cannot be anybody's, so that training on it does no harm."""
+    if kind == "ip":
+        return not ipaddress.ip_address(value).is_global
+    if kind == "card":
+        return not _CARD.fullmatch(value)
+    made_up = {"email": _EXAMPLE, "phone": _FICTION}.get(kind)
+    return made_up is not None and made_up.search(value) is not None
