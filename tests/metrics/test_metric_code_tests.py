@@ -94,6 +94,18 @@ def test_a_failure_names_the_test_and_what_came() -> None:
 
 
 @needs_sandbox
+def test_tests_see_what_an_answer_changed_before_it_raised() -> None:
+    test = "given = [1]\ntry:\n    spoil(given)\nexcept ValueError:\n    pass\nassert given == [1]"
+    case = Case(id="a", prompt="p", tests=(test,))
+    answer = "def spoil(given):\n    given.append(2)\n    raise ValueError"
+
+    found = load()(case, Completion(text=answer))
+
+    assert found.value == 0.0
+    assert "got [1, 2], not [1]" in (found.reason or "")
+
+
+@needs_sandbox
 def test_partial_counts_tests_after_a_failure() -> None:
     tests = ("assert one() == 2", "assert one() == 1", "assert one() < 2", "assert None")
     case = Case(id="a", prompt="p", tests=tests)

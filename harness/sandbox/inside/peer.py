@@ -1,8 +1,8 @@
 """The connection of the two processes: they speak JSON, a message a line.
 
 ["call", operation, number, arguments]   do something with your object of that number
-["return", value, changed]               the result, and the arguments that it changed in place
-["raise", class, arguments, exception]   the exception
+["return", changed, value]               the arguments that it changed in place, and the result
+["raise", changed, class, arguments, exception]   the same with the exception
 """
 
 from __future__ import annotations
@@ -75,31 +75,29 @@ class Peer:
             kind, *rest = self.receive()
             if kind == "call":  # it calls a function that it was given
                 self.serve(*rest)
-            elif kind == "return":
-                value, changed = rest
-                for index, new in changed:
-                    _update(arguments[0][index], self._unpack(new))
-                return self._unpack(value)
-            else:
-                raise self._exception(*rest)
+                continue
+            changed, *result = rest
+            for index, new in changed:
+                _update(arguments[0][index], self._unpack(new))
+            if kind == "raise":
+                raise self._exception(*result)
+            return self._unpack(*result)
 
     def serve(self, operation: str, number: int, packed: list[Any]) -> None:
         """Do what the other process asks for, and send what comes of it."""
+        arguments: list[Any] = []
         try:
             target = self._objects[number]
             arguments = [self._unpack(one) for one in packed]
             self.refuse(operation, target, arguments)
-            result = OPERATIONS[operation](target, *arguments)
-            reply = [
-                "return",
-                self._pack(result),
-                list(self._changed(operation, arguments, packed)),
-            ]
+            kind, result = "return", [self._pack(OPERATIONS[operation](target, *arguments))]
         except Ended:
             raise
         except BaseException as error:
-            reply = ["raise", self._pack(type(error)), self._arguments(error), self._name(error)]
-        self.send(reply)
+            raised = [self._pack(type(error)), self._arguments(error), self._name(error)]
+            kind, result = "raise", raised
+        changed = list(self._changed(operation, arguments, packed)) if arguments else []
+        self.send([kind, changed, *result])
 
     def _changed(self, operation: str, arguments: list[Any], packed: list[Any]) -> Iterator[Any]:
         """Yield the positional arguments of a call that it changed in place, with their indexes."""
