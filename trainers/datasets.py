@@ -18,6 +18,7 @@ Completions may also be in the forms of other trainers (`trainers/row_forms.py`)
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +60,27 @@ class TrainingRows:
         """Return the rows as TRL takes them."""
         from datasets import Dataset
 
-        return Dataset.from_list([dict(row) for row in self.rows])
+        rows = [dict(row) for row in self.rows]
+        if not any("tools" in row for row in rows):
+            return Dataset.from_list(rows)
+        rows = [{**row, "tools": row.get("tools") or None} for row in rows]
+        return Dataset.from_list(rows, features=_json_columns())
+
+
+def _json_columns() -> Any:
+    """Return columns that hold each turn as JSON.
+
+    A column of objects would give each call the arguments of all calls, with null for its own.
+
+    Raises:
+        UsageError: this `datasets` has no such columns.
+    """
+    import datasets
+
+    if not hasattr(datasets, "Json"):
+        raise UsageError("rows with tools need a newer `datasets`: pip install -U datasets")
+    column = datasets.List(datasets.Json())
+    return datasets.Features(dict.fromkeys(("prompt", "completion", "tools"), column))
 
 
 def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
@@ -171,17 +192,24 @@ def is_text(row: Mapping[str, Any]) -> bool:
 
 def _completions(value: Mapping[str, Any]) -> dict[str, Any]:
     value = row_forms.as_trl(value)
+    tools = row_forms.read_tools(value)
     if "messages" in value:
-        turns = _turns("messages", value["messages"])
+        turns = _turns("messages", value["messages"], calls=True)
         if len(turns) < 2 or turns[-1]["role"] != "assistant":
             raise InvalidRow("`messages` must be two or more turns, the last the assistant's")
         prompt: Any = turns[:-1]
         completion: Any = turns[-1:]
     else:
         _require(value, COMPLETIONS, "prompt", "completion")
-        prompt, completion = (_side(key, value[key]) for key in ("prompt", "completion"))
+        prompt, completion = (
+            _side(key, value[key], calls=True) for key in ("prompt", "completion")
+        )
     _check_answer("completion", prompt, completion)
-    return {"prompt": prompt, "completion": completion}
+    found = {"prompt": prompt, "completion": completion}
+    if isinstance(prompt, str):
+        return found
+    called = any("tool_calls" in turn for turn in (*prompt, *completion))
+    return {**found, "tools": tools} if tools or called else found
 
 
 def _preferences(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,29 +260,43 @@ def _check_answer(key: str, prompt: Any, answer: Any) -> None:
         raise InvalidRow(f"`prompt` and `{key}` must both be text, or both be messages")
     if isinstance(answer, list) and any(turn["role"] == "user" for turn in answer):
         raise InvalidRow(f"`{key}` contains a user's turn; the model must not learn to write it")
-    texts = [answer] if isinstance(answer, str) else [turn["content"] for turn in answer]
+    texts = [answer] if isinstance(answer, str) else map(turn_text, answer)
     if not any(text.strip() for text in texts):
         raise InvalidRow(f"`{key}` is empty; there is nothing to learn")
 
 
-def _side(key: str, value: Any) -> Any:
-    return value if isinstance(value, str) else _turns(key, value)
+def turn_text(turn: Mapping[str, Any]) -> str:
+    """Return what a turn says, and its calls as JSON."""
+    calls = turn.get("tool_calls")
+    return "\n".join([turn["content"], *([json.dumps(calls)] if calls else [])])
 
 
-def _turns(key: str, value: Any) -> list[dict[str, str]]:
+def _side(key: str, value: Any, *, calls: bool = False) -> Any:
+    return value if isinstance(value, str) else _turns(key, value, calls=calls)
+
+
+def _turns(key: str, value: Any, *, calls: bool = False) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not value:
         raise InvalidRow(f"`{key}` must be text or a list of messages, not {value!r:.60}")
-    return [_turn(f"{key}[{i}]", turn) for i, turn in enumerate(value)]
+    return [_turn(f"{key}[{i}]", turn, calls=calls) for i, turn in enumerate(value)]
 
 
-def _turn(name: str, turn: Any) -> dict[str, str]:
-    if not isinstance(turn, dict) or set(turn) - {"role", "content"}:
+_OF_CALLS: dict[Any, set[str]] = {"assistant": {"tool_calls"}, "tool": {"tool_call_id", "name"}}
+"""Role → keys that its turns may have where tools are called."""
+
+
+def _turn(name: str, turn: Any, *, calls: bool) -> dict[str, Any]:
+    known = _OF_CALLS.get(turn.get("role"), set()) if calls and isinstance(turn, dict) else set()
+    if not isinstance(turn, dict) or set(turn) - {"role", "content"} - known:
         raise InvalidRow(f"`{name}` must have `role` and `content` and nothing else")
     if turn.get("role") not in _ROLES:
         raise InvalidRow(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
     if not isinstance(turn.get("content"), str):
         raise InvalidRow(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
-    return {"role": turn["role"], "content": turn["content"]}
+    more = {key: turn[key] for key in sorted(known) if key in turn}
+    if "tool_calls" in more:
+        more["tool_calls"] = row_forms.read_calls(more["tool_calls"])
+    return {"role": turn["role"], "content": turn["content"], **more}
 
 
 COMPLETIONS = RowFormat(

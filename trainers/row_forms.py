@@ -1,17 +1,19 @@
 """Forms of other trainers' rows, as the `messages` or `prompt` and `completion` of TRL.
 
-| form | columns | also read by |
-|---|---|---|
-| alpaca | `instruction`, `input`, `output`; `system`, `history` | LLaMA-Factory, Axolotl, Unsloth |
-| sharegpt | `conversations` of `from` and `value`; `system` | LLaMA-Factory, Axolotl, Unsloth |
-| OpenAI's | `messages`, with `weight`, `name` and content in parts | OpenAI, Axolotl |
-| text | `text`, all of it learned | TRL, Axolotl (`completion`), Unsloth |
+| form | columns |
+|---|---|
+| alpaca | `instruction`, `input`, `output`; `system`, `history` |
+| sharegpt | `conversations` of `from` and `value`; `system`, `tools` |
+| OpenAI's | `messages` with `weight`, `name`, content in parts, `tool_calls`; `tools` |
+| text | `text`, all of it learned |
 
-The roles of sharegpt and the columns of alpaca are those of LLaMA-Factory's `data/README.md`.
+LLaMA-Factory, Axolotl and Unsloth read the first two, Axolotl and TRL the others, too. The roles of
+sharegpt and the columns of alpaca are those of LLaMA-Factory's `data/README.md`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +38,7 @@ def as_trl(row: Mapping[str, Any]) -> Mapping[str, Any]:
         return row
     for key in ("messages", "conversations"):
         if isinstance(row.get(key), list) and row[key]:
-            return {"messages": _chat(key, row)}
+            return {"messages": _chat(key, row), "tools": row.get("tools")}
     if "instruction" in row and "output" in row:
         return {"messages": _alpaca(row)}
     if isinstance(row.get("text"), str):
@@ -45,8 +47,6 @@ def as_trl(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _chat(key: str, row: Mapping[str, Any]) -> list[Any]:
-    if row.get("tools"):
-        raise InvalidRow("has `tools`, which are not trained here; leave them out, or use TRL")
     turns = [_turn(turn) for turn in row[key]]
     last = row[key][-1]
     if isinstance(last, Mapping) and any(last.get(name, 1) in (0, False) for name in _UNLEARNED):
@@ -57,11 +57,15 @@ def _chat(key: str, row: Mapping[str, Any]) -> list[Any]:
 def _turn(turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
+    if turn.get("from") == "function_call":
+        called = _parsed("function_call", turn.get("value"))
+        calls = called if isinstance(called, list) else [called]
+        return {"role": "assistant", "content": "", "tool_calls": calls}
     names = {"from": "role", "value": "content"} if {"from", "value"} <= set(turn) else {}
-    dropped = (*_UNLEARNED, "name")
+    dropped = _UNLEARNED if turn.get("role") == "tool" else (*_UNLEARNED, "name")
     found = {names.get(k, k): v for k, v in turn.items() if k not in dropped and v is not None}
     found["role"] = _ROLES.get(found.get("role", ""), found.get("role"))
-    found["content"] = _joined(found.get("content"))
+    found["content"] = _joined(found.get("content", "" if found.get("tool_calls") else None))
     return found
 
 
@@ -96,3 +100,50 @@ def _alpaca(row: Mapping[str, Any]) -> list[Any]:
 
 def _system(row: Mapping[str, Any]) -> list[Any]:
     return [{"role": "system", "content": row["system"]}] if row.get("system") else []
+
+
+def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the definitions of the row's tools in OpenAI's form; they may be a JSON text.
+
+    Raises:
+        InvalidRow: they have another form.
+    """
+    value = row.get("tools") or []
+    tools = _parsed("tools", value) if isinstance(value, str) else value
+    if not isinstance(tools, list):
+        raise InvalidRow(f"`tools` must be a list of functions, not {tools!r:.60}")
+    return [_function("tools", tool) for tool in tools]
+
+
+def read_calls(calls: Any) -> list[dict[str, Any]]:
+    """Return the calls of a turn in OpenAI's form, their arguments as objects.
+
+    Raises:
+        InvalidRow: they have another form.
+    """
+    if not isinstance(calls, list) or not calls:
+        raise InvalidRow(f"`tool_calls` must be a list of calls, not {calls!r:.60}")
+    found = []
+    for call in calls:
+        one = _function("tool_calls", call)
+        given = one["function"].get("arguments") or {}
+        arguments = _parsed("arguments", given) if isinstance(given, str) else given
+        if not isinstance(arguments, dict):
+            raise InvalidRow(f"`arguments` of a call must be an object, not {arguments!r:.60}")
+        found.append({**one, "function": {**one["function"], "arguments": arguments}})
+    return found
+
+
+def _function(key: str, value: Any) -> dict[str, Any]:
+    function = value.get("function", value) if isinstance(value, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise InvalidRow(f"`{key}` must hold functions with a name, not {value!r:.60}")
+    named = {"id": value["id"]} if function is not value and "id" in value else {}
+    return {**named, "type": "function", "function": function}
+
+
+def _parsed(key: str, text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRow(f"`{key}` is not JSON ({error})") from error

@@ -62,11 +62,13 @@ def fitting_prompts(
     return kept
 
 
-def token_ids(prompt: Any, tokenizer: Any) -> list[int]:
+def token_ids(prompt: Any, tokenizer: Any, tools: Sequence[Any] | None = None) -> list[int]:
     """Return the tokens of a prompt: a chat by its template, text as it is."""
     if isinstance(prompt, str):
         return list(tokenizer(prompt)["input_ids"])
-    ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
+    ids = tokenizer.apply_chat_template(
+        prompt, tools=tools or None, add_generation_prompt=True, return_dict=True
+    )
     return list(ids["input_ids"])
 
 

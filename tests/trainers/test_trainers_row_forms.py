@@ -22,6 +22,13 @@ def said(text: str) -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
+def call(arguments: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": "add", "arguments": arguments}}
+
+
+CALL = {"role": "assistant", "content": "", "tool_calls": [call({"a": 1})]}
+FUNCTION_CALL = {"from": "function_call", "value": '{"name": "add", "arguments": {"a": 1}}'}
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
 SYSTEM = {"role": "system", "content": "Be brief."}
 CHAT = {"prompt": [user("Hi")], "completion": [said("Hello")]}
 
@@ -60,6 +67,33 @@ CHAT = {"prompt": [user("Hi")], "completion": [said("Hello")]}
             },
             {"prompt": [SYSTEM, user("Hi")], "completion": [said("Hello")]},
         ),
+        (
+            {
+                "messages": [
+                    user("Hi"),
+                    CALL | {"tool_calls": [call('{"a": 1}')], "content": None},
+                ],
+                "tools": [TOOL],
+                "parallel_tool_calls": False,
+            },
+            {"prompt": [user("Hi")], "completion": [CALL], "tools": [TOOL]},
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "Hi"},
+                    FUNCTION_CALL,
+                    {"from": "observation", "value": "1"},
+                    {"from": "gpt", "value": "Hello"},
+                ],
+                "tools": json.dumps([TOOL["function"]]),
+            },
+            {
+                "prompt": [user("Hi"), CALL, {"role": "tool", "content": "1"}],
+                "completion": [said("Hello")],
+                "tools": [TOOL],
+            },
+        ),
         ({"text": "Once upon a time"}, {"prompt": "", "completion": "Once upon a time"}),
     ],
 )
@@ -72,8 +106,18 @@ def test_a_form_is_read_as_prompt_and_completion(row: Any, expected: Any) -> Non
     [
         ({"messages": [user("a"), said("b") | {"weight": 0}]}, "weight 0; there is nothing"),
         ({"messages": [user("a"), said("b") | {"train": False}]}, "weight 0; there is nothing"),
-        ({"messages": [user("a"), said("b")], "tools": [{}]}, "`tools`, which are not trained"),
-        ({"messages": [user("a"), said("b") | {"tool_calls": [{}]}]}, "and nothing else"),
+        ({"messages": [user("a"), said("b")], "tools": [{}]}, "`tools` must hold functions"),
+        ({"messages": [user("a"), said("b")], "tools": "{oops}"}, "`tools` is not JSON"),
+        ({"messages": [user("a"), said("b") | {"tool_calls": [{}]}]}, "`tool_calls` must hold"),
+        ({"messages": [user("a"), said("b") | {"tool_calls": []}]}, "must be a list of calls"),
+        (
+            {"messages": [user("a"), CALL | {"tool_calls": [call(json.dumps(json.dumps({})))]}]},
+            "`arguments` of a call must be an object, not '{}'",
+        ),
+        (
+            {"conversations": [{"from": "human", "value": "a"}, FUNCTION_CALL | {"value": "f(1)"}]},
+            "`function_call` is not JSON",
+        ),
         ({"conversations": [{"from": "gpt", "value": "b"}]}, "two or more turns"),
         ({"instruction": "a", "input": ["b"], "output": "c"}, "`input` must be text"),
         ({"instruction": "a", "output": " "}, "is empty; there is nothing to learn"),

@@ -140,8 +140,8 @@ def _split_refused(job: TrainingJob) -> tuple[TrainingJob, list[Finding]]:
     kept, refused, reason = [], [], ""
     for where, row in zip(job.rows.places, job.rows.rows, strict=True):
         try:
-            row_lengths.token_ids(row["prompt"], job.tokenizer)
-            row_lengths.token_ids(row["prompt"] + row["completion"], job.tokenizer)
+            for turns in (row["prompt"], row["prompt"] + row["completion"]):
+                row_lengths.token_ids(turns, job.tokenizer, row.get("tools"))
         except TemplateError as error:
             reason = reason or error_reason(error)
             refused.append(where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from tunegate.harness.checks.contamination.ngrams import (
 )
 from tunegate.harness.checks.contamination.text import split_words
 from tunegate.harness.telemetry.export.redaction import personal_values
+from tunegate.trainers.datasets import turn_text
 from tunegate.trainers.row_checks.finding import Finding, find
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class RowTexts:
     """Role and text; plain text has the roles `prompt` and `completion`."""
     answer: str = field(repr=False)
     """What is learned."""
+    tools: str = field(default="", repr=False)
+    """Definitions of the tools, as JSON."""
 
     @classmethod
     def of(cls, where: str, row: Mapping[str, Any]) -> RowTexts:
@@ -57,10 +61,11 @@ class RowTexts:
         for key in ("prompt", "completion"):
             side = row[key]
             plain = [(key, side)] if isinstance(side, str) else None
-            turns += plain or [(turn["role"], turn["content"]) for turn in side]
+            turns += plain or [(turn["role"], turn_text(turn)) for turn in side]
         said = row["completion"]
-        answer = said if isinstance(said, str) else "\n".join(turn["content"] for turn in said)
-        return cls(where, tuple(turns), answer)
+        answer = said if isinstance(said, str) else "\n".join(map(turn_text, said))
+        tools = json.dumps(row["tools"], sort_keys=True) if row.get("tools") else ""
+        return cls(where, tuple(turns), answer, tools)
 
     @property
     def system(self) -> str | None:
@@ -121,7 +126,7 @@ def repeated_rows(rows: Sequence[RowTexts]) -> list[Finding]:
     first: dict[Any, str] = {}
     places = []
     for row in rows:
-        key = tuple((role, _words(text)) for role, text in row.turns)
+        key = (row.tools, *((role, _words(text)) for role, text in row.turns))
         if first.setdefault(key, row.where) != row.where:
             places.append(f"{row.where} (as {_place(first[key], row.where)})")
     return find("repeats an earlier row", "drop it, or mean it: it counts twice", places)
@@ -168,6 +173,8 @@ def near_repeats(rows: Sequence[RowTexts]) -> list[Finding]:
 
 def _are_alike(row: RowTexts, earlier: RowTexts) -> bool:
     """Return whether both sides of two rows are alike, and not all is the same."""
+    if row.tools != earlier.tools:
+        return False
     sides = [
         (_words(row.asked), _words(earlier.asked)),
         (_words(row.answer), _words(earlier.answer)),
@@ -228,7 +235,11 @@ def personal_data(rows: Sequence[RowTexts]) -> list[Finding]:
         for kind in sorted({kind for _, text in row.turns for kind in _personal_kinds(text)}):
             places.setdefault(kind, []).append(row.where)
     return [
-        Finding(f"what looks like personal data: {kind}", "replace it: a model repeats it", where)
+        Finding(
+            f"what looks like personal data: {kind}",
+            "replace what is somebody's: a model repeats it",
+            where,
+        )
         for kind, where in sorted(places.items())
     ]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.records.wording import count_noun
 from tunegate.trainers.row_checks.finding import Finding, find
 from tunegate.trainers.row_checks.tokens import RowTokens, TokenizedRows
+from tunegate.trainers.row_lengths import token_ids
 
 
 def token_findings(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
@@ -18,6 +20,8 @@ def token_findings(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
         *cut_answers(tokens),
         *endless_answers(tokens, tokenizer),
         *doubled_begins(tokens),
+        *hidden_tools(tokens, tokenizer),
+        *other_prompts(tokens, tokenizer),
     ]
 
 
@@ -83,6 +87,48 @@ def doubled_begins(tokens: TokenizedRows) -> list[Finding]:
             if tokens.bos is not None and row.ids[:2].tolist() == [tokens.bos] * 2
         ),
     )
+
+
+def other_prompts(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
+    """Find chats that are trained on another prompt than the one that they are asked with.
+
+    TRL leaves out the end of a prompt that does not begin prompt and answer together.
+    """
+    places, left_out = [], ""
+    for row in tokens.rows[:: max(1, len(tokens.rows) // _ASKED)]:
+        if row.learned.any() and not isinstance(row.row["prompt"], str):
+            asked = token_ids(row.row["prompt"], tokenizer, row.row.get("tools"))
+            same = sum(itertools.takewhile(bool, map(int.__eq__, asked, row.ids.tolist())))
+            if same < len(asked):
+                places.append(row.where)
+                left_out = left_out or tokenizer.decode(asked[same:])
+    return find(
+        f"trained on another prompt than asked: {left_out[:40]!r} is left out",
+        "use a template that renders a prompt the same way with and without its answer",
+        places,
+    )
+
+
+_ASKED = 1_000
+"""Rows whose prompts are rendered again."""
+HIDDEN_ADVICE = "use a model whose template knows tools, or write tools and calls as text"
+
+
+def hidden_tools(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
+    """Find rows with tools or calls that the chat template leaves out."""
+    places, first = [], ""
+    for row in tokens.rows:
+        if "tools" in row.row and (hidden := hidden_names(row.row, tokenizer.decode(row.ids))):
+            places.append(row.where)
+            first = first or hidden[0]
+    return find(f"the chat template shows no tools, such as {first!r}", HIDDEN_ADVICE, places)
+
+
+def hidden_names(row: Mapping[str, Any], text: str) -> list[str]:
+    """Return the names of the row's tools and calls that are not in its rendered text."""
+    calls = [c for turn in (*row["prompt"], *row["completion"]) for c in turn.get("tool_calls", ())]
+    names = [one["function"]["name"] for one in (*row["tools"], *calls)]
+    return [name for name in names if name not in text]
 
 
 def token_notes(tokens: TokenizedRows, tokenizer: Any) -> list[str]:

@@ -31,7 +31,7 @@ def tokenize_rows(job: TrainingJob) -> TokenizedRows:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
     args, rows = job.config.training, job.rows
-    given = Dataset.from_list([{**row, "row": i} for i, row in enumerate(rows.rows)])
+    given = rows.to_dataset().add_column("row", list(range(len(rows.rows))))
     ids, labels = _by_row(_prepare(job, given, max_length=None))
     cut = Dataset.from_dict({"input_ids": ids, "labels": labels, "row": list(range(len(ids)))})
     limit = None if args.packing else args.max_length  # packing cuts elsewhere

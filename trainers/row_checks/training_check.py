@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers.row_checks.token_findings import doubled_begins, endless_answers
+from tunegate.trainers.row_checks.token_findings import (
+    HIDDEN_ADVICE,
+    doubled_begins,
+    endless_answers,
+    hidden_names,
+)
 from tunegate.trainers.row_checks.tokens import IGNORED, RowTokens, TokenizedRows, stop_tokens
 from tunegate.trainers.row_lengths import no_rows_left, token_ids
 
@@ -23,6 +28,7 @@ def check_learned(trainer: Any, job: TrainingJob) -> None:
         UsageError: all labels are masked.
     """
     _refuse_masked(trainer, job)
+    _refuse_hidden_calls(job)
     limit = trainer.args.max_length
     sample = trainer.train_dataset.with_format("numpy")[:_LOOKED_AT]
     rows = []
@@ -45,9 +51,21 @@ def _refuse_masked(trainer: Any, job: TrainingJob) -> None:
     if any((row["labels"] != IGNORED).any() for row in rows):
         return
     limit = trainer.args.max_length
-    prompts = (row["prompt"] for row in job.rows.rows)
-    if limit is not None and all(len(token_ids(p, job.tokenizer)) >= limit for p in prompts):
+    lengths = (len(token_ids(r["prompt"], job.tokenizer, r.get("tools"))) for r in job.rows.rows)
+    if limit is not None and all(length >= limit for length in lengths):
         raise no_rows_left(trainer.args)
     raise UsageError(
         "no token of any row is learned: all labels are masked; `tunegate rows` shows the rows"
     )
+
+
+def _refuse_hidden_calls(job: TrainingJob) -> None:
+    """Refuse a template that leaves out tools or calls: tuned would learn to say nothing."""
+    rows = zip(job.rows.places, job.rows.rows, strict=True)
+    where, row = next(((place, row) for place, row in rows if "tools" in row), ("", None))
+    if row is None:
+        return
+    turns, tools = row["prompt"] + row["completion"], row["tools"] or None
+    text = job.tokenizer.apply_chat_template(turns, tools=tools, tokenize=False)
+    if hidden := hidden_names(row, text):
+        raise UsageError(f"{where}: the chat template does not show {hidden[0]!r}; {HIDDEN_ADVICE}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.trainers.conftest import TEMPLATE
 from tunegate.trainers.row_checks.look import RowReport, look_at_rows
 
 Look = Callable[..., RowReport]
@@ -20,6 +21,26 @@ def chat(asked: str, said: str, *, system: str | None = None) -> dict[str, Any]:
 
 
 GOOD = [chat(f"Question number {i}?", "yes" if i % 2 else "no") for i in range(12)]
+
+
+TOOLS = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    for name in ("add", "divide")
+]
+SHOWN = "{% if tools %}{{ tools | tojson }}{% endif %}" + TEMPLATE.replace(
+    "{{ message['content'] }}",
+    "{{ message['content'] }}{{ message['tool_calls'] | tojson if message['tool_calls'] }}",
+)
+
+
+def called(i: int) -> dict[str, Any]:
+    """Return a row whose answer is a call; no two rows have the same arguments."""
+    call = {"name": TOOLS[i % 2]["function"]["name"], "arguments": json.dumps({f"x{i}": i})}
+    turns = [
+        {"role": "user", "content": f"Number {i}?"},
+        {"role": "assistant", "tool_calls": [{"type": "function", "function": call}]},
+    ]
+    return {"messages": turns, "tools": TOOLS}
 
 
 def look(

@@ -65,6 +65,16 @@ def test_repeated_rows_are_those_with_the_same_words() -> None:
     assert ["f:3 (as 1)"] == places(repeated_rows(rows))
 
 
+def test_a_question_with_other_tools_is_another_row() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("add", "divide")]
+    asked = [{"role": "user", "content": "Book a flight"}, {"role": "assistant", "content": "No"}]
+
+    one, other = ({"messages": asked, "tools": [tool]} for tool in tools)
+
+    assert [] == repeated_rows(texts(one, other))
+    assert ["f:2 (as 1)"] == places(repeated_rows(texts(one, one)))
+
+
 def test_a_row_with_two_words_changed_nearly_repeats() -> None:
     rows = texts(
         qa(LONG, "The neighbor."),

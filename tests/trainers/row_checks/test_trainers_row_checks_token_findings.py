@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.trainers.row_checks.planted_rows import GOOD, chat, look
+from tests.trainers.conftest import TEMPLATE
+from tests.trainers.row_checks.planted_rows import GOOD, SHOWN, called, chat, copy_base, found, look
 from tunegate.trainers.row_checks.token_findings import endless_answers, token_notes
 from tunegate.trainers.row_checks.tokens import IGNORED, RowTokens, TokenizedRows, stop_tokens
 
@@ -45,6 +46,36 @@ def test_earlier_answers_are_noted(tiny_base: Path, tmp_path: Path) -> None:
     assert report.tokens is not None
 
     assert token_notes(report.tokens, report.tokenizer)[0].startswith("1 chat with earlier answers")
+
+
+def test_calls_are_learned_with_their_own_arguments(tiny_base: Path, tmp_path: Path) -> None:
+    base = copy_base(tiny_base, tmp_path / "base", chat_template=SHOWN)
+    report = look(tmp_path, base, [*GOOD[:3], *map(called, range(4))], max_length=None)
+    assert report.tokens is not None
+    row = report.tokens.rows[5]
+
+    assert {} == found(report)
+    assert (
+        '[{"type": "function", "function": {"name": "add", "arguments": {"x2": 2}}}]<|im_end|>\n'
+        == report.tokenizer.decode(row.ids[row.learned])
+    )
+
+
+def test_a_template_that_hides_tools_is_found(tiny_base: Path, tmp_path: Path) -> None:
+    report = look(tmp_path, tiny_base, [*GOOD, called(0)])
+
+    assert {"the chat template shows no tools, such as 'add'": ["13"]} == found(report)
+
+
+def test_a_prompt_that_is_trained_otherwise_is_found(tiny_base: Path, tmp_path: Path) -> None:
+    """A template that opens thoughts when it asks, and leaves them out of finished chats."""
+    template = TEMPLATE.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    base = copy_base(tiny_base, tmp_path / "base", chat_template=template)
+
+    [(what, lines)] = found(look(tmp_path, base)).items()
+
+    assert "trained on another prompt than asked: '<think>\\n' is left out" == what
+    assert 12 == len(lines)
 
 
 def test_stop_tokens_are_those_of_generation_and_the_end() -> None:

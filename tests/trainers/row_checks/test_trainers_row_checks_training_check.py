@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from tests.trainers.conftest import TEMPLATE, write_chats
-from tests.trainers.row_checks.planted_rows import copy_base
+from tests.trainers.row_checks.planted_rows import SHOWN, called, copy_base
 from tunegate.trainers.sft import run
 
 
-def train(base: Path, weights: Path, tmp_path: Path, *more: str) -> tuple[int, list[str]]:
-    """Train a step on twelve good chats; return the exit code and the lines."""
+def train(
+    base: Path, weights: Path, tmp_path: Path, *more: str, rows: list[Any] | None = None
+) -> tuple[int, list[str]]:
+    """Train a step, on twelve good chats without other rows; return exit code and lines."""
     (base / "model.safetensors").write_bytes((weights / "model.safetensors").read_bytes())
     lines: list[str] = []
     argv = ["--model_name_or_path", str(base), "--output_dir", str(tmp_path / "out")]
-    argv += ["--train_files", str(write_chats(tmp_path / "train.jsonl")), "--peft", "lora"]
+    argv += ["--train_files", str(write_chats(tmp_path / "train.jsonl", rows)), "--peft", "lora"]
     argv += ["--max_steps", "1", "--save_strategy", "no", "--learning_rate", "1e-2", *more]
     return run(argv, say=lines.append), lines
 
@@ -69,3 +71,21 @@ def test_good_rows_get_no_warning(tiny_base: Path, tmp_path: Path) -> None:
     code, lines = train(copy_base(tiny_base, tmp_path / "base"), tiny_base, tmp_path)
 
     assert (0, []) == (code, [line for line in lines if line.startswith("warning")])
+
+
+def test_a_template_that_hides_tools_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    base = copy_base(tiny_base, tmp_path / "base")
+
+    code, lines = train(base, tiny_base, tmp_path, rows=[called(i) for i in range(4)])
+
+    assert (2, True) == (code, "the chat template does not show 'add'" in lines[-1])
+
+
+def test_calls_and_texts_of_other_forms_are_trained(tiny_base: Path, tmp_path: Path) -> None:
+    base = copy_base(tiny_base, tmp_path / "base", chat_template=SHOWN)
+    text = [{"text": f"Once {i}"} for i in range(4)]
+
+    calls = train(base, tiny_base, tmp_path, rows=[called(i) for i in range(4)])
+    texts = train(base, tiny_base, tmp_path, rows=text)
+
+    assert (0, 0) == (calls[0], texts[0]), (calls, texts)
