@@ -38,6 +38,9 @@ from tunegate.reports.identity import short_of
 from tunegate.reports.markdown import format_table
 from tunegate.reports.page import render_scriptless_page
 from tunegate.reports.pareto import HEIGHT, WIDTH, draw_pareto, format_share
+from tunegate.reports.strength_curves import HEIGHT as CURVE_HEIGHT
+from tunegate.reports.strength_curves import WIDTH as CURVE_WIDTH
+from tunegate.reports.strength_curves import draw_curves
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def render_page(
         share=format_share,
         short=short_of,
         gates=list(gate_tables(comparison)),
+        curves=list(draw_curves(comparison)),
+        curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
         pages=pages,
     )
 

@@ -70,7 +70,7 @@ def compare(
         of=of,
         choose=_chosen_index(folders, choose),
     )
-    written = _write(found, output)
+    written = write_comparison(found, output)
     if json:
         print(record_json(found), end="")
     else:
@@ -90,7 +90,7 @@ def _chosen_index(runs: Sequence[Path], choose: Path | None) -> int | None:
     return places.index(choose.resolve())
 
 
-def _write(found: CandidateComparison, folder: Path) -> Path:
+def write_comparison(found: CandidateComparison, folder: Path) -> Path:
     """Write page, Markdown and JSON; return the page's path.
 
     Raises:
@@ -116,7 +116,7 @@ def _lines(found: CandidateComparison) -> Iterator[str]:
     names = ", ".join(suite.name for suite in found.suites)
     yield f"{len(found.candidates)} candidates on {names}; each gate gets 1/{found.of} of its error"
     yield ""
-    yield from columns([_CANDIDATES, *map(_candidate, found.candidates)])
+    yield from columns([_CANDIDATES, *map(candidate_cells, found.candidates)])
     if found.duels:
         yield ""
         yield from columns([_DUELS, *map(_duel, found.duels)])
@@ -126,7 +126,8 @@ def _lines(found: CandidateComparison) -> Iterator[str]:
     yield f"{found.verdict.value}: {found.sentence}"
 
 
-def _candidate(one: Candidate) -> tuple[str, ...]:
+def candidate_cells(one: Candidate) -> tuple[str, ...]:
+    """Return a candidate's row: letter, spec, verdict, alone, gain, interval, tolerance used."""
     gain, used = one.gain, one.forgetting
     return (
         one.letter,

@@ -145,6 +145,8 @@ class CandidateComparison(Record):
     """Every pair of candidates on every gated metric."""
     notes: tuple[Text, ...] = ()
     """Notes on the comparison as a whole."""
+    strengths: tuple[float, ...] = Field(default=(), exclude_if=operator.not_)
+    """Strength of the adapter in each candidate, if they are one fine-tune at several strengths."""
 
     def candidate(self, letter: str) -> Candidate:
         """Return the candidate of a letter."""

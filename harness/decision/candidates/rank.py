@@ -26,7 +26,11 @@ from tunegate.harness.records.verdict import SuiteResult, Verdict
 
 
 def compare_runs(
-    runs: Sequence[Run], *, of: int = 0, choose: int | None = None
+    runs: Sequence[Run],
+    *,
+    of: int = 0,
+    choose: int | None = None,
+    strengths: Sequence[float] = (),
 ) -> CandidateComparison:
     """Compare the fine-tunes of several finished runs.
 
@@ -34,6 +38,8 @@ def compare_runs(
         runs: Two runs or more of the same suites with the same base.
         of: Number of candidates that share the error, if more than are compared.
         choose: Index of the run that the user chose; None applies the rule.
+        strengths: Strength of the adapter in each run, if all are of one fine-tune: then the rule
+            takes the largest that ships.
 
     Raises:
         UsageError: fewer than two runs, or one folder twice.
@@ -49,7 +55,13 @@ def compare_runs(
             for name, run in named.items()
         ]
     )
-    chosen = candidates[choose] if choose is not None else min(candidates, key=_order)
+    ships = [i for i, one in enumerate(candidates) if one.verdict is Verdict.SHIP]
+    if choose is not None:
+        chosen = candidates[choose]
+    elif strengths and ships:
+        chosen = candidates[max(ships, key=strengths.__getitem__)]
+    else:
+        chosen = min(candidates, key=_order)
     comparisons = compare_pairwise(named)
     return CandidateComparison(
         verdict=chosen.verdict,
@@ -62,6 +74,7 @@ def compare_runs(
         candidates=tuple(candidates),
         duels=comparisons,
         notes=tuple(comparison_notes(runs, candidates, chosen, comparisons, share)),
+        strengths=tuple(strengths),
     )
 
 
