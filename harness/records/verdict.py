@@ -94,6 +94,8 @@ class SuiteResult(Record):
     """Warnings that a reader must see, the gravest first."""
     collapsed: Text | None = Field(default=None, exclude_if=is_none)
     """The form that tuned's answers have and base's lack; absent if the suite asks for it."""
+    causes: tuple[Text, ...] = Field(default=(), exclude_if=operator.not_)
+    """What probably led to the failing gates, and what to do; absent where nothing shows it."""
     remarks: tuple[str, ...] = Field(default=(), exclude_if=operator.not_)
     """Facts without effect on the verdict: times, answers that changed sides, an early end."""
     gates: tuple[GateResult, ...]

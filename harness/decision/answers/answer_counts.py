@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from statistics import median
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ class AnswerCounts(NamedTuple):
     """Arm → its answers, to recognize a broken arm; empty if the cases are unknown."""
     form: FormShift | None = None
     """The form that tuned's answers have far more often than base's."""
+    length_ratio: float | None = None
+    """Median of the length of tuned's answer over that of base's; None if few were written."""
     hashes: Mapping[str, str] | None = None
     """Case → hash of its two answers, by which labelled ones are recognized; None if unknown."""
 
@@ -66,6 +69,7 @@ def count_answers(
     watch = AnswerWatch(cases)
     hashes: dict[str, dict[str, str]] = defaultdict(dict)
     forms: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = defaultdict(list)
+    ratios: dict[str, list[float]] = defaultdict(list)
     for (suite, case), group in cells_by_case(cells):
         texts: dict[int, dict[str, str | None]] = {}
         failed: dict[int, dict[str, bool]] = {}
@@ -82,6 +86,8 @@ def count_answers(
         base, tuned = (first.get(arm) for arm in ARMS)
         if base is not None and tuned is not None:
             of_base = answer_forms(base)
+            if base:
+                ratios[suite].append(len(tuned) / len(base))
             hashes[suite][case] = answers_hash(base, tuned)
             forms[suite].append((of_base, of_base if tuned == base else answer_forms(tuned)))
         # Results of other tools often hold scores only: no text is not an equal text.
@@ -96,7 +102,10 @@ def count_answers(
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
         suite: _answer_counts(own)._replace(
-            arms=watch.arms.get(suite, {}), form=find_shift(forms[suite]), hashes=hashes[suite]
+            arms=watch.arms.get(suite, {}),
+            form=find_shift(forms[suite]),
+            hashes=hashes[suite],
+            length_ratio=median(ratios[suite]) if len(ratios[suite]) >= FEW_CASES else None,
         )
         for suite, own in counts.items()
     }

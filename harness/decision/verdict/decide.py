@@ -23,6 +23,7 @@ from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import suite_verdict
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings
 from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
+from tunegate.harness.decision.verdict.likely_causes import find_causes
 from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
@@ -228,6 +229,7 @@ def _suite_result(
             *kinship_notes(manifest, suite),
         ),
         collapsed=_collapsed(table, gates),
+        causes=find_causes(table, gates, manifest),
         remarks=suite_remarks(table),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )

@@ -44,6 +44,8 @@ def next_step(
     if found is None:
         return None
     suite, gate = found
+    if suite.causes:
+        return ". ".join(suite.causes)
     if verdict.verdict is Verdict.BLOCK:
         if gate.reason in _BROKEN_BOUNDS or suite.has_goal:
             return f"look at the failing cases: {report}"

@@ -1,0 +1,195 @@
+"""Likely causes of a loss: what the answers and the training record show, one rule a function.
+
+A rule reads evidence that the run has, and returns a sentence with its figures and what to do, or
+None. Where no rule applies, nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any
+
+from tunegate.harness.contracts.further_arm import ARMS
+from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.wording import count_noun
+
+MOST = 2
+"""Sentences of a suite."""
+_RISE = 0.30
+"""How much larger a share of tuned's answers must be than base's."""
+_SURE = 0.001
+"""Largest chance that losses gather under a tag by accident."""
+_SHORTER = 0.5
+"""Median length against base's, below which answers became short."""
+_BY_HEART = 0.05
+"""Training loss a token below which a model knows its rows by heart."""
+_EVERYDAY = "mix everyday rows into the training data: docs/guides/forgetting.md"
+_ROWS = "`tunegate rows FILES --model BASE` shows what the rows teach"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a suite that does not ship."""
+
+    table: ScoreTable
+    failed: Sequence[GateResult]
+    """The gates that fail, or prove a loss."""
+    goal_reached: bool
+    manifest: Manifest
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """The training record, if it is of these weights."""
+        training = self.manifest.training
+        return {} if training is None else training.believed_card
+
+    @property
+    def guardrail_failed(self) -> bool:
+        """Whether something that base could do was lost."""
+        return any(not gate_kind(gate.kind).is_goal for gate in self.failed)
+
+
+def find_causes(
+    table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest
+) -> tuple[str, ...]:
+    """Return what probably led to the failing gates of a suite, and what to do; often nothing."""
+    failed = [gate for gate in gates if not gate.advisory and gate.status is GateStatus.FAIL]
+    if not failed or manifest.draft:
+        return ()
+    reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
+    evidence = Evidence(table, failed, reached, manifest)
+    found = (rule(evidence) for rule in _RULES)
+    return tuple(sentence for sentence in found if sentence is not None)[:MOST]
+
+
+def _never_ends(evidence: Evidence) -> str | None:
+    """The token limit cuts tuned's answers, so it may not have learned to end a turn."""
+    base, tuned = (evidence.table.answers.cut.get(arm, (0, 0)) for arm in ARMS)
+    if not base[1] or not tuned[1] or tuned[0] / tuned[1] - base[0] / base[1] < _RISE:
+        return None
+    return (
+        f"{tuned[0]} of {count_noun(tuned[1], 'answer')} of tuned never ended, base: {base[0]}; it "
+        f"may not have learned to end a turn; {_ROWS}"
+    )
+
+
+def _says_nothing(evidence: Evidence) -> str | None:
+    form = evidence.table.answers.form
+    if form is None or form.form != "are empty":
+        return None
+    return f"tuned says nothing: it may have learned from masked or empty answers; {_ROWS}"
+
+
+def _other_language(evidence: Evidence) -> str | None:
+    form = evidence.table.answers.form
+    if form is None or not form.form.startswith("are in "):
+        return None
+    return (
+        f"tuned's answers {form.form}: the training rows may be in another language than these "
+        "cases; `tunegate rows FILES --model BASE --suite SUITE` compares them"
+    )
+
+
+def _form_of_the_task(evidence: Evidence) -> str | None:
+    form = evidence.table.answers.form
+    if form is None or not evidence.guardrail_failed or evidence.goal_reached:
+        return None
+    return f"tuned learned one form for every prompt; {_EVERYDAY}"
+
+
+def _became_short(evidence: Evidence) -> str | None:
+    ratio = evidence.table.answers.length_ratio
+    if ratio is None or ratio > _SHORTER or not evidence.guardrail_failed:
+        return None
+    return (
+        f"answers of tuned have {100 * ratio:.0f} % of the length of base's (median): the training "
+        f"rows may all be short; {_EVERYDAY}"
+    )
+
+
+def _one_kind(evidence: Evidence) -> str | None:
+    """Most lost cases share a tag that most cases do not have."""
+    gate = evidence.failed[0]
+    if gate.tag is not None:
+        return None
+    sign = 1 if gate.higher_is_better else -1
+    scored = {
+        case: sign * (tuned - base)
+        for case in evidence.table.asked(gate.metric)
+        if (base := evidence.table.value(gate.metric, case, "base")) is not None
+        and (tuned := evidence.table.value(gate.metric, case, "tuned")) is not None
+    }
+    lost = [case for case, change in scored.items() if change < 0]
+    cases = evidence.table.cases
+    of_lost = Counter(tag for case in lost for tag in set(cases[case].tags))
+    of_all = Counter(tag for case in scored for tag in set(cases[case].tags))
+    for tag, hits in of_lost.most_common():
+        chance = _chance_of(hits, len(lost), of_all[tag], len(scored))
+        if hits >= _LEAST_SHARE * len(lost) and chance * len(of_all) < _SURE:
+            return (
+                f"{hits} of {count_noun(len(lost), 'lost case')} have the tag {tag!r}, as "
+                f"{of_all[tag]} of all {len(scored)} do: add training rows of that kind"
+            )
+    return None
+
+
+_LEAST_SHARE = 0.6
+"""Share of the lost cases that must have the tag."""
+
+
+def _chance_of(hits: int, drawn: int, tagged: int, total: int) -> float:
+    """Return the chance that at least `hits` of `drawn` cases are tagged (hypergeometric)."""
+    ways = sum(
+        comb(tagged, k) * comb(total - tagged, drawn - k)
+        for k in range(hits, min(drawn, tagged) + 1)
+    )
+    return ways / comb(total, drawn)
+
+
+def _by_heart(evidence: Evidence) -> str | None:
+    card = evidence.card
+    loss, rows = card.get("final_loss"), card.get("rows")
+    if not isinstance(loss, int | float) or loss > _BY_HEART or not evidence.guardrail_failed:
+        return None
+    given = card.get("hyperparameters") or {}
+    epochs, rate = given.get("num_train_epochs"), given.get("learning_rate")
+    how = "".join(
+        f", {text}"
+        for text, known in ((f"{epochs} epochs", epochs), (f"a rate of {rate}", rate))
+        if known
+    )
+    return (
+        f"the training loss ended at {loss:.2g} ({count_noun(int(rows or 0), 'row')}{how}): it "
+        "knows its rows by heart; train for fewer steps, at a lower rate, or on more rows"
+    )
+
+
+def _part_may_ship(evidence: Evidence) -> str | None:
+    """A LoRA adapter lost something, so less of it may keep enough."""
+    identity = evidence.manifest.arms.get("tuned", {})
+    if not identity.get("adapter_sha256") or not evidence.guardrail_failed:
+        return None
+    suites = " ".join(str(suite.path) for suite in evidence.manifest.suites)
+    return (
+        "part of the fine-tune may ship: `tunegate strength "
+        f"{suites} --tuned {identity.get('spec', 'ADAPTER')}` finds the largest that does"
+    )
+
+
+_RULES: tuple[Callable[[Evidence], str | None], ...] = (
+    _never_ends,
+    _says_nothing,
+    _other_language,
+    _form_of_the_task,
+    _became_short,
+    _one_kind,
+    _by_heart,
+    _part_may_ship,
+)
+"""The most telling first."""

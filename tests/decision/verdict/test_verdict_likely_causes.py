@@ -1,0 +1,178 @@
+"""Likely causes of a loss: planted in answers and training records, and found by their rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scipy.stats import hypergeom
+
+from tests.decided_suites import metric_record
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.answers.form_shift import FormShift
+from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.decision.verdict.likely_causes import _chance_of, find_causes
+from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.manifest import Manifest, SuiteRecord
+from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.records.training_card import TrainingSummary
+
+N = 40
+
+
+def gate(kind: str = "tolerance", status: GateStatus = GateStatus.FAIL, **more: Any) -> GateResult:
+    fields: dict[str, Any] = {
+        "id": f"m {kind}", "metric": "m", "kind": kind, "margin": 0.05, "status": status,
+        "higher_is_better": True, "n": N, "confidence": 0.95, "method": "", "sentence": "",
+    }  # fmt: skip
+    return GateResult.model_construct(**{**GateResult.model_construct().__dict__, **fields, **more})
+
+
+def suite(answers: AnswerCounts | None = None, lost: int = 10, tags: int = 0) -> ScoreTable:
+    """Return a suite of N cases of which tuned lost the first; the first `tags` are tagged."""
+    cases = {
+        f"c{i}": Case(id=f"c{i}", prompt="p", tags=("refund",) if i < tags else ("other",))
+        for i in range(N)
+    }
+    values = {}
+    for i, name in enumerate(cases):
+        for arm, value in (("base", 1.0), ("tuned", float(i >= lost))):
+            values["m", name, arm] = ScoreRow(
+                suite="s", metric="m", case=name, arm=arm, value=value
+            )
+    record = SuiteRecord.model_construct(
+        name="s", path="suites/s", metrics=(metric_record(),), gates=(), n_cases=N
+    )
+    planned = frozenset((CellKind.GENERATE, name) for name in cases)
+    return ScoreTable(record, cases, values, planned, answers=answers or AnswerCounts())
+
+
+def manifest(**changes: Any) -> Manifest:
+    given: dict[str, Any] = {
+        "arms": {"tuned": {"spec": "out/a"}}, "suites": (), "training": None, "draft": False,
+    }  # fmt: skip
+    return Manifest.model_construct(**(given | changes))
+
+
+def causes(table: ScoreTable, *gates: GateResult, **changes: Any) -> tuple[str, ...]:
+    return find_causes(table, gates or (gate(),), manifest(**changes))
+
+
+def test_without_evidence_nothing_is_said() -> None:
+    assert causes(suite()) == ()
+
+
+def test_a_suite_whose_gates_hold_has_no_cause() -> None:
+    cut = AnswerCounts(cut={"base": (0, N), "tuned": (N, N)})
+
+    assert causes(suite(cut), gate(status=GateStatus.PASS)) == ()
+
+
+def test_answers_that_never_end_point_to_the_end_of_turn() -> None:
+    """EOS missing from the rows, or padding equal to it."""
+    (said,) = causes(suite(AnswerCounts(cut={"base": (1, N), "tuned": (30, N)})))
+
+    assert said.startswith("30 of 40 answers of tuned never ended, base: 1")
+    assert "end a turn" in said
+
+
+def test_a_few_more_cut_answers_point_to_nothing() -> None:
+    assert causes(suite(AnswerCounts(cut={"base": (1, N), "tuned": (9, N)}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("are empty", "masked"),
+        ("are in German", "another language"),
+        ("are in Cyrillic script", "another language"),
+        ("start with `{`", "everyday rows"),
+    ],
+)
+def test_one_form_of_all_answers_points_to_the_rows(form: str, said: str) -> None:
+    """Masked labels, rows of another language, and rows of one format."""
+    found = causes(suite(AnswerCounts(form=FormShift(form, 0, 39, N))))
+
+    assert said in found[0]
+
+
+def test_the_form_of_the_task_is_no_cause_where_the_goal_is_reached() -> None:
+    shifted = suite(AnswerCounts(form=FormShift("start with `{`", 0, 39, N)))
+
+    assert causes(shifted, gate(), gate("gain", GateStatus.PASS)) == ()
+
+
+def test_short_answers_are_named_with_their_length() -> None:
+    (said,) = causes(suite(AnswerCounts(length_ratio=0.2)))
+
+    assert "20 % of the length" in said
+
+
+def test_losses_of_one_kind_are_named() -> None:
+    (said,) = causes(suite(lost=10, tags=12))
+
+    assert said.startswith("10 of 10 lost cases have the tag 'refund', as 12 of all 40 do")
+
+
+def test_losses_of_all_kinds_are_not() -> None:
+    table = suite(lost=20)
+    mixed = {
+        name: case.model_copy(update={"tags": ("refund",) if i % 2 else ("other",)})
+        for i, (name, case) in enumerate(table.cases.items())
+    }
+
+    assert causes(replace(table, cases=mixed)) == ()
+
+
+@pytest.mark.parametrize(
+    ("hits", "drawn", "tagged", "total"), [(3, 5, 10, 40), (0, 5, 10, 40), (7, 9, 12, 50)]
+)
+def test_the_chance_is_hypergeometric(hits: int, drawn: int, tagged: int, total: int) -> None:
+    expected = hypergeom(total, tagged, drawn).sf(hits - 1)
+
+    assert _chance_of(hits, drawn, tagged, total) == pytest.approx(expected)
+
+
+def test_rows_known_by_heart_are_named_with_epochs_and_rate() -> None:
+    """Forgetting by too many epochs, or by a rate too high."""
+    card = {
+        "final_loss": 0.004, "rows": 60,
+        "hyperparameters": {"num_train_epochs": 30, "learning_rate": 0.002},
+    }  # fmt: skip
+    (said,) = causes(suite(), training=TrainingSummary(card=card))
+
+    assert "ended at 0.004 (60 rows, 30 epochs, a rate of 0.002)" in said
+
+
+def test_a_card_of_other_weights_is_not_believed() -> None:
+    card = TrainingSummary(card={"final_loss": 0.004, "rows": 60}, why="of other weights")
+
+    assert causes(suite(), training=card) == ()
+
+
+def test_an_adapter_that_broke_a_guardrail_may_ship_in_part() -> None:
+    arms = {"tuned": {"spec": "out/a", "adapter_sha256": "x"}}
+    suites = (replace_path("suites/s"),)
+
+    (said,) = causes(suite(), arms=arms, suites=suites)
+    missed_goal = causes(suite(), gate("gain"), arms=arms, suites=suites)
+
+    assert "`tunegate strength suites/s --tuned out/a`" in said
+    assert missed_goal == ()
+
+
+def replace_path(path: str) -> SuiteRecord:
+    return SuiteRecord.model_construct(name="s", path=path)
+
+
+def test_at_most_two_causes_are_named() -> None:
+    answers = AnswerCounts(
+        cut={"base": (0, N), "tuned": (N, N)},
+        form=FormShift("start with `{`", 0, 39, N),
+        length_ratio=0.1,
+    )
+
+    assert len(causes(replace(suite(), answers=answers))) == 2
