@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,14 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli.gate import refuse_unknown
-from tunegate.harness.records.errors import RunInterrupted, UsageError, unknown_name_message
+from tunegate.harness.engine.progress import format_duration
+from tunegate.harness.records import defaults
+from tunegate.harness.records.errors import (
+    RunInterrupted,
+    TunegateError,
+    UsageError,
+    unknown_name_message,
+)
 
 if TYPE_CHECKING:
     from tunegate.trainers.advise import AdviceQuestion, AdviceRule, TrainingSituation
@@ -100,7 +108,7 @@ def advise(  # noqa: PLR0913  # a question each
         files=files,
         rows=rows,
     )
-    for line in _finding_lines(measured, situation, suite):
+    for line in (*_finding_lines(measured, situation, suite), *_last_run(suite)):
         say(line)
     situation = _ask_questions(situation)
     print()
@@ -207,6 +215,34 @@ def _finding_lines(
         yield f"data: {count} rows of {name} in {', '.join(situation.files[name])}"
     if not situation.rows:
         yield "data: none; give files of rows with --data FILE"
+
+
+def _last_run(word: str, runs: Path = Path(defaults.RUNS)) -> Iterator[str]:
+    """Yield how the newest run of the suite ended, what it took and what to do, if there is one."""
+    from tunegate.harness.decision.verdict.next_step import next_step
+    from tunegate.harness.records.files import read_record
+    from tunegate.harness.records.manifest import Manifest
+    from tunegate.harness.records.verdict import VerdictRecord
+    from tunegate.harness.suite.find import find_suites
+
+    files = find_suites(word) if word else []
+    wanted = {Path(file).resolve() for file in files}
+    for file in sorted(runs.glob("*/verdict.json"), reverse=True):
+        with suppress(TunegateError):  # of another version, or broken: advice does not rest on it
+            verdict = read_record(file, VerdictRecord)
+            manifest = read_record(file.with_name("manifest.json"), Manifest)
+            if wanted and not wanted & {Path(suite.path).resolve() for suite in manifest.suites}:
+                continue
+            yield f"last run: {file.parent}: {verdict.verdict.value}: {verdict.sentence}"
+            card = {} if manifest.training is None else manifest.training.believed_card
+            if seconds := card.get("seconds"):
+                what = f"{card.get('method')}, {card.get('steps')} steps on {card.get('rows')} rows"
+                yield f"last training: {what}, {format_duration(seconds)}"
+            report = str(file.with_name("report.html"))
+            step = next_step(verdict, manifest.suites, run=str(file.parent), report=report)
+            if step is not None:
+                yield f"last run: next: {step}"
+            return
 
 
 def _ask_questions(situation: TrainingSituation) -> TrainingSituation:

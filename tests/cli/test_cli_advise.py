@@ -245,3 +245,21 @@ def test_a_suite_that_only_keeps_what_base_does_is_nothing_to_train_for(project:
     assert result.ret == 0
     assert result.outlines[0].startswith("1. Do not train")
     assert "floor or gain" in result.outlines[-1]
+
+
+def test_the_last_run_of_the_suite_is_told_with_its_next_step(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    base, worse = project.model("base", 50), project.model("worse", 20)
+    options = (f"--gate-base={base}", f"--gate-tuned={worse}")
+    project.gate("suites/demo", *options, "--gate-run-dir=.tunegate/runs/first")
+
+    text = advise("suites/demo", "--base", base, *READY)
+
+    assert "last run: .tunegate/runs/first: BLOCK:" in text
+    assert "last run: next:" in text
+
+
+def test_without_a_run_nothing_is_told_of_one(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+
+    assert "last run" not in advise("suites/demo", "--base", project.model("base", 50), *READY)
