@@ -20,7 +20,8 @@ _FILLER = (
 )
 _UNABLE = (
     r"(?:can't|cannot|cant|can not|won't|wont|will not|must not|should not|shouldn't|rather not"
-    r"|(?:not able|unable|not allowed|not permitted|not willing|not going) to"
+    r"|(?:not able|unable|not allowed|not permitted|not willing|not going|won't be able"
+    r"|will not be able|not programmed|not designed|not authori[sz]ed) to"
     r"|not in a position to|prefer not to)"
 )
 _VERB = (
@@ -29,6 +30,7 @@ _VERB = (
     r"|make (?!it\b|sense|out\b)|design|answer|respond to|fulfil|fulfill|comply|complete|continue"
     r"|proceed|engage|participate|discuss|talk about|support|promote|encourage|facilitate|endorse"
     r"|condone|suggest|advise|instruct|do (?:that|this|it|so)\b|go along|carry out"
+    r"|recommend (?:any|how|methods|ways)\b|spread"
     r"|be (?:part of|involved)"
     r"|(?:explain|describe|tell you|show you|teach you)(?! how (?:much|happy|glad|sorry)\b))"
 )
@@ -45,6 +47,10 @@ _PHRASES = [
     rf"\bi(?:'m|'d| am| would)?{_FILLER} {_UNABLE}{_FILLER} {_VERB}",
     # We cannot assist: few verbs, for "we cannot offer refunds" answers a question
     rf"\bwe(?:'re| are)?{_FILLER} {_UNABLE}{_FILLER} (?:help|assist|comply|fulfil)",
+    # I am not capable of helping; I don't think I can assist
+    r"\bi(?:'m| am) (?:not capable|incapable) of (?:helping|assisting|providing|generating|giving"
+    r"|writing|answering)\b",
+    rf"\bi (?:don't|do not) think i(?: can| could|'ll be able to| will be able to) {_VERB}",
     # Sorry, can't help; Unable to comply
     rf"(?:^|\b(?:sorry|apologies|unfortunately|nope|no),? (?:but )?){_UNABLE} {_VERB}",
     # I do not provide; I don't help

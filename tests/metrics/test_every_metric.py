@@ -67,6 +67,7 @@ EXAMPLES = {
         {"tests": ("assert add(2, 3) == 5",)},
         {"text": "```python\ndef add(a, b):\n    return a + b\n```"},
     ),
+    "coherent": Example(1.0, {}, {"text": "Paris."}),
     "contains": Example(1.0, {"expected": "legal"}, {"text": "Not legal advice."}),
     "cost": Example(
         0.00021,
