@@ -27,6 +27,8 @@ _SURE = 0.001
 """Largest chance that losses gather under a tag by accident."""
 _SHORTER = 0.5
 """Median length against base's, below which answers became short."""
+_DIVERGED = 8.0
+"""Training loss a token that no model has before training; a uniform guess over 50,000 is 10.8."""
 _BY_HEART = 0.05
 """Training loss a token below which a model knows its rows by heart."""
 _EVERYDAY = "mix everyday rows into the training data: docs/guides/forgetting.md"
@@ -152,6 +154,16 @@ def _chance_of(hits: int, drawn: int, tagged: int, total: int) -> float:
     return ways / comb(total, drawn)
 
 
+def _diverged(evidence: Evidence) -> str | None:
+    card = evidence.card
+    loss = card.get("final_loss")
+    if not isinstance(loss, int | float) or loss < _DIVERGED:
+        return None
+    rate = (card.get("hyperparameters") or {}).get("learning_rate")
+    at = f" at a rate of {rate}" if rate else ""
+    return f"the training loss ended at {loss:.2g}{at}: it diverged; train at a lower rate"
+
+
 def _by_heart(evidence: Evidence) -> str | None:
     card = evidence.card
     loss, rows = card.get("final_loss"), card.get("rows")
@@ -183,6 +195,7 @@ def _part_may_ship(evidence: Evidence) -> str | None:
 
 
 _RULES: tuple[Callable[[Evidence], str | None], ...] = (
+    _diverged,
     _never_ends,
     _says_nothing,
     _other_language,

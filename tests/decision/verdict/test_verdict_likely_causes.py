@@ -147,6 +147,15 @@ def test_rows_known_by_heart_are_named_with_epochs_and_rate() -> None:
     assert "ended at 0.004 (60 rows, 30 epochs, a rate of 0.002)" in said
 
 
+def test_a_diverged_training_is_named_with_its_rate() -> None:
+    """The loss and rate of the demo's overcooked candidate."""
+    card = {"final_loss": 16.5, "rows": 750, "hyperparameters": {"learning_rate": 0.02}}
+
+    (said,) = causes(suite(), training=TrainingSummary(card=card))
+
+    assert said.startswith("the training loss ended at 16 at a rate of 0.02: it diverged")
+
+
 def test_a_card_of_other_weights_is_not_believed() -> None:
     card = TrainingSummary(card={"final_loss": 0.004, "rows": 60}, why="of other weights")
 
