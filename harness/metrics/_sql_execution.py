@@ -74,7 +74,7 @@ def compare_queries(
                 return {"wrong": str(error)}
     except QueryFailed as error:
         return {"problem": f"the reference fails: {error}"}
-    except (sqlite3.Error, OSError, ValueError) as error:
+    except (sqlite3.Error, MemoryError, OSError, ValueError) as error:
         return {"problem": f"the database cannot be opened: {error_reason(error)}"}
     reasons = [difference(rows, found, ordered=ordered) for rows, ordered in wanted]
     return {"wrong": None if None in reasons else reasons[0]}
@@ -88,7 +88,7 @@ def reference_problem(path: str, query: str, max_steps: int, strict: bool) -> st
             again = database.run(query, reverse=True) if strict else rows
     except QueryFailed as error:
         return str(error)
-    except (sqlite3.Error, OSError, ValueError) as error:
+    except (sqlite3.Error, MemoryError, OSError, ValueError) as error:
         return f"the database cannot be opened: {error_reason(error)}"
     if strict and not rows:
         return "it returns no row, as does any query that finds nothing; ask for what is there"

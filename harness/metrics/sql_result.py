@@ -6,6 +6,7 @@ Both run in a child process, on a database that they can only read (`_sql_execut
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def _reference_problem(name: str, query: str, options: Mapping[str, Any]) -> str
     binary=True,
     requires=("expected", "database"),
     check=_check,
+    signature=lambda used, cases: f"SQLite {sqlite3.sqlite_version}",
 )
 def sql_result(
     case: Case,
@@ -85,7 +87,8 @@ def sql_result(
     Known problems:
         BIRD's execution accuracy ignores order and duplicates, and wants the reference's order of
         columns. Spider's leaderboard drops DISTINCT from both queries; it counts here. Rows that
-        tie in the reference's ORDER BY have no right order: add a column that decides.
+        tie in the reference's ORDER BY have no right order: add a column that decides. FTS5 and
+        R-tree tables cannot be read.
 
     Example:
         ```toml
