@@ -78,7 +78,7 @@ def _json_columns() -> Any:
     import datasets
 
     if not hasattr(datasets, "Json"):
-        raise UsageError("rows with tools need a newer `datasets`: pip install -U datasets")
+        raise UsageError("rows with tools need `datasets` 4.7 or newer: pip install -U datasets")
     column = datasets.List(datasets.Json())
     return datasets.Features(dict.fromkeys(("prompt", "completion", "tools"), column))
 

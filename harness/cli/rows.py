@@ -16,6 +16,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._run_suites import suite_paths
+from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def rows(
     prepare_environment()
     require_extra()
     suites = [load_suite(path) for path in suite_paths(suite)]
-    with trl_environment.quiet_training():
+    with trl_environment.quiet_training(), quiet_libraries("trl.trainer.sft_trainer"):
         report = look_at_rows(files or [], model, config, suites)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False, markup=False)
     _print_findings(report.findings, console)

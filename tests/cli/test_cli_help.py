@@ -30,6 +30,7 @@ COMMANDS = (
     "suite",
     "judge",
     "advise",
+    "rows",
     "train",
     "demo",
     "estimate",

@@ -103,7 +103,7 @@ def other_prompts(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
                 places.append(row.where)
                 left_out = left_out or tokenizer.decode(asked[same:])
     return find(
-        f"trained on another prompt than asked: {left_out[:40]!r} is left out",
+        f"trained without {left_out[:40]!r}, which ends the prompt when it is asked",
         "use a template that renders a prompt the same way with and without its answer",
         places,
     )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import pytest
+from packaging.version import Version
 
 from tests.trainers.conftest import TEMPLATE
 from tunegate.trainers.row_checks.look import RowReport, look_at_rows
 
-Look = Callable[..., RowReport]
+needs_json = pytest.mark.skipif(
+    Version(version("datasets")) < Version("4.7"), reason="no columns of JSON"
+)
 
 
 def chat(asked: str, said: str, *, system: str | None = None) -> dict[str, Any]:

@@ -6,9 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.trainers.conftest import TEMPLATE
-from tests.trainers.row_checks.planted_rows import GOOD, SHOWN, called, chat, copy_base, found, look
+from tests.trainers.row_checks.planted_rows import (
+    GOOD,
+    SHOWN,
+    called,
+    chat,
+    copy_base,
+    found,
+    look,
+    needs_json,
+)
+from tunegate.harness.records.errors import UsageError
+from tunegate.trainers.datasets import COMPLETIONS, TrainingRows
 from tunegate.trainers.row_checks.token_findings import endless_answers, token_notes
 from tunegate.trainers.row_checks.tokens import IGNORED, RowTokens, TokenizedRows, stop_tokens
 
@@ -48,6 +60,7 @@ def test_earlier_answers_are_noted(tiny_base: Path, tmp_path: Path) -> None:
     assert token_notes(report.tokens, report.tokenizer)[0].startswith("1 chat with earlier answers")
 
 
+@needs_json
 def test_calls_are_learned_with_their_own_arguments(tiny_base: Path, tmp_path: Path) -> None:
     base = copy_base(tiny_base, tmp_path / "base", chat_template=SHOWN)
     report = look(tmp_path, base, [*GOOD[:3], *map(called, range(4))], max_length=None)
@@ -61,6 +74,7 @@ def test_calls_are_learned_with_their_own_arguments(tiny_base: Path, tmp_path: P
     )
 
 
+@needs_json
 def test_a_template_that_hides_tools_is_found(tiny_base: Path, tmp_path: Path) -> None:
     report = look(tmp_path, tiny_base, [*GOOD, called(0)])
 
@@ -72,10 +86,22 @@ def test_a_prompt_that_is_trained_otherwise_is_found(tiny_base: Path, tmp_path: 
     template = TEMPLATE.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
     base = copy_base(tiny_base, tmp_path / "base", chat_template=template)
 
-    [(what, lines)] = found(look(tmp_path, base)).items()
+    rows = [chat(f"Question number {i}?", f"Answer number {i}") for i in range(3)]
 
-    assert "trained on another prompt than asked: '<think>\\n' is left out" == what
-    assert 12 == len(lines)
+    whats = found(look(tmp_path, base, rows))
+
+    what = "trained without '<think>\\n', which ends the prompt when it is asked"
+    assert {what: ["1", "2", "3"]} == whats
+
+
+def test_tools_need_columns_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.delattr(datasets, "Json", raising=False)
+    rows = TrainingRows((COMPLETIONS.row(called(0)),), ())
+
+    with pytest.raises(UsageError, match=r"need `datasets` 4\.7 or newer"):
+        rows.to_dataset()
 
 
 def test_stop_tokens_are_those_of_generation_and_the_end() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.conftest import TEMPLATE, write_chats
-from tests.trainers.row_checks.planted_rows import SHOWN, called, copy_base
+from tests.trainers.row_checks.planted_rows import SHOWN, called, copy_base, needs_json
 from tunegate.trainers.sft import run
 
 
@@ -73,6 +73,7 @@ def test_good_rows_get_no_warning(tiny_base: Path, tmp_path: Path) -> None:
     assert (0, []) == (code, [line for line in lines if line.startswith("warning")])
 
 
+@needs_json
 def test_a_template_that_hides_tools_is_refused(tiny_base: Path, tmp_path: Path) -> None:
     base = copy_base(tiny_base, tmp_path / "base")
 
@@ -81,6 +82,7 @@ def test_a_template_that_hides_tools_is_refused(tiny_base: Path, tmp_path: Path)
     assert (2, True) == (code, "the chat template does not show 'add'" in lines[-1])
 
 
+@needs_json
 def test_calls_and_texts_of_other_forms_are_trained(tiny_base: Path, tmp_path: Path) -> None:
     base = copy_base(tiny_base, tmp_path / "base", chat_template=SHOWN)
     text = [{"text": f"Once {i}"} for i in range(4)]
