@@ -16,6 +16,7 @@ from tunegate.harness.suite import Suite, load_suite
 
 SUITES = Path(__file__).parents[2] / "suites"
 GUARDS = (
+    "code",
     "general_knowledge",
     "instruction_following",
     "production",
