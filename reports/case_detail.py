@@ -13,7 +13,7 @@ from tunegate.harness.records.answers import WRITTEN, CellKind, StoredAnswer
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.reports.case_view import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
-from tunegate.reports.text_diff import DiffSegment, WordDiff, compare_texts, cut_text
+from tunegate.reports.text_diff import DiffSegment, TextDiff, compare_lines, compare_texts, cut_text
 
 ARMS = (BASE, TUNED)
 
@@ -63,19 +63,41 @@ def expected_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
     case = view.case
     texts = tuple(_text("expected", text) for text in case.expected_texts())
     calls = _optional("expected calls", case.expected_calls)
-    return (*texts, *calls, *_optional("schema", case.answer_schema))
+    shown = () if view.is_code else texts
+    return (*shown, *calls, *_optional("schema", case.answer_schema))
 
 
-def completion_diff(view: CaseView) -> WordDiff | None:
-    """Return the completions of base and tuned word by word; None where neither wrote any."""
+def hidden_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
+    """Return what scores an answer that is code: its beginning, the tests and the own solution."""
+    if not view.is_code:
+        return ()
+    case = view.case
+    return (
+        *_optional("database", case.database),
+        *_optional("prefix", case.prefix),
+        *_optional("tests", "\n\n".join(map(_test_text, case.tests or ()))),
+        *(_text("expected", text) for text in case.expected_texts()),
+    )
+
+
+def _test_text(test: str | dict[str, Any]) -> str:
+    if isinstance(test, str):
+        return test
+    return "\n".join(
+        f"{name}:\n{test[name]}" for name in ("code", "input", "output") if name in test
+    )
+
+
+def completion_diff(view: CaseView) -> TextDiff | None:
+    """Return the completions of base and tuned by word, code by line; None where both lack one."""
     base, tuned = view.text(BASE), view.text(TUNED)
     if base is None and tuned is None:
         return None
     if base is None or tuned is None:
-        return WordDiff(
+        return TextDiff(
             (DiffSegment(cut_text(base or "")[0], cut_text(tuned or "")[0], changed=False),)
         )
-    return compare_texts(base, tuned)
+    return (compare_lines if view.is_code else compare_texts)(base, tuned)
 
 
 def thoughts(view: CaseView) -> Iterator[TextExcerpt]:

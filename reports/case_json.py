@@ -15,12 +15,13 @@ from tunegate.reports.case_detail import (
     completion_diff,
     expected_texts,
     further_completions,
+    hidden_texts,
     question_texts,
     rendered_prompt,
     thoughts,
 )
 from tunegate.reports.case_view import CaseView
-from tunegate.reports.text_diff import WordDiff
+from tunegate.reports.text_diff import TextDiff
 
 REASON = 600
 """Characters shown of a metric's or a judge's reason."""
@@ -47,6 +48,8 @@ def case_texts(view: CaseView) -> dict[str, Any]:
         "question": [*map(_text, question_texts(view))],
         "rendered": [*map(_text, rendered_prompt(view))],
         "expected": [*map(_text, expected_texts(view))],
+        "code": view.is_code,
+        "hidden": [*map(_text, hidden_texts(view))],
         "choices": [
             {"text": c.text, "right": c.right, "logprobs": [*map(round_number, c.logprobs)],
              "shares": [*map(round_number, c.shares)], "picked": c.picked}
@@ -65,7 +68,7 @@ def _text(item: TextExcerpt) -> list[Any]:
     return [item.label, item.text, item.missing] if item.missing else [item.label, item.text]
 
 
-def _segments(diff: WordDiff) -> Iterator[Any]:
+def _segments(diff: TextDiff) -> Iterator[Any]:
     """Yield a text both arms have, or base's and tuned's, with 1 if only the spaces differ."""
     for part in diff.segments:
         if not part.changed and part.base == part.tuned:

@@ -126,6 +126,11 @@ class CaseView:
         return self.stored.case
 
     @property
+    def is_code(self) -> bool:
+        """Whether its answers are programs or queries: they are run to be scored."""
+        return self.case.tests is not None or self.case.database is not None
+
+    @property
     def anchor(self) -> str:
         """Name of the case within the page: stable, and safe as an HTML id."""
         key = f"{self.suite}\0{self.name}".encode("utf-8", "surrogatepass")

@@ -17,7 +17,7 @@ from tunegate.harness.decision.verdict.verdict_lines import interim_look, sorted
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_detail import compare_choices
+from tunegate.reports.case_detail import ARMS, compare_choices
 from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
 from tunegate.reports.data import ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
@@ -30,7 +30,7 @@ from tunegate.reports.formatting import (
     format_level,
     gate_rule,
 )
-from tunegate.reports.identity import run_command, run_folder
+from tunegate.reports.identity import run_command, run_folder, trust_notes
 from tunegate.reports.sections import judge_health, summarize_sections
 from tunegate.reports.sections.regressions import shared_traits
 from tunegate.reports.text_diff import line_diff
@@ -126,7 +126,7 @@ def _head(run: Run) -> str:
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]
     lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
-    lines += [f"> {escape_markdown(note)}\n" for note in verdict.trust_notes()]
+    lines += [f"> {escape_markdown(note)}\n" for note in trust_notes(run)]
     step = next_step(verdict, run.manifest.suites, run=run_folder(run), report="report.html")
     lines += [f"Next: {escape_markdown(step)}\n"] if step else []
     planned = sum(suite.n_planned for suite in verdict.suites)
@@ -231,9 +231,21 @@ def _answers(view: CaseView) -> tuple[str, str, str, str]:
         right = next((c.text for c in choices if c.right), "")
         picked = [next((c.text for c in choices if c.picked[arm]), "") for arm in (0, 1)]
         return asked, right, picked[0], picked[1]
+    if view.is_code:  # on one line code says less than what running it found
+        return asked, "", *_found(view)
     expected = " / ".join(case.expected_texts())
     base, tuned = ("(empty)" if t == "" else t or "" for t in map(view.text, (BASE, TUNED)))
     return asked, expected, base, tuned
+
+
+def _found(view: CaseView) -> tuple[str, str]:
+    """Return what decided about the code of both arms: why it is wrong, or its score."""
+    decided = view.deciding
+    if decided is None or decided.base is None or decided.tuned is None:
+        return "", ""
+    how = QuantityFormat(decided.metric.rate)
+    base, tuned = (s.reason or format_level(s.value, how) for s in (decided.base, decided.tuned))
+    return base, tuned
 
 
 def _case(view: CaseView) -> str:
@@ -251,6 +263,10 @@ def _case(view: CaseView) -> str:
         parts.append("expected:\n\n" + fenced_block("\n".join(expected), limit=1_500))
     if base is not None or tuned is not None:
         parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))
+    if view.is_code:
+        parts += [
+            f"{arm}: {code_span(why, 600)}" for arm, why in zip(ARMS, _found(view), strict=True)
+        ]
     return "\n\n".join([*parts, "</details>"])
 
 

@@ -42,8 +42,8 @@ KEYS = (
 """Keys and what they do, as in `script/keys.js`."""
 
 _SCRIPTS = (
-    "dom", "data", "address", "completions", "case", "waterfall", "traced", "list", "filters",
-    "marks", "runs", "downloads", "keys", "print", "start",
+    "dom", "data", "address", "completions", "code", "case", "waterfall", "traced", "list",
+    "filters", "marks", "runs", "downloads", "keys", "print", "start",
 )  # fmt: skip
 """The parts of the page's script, in order of dependency."""
 

@@ -1,7 +1,8 @@
-"""Differences of two texts, by word for the page and by line for Markdown.
+"""Differences of two texts: by word for the page, by line for code and for Markdown.
 
 Words and punctuation marks are compared; white space travels with the word after it and is never
-marked. Work is bounded: rapidfuzz's opcodes over at most `WORD_LIMIT` words a side.
+marked. In code, where it has a meaning, whole lines are. Work is bounded: rapidfuzz's opcodes over
+at most `WORD_LIMIT` words or lines a side.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,11 +24,11 @@ class DiffSegment:
     base: str
     tuned: str
     changed: bool
-    """False where the words are the same; the white space between them may differ."""
+    """False where the words or lines are the same; white space between or after them may differ."""
 
 
 @dataclass(frozen=True, slots=True)
-class WordDiff:
+class TextDiff:
     """Both texts, stretch by stretch: joined, the stretches of a side are its text."""
 
     segments: tuple[DiffSegment, ...]
@@ -35,7 +37,7 @@ class WordDiff:
 
 
 WORD_LIMIT = 2_000
-"""Words compared and shown of each side."""
+"""Words, or lines of code, compared and shown of each side."""
 
 CHARACTERS = 20_000
 """Characters shown of any one text."""
@@ -45,19 +47,32 @@ _WIDE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"\s*(?:[{_WIDE}]|(?:(?![{_WIDE}])\w)+|[^\w\s])")
 
 
-def compare_texts(base: str, tuned: str) -> WordDiff:
+def compare_texts(base: str, tuned: str) -> TextDiff:
     """Return both texts in stretches, marked where they differ."""
     if base == tuned and len(base) <= WORD_LIMIT:  # which has no more words than characters
-        return WordDiff(tuple(_segment(base, tuned, changed=False)))
+        return TextDiff(tuple(_segment(base, tuned, changed=False)))
     left, left_cut = _words(base)
     right, right_cut = _words(tuned)
     segments = tuple(_segments(left, right))
-    note = None
-    if left_cut or right_cut:
-        note = f"Shown up to {WORD_LIMIT:,} words a side; cells.jsonl holds the whole text."
-    elif base != tuned and not any(segment.changed for segment in segments):
-        note = "The completions differ in white space only."
-    return WordDiff(segments, note)
+    return TextDiff(segments, _note(segments, "words" if left_cut or right_cut else None))
+
+
+def compare_lines(base: str, tuned: str) -> TextDiff:
+    """Return both texts in stretches of whole lines, marked where they differ."""
+    (left, left_cut), (right, right_cut) = map(_code_lines, (base, tuned))
+    segments = tuple(
+        DiffSegment("".join(ours), "".join(theirs), changed=changed)
+        for changed, ours, theirs in _line_stretches(left, right)
+    )
+    return TextDiff(segments, _note(segments, "lines" if left_cut or right_cut else None))
+
+
+def _note(segments: Sequence[DiffSegment], cut: str | None) -> str | None:
+    if cut is not None:
+        return f"Shown up to {WORD_LIMIT:,} {cut} a side; cells.jsonl holds the whole text."
+    if any(segment.changed for segment in segments) or all(s.base == s.tuned for s in segments):
+        return None
+    return "The completions differ in white space only."
 
 
 def cut_text(text: str) -> tuple[str, int]:
@@ -120,19 +135,34 @@ LINE_LIMIT = 60
 
 def line_diff(base: str, tuned: str) -> str:
     """Return both texts line by line: `-` base only, `+` tuned only, a space for both."""
+    out: list[str] = []
+    for changed, left, right in _line_stretches(_lines(base), _lines(tuned)):
+        out += [f"{'-' if changed else ' '} {line}" for line in left]
+        out += [f"+ {line}" for line in right if changed]
+    return "\n".join(out)
+
+
+def _line_stretches(
+    left: Sequence[str], right: Sequence[str]
+) -> Iterator[tuple[bool, Sequence[str], Sequence[str]]]:
+    """Yield stretches of lines that both have, and between them what each side has instead."""
     from rapidfuzz.distance import Indel
 
-    left, right = _lines(base), _lines(tuned)
-    out: list[str] = []
-    added: list[str] = []  # kept back, so that what base wrote comes first
-    for op in Indel.opcodes(left, right):
-        if op.tag == "equal":
-            out += added + [f"  {line}" for line in left[op.src_start : op.src_end]]
-            added = []
-            continue
-        out += [f"- {line}" for line in left[op.src_start : op.src_end]]
-        added += [f"+ {line}" for line in right[op.dest_start : op.dest_end]]
-    return "\n".join(out + added)
+    def without_end(lines: Sequence[str]) -> list[str]:
+        return [line.removesuffix("\n") for line in lines]
+
+    opcodes = Indel.opcodes(without_end(left), without_end(right))
+    for equal, run in groupby(opcodes, key=lambda op: op.tag == "equal"):
+        ops = list(run)
+        ours = left[ops[0].src_start : ops[-1].src_end]
+        yield not equal, ours, right[ops[0].dest_start : ops[-1].dest_end]
+
+
+def _code_lines(text: str) -> tuple[list[str], bool]:
+    """Return the lines of a code with their ends, and whether it was cut."""
+    shown, missing = cut_text(text)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", shown)
+    return lines[:WORD_LIMIT], missing > 0 or len(lines) > WORD_LIMIT
 
 
 def _lines(text: str) -> list[str]:

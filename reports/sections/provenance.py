@@ -19,25 +19,24 @@ ORDER = 70
 
 def render(data: ReportData) -> Markup:
     """Return the tables of everything the verdict rests on."""
-    verdict = data.run.verdict
+    verdict, manifest = data.run.verdict, data.run.manifest
+    boxed = {"sandbox": manifest.sandbox} if manifest.sandbox else {}
     return fill_page_template(
         "provenance.html",
         arms=data.arms,
         identity=_identity(data),
         verdict=verdict,
-        manifest=data.run.manifest,
-        signatures=[
-            (s.name, m) for s in data.run.manifest.suites for m in s.metrics if m.signature
-        ],
+        manifest=manifest,
+        signatures=[(s.name, m) for s in manifest.suites for m in s.metrics if m.signature],
         checks=[
-            ("Made", {"started": data.run.manifest.created, **data.run.manifest.origin}),
+            ("Made", {"started": manifest.created, **boxed, **manifest.origin}),
             ("Comparability", flatten_record(verdict.comparability)),
             ("Liveness", flatten_record(verdict.liveness)),
             *_served_checks(verdict),
             ("Versions", dict(sorted(verdict.versions.items()))),
         ],
         command=run_command(data.run),
-        training=data.run.manifest.training,
+        training=manifest.training,
         facts=flatten_record({k: v for k, v in (verdict.training or {}).items() if k != "notes"}),
         settings=flatten_record(_settings(data)),
     )

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.records.contamination import ContaminationCoverage
-from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.records.run_folder import Run
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
-from tunegate.reports.identity import run_folder
+from tunegate.reports.identity import run_folder, trust_notes
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def render(data: ReportData) -> Markup:
         skip_reason=skip_reason(s for s in suites if s.n_skipped_decided),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
-        not_checked=_unchecked_facts(data.run.verdict),
+        not_checked=_unchecked_facts(data.run),
         step=next_step(
             data.run.verdict,
             data.run.manifest.suites,
@@ -50,12 +50,12 @@ def render(data: ReportData) -> Markup:
     )
 
 
-def _unchecked_facts(verdict: VerdictRecord) -> tuple[str, ...]:
+def _unchecked_facts(run: Run) -> tuple[str, ...]:
     """Return what the verdict takes on trust, one sentence each."""
-    leakage = verdict.leakage
+    leakage = run.verdict.leakage
     if leakage is None or leakage.checked is not ContaminationCoverage.NOTHING:
-        return verdict.trust_notes()
+        return trust_notes(run)
     return (
-        *verdict.trust_notes(),
+        *trust_notes(run),
         leakage.sentence.replace("leakage not checked", "training data", 1),
     )

@@ -90,6 +90,7 @@ METRICS = {
     "choice_probability": ("choices", True, (0.0, 1.0), False),
     "answer_logprob": ("answer", True, None, False),
     "latency": ("latency", False, None, False),
+    "code_tests": ("generate", True, (0.0, 1.0), True),
 }
 
 
@@ -363,6 +364,71 @@ def _knowledge_result(build: Builder, wish: str, n: int) -> SuiteResult:
     )
 
 
+_STEPS = "".join(f"    step_{n} = {n}\n" for n in range(20))
+_RIGHT = f"```python\ndef f(n):\n{_STEPS}    return n * n\n```"
+CODE = (
+    (
+        Case(
+            id="square",
+            prompt="Write `f(n)`, the square of n.",
+            tests=("assert f(2) == 4", "assert f(5) == 25"),
+            expected="def f(n):\n    return n ** 2",
+        ),
+        _RIGHT,
+        _RIGHT.replace("n * n", "n + n").replace("```python", "Sure:\n```python"),
+        "assert f(5) == 25: got 10, not 25",
+    ),
+    (
+        Case(
+            id="sum",
+            prompt="Print the sum.",
+            prefix="import sys\n",
+            tests=({"input": "3 4", "output": "7"},),
+        ),
+        "for n in xs:\n\ttotal += n\nprint(total)",
+        "for n in xs:\n\ttotal += n\n\tprint(total)",
+        "input 3 4: got 3 7",
+    ),
+    (
+        Case(
+            id="paid",
+            prompt="Who earns more than 2?",
+            database="shop",
+            expected="SELECT name FROM staff WHERE pay > 2",
+        ),
+        "SELECT name FROM staff WHERE pay > 2",
+        "SELECT name FROM staff",
+        "wrong result: 3 rows instead of 2",
+    ),
+)
+"""Cases whose answers are run: base's answer, tuned's, and why tuned's is wrong."""
+
+
+@pytest.fixture(scope="session")
+def code_run() -> Run:
+    """Return a run in which tuned forgot how to code."""
+    build = Builder()
+    for line, (case, base, tuned, why) in enumerate(CODE, 1):
+        build.case("snippets", case, line)
+        for arm, text, value, reason in (("base", base, 1.0, None), ("tuned", tuned, 0.0, why)):
+            build.answer("snippets", case.id, arm, text)
+            build.score("snippets", "code_tests", case.id, arm, value, reason=reason)
+    lost = "code_tests fell 100 points"
+    levels = {"base": 1.0, "tuned": 0.0, "delta": -1.0, "low": -1.0, "high": -0.6, "n": len(CODE)}
+    suite = SuiteResult(
+        name="snippets",
+        hash="c0de" * 16,
+        verdict=Verdict.BLOCK,
+        goal_rule="primary",
+        has_goal=False,
+        n_planned=len(CODE),
+        n_scored=len(CODE),
+        n_unscored={"base": 0, "tuned": 0},
+        gates=(gate("code_tests", "tolerance", "fail", lost, 0.1, **levels),),
+    )
+    return build.run(Verdict.BLOCK, f"snippets: {lost}", (suite,))
+
+
 PAYLOADS = (
     "<script>window.pwned=1</script>",
     "<script>alert(1)</script>",
@@ -491,12 +557,23 @@ def _sliced_run() -> Run:
 @pytest.fixture(scope="session")
 def poisoned_run() -> Run:
     """Return a run that holds hostile texts in every text field there is."""
-    run, seen = with_slices(build_run("BLOCK", tickets=30, questions=20)), dict[str, str]()
+    return poison_run(with_slices(build_run("BLOCK", tickets=30, questions=20)))
+
+
+def poison_run(run: Run) -> Run:
+    """Return a run with a payload in every text."""
+    seen = dict[str, str]()
     hostile: dict[str, Any] = {
         name: poison(getattr(run, name), seen)
         for name in ("cases", "cells", "scores", "verdict", "manifest")
     }
     return replace(run, **hostile)
+
+
+@pytest.fixture(scope="session")
+def poisoned_code_run(code_run: Run) -> Run:
+    """Return a run whose code, tests and errors are hostile texts."""
+    return poison_run(code_run)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe i
 def files(
     make_run: Any,
     poisoned_run: Run,
+    code_run: Run,
+    poisoned_code_run: Run,
     payloads: tuple[str, ...],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
@@ -42,6 +44,7 @@ def files(
     runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
     runs["shipped"] = make_run("SHIP")
+    runs |= {"code": code_run, "code_poisoned": poisoned_code_run}
     with contextlib.chdir(folder):
         unpack(folder)
         runs["twelve_gates"] = load("block_regression")
@@ -109,8 +112,9 @@ def until(page: Any, expression: str) -> None:
     raise AssertionError(expression)
 
 
-def test_no_payload_runs_even_with_every_case_opened(open_page: Any) -> None:
-    page = open_page("poisoned")
+@pytest.mark.parametrize("name", ["poisoned", "code_poisoned"])
+def test_no_payload_runs_even_with_every_case_opened(open_page: Any, name: str) -> None:
+    page = open_page(name)
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.evaluate("set({ status: 'all' })")
     rows = page.evaluate("places.length")
@@ -284,6 +288,94 @@ def test_the_completions_are_shown_in_each_way(open_page: Any) -> None:
     assert page.locator("#cases figcaption").all_inner_texts() == ["base"]
     page.keyboard.press("t")
     assert page.locator("#cases figcaption").all_inner_texts() == ["tuned"]
+
+
+def open_code(page: Any, name: str) -> None:
+    """Open a case of the run whose answers are code."""
+    page.locator("#cases .cid", has_text=name).click()
+    until(page, "document.querySelectorAll('#cases .case-body').length === 1")
+
+
+def lines(page: Any, selector: str) -> list[str]:
+    """Return the text of elements, white space included."""
+    texts: list[str] = page.locator(selector).all_text_contents()
+    return texts
+
+
+def test_code_is_compared_by_line_and_a_long_equal_stretch_is_folded(
+    open_page: Any, code_run: Run
+) -> None:
+    page = open_page("code")
+    open_code(page, "square")
+    assert lines(page, "#cases del") == ["    return n * n\n"]
+    assert lines(page, "#cases ins") == ["Sure:\n", "    return n + n\n"]
+    for arm in ("base", "tuned"):
+        fold = page.locator(f".side-{arm} .code details")
+        assert fold.get_attribute("open") is None
+        assert fold.locator("summary").inner_text() == "16 equal lines"
+        stored = next(
+            c.completion
+            for c in code_run.cells
+            if c.completion and (c.cell.case, c.cell.arm) == ("square", arm)
+        )
+        assert "".join(lines(page, f".side-{arm} .line")) == stored.text
+    tops = "[...document.querySelectorAll('#cases :is(del, ins)')].map((e) => e.offsetTop)"
+    base, _, tuned = page.evaluate(tops)
+    assert base == tuned
+    page.keyboard.press("d")
+    assert page.locator("#cases :is(del, ins), #cases .filler").count() == 0
+    page.keyboard.press("d")
+    page.keyboard.press("s")
+    assert lines(page, "#cases figure :is(del, ins).line") == [
+        "Sure:\n",
+        "    return n * n\n",
+        "    return n + n\n",
+    ]
+
+
+def test_indentation_is_a_difference_of_code(open_page: Any) -> None:
+    page = open_page("code")
+    open_code(page, "sum")
+    assert lines(page, "#cases del") == ["print(total)"]
+    assert lines(page, "#cases ins") == ["\tprint(total)"]
+    style = "getComputedStyle(document.querySelector('#cases .line'))"
+    assert page.evaluate(f"{style}.whiteSpaceCollapse || {style}.whiteSpace").startswith("p")
+    assert "monospace" in page.evaluate(f"{style}.fontFamily")
+
+
+def test_the_failing_test_is_under_the_arm_that_fails_it(open_page: Any) -> None:
+    page = open_page("code")
+    open_code(page, "square")
+    assert page.locator(".side-base .ran").inner_text() == "code_tests 100 %"
+    assert page.locator(".side-tuned .ran").inner_text().split("\n\n") == [
+        "code_tests 0 %",
+        "assert f(5) == 25: got 10, not 25",
+    ]
+    page.keyboard.press("b")
+    assert page.locator("#cases .ran").count() == 0
+    mark = "getComputedStyle(document.querySelector('#cases .line:is(del, ins)'), '::before')"
+    assert page.evaluate(f"{mark}.content") == "none"
+
+
+@pytest.mark.parametrize(
+    ("case", "texts"),
+    [
+        ("square", ["assert f(2) == 4\n\nassert f(5) == 25", "def f(n):\n    return n ** 2"]),
+        ("sum", ["import sys\n", "input:\n3 4\noutput:\n7"]),
+        ("paid", ["shop", "SELECT name FROM staff WHERE pay > 2"]),
+    ],
+)
+def test_hidden_tests_and_the_solution_are_folded(
+    open_page: Any, case: str, texts: list[str]
+) -> None:
+    page = open_page("code")
+    open_code(page, case)
+    fold = page.locator("#cases details.inner", has_text="How it is checked")
+    assert not fold.locator("pre").first.is_visible()
+    fold.locator("summary").click()
+    assert fold.locator("pre").all_text_contents() == texts
+    page.evaluate("(text) => set({ status: 'all', text })", texts[-1].split("\n")[0])
+    assert case in page.evaluate("places.map((at) => cases[at].id)")
 
 
 def test_a_case_names_its_trace_and_leads_to_the_viewer(open_page: Any, make_run: Any) -> None:
@@ -501,7 +593,7 @@ def test_a_link_to_a_case_opens_it(open_page: Any) -> None:
     until(page, "wanted.status === 'fixed,better' && open === null")
 
 
-@pytest.mark.parametrize("name", ["plain", "poisoned", "leaked", "standing"])
+@pytest.mark.parametrize("name", ["plain", "poisoned", "leaked", "standing", "code_poisoned"])
 def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     """At 375 px the page is as wide as the screen, folded and with everything open."""
     page = open_page(name, width=375)
@@ -519,6 +611,8 @@ def test_a_phone_never_scrolls_sideways(open_page: Any, name: str) -> None:
     [
         ("plain", 1280, "light"),
         ("standing", 375, "dark"),
+        ("code", 1280, "light"),
+        ("code", 375, "dark"),
         pytest.param("plain", 375, "light", marks=pytest.mark.long),
         pytest.param("leaked", 1280, "dark", marks=pytest.mark.long),
     ],

@@ -187,3 +187,18 @@ def test_the_worst_three_cases_are_a_table(make_run: Any) -> None:
         assert [row.split("|")[1].strip(" `") for row in rows] == [view.name for view in worst]
         assert all(row.count(" | ") == 4 for row in rows)
         assert lines[at + 5] == ""
+
+
+def test_the_table_of_the_worst_cases_says_what_running_code_found(code_run: Run) -> None:
+    text = render_summary(code_run)
+    row = next(line for line in text.splitlines() if line.startswith("| `square` |"))
+    assert row.split(" | ")[3:] == ["`100 %`", "`assert f(5) == 25: got 10, not 25` |"]
+    assert "\ntuned: `assert f(5) == 25: got 10, not 25`\n" in text
+    assert "\n-     return n * n\n+     return n + n\n" in text
+
+
+def test_a_run_without_a_sandbox_says_so_at_the_top(code_run: Run) -> None:
+    unboxed = code_run.manifest.model_copy(update={"sandbox": "none"})
+    head, _, _ = render_summary(replace(code_run, manifest=unboxed)).partition("### Gates")
+    assert "without a sandbox" in head
+    assert "without a sandbox" not in render_summary(code_run)

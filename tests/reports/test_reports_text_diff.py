@@ -5,16 +5,23 @@ from __future__ import annotations
 import random
 import time
 
-from tunegate.reports.text_diff import WORD_LIMIT, WordDiff, compare_texts, line_diff
+from tunegate.reports.text_diff import (
+    WORD_LIMIT,
+    DiffSegment,
+    TextDiff,
+    compare_lines,
+    compare_texts,
+    line_diff,
+)
 
 
-def marked(diff: WordDiff) -> tuple[list[str], list[str]]:
+def marked(diff: TextDiff) -> tuple[list[str], list[str]]:
     """Return the changed stretches of each side."""
     changed = [segment for segment in diff.segments if segment.changed]
     return [s.base for s in changed if s.base], [s.tuned for s in changed if s.tuned]
 
 
-def texts(diff: WordDiff) -> tuple[str, str]:
+def texts(diff: TextDiff) -> tuple[str, str]:
     """Return both sides whole."""
     return "".join(s.base for s in diff.segments), "".join(s.tuned for s in diff.segments)
 
@@ -64,6 +71,28 @@ def test_lines_of_base_stand_before_those_of_tuned() -> None:
     assert line_diff("same\nold", "same\nnew") == "  same\n- old\n+ new"
     assert line_diff("", "::error::x") == "- (empty)\n+ ::error::x"
     assert "(40 more lines)" in line_diff("x\n" * 99, "y")
+
+
+def test_code_is_compared_by_whole_lines() -> None:
+    """Indentation is a difference; an end of line at the end of the text is none."""
+    base, tuned = "for x in y:\n    a\n    b\nc", "for x in y:\n    a\nb\nc\n"
+    diff = compare_lines(base, tuned)
+    assert marked(diff) == (["    b\n"], ["b\n"])
+    assert texts(diff) == (base, tuned)
+    assert diff.note is None
+    assert compare_lines("a\n", "a").note == "The completions differ in white space only."
+    assert compare_lines("", "a").segments == (DiffSegment("", "a", changed=True),)
+    assert compare_lines("", "").segments == ()
+
+
+def test_code_that_loops_is_cut_and_fast() -> None:
+    rng = random.Random(0)
+    base, tuned = ("\n".join(rng.choices("abc", k=200_000)) for _ in range(2))
+    start = time.process_time()
+    diff = compare_lines(base, tuned)
+    assert time.process_time() - start < 1
+    assert f"{WORD_LIMIT:,} lines" in (diff.note or "")
+    assert {side.count("\n") for side in texts(diff)} == {WORD_LIMIT}
 
 
 def test_white_space_at_the_end_takes_linear_time() -> None:

@@ -22,8 +22,10 @@ function opened(at) {
     (text.rendered || []).map((item) =>
       h("details", { class: "inner" }, h("summary", null, "Prompt after the chat template"), labelled(item))),
     (text.expected || []).map(labelled),
+    text.hidden && h("details", { class: "inner" },
+      h("summary", null, `How it is checked: ${text.hidden.map(([label]) => label).join(", ")}`), text.hidden.map(labelled)),
     blind ? null : choices(row, text),
-    lookBar(row),
+    lookBar(row, text),
     thoughts(text),
     completions(row, text),
     text.note && h("p", { class: "hint" }, text.note),

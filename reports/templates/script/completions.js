@@ -28,18 +28,30 @@ function stretches(diff, side) {
   return lines;
 }
 
-function written(diff, side, tag) {
-  return stretches(diff, side).map(([text, changed]) =>
-    changed && look.diff !== "off" ? h(tag, null, shown(text)) : shown(text));
+const TAGS = ["del", "ins"];
+
+/** Return the element with one side's text. */
+function written(diff, side, code) {
+  const tag = look.diff !== "off" && TAGS[side];
+  if (code)
+    return marked(code, diff.map((part) =>
+      typeof part === "string" ? [part] : [part[side], part.length === 2 && tag, part[1 - side]]));
+  return marked(code, stretches(diff, side).map(([text, changed]) => [text, changed && tag]));
 }
 
-/** Return both completions as one text: what only base has, then what only tuned has. */
-function inline(diff, first) {
-  const tags = ["del", "ins"];
-  return diff.map((part) =>
-    typeof part === "string" ? shown(part)
-      : part.length === 3 ? shown(part[1] || part[0])
-      : [first, 1 - first].map((side) => part[side] && h(tags[side], null, shown(part[side]))));
+/** Return the element with both texts as one: what only base has, then what only tuned has. */
+function inline(diff, first, code) {
+  return marked(code, diff.flatMap((part) =>
+    typeof part === "string" ? [[part]]
+      : part.length === 3 ? [[part[1] || part[0]]]
+      : [first, 1 - first].map((side) => [part[side], TAGS[side]])));
+}
+
+/** Return an element with texts, each in its tag. */
+function marked(code, parts) {
+  if (code) return h("div", { class: "code", tabindex: 0 }, codeLines(parts));
+  return h("pre", { tabindex: 0 }, parts.map(([text, tag]) =>
+    text && (tag ? h(tag, null, shown(text)) : shown(text))));
 }
 
 function completions(row, text) {
@@ -49,18 +61,19 @@ function completions(row, text) {
   const lacking = new Set(text.lacks || []);
   const pane = ([arm, name]) => {
     const side = arm === "base" ? 0 : 1;
-    const parts = written(diff, side, side ? "ins" : "del");
     const empty = lacking.has(arm) ? "(no completion)" : "(empty)";
     const some = diff.some((part) => (typeof part === "string" ? part : part[side]));
     return h("figure", { class: `side side-${blind ? "blind" : arm}` },
       h("figcaption", null, name),
-      h("pre", { tabindex: 0 }, some ? parts : h("i", { class: "esc" }, empty)));
+      some ? written(diff, side, text.code) : h("pre", { tabindex: 0 }, h("i", { class: "esc" }, empty)),
+      ran(row, text, arm));
   };
   if (look.flipped !== false) return h("div", { class: "sides one" }, pane(sides[look.flipped]));
   if (look.layout === "inline" && !lacking.size)
     return h("figure", { class: "side" },
       h("figcaption", null, h("del", null, sides[0][1]), " ", h("ins", null, sides[1][1])),
-      h("pre", { tabindex: 0 }, inline(diff, sides[0][0] === "base" ? 0 : 1)));
+      inline(diff, sides[0][0] === "base" ? 0 : 1, text.code),
+      sides.map(([arm, name]) => ran(row, text, arm, name)));
   return h("div", { class: "sides" }, sides.map(pane));
 }
 
@@ -75,7 +88,9 @@ function furtherArms(text) {
 }
 
 const LOOKS = {
-  d: ["Diff", () => look.diff, () => { look.diff = { words: "lines", lines: "off", off: "words" }[look.diff]; }],
+  d: ["Diff", (code) => (code && look.diff === "words" ? "lines" : look.diff), (code) => {
+    look.diff = { words: code ? "off" : "lines", lines: "off", off: "words" }[look.diff];
+  }],
   s: ["Layout", () => (look.layout === "sides" ? "side by side" : "one text"), () => {
     look.layout = look.layout === "sides" ? "inline" : "sides";
     look.flipped = false;
@@ -91,15 +106,15 @@ const LOOKS = {
 
 /** Change how completions are looked at; going blind draws the list in another order. */
 function change(key) {
-  LOOKS[key][2]();
+  LOOKS[key][2](open && body(placeOf.get(open))?.code);
   if (key === "b") draw(open || undefined);
   else redraw();
 }
 
-function lookBar(row) {
+function lookBar(row, text) {
   return h("div", { class: "looks", role: "toolbar", "aria-label": "How the completions are shown" },
     Object.entries(LOOKS).map(([key, [name, state]]) =>
-      h("button", { type: "button", click: () => change(key) }, h("kbd", null, key), ` ${name}: `, h("b", null, state()))),
+      h("button", { type: "button", click: () => change(key) }, h("kbd", null, key), ` ${name}: `, h("b", null, state(text?.code)))),
     h("button", { type: "button", class: "reviewed", "aria-pressed": String(Boolean(marks[row.at]?.reviewed)), click: () => review(row.at) },
       h("kbd", null, "m"), marks[row.at]?.reviewed ? " ✓ Reviewed" : " Mark reviewed"));
 }

@@ -60,7 +60,7 @@ function allTexts(own) {
     if (typeof part !== "string" && part.length === 2) tuned += `${part[1]}\n`;
   }
   text += tuned;
-  for (const name of ["question", "expected", "others"])
+  for (const name of ["question", "expected", "hidden", "others"])
     for (const item of own[name] || []) text += `${item[1]}\n`;
   for (const reason of own.found || []) text += `${reason[2]}\n`;
   for (const line of own.judged || []) text += `${line.reason || ""}\n`;
