@@ -52,12 +52,12 @@ def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
 
 
 def _refuse_other_judges(suites: Sequence[Suite], specs: Sequence[str]) -> None:
-    """Refuse judge models that answer one judge only, if a metric asks another."""
+    """Refuse judge models that answer some judges only, if a metric asks another."""
     alone = lookup.defined_texts(BACKENDS, "JUDGES")
     for spec in specs:
-        prefix, only = spec.partition(":")[0], alone.get(split_spec(spec)[0])
+        prefix, only = spec.partition(":")[0], alone.get(split_spec(spec)[0]) or ""
         for suite, metric in judge_metrics(suites) if only else ():
-            if metric.judge is not None and metric.judge.name != only:
+            if metric.judge is not None and metric.judge.name not in only.split(", "):
                 raise UsageError(
                     f"{suite.name}: {prefix} only judges {only}, but the metric {metric.name!r} "
                     f"asks {metric.judge.name}; remove the metric, or name another judge"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.models._text_classifier import harmful_classes
 from tunegate.harness.production.guardrail.classifiers import open_classifier
 from tunegate.harness.production.guardrail.classifiers.command import ClassifierProgram
-from tunegate.harness.production.guardrail.classifiers.hf import attack_classes
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import ModelError, UsageError
 
 PROGRAM = """
 import json, sys, time
@@ -91,12 +91,12 @@ def test_a_wrong_spec_is_refused(spec: str, why: str) -> None:
     ],
 )
 def test_the_class_of_attacks_is_found_by_name(names: Any, attacks: tuple[int, ...]) -> None:
-    assert attack_classes(names) == attacks
+    assert harmful_classes("guardrail", names) == attacks
 
 
 def test_labels_that_say_nothing_are_refused() -> None:
-    with pytest.raises(UsageError, match="rename them"):
-        attack_classes({0: "ham", 1: "spam"})
+    with pytest.raises(ModelError, match="rename them"):
+        harmful_classes("guardrail", {0: "ham", 1: "spam"})
 
 
 @pytest.mark.slow
@@ -121,10 +121,10 @@ def test_a_model_reads_long_texts_in_windows(tmp_path: Path) -> None:
     def alone(text: str) -> float:
         encoded = tokenizer(text, return_tensors="pt")
         with torch.inference_mode():
-            return float(found.model(**encoded).logits.softmax(-1)[0, 1])
+            return float(found.classifier.model(**encoded).logits.softmax(-1)[0, 1])
 
     assert found.attack_probability("parcel") == pytest.approx(alone("parcel"), abs=1e-5)
     long = "parcel " * 300
     assert found.attack_probability(long) >= 0
-    with pytest.raises(UsageError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="cannot be loaded"):
         open_classifier(f"hf:{tmp_path / 'nowhere'}")
