@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 from tunegate.harness.sandbox.contract import Limits
+from tunegate.harness.sandbox.inside.names import uses_no_answer
 from tunegate.harness.sandbox.jobs import TestJob
 from tunegate.harness.sandbox.outcome import End
 
@@ -34,7 +36,10 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     command = options.get("command", ())
     for case in cases:
         code = [isinstance(test, str) for test in case.tests or ()]
-        if any(code) and not all(code):
+        broken = (_code_problem(test) for test in case.tests or () if isinstance(test, str))
+        if wrong := next(filter(None, broken), ""):
+            pass
+        elif any(code) and not all(code):
             wrong = "its tests are Python code and outputs of programs: write one kind"
         elif any(code) and command:
             wrong = 'with `command` its tests are outputs: write {"code": …, "output": …}'
@@ -42,6 +47,17 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
             continue
         problems.append(f"case {case.id!r}: {wrong}")
     return problems
+
+
+def _code_problem(test: str) -> str | None:
+    """Return why a test says nothing about any answer."""
+    try:
+        tree = ast.parse(test)
+    except (SyntaxError, ValueError) as error:
+        return f"one of its tests is not Python code: {error}"
+    if uses_no_answer(tree):
+        return "one of its tests uses nothing of the answer: call what it defines, as `check(add)`"
+    return None
 
 
 def _option_problems(options: Mapping[str, Any]) -> Iterator[str]:

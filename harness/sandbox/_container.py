@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tunegate.harness.sandbox.contract import Invocation, Limits, read_version
+from tunegate.harness.sandbox.contract import BEGIN, Invocation, Limits, read_version
 
 _WORK = "/work"
 
@@ -64,6 +64,6 @@ class Container:
             *("--security-opt", "no-new-privileges", "--user", "65534:65534"),
             *("--ulimit", f"cpu={math.ceil(limits.cpu_s)}", "--ulimit", "core=0"),
             *("--env", "HOME=/tmp", "--env", "PYTHONHASHSEED=0", "--workdir", "/tmp"),
-            *("--volume", f"{host}:{_WORK}:ro", self.image, *command),
+            *("--volume", f"{host}:{_WORK}:ro", self.image, *BEGIN, *command),
         )
-        return Invocation(argv, (self.name, "kill", own))
+        return Invocation(argv, end=(self.name, "kill", own))

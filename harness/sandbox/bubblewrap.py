@@ -6,13 +6,21 @@ import math
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from tunegate.harness.sandbox.contract import Invocation, Limits, read_version
+from tunegate.harness.sandbox._system_calls import system_call_filter
+from tunegate.harness.sandbox.contract import (
+    BEGIN,
+    FILE,
+    Invocation,
+    Limits,
+    SandboxFailed,
+    read_version,
+)
+from tunegate.harness.sandbox.process import Exceeded, SandboxedProcess
 
 INSTALL = "`apt install bubblewrap` (or `dnf`, `pacman`) installs it"
 _WORK = "/work"
@@ -51,8 +59,10 @@ class Bubblewrap:
     def invoke(self, command: Sequence[str], host: Path, limits: Limits) -> Invocation:
         """Return bwrap's command line."""
         program = os.path.realpath(shutil.which(command[0]) or command[0])
+        refused = system_call_filter()
         argv = [
             *_namespaces(),
+            *(("--seccomp", FILE) if refused else ()),
             *_system(Path(program)),
             *("--proc", "/proc", "--dev", "/dev"),
             *(_tmpfs("/tmp", limits) + _tmpfs("/dev/shm", limits)),
@@ -62,7 +72,7 @@ class Bubblewrap:
         ]
         for name, value in _ENVIRONMENT.items():
             argv += ["--setenv", name, value]
-        return Invocation((*argv, *_limited(limits), program, *command[1:]))
+        return Invocation((*argv, *_limited(limits), *BEGIN, program, *command[1:]), refused)
 
 
 def _namespaces() -> Iterator[str]:
@@ -92,6 +102,8 @@ def _system(program: Path) -> Iterator[str]:
         yield from ("--ro-bind-try", name, name)
     if not program.is_relative_to("/usr"):  # an interpreter of its own: its folder alone
         prefix = program.parent.parent
+        if Path.home().is_relative_to(prefix) or prefix == Path.home() / ".local":
+            raise SandboxFailed(f"{program} is beside your own files, which it must not show")
         for parent in reversed(prefix.parents[:-1]):
             yield from ("--perms", "0755", "--dir", str(parent))
         yield from ("--ro-bind", str(prefix), str(prefix))
@@ -117,6 +129,7 @@ def _limited(limits: Limits) -> tuple[str, ...]:
         f"--data={limits.memory_mb * 2**20}",
         f"--nproc={limits.processes}",
         f"--fsize={limits.disk_mb * 2**20}",
+        "--nofile=256",
         "--core=0",
         "--",
     )
@@ -132,16 +145,20 @@ def _problem() -> str | None:
             return (
                 f"{tool} is not installed: {package}, or name another sandbox: `--sandbox docker`"
             )
-    started = Bubblewrap().invoke(["true"], Path("/usr"), Limits())
+    limits = Limits()
     try:
-        done = subprocess.run(started.argv, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+        started = Bubblewrap().invoke(["true"], Path("/usr"), limits)
+        with SandboxedProcess(started, limits) as process:
+            process.read_all()
+            code = process.exit_code()
+    except (SandboxFailed, Exceeded) as error:
         return f"bubblewrap does not start: {error}"
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    if code:
+        said = process.error.decode(errors="replace").strip() or f"exit code {code}"
         return (
-            f"bubblewrap does not start ({said}): this machine or container does not let it make "
-            "namespaces (see docs/guides/code.md), or name another sandbox: `--sandbox docker`"
+            f"bubblewrap does not start ({said.splitlines()[-1]}): this machine or container does "
+            "not let it make namespaces (see docs/guides/code.md), or name another sandbox: "
+            "`--sandbox docker`"
         )
     return None
 

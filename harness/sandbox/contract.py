@@ -45,8 +45,20 @@ class Invocation:
     """A program as the host starts it."""
 
     argv: tuple[str, ...]
+    file: bytes | None = None
+    """Content of a file that it reads; `FILE` in `argv` stands for its descriptor."""
     end: tuple[str, ...] = ()
     """Command that ends it, where killing the host's process is not enough."""
+
+
+FILE = "{descriptor}"
+BEGUN = b"tunegate: the program begins\n"
+BEGIN = (
+    *("sh", "-c"),
+    f'command -v "$1" >&2 || exit 127; echo \'{BEGUN.decode().strip()}\' >&2; exec "$@"',
+    "sh",
+)
+"""Command before a program's, the last step of a sandbox: what fails earlier is not its fault."""
 
 
 class Sandbox(Protocol):

@@ -70,7 +70,7 @@ class TestJob:
         texts = [test for test in self.tests if isinstance(test, str)]
         groups = [[text] for text in texts] if self.partial else [texts] if texts else []
         found = [run_python_tests(sandbox, code, group, self.limits) for group in groups]
-        command = self.command or (sandbox.python(), "-I", "-B", "{file}")
+        command = self.command or (sandbox.python(), "-s", "-B", "{file}")
         for test in self.tests:
             if isinstance(test, str) or (not self.partial and _any_failed(found)):
                 continue

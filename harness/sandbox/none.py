@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunegate.harness.sandbox.contract import Invocation, Limits
+from tunegate.harness.sandbox.contract import BEGIN, Invocation, Limits
 
 
 class NoSandbox:
@@ -35,8 +35,9 @@ class NoSandbox:
 
     def invoke(self, command: Sequence[str], host: Path, limits: Limits) -> Invocation:
         """Return the command, with limits where util-linux is installed."""
+        command = ("env", "-u", "PYTHONPATH", "PYTHONHASHSEED=0", *BEGIN, *command)
         if shutil.which("prlimit") is None:
-            return Invocation(tuple(command))
+            return Invocation(command)
         limited = (
             f"--cpu={math.ceil(limits.cpu_s)}",
             f"--data={limits.memory_mb * 2**20}",

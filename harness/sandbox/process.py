@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -13,12 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from tunegate.harness.sandbox.contract import Invocation, Limits, SandboxFailed
+from tunegate.harness.sandbox.contract import BEGUN, FILE, Invocation, Limits, SandboxFailed
 
 _LOOK_S = 0.1
 """Seconds between two looks at what a program uses."""
 _ERROR_BYTES = 64_000
 """How much of standard error is kept."""
+_PIPE_BYTES = 4096
+"""What a pipe takes at once if it takes anything (pipe(7))."""
 
 
 class Exceeded(Exception):
@@ -52,14 +55,19 @@ class SandboxedProcess:
         """
         self.limits = limits
         self.error = b""
+        self.started = False
+        """Whether the sandbox was made and the program itself began; read it after the end."""
         self._end = invocation.end
-        self._pending = b""
+        self._pending = bytearray()
         self._read_bytes = 0
         self._started = self._looked = time.monotonic()
         source: IO[bytes] | int = subprocess.PIPE if given is None else given.open("rb")
+        held = () if invocation.file is None else (_open_content(invocation.file),)
+        file = str(held[0]) if held else ""
         try:
             self._process = subprocess.Popen(
-                invocation.argv,
+                [file if word == FILE else word for word in invocation.argv],
+                pass_fds=held,
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -68,11 +76,15 @@ class SandboxedProcess:
         except OSError as error:
             raise SandboxFailed(f"{invocation.argv[0]} cannot be started: {error}") from error
         finally:
+            for one in held:
+                os.close(one)
             if not isinstance(source, int):
                 source.close()
         self._stopped = False
         _running.add(self)
         self._selector = selectors.DefaultSelector()
+        if self._process.stdin is not None:
+            os.set_blocking(self._process.stdin.fileno(), False)
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             os.set_blocking(stream.fileno(), False)
@@ -90,11 +102,18 @@ class SandboxedProcess:
         self.end()
 
     def send(self, line: bytes) -> None:
-        """Write a line; `read_line` returns "" if the program has ended."""
+        """Write a line; `read_line` returns "" if the program has ended.
+
+        Raises:
+            Exceeded: the program went over a limit, such as that of time if it does not read.
+        """
         assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
+        place, left = self._process.stdin.fileno(), memoryview(line)
+        with suppress(BrokenPipeError):
+            while left:
+                self._check()
+                if select.select((), (place,), (), _LOOK_S)[1]:
+                    left = left[os.write(place, left[:_PIPE_BYTES]) :]
 
     def read_line(self) -> bytes:
         """Return the next line; an incomplete or empty one if the program has ended.
@@ -102,14 +121,18 @@ class SandboxedProcess:
         Raises:
             Exceeded: the program went over a limit.
         """
-        while b"\n" not in self._pending:
+        end = self._pending.find(b"\n")
+        while end < 0:
             piece = self._read()
             if not piece:
-                line, self._pending = self._pending, b""
-                return line
+                end = len(self._pending)
+                break
+            found = piece.find(b"\n")
+            end = found if found < 0 else len(self._pending) + found
             self._pending += piece
-        line, _, self._pending = self._pending.partition(b"\n")
-        return line + b"\n"
+        line = bytes(self._pending[: end + 1])
+        del self._pending[: end + 1]
+        return line
 
     def read_all(self) -> bytes:
         """Return everything that the program writes until it ends.
@@ -131,6 +154,7 @@ class SandboxedProcess:
         while self._process.poll() is None:
             self._check()
             time.sleep(0.005)
+        self._read_error()
         code = self._process.returncode
         return 128 - code if code < 0 else code
 
@@ -161,7 +185,7 @@ class SandboxedProcess:
                 if self._stopped:
                     raise SandboxFailed("it was stopped")
                 if key.fileobj is self._process.stderr:
-                    self.error = (self.error + piece)[-_ERROR_BYTES:]
+                    self._keep_error(piece)
                     if not piece:
                         self._selector.unregister(key.fileobj)
                     continue
@@ -169,6 +193,20 @@ class SandboxedProcess:
                 if self._read_bytes > self.limits.output_bytes:
                     raise Exceeded("output")
                 return piece
+
+    def _read_error(self) -> None:
+        """Read what is left of standard error once the program has ended."""
+        assert self._process.stderr is not None
+        with suppress(OSError):  # nothing is left, but a child holds it open
+            while piece := os.read(self._process.stderr.fileno(), 65_536):
+                self._keep_error(piece)
+
+    def _keep_error(self, piece: bytes) -> None:
+        self.error = (self.error + piece)[-_ERROR_BYTES:]
+        if not self.started:
+            _, mark, rest = self.error.partition(BEGUN)
+            if mark:
+                self.started, self.error = True, rest
 
     def stop(self) -> None:
         """Kill it from another thread."""
@@ -191,6 +229,14 @@ class SandboxedProcess:
             raise Exceeded("processes")
         if memory > self.limits.memory_mb * 2**20:
             raise Exceeded("memory")
+
+
+def _open_content(content: bytes) -> int:
+    """Return a descriptor of a pipe that has the content, which is shorter than a page."""
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    return reading
 
 
 def _usage(pid: int) -> tuple[int, int]:

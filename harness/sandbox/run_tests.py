@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from tunegate.harness.sandbox.process import Exceeded, SandboxedProcess
 
 _INSIDE = Path(__file__).with_name("inside")
 _START = (
-    "import sys, importlib; sys.path.insert(0, sys.argv[1]);"
+    "import sys, importlib; sys.path[0] = sys.argv[1];"
     "importlib.import_module(f'inside.{sys.argv[2]}').main(sys.argv[1])"
 )
+_MESSAGE_BYTES = 2**26
+"""What the processes of an answer and its tests may tell each other. What they print is dropped."""
 Test = str | Mapping[str, Any]
 _CPU_SIGNALS = (128 + 24, 128 + 9)
 """Exit codes of a program that used up its processor time: SIGXCPU, then SIGKILL."""
@@ -46,6 +49,7 @@ def run_python_tests(
         SandboxFailed: the sandbox did not work.
     """
     asked = {"tests.json": json.dumps(tests)}
+    limits = replace(limits, output_bytes=_MESSAGE_BYTES)
     with (
         _folder({"answer.py": answer}) as held,
         _folder(asked) as apart,
@@ -80,6 +84,8 @@ def _converse(
 
 
 def _read_result(result: Mapping[str, Any], count: int) -> Outcome:
+    if "broken" in result:
+        return Outcome.unknown(result["broken"])
     passed = int(result["passed"])
     tests = tuple(index < passed for index in range(count))
     if passed == count:
@@ -91,11 +97,9 @@ def _read_result(result: Mapping[str, Any], count: int) -> Outcome:
 def _ended_early(answerer: SandboxedProcess, count: int) -> Outcome:
     """Return the outcome where the answer's process ended by itself, before the tests did."""
     code = answerer.exit_code()
+    _refuse_broken(answerer, code)
     if code in _CPU_SIGNALS:
         return _over_limit("time", answerer.limits, count)
-    said = answerer.error.decode(errors="replace").strip()
-    if code and said.startswith(("bwrap:", "setpriv:", "prlimit:", "docker:", "Error")):
-        raise SandboxFailed(said.splitlines()[0])
     return _failed(count, f"the program ended by itself with exit code {code}")
 
 
@@ -104,8 +108,17 @@ def _tests_ended(tester: SandboxedProcess, answerer: SandboxedProcess, count: in
     code = tester.exit_code()
     if code == ANSWER_ENDED:
         return _ended_early(answerer, count)
-    said = tester.error.decode(errors="replace").strip().splitlines()
-    raise SandboxFailed(f"the tests ended with exit code {code}: {said[-1] if said else ''}")
+    _refuse_broken(tester, code)
+    if code in _CPU_SIGNALS:
+        return _over_limit("time", tester.limits, count)
+    raise SandboxFailed(f"the tests ended with exit code {code}")
+
+
+def _refuse_broken(process: SandboxedProcess, code: int) -> None:
+    """Raise SandboxFailed if the sandbox ended before the program began."""
+    if not process.started:
+        said = process.error.decode(errors="replace").strip().splitlines()
+        raise SandboxFailed(said[-1] if said else f"it ended with exit code {code}")
 
 
 def run_program(
@@ -143,13 +156,12 @@ def run_program(
                 code = process.exit_code()
             except Exceeded as error:
                 return _over_limit(str(error), limits, 1)
+            _refuse_broken(process, code)
             if code in _CPU_SIGNALS:
                 return _over_limit("time", limits, 1)
             said = process.error.decode(errors="replace").strip()
     shown = _shorten(str(test.get("code") or test.get("input", "")).strip().partition("\n")[0])
     if code:
-        if said.startswith(("bwrap:", "setpriv:", "prlimit:", "docker:")):
-            raise SandboxFailed(said.splitlines()[0])
         reason = _error_line(said) or f"exit code {code}"
         end = End.MEMORY if "MemoryError" in reason or "out of memory" in said else End.FAILED
         return Outcome(end=end, tests=(False,), reason=reason, test=shown)
@@ -187,7 +199,7 @@ def _over_limit(limit: str, limits: Limits, count: int) -> Outcome:
 def _start_peer(sandbox: Sandbox, role: str, folder: Path, limits: Limits) -> SandboxedProcess:
     shutil.copytree(_INSIDE, folder / _INSIDE.name, ignore=shutil.ignore_patterns("__pycache__"))
     place = sandbox.folder(folder)
-    command = (sandbox.python(), "-I", "-B", "-c", _START, place, role)
+    command = (sandbox.python(), "-s", "-B", "-c", _START, place, role)
     return SandboxedProcess(sandbox.invoke(command, folder, limits), limits)
 
 

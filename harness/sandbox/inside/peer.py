@@ -1,23 +1,28 @@
 """The connection of the two processes: they speak JSON, a message a line.
 
 ["call", operation, number, arguments]   do something with your object of that number
-["return", changed, value]               the arguments that it changed in place, and the result
-["raise", changed, class, arguments, exception]   the same with the exception
+["return", value, changed, printed]      the result, the containers that changed, what was printed
+["raise", exception, changed, printed]   the exception
 """
 
 from __future__ import annotations
 
 import builtins
 import importlib
+import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
+from contextlib import suppress
+from types import CoroutineType, ModuleType
 from typing import Any, BinaryIO
 
-from .remote import OPERATIONS, Remote, number_of
-from .values import pack, unpack
+from .remote import OPERATIONS, Remote, came_from_other, number_of
+from .values import Exchange, pack, pack_content, plain_base, unpack, unpack_content
+
+_PRINTED = 1_000_000
+"""Characters of output that are kept of a call."""
 
 
 class Ended(BaseException):
@@ -36,9 +41,10 @@ class Peer:
             os.dup2(null, stream)
         self.refuse: Callable[[str, Any, list[Any]], None] = lambda *call: None
         """Raises if the other process may not do this to an object of this one."""
+        self.printed = _Printed()
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
-        self._exceptions: dict[int, Any] = {}
+        self._found: dict[int, Any] = {}
 
     def send(self, message: Any) -> None:
         """Send a message."""
@@ -70,51 +76,51 @@ class Peer:
 
     def ask(self, operation: str, number: int, *arguments: Any) -> Any:
         """Have the other process do something to its object; return or raise what comes of it."""
-        self.send(["call", operation, number, [self._pack(one) for one in arguments]])
-        while True:
-            kind, *rest = self.receive()
-            if kind == "call":  # it calls a function that it was given
-                self.serve(*rest)
-                continue
-            changed, *result = rest
-            for index, new in changed:
-                _update(arguments[0][index], self._unpack(new))
-            if kind == "raise":
-                raise self._exception(*result)
-            return self._unpack(*result)
+        exchange = Exchange()
+        self.send(["call", operation, number, [self._pack(one, exchange) for one in arguments]])
+        while (message := self.receive())[0] == "call":  # it calls a function that it was given
+            self.serve(*message[1:])
+        kind, packed, changed, printed = message
+        value = self._unpack(packed, exchange)
+        for index, content in changed:
+            _update(exchange.objects[index], unpack_content(content, self._find, exchange))
+        if printed:
+            sys.stdout.write(printed)
+        if kind == "return":
+            return value
+        raise value
 
     def serve(self, operation: str, number: int, packed: list[Any]) -> None:
         """Do what the other process asks for, and send what comes of it."""
-        arguments: list[Any] = []
+        exchange, count = Exchange(), 0
         try:
             target = self._objects[number]
-            arguments = [self._unpack(one) for one in packed]
+            arguments = [self._unpack(one, exchange) for one in packed]
+            count = len(exchange.objects)
+            exchange.remember()
             self.refuse(operation, target, arguments)
-            kind, result = "return", [self._pack(OPERATIONS[operation](target, *arguments))]
+            reply = ["return", self._pack(OPERATIONS[operation](target, *arguments), exchange)]
         except Ended:
             raise
         except BaseException as error:
-            raised = [self._pack(type(error)), self._arguments(error), self._name(error)]
-            kind, result = "raise", raised
-        changed = list(self._changed(operation, arguments, packed)) if arguments else []
-        self.send([kind, changed, *result])
+            exchange.cut(count)
+            reply = ["raise", self._pack(error, exchange)]
+        changed = [
+            [index, pack_content(exchange.objects[index], self._name, exchange)]
+            for index in exchange.changed()
+        ]
+        self.send([*reply, changed, self.printed.take()])
 
-    def _changed(self, operation: str, arguments: list[Any], packed: list[Any]) -> Iterator[Any]:
-        """Yield the positional arguments of a call that it changed in place, with their indexes."""
-        for index, one in enumerate(arguments[0]) if operation == "call" else ():
-            if isinstance(one, list | dict | set | bytearray):
-                now = self._pack(one)
-                if now != packed[0]["tuple"][index]:
-                    yield [index, now]
-
-    def _pack(self, value: Any) -> Any:
+    def _pack(self, value: Any, exchange: Exchange) -> Any:
+        count = len(exchange.objects)
         try:
-            return pack(value, self._name)
+            return pack(value, self._name, exchange)
         except RecursionError:  # it contains itself
-            return self._name(value)
+            exchange.cut(count)
+            return {"mine": [self.keep(value), None]}
 
-    def _unpack(self, packed: Any) -> Any:
-        return unpack(packed, self._find)
+    def _unpack(self, packed: Any, exchange: Exchange) -> Any:
+        return unpack(packed, self._find, exchange)
 
     def _name(self, value: Any) -> Any:
         """Return what stands for an object."""
@@ -122,10 +128,30 @@ class Peer:
             return {"yours": number_of(value)}
         if isinstance(value, ModuleType):
             return {"module": value.__name__}
-        number = self.keep(value)
+        if isinstance(value, BaseException):
+            return self._name_exception(value)
         if isinstance(value, type) and issubclass(value, BaseException):
-            return {"exception": [number, value.__name__, _builtin_base(value)]}
-        return {"mine": number}
+            return self._name_exception_class(value)
+        if type(value) is CoroutineType:
+            return {"coroutine": self.keep(value)}
+        return {"mine": [self.keep(value), plain_base(type(value))]}
+
+    def _name_exception(self, error: BaseException) -> Any:
+        if came_from_other(error) and type(origin := error.__dict__["origin"]) is Remote:
+            return {"yours": number_of(origin)}
+        name, exchange = self._name_exception_class(type(error)), Exchange()
+        arguments = [self._pack(one, exchange) for one in error.args]
+        cause = self._pack(error.__cause__, exchange)
+        return {"error": [name, arguments, cause, self.keep(error)]}
+
+    def _name_exception_class(self, kind: type) -> Any:
+        if _is_builtin(kind):
+            return {"class": kind.__name__}
+        for number, one in self._found.items():
+            if one is kind:  # it stands for one of the other process
+                return {"yours": number}
+        bases = [self._name_exception_class(b) for b in kind.__bases__ if _is_exception(b)]
+        return {"exception": [self.keep(kind), kind.__module__, kind.__qualname__, bases]}
 
     def _find(self, tag: str, inside: Any) -> Any:
         """Return the object that a name stands for."""
@@ -134,47 +160,93 @@ class Peer:
         if tag == "module":
             return _standard_module(inside)
         if tag == "exception":
-            number, name, base = inside
-            return self._exception_class(number, name, base)
-        return Remote(self, inside)
+            return self._exception_class(*inside)
+        if tag == "error":
+            return self._exception(*inside)
+        number = int(inside if tag == "coroutine" else inside[0])
+        if number not in self._found:
+            self._found[number] = Remote(self, number, None if tag == "coroutine" else inside[1])
+        found = self._found[number]
+        return _wait_for(found) if tag == "coroutine" else found
 
-    def _exception_class(self, number: int, name: str, base: str) -> Any:
+    def _exception_class(self, number: int, module: str, name: str, bases: list[Any]) -> Any:
         """Return the class that stands for an exception class of the other process."""
-        if number not in self._exceptions:
-            body = {"__getattr__": _attribute_of_origin}
-            self._exceptions[number] = type(name, (getattr(builtins, base),), body)
-        return self._exceptions[number]
+        if number not in self._found:
+            standard = _standard_exception(module, name)
+            kinds = tuple(self._unpack(one, Exchange()) for one in bases)
+            if not all(isinstance(one, type) and issubclass(one, BaseException) for one in kinds):
+                raise TypeError(f"{name!r} is not an exception")
+            body = {"__getattr__": _attribute_of_origin, "__str__": _text_of_origin}
+            made = standard or _ExceptionClass(name.rpartition(".")[2], kinds, body)
+            self._found[number] = made
+            if standard is None:
+                made.remote = Remote(self, number, None)
+        return self._found[number]
 
-    def _arguments(self, error: BaseException) -> list[Any]:
-        plain = (str, int, float, bool, type(None))
-        given = list(error.args) if all(isinstance(a, plain) for a in error.args) else [str(error)]
-        return [self._pack(one) for one in given]
-
-    def _exception(self, kind: Any, arguments: list[Any], origin: Any) -> BaseException:
-        """Return the exception that the other process raised."""
-        found, given = self._unpack(kind), [self._unpack(one) for one in arguments]
-        if not issubclass(found, Exception):  # SystemExit must not end the tests
-            return RuntimeError(f"the answer raised {found.__name__}")
-        try:
-            error: BaseException = found(*given)
-        except TypeError:  # not all of its arguments travel
-            error = found.__new__(found)
-            error.args = tuple(given)
-        error.__dict__["origin"] = self._unpack(origin)
+    def _exception(self, kind: Any, arguments: list[Any], cause: Any, number: int) -> Any:
+        """Return an exception of the other process."""
+        exchange = Exchange()
+        found = self._unpack(kind, exchange)
+        given = [self._unpack(one, exchange) for one in arguments]
+        if not issubclass(found, BaseException):
+            raise TypeError("only exceptions can be raised")
+        error = found.__new__(found, *given)
+        error.args = tuple(given)
+        with suppress(TypeError):  # some need other arguments than they keep
+            error.__init__(*given)
+        error.__dict__["origin"] = self._find("mine", [number, None])
+        error.__cause__ = self._unpack(cause, exchange)
         return error
+
+
+class _ExceptionClass(type):
+    """The class of classes that stand for exceptions of the other process."""
+
+    remote: Any
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Make the exception over there, unless the class is derived here."""
+        own = "remote" in cls.__dict__
+        return cls.remote(*args, **kwargs) if own else super().__call__(*args, **kwargs)
+
+
+class _Printed(io.StringIO):
+    """What is printed in this process, for the other one to print."""
+
+    def write(self, text: str) -> int:
+        """Keep text, up to a limit."""
+        return super().write(text) if self.tell() < _PRINTED else len(text)
+
+    def take(self) -> str:
+        """Return what was printed since the last time."""
+        text = self.getvalue()
+        if text:
+            self.seek(0)
+            self.truncate()
+        return text
+
+
+async def _wait_for(coroutine: Any) -> Any:
+    return await coroutine
 
 
 def _update(target: Any, new: Any) -> None:
     if isinstance(target, list | bytearray):
         target[:] = new
-    else:
-        target.clear()
+        return
+    target.clear()
+    if hasattr(target, "update"):
         target.update(new)
+    else:
+        target.extend(new)
 
 
-def _builtin_base(kind: type) -> str:
-    names = (base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
-    return next(name for name in names if hasattr(builtins, name))
+def _is_exception(kind: type) -> bool:
+    return issubclass(kind, BaseException)
+
+
+def _is_builtin(kind: type) -> bool:
+    return getattr(builtins, kind.__name__, None) is kind
 
 
 def _attribute_of_origin(error: BaseException, name: str) -> Any:
@@ -184,7 +256,23 @@ def _attribute_of_origin(error: BaseException, name: str) -> Any:
     return getattr(error.__dict__["origin"], name)
 
 
+def _text_of_origin(error: BaseException) -> str:
+    origin = error.__dict__.get("origin")
+    return Exception.__str__(error) if origin is None else str(origin)
+
+
 def _standard_module(name: str) -> Any:
-    if name.partition(".")[0] not in sys.stdlib_module_names:
-        raise ImportError(f"the tests use the module {name!r}: they must import it themselves")
+    first, *rest = name.split(".")
+    # unittest has objects that equal everything and exceptions that skip a test.
+    if first not in sys.stdlib_module_names or first == "unittest" or "__main__" in rest:
+        raise RuntimeError(f"the tests use the module {name!r}: they must import it themselves")
     return importlib.import_module(name)
+
+
+def _standard_exception(module: str, name: str) -> Any:
+    """Return an exception class of the standard library; None if there is none of that name."""
+    try:
+        found = getattr(_standard_module(module), name)
+    except (RuntimeError, ImportError, AttributeError):
+        return None
+    return found if isinstance(found, type) and issubclass(found, BaseException) else None

@@ -2,52 +2,85 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import operator
 from typing import Any
 
-_BINARY = (
-    "lt", "le", "gt", "ge", "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul",
-    "and_", "or_", "xor", "getitem", "contains",
+from .values import PLAIN_CLASSES, plain_value
+
+_ORDER = ("lt", "le", "gt", "ge")
+_ARITHMETIC = (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor",
+    "lshift", "rshift",
 )  # fmt: skip
 _UNARY = {
     "len": len, "iter": iter, "next": next, "reversed": reversed, "bool": bool, "str": str,
-    "repr": repr, "hash": hash, "int": int, "float": float, "index": operator.index,
-    "neg": operator.neg, "abs": abs, "round": round,
+    "repr": repr, "hash": hash, "int": int, "float": float, "complex": complex,
+    "index": operator.index, "neg": operator.neg, "pos": operator.pos, "invert": operator.invert,
+    "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc,
+    "format": format, "aiter": aiter, "anext": anext, "copy": copy.copy,
+    "getitem": operator.getitem, "contains": operator.contains,
 }  # fmt: skip
+_IN_PLACE = {f"i{name.rstrip('_')}" for name in _ARITHMETIC}
 OPERATIONS: dict[str, Any] = {
-    **{name: getattr(operator, name) for name in ("eq", *_BINARY, "setitem", "delitem")},
+    **{name: getattr(operator, name) for name in (*_ORDER, *_ARITHMETIC, *_IN_PLACE)},
+    **{name: getattr(operator, name) for name in ("eq", "setitem", "delitem")},
     **_UNARY,
     "call": lambda function, args, kwargs: function(*args, **dict(kwargs)),
     "getattr": getattr,
     "setattr": setattr,
+    "delattr": delattr,
     "enter": lambda manager: manager.__enter__(),
-    "exit": lambda manager: manager.__exit__(None, None, None),
-    "await": lambda awaitable: _run_coroutine(awaitable),
+    "exit": lambda manager, kind, error: manager.__exit__(kind, error, None),
+    "aenter": lambda manager: manager.__aenter__(),
+    "aexit": lambda manager, kind, error: manager.__aexit__(kind, error, None),
+    "await": lambda awaitable: _run_awaitable(awaitable),
     "isinstance": isinstance,
     "issubclass": issubclass,
+    "deepcopy": copy.deepcopy,
+    "plain": plain_value,
     "tolist": lambda array: array.tolist(),
 }
 """Operation → what does it to an object."""
+_loops: list[Any] = []
 
 
-def _run_coroutine(awaitable: Any) -> Any:
+def _run_awaitable(awaitable: Any) -> Any:
+    """Wait in this process's event loop, or in a thread's if that one is waiting for this."""
     import asyncio  # takes longer to import than most answers take to run
+    from concurrent.futures import ThreadPoolExecutor
 
     async def wait_for() -> Any:
         return await awaitable
 
-    return asyncio.run(wait_for())
+    if not _loops:
+        _loops.append(asyncio.new_event_loop())
+    if not _loops[0].is_running() and asyncio._get_running_loop() is None:
+        return _loops[0].run_until_complete(wait_for())
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, wait_for()).result()
 
 
 class Remote:
-    """An object of the other process: what is done to it happens there."""
+    """An object of the other process: what is done to it happens there.
 
-    __slots__ = ("_number", "_peer")
+    What it is compared with decides the tests, so only plain values are compared with plain values,
+    in this process: `__eq__`, `__lt__` and `__sub__` of the answer could say anything.
+    """
 
-    def __init__(self, peer: Any, number: int) -> None:
-        """Take the connection and the object's number in the other process."""
+    __slots__ = ("_base", "_number", "_peer")
+
+    def __init__(self, peer: Any, number: int, base: str | None) -> None:
+        """Take the connection, the object's number, and the plain class that it derives from."""
         object.__setattr__(self, "_peer", peer)
         object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_base", base)
+
+    @property  # type: ignore[misc]  # only read
+    def __class__(self) -> Any:
+        """Return the plain class that it derives from, for isinstance()."""
+        return PLAIN_CLASSES.get(_base(self), Remote)
 
     def __getattr__(self, name: str) -> Any:
         return _ask(self, "getattr", name)
@@ -55,13 +88,23 @@ class Remote:
     def __setattr__(self, name: str, value: Any) -> None:
         _ask(self, "setattr", name, value)
 
+    def __delattr__(self, name: str) -> None:
+        _ask(self, "delattr", name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call it."""
-        return _ask(self, "call", args, list(kwargs.items()))
+        try:
+            return _ask(self, "call", args, list(kwargs.items()))
+        except StopIteration as error:  # would end a loop of the tests
+            raise RuntimeError("the answer raised StopIteration") from error
 
-    def __eq__(self, other: object) -> bool:
-        """Compare two objects over there; none of them equals a plain value, whatever it says."""
-        return isinstance(other, Remote) and bool(_ask(self, "eq", other))
+    def __eq__(self, other: object) -> Any:
+        """Compare two objects over there, and plain values here."""
+        if type(other) is Remote:
+            return bool(_ask(self, "eq", other))
+        if hasattr(type(other), "__array_ufunc__"):  # NumPy asks for `__array__`
+            return NotImplemented
+        return False if _base(self) is None else _plain(self) == other
 
     def __hash__(self) -> int:
         return int(_ask(self, "hash"))
@@ -73,25 +116,44 @@ class Remote:
         _ask(self, "delitem", key)
 
     def __instancecheck__(self, instance: object) -> bool:
-        return isinstance(instance, Remote) and bool(_ask(instance, "isinstance", self))
+        return type(instance) is Remote and bool(_ask(instance, "isinstance", self))
 
     def __subclasscheck__(self, kind: object) -> bool:
-        return isinstance(kind, Remote) and bool(_ask(kind, "issubclass", self))
+        return type(kind) is Remote and bool(_ask(kind, "issubclass", self))
 
     def __enter__(self) -> Any:
         return _ask(self, "enter")
 
-    def __exit__(self, *details: object) -> Any:
-        return _ask(self, "exit")
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        return bool(_ask(self, "exit", kind, error)) and _may_be_swallowed(error)
+
+    async def __aenter__(self) -> Any:
+        return await _ask(self, "aenter")
+
+    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        return bool(await _ask(self, "aexit", kind, error)) and _may_be_swallowed(error)
 
     def __await__(self) -> Any:
         yield from ()
         return _ask(self, "await")
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return _ask(self, "deepcopy")
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         import numpy as np
 
         return np.array(_ask(self, "tolist"), dtype=dtype)
+
+
+def _may_be_swallowed(error: BaseException | None) -> bool:
+    """Return whether a context manager of the answer may hide it: not what the answer caused."""
+    return error is not None and not (isinstance(error, AssertionError) or came_from_other(error))
+
+
+def came_from_other(error: BaseException) -> bool:
+    """Return whether the other process raised it."""
+    return "origin" in getattr(error, "__dict__", {})
 
 
 def number_of(remote: Remote) -> int:
@@ -100,29 +162,73 @@ def number_of(remote: Remote) -> int:
     return number
 
 
+def _base(remote: Remote) -> Any:
+    return object.__getattribute__(remote, "_base")
+
+
+def _plain(remote: Remote) -> Any:
+    """Return the plain value inside; None if the other process sends something else."""
+    value = _ask(remote, "plain")
+    return None if type(value) is Remote else value
+
+
 def _ask(remote: Remote, operation: str, *arguments: Any) -> Any:
     peer = object.__getattribute__(remote, "_peer")
     return peer.ask(operation, number_of(remote), *arguments)
 
 
-def _forward(name: str, operation: str) -> None:
+def _forward(name: str) -> None:
     def method(self: Remote, *arguments: Any) -> Any:
-        return _ask(self, operation, *arguments)
+        return _ask(self, name, *arguments)
 
     setattr(Remote, f"__{name}__", method)
 
 
-def _forward_swapped(name: str) -> None:
-    """Forward an operation with a plain value on the left, such as `2 * remote`."""
-
+def _forward_order(name: str) -> None:
     def method(self: Remote, other: Any) -> Any:
-        return _ask(self, "getattr", f"__r{name}__")(other)
+        if type(other) is Remote:
+            return bool(_ask(self, name, other))
+        return NotImplemented if _base(self) is None else OPERATIONS[name](_plain(self), other)
 
-    setattr(Remote, f"__r{name}__", method)
+    setattr(Remote, f"__{name}__", method)
 
 
-for _name in (*_BINARY, *_UNARY):
+def _forward_arithmetic(name: str) -> None:
+    short = name.rstrip("_")
+
+    def compute(self: Remote, other: Any) -> Any:
+        if _base(self) is not None and type(other) is not Remote:
+            return OPERATIONS[name](_plain(self), other)
+        return _checked(name, other, lambda: _ask(self, name, other))
+
+    def compute_swapped(self: Remote, other: Any) -> Any:  # such as `2 * remote`
+        if _base(self) is not None:
+            return OPERATIONS[name](other, _plain(self))
+        return _checked(name, other, lambda: _ask(self, "getattr", f"__r{short}__")(other))
+
+    def change(self: Remote, other: Any) -> Any:
+        if _base(self) in ("int", "float", "str", "bytes", "tuple", "frozenset"):
+            return NotImplemented
+        return _checked(name, other, lambda: _ask(self, f"i{short}", other))
+
+    setattr(Remote, f"__{short}__", compute)
+    setattr(Remote, f"__r{short}__", compute_swapped)
+    setattr(Remote, f"__i{short}__", change)
+
+
+def _checked(name: str, other: Any, compute: Any) -> Any:
+    """Compute, unless it could be a comparison: `abs(answer - 5) < 0.1`, `not answer ^ {1}`."""
+    if type(other) is Remote or not isinstance(other, int | float | complex | set | frozenset):
+        return compute()
+    result = NotImplemented if name in ("sub", "xor") else compute()
+    return result if type(result) is Remote else NotImplemented
+
+
+for _name in _UNARY:
     if _name != "hash":
-        _forward(_name.rstrip("_"), _name)
-for _name in _BINARY[4:-2]:
-    _forward_swapped(_name.rstrip("_"))
+        _forward(_name)
+for _name in _ORDER:
+    _forward_order(_name)
+for _name in _ARITHMETIC:
+    _forward_arithmetic(_name)
+Remote.__doc__ = property(lambda self: _ask(self, "getattr", "__doc__"))  # type: ignore[assignment]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import json
 import os
 import sys
 from pathlib import Path
-from types import CodeType
+from types import ModuleType
 from typing import Any
 
 from .failures import describe_error, last_line, show_value
+from .names import Names
 from .peer import Ended, Peer
+from .remote import came_from_other
+from .uncalled import call_uncalled
 
 FILE = "tests.py"
 ANSWER_ENDED = 3
 """Exit code if the answer's process ends before the tests do."""
-_FOR_ANSWERS = {
-    "call", "len", "iter", "next", "getitem", "contains", "bool", "str", "repr", "hash", "eq", "lt",
-    "le", "gt", "ge", "add", "sub", "mul", "truediv", "mod",
-}  # fmt: skip
-"""What the answer may do with an object of the tests, such as a function that it was given."""
+_SHOWN = ("__name__", "__qualname__", "__doc__", "__module__")
+"""What functools.wraps() reads of a function."""
 
 
 class _TestPeer(Peer):
@@ -39,19 +38,25 @@ def main(folder: str) -> None:
     peer = _TestPeer()
     peer.refuse = _refuse
     sys.argv = [FILE]
-    peer.send_result(_run_tests(tests, peer))
+    try:
+        result = _run_tests(tests, peer)
+    except BaseException as error:  # the answer may send anything
+        reason = f"the answer does not keep to the protocol: {type(error).__name__}"
+        result = {"passed": 0, "error": type(error).__name__, "reason": reason}
+    peer.send_result(result)
     os._exit(0)
 
 
 def _refuse(operation: str, target: Any, arguments: list[Any]) -> None:
     """Keep the answer from reaching the tests through the objects that they give it."""
-    if operation in _FOR_ANSWERS:
+    if operation not in ("getattr", "setattr", "delattr"):
+        return
+    name = str(arguments[0])
+    if operation == "getattr" and name in _SHOWN:
         return
     # The attributes of an object whose class the tests define are for the answer.
-    owned = operation == "getattr" and type(target).__module__ == "tests"
-    if owned and not str(arguments[0]).startswith("_"):
-        return
-    raise PermissionError(f"an answer may not use {operation} on an object of the tests")
+    if type(target).__module__ != "tests" or name.startswith("_"):
+        raise AttributeError(f"an answer may not use {name!r} of an object of the tests")
 
 
 def _run_tests(tests: list[str], peer: Peer) -> dict[str, Any]:
@@ -60,12 +65,12 @@ def _run_tests(tests: list[str], peer: Peer) -> dict[str, Any]:
     if kind == "broken":
         name, text, line = rest
         place = f" (line {line} of the answer)" if line else ""
-        return {"passed": 0, "error": name, "reason": f"{name}: {text}{place}", "test": None}
+        return {"passed": 0, "error": name, "reason": f"{name}: {text}{place}"}
     for index, text in enumerate(tests):
         failure = _run_test(text, frozenset(rest[0]), peer)
         if failure is not None:
             return {"passed": index, **failure}
-    return {"passed": len(tests), "error": None, "reason": None, "test": None}
+    return {"passed": len(tests)}
 
 
 def _run_test(text: str, names: frozenset[str], peer: Peer) -> dict[str, Any] | None:
@@ -76,16 +81,25 @@ def _run_test(text: str, names: frozenset[str], peer: Peer) -> dict[str, Any] | 
         compared[:] = [left, right]
         return left == right
 
-    namespace = {"__name__": "tests", "__builtins__": builtins, _Comparisons.NAME: equal}
+    sys.modules["tests"] = ModuleType("tests")
     try:
-        tree = _Comparisons().visit(ast.parse(text, FILE))
-        code = compile(tree, FILE, "exec", dont_inherit=True)
-        for name in _used_names(code) & names:
-            # The answer must not replace what the tests mean by `len` or `all`.
-            if not hasattr(builtins, name) and not name.startswith("__"):
-                namespace[name] = peer.ask("getattr", 0, name)
+        tree = ast.parse(text, FILE)
+        code = compile(_Comparisons().visit(ast.parse(text, FILE)), FILE, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        return {"broken": f"the test cannot be read: {type(error).__name__}: {error}"}
+    sys.stdout = sys.__stdout__
+    if "unittest" in text:
+        import unittest  # takes a while
+
+        unittest.main = lambda *args, **kwargs: None  # type: ignore[assignment]  # see uncalled.py
+    try:
+        namespace = Names(tree, names, lambda name: peer.ask("getattr", 0, name))
+        namespace[_Comparisons.NAME] = equal
         exec(code, namespace)
+        call_uncalled(tree, namespace)
     except BaseException as error:
+        if isinstance(error, ImportError) and not came_from_other(error):
+            return {"broken": f"the test cannot run here: {type(error).__name__}: {error}"}
         line = last_line(error, FILE)
         shown = text.splitlines()[line - 1].strip()[:500] if line else None
         return {"error": type(error).__name__, "reason": _reason(error, compared), "test": shown}
@@ -112,12 +126,3 @@ def _reason(error: BaseException, compared: list[Any]) -> str:
     if isinstance(error, AssertionError) and compared and not text:
         return f"got {show_value(compared[0])}, not {show_value(compared[1])}"
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _used_names(code: CodeType) -> set[str]:
-    """Return the names that code reads, and the functions inside it."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _used_names(constant)
-    return found

@@ -65,10 +65,14 @@ def _fields(problem: Mapping[str, str], form: str) -> dict[str, Any]:
 
 
 def _test(problem: Mapping[str, str]) -> str:
-    """Return the test with the helpers of the prompt, so that no answer can replace them."""
+    """Return the test with what the prompt defines, so that no answer can replace it."""
     tree = ast.parse(problem["prompt"])
     name = problem["entry_point"]
-    helpers = [node for node in tree.body if getattr(node, "name", None) != name]
-    helpers = [node for node in helpers if not isinstance(node, ast.Import | ast.ImportFrom)]
-    given = ast.unparse(ast.Module(helpers, []))
-    return f"{given}\n{problem['test']}\ncheck({name})\n".lstrip()
+    given = [
+        node
+        for node in tree.body
+        # Types are annotations, and their module takes as long to import as a test to run.
+        if getattr(node, "name", None) != name and getattr(node, "module", None) != "typing"
+    ]
+    before = ast.unparse(ast.Module(given, []))
+    return f"{before}\n{problem['test']}\ncheck({name})\n".lstrip()
