@@ -37,11 +37,20 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
         raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
     folder = find_model_folder(name, revision)
     local = name == EMBEDDED or Path(name).expanduser().is_dir()
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
+    refuse_adapter(name, folder)
     if not trusted:
         refuse_unsafe(folder)
     return BaseModel(str(folder.resolve()) if local else name, folder, weights_fingerprint(folder))
+
+
+def refuse_adapter(name: str, folder: Path) -> None:
+    """Refuse a folder that holds an adapter and no model.
+
+    Raises:
+        ModelError: it does.
+    """
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
 
 
 _NEEDED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")

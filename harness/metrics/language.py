@@ -106,13 +106,17 @@ def language(
 def detect_language(text: str) -> str | None:
     """Return the language of a text; None if it is too short, or in no language.
 
+    Of languages that the detector mixes up it is always the same one: dialects are their language.
+
     Raises:
         MissingExtra: py3langid is not installed.
     """
     if _count_letters(text) < _SHORTEST:
         return None
     found: str = _detector(()).classify(_without_code(text))[0]
-    return None if found == _NO_LANGUAGE else found
+    if found == _NO_LANGUAGE:
+        return None
+    return min([k for k, within in _WITHIN.items() if found in {k, *within}], default=found)
 
 
 def _without_code(text: str) -> str:

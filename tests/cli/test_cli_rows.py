@@ -14,7 +14,7 @@ from tests.trainers.conftest import _tiny_base
 from tests.trainers.row_checks.planted_rows import GOOD, chat
 from tunegate.harness.cli import app
 from tunegate.harness.cli.rows import _shorten
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import ModelError, UsageError
 
 __all__ = ["_tiny_base"]
 
@@ -93,6 +93,13 @@ def test_a_configuration_for_a_gpu_is_read_here(tiny_base: Path, file: Path) -> 
 def test_mistakes_are_one_line(arguments: list[str], problem: str, file: Path) -> None:
     with pytest.raises(UsageError, match=problem):
         rows(*arguments)
+
+
+def test_an_adapter_is_no_model(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+
+    with pytest.raises(ModelError, match="is an adapter; give the base"):
+        rows(file, "--model", tmp_path)
 
 
 def test_a_terminal_obeys_nothing_in_a_row(tiny_base: Path, file: Path) -> None:

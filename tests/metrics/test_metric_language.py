@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.metrics import language as module
-from tunegate.harness.metrics.language import language
+from tunegate.harness.metrics.language import detect_language, language
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
@@ -164,3 +164,26 @@ def test_a_missing_detector_is_said_when_the_suite_is_loaded(
 
     with pytest.raises(SuiteError, match=r"pip install 'tunegate\[metrics\]'"):
         load_suite(tmp_path)
+
+
+@pytest.mark.parametrize(("code", "text"), TEXTS.items())
+def test_the_language_of_a_text_alone(code: str, text: str) -> None:
+    assert code == detect_language(f"{text} {text}")
+
+
+def test_a_text_without_words_has_no_language() -> None:
+    assert detect_language("42") is None
+    assert detect_language("```\nfor i in range(10): print(i)\n```") is None
+
+
+@pytest.mark.parametrize(("found", "said"), [("wuu", "zh"), ("hr", "bs"), ("ms", "id")])
+def test_languages_that_are_mixed_up_count_as_one(
+    found: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Detector:
+        def classify(self, text: str) -> tuple[str, float]:
+            return found, 1.0
+
+    monkeypatch.setattr(module, "_detector", lambda among: Detector())
+
+    assert said == detect_language(TEXTS["en"])

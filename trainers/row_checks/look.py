@@ -63,10 +63,11 @@ def look_at_rows(
         UsageError: no row can be used, or options, model or files cannot.
     """
     settings = _settings(files, model, config)
-    options = settings.model
+    name, revision = str(settings.model.model_name_or_path), settings.model.model_revision
     folder = base_model.find_model_folder(
-        str(options.model_name_or_path), options.model_revision, patterns=_TOKENIZER_FILES
+        name, revision, option="--model", patterns=_TOKENIZER_FILES
     )
+    base_model.refuse_adapter(name, folder)
     base = base_model.BaseModel(str(folder), folder, weights_sha256="")
     tokenizer = train.load_tokenizer(settings, base.name)
     rows, findings = _read(settings.data.train_files)

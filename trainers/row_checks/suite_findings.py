@@ -37,7 +37,6 @@ def suite_findings(
         *other_system_prompts(suite, rows),
         *other_languages(suite, rows),
         *other_lengths(suite, tokens, tokenizer),
-        *long_answers(suite, tokens),
     ]
 
 
@@ -131,19 +130,6 @@ def other_lengths(suite: Suite, tokens: TokenizedRows, tokenizer: Any) -> list[F
 def _suite_wide(what: str, advice: str) -> list[Finding]:
     """Return a finding that no single row has."""
     return [Finding(what, advice, ())]
-
-
-def long_answers(suite: Suite, tokens: TokenizedRows) -> list[Finding]:
-    """Find answers that are longer than what the suite lets a model write, if many are."""
-    budget = suite.generation.max_new_tokens
-    long = [row.where for row in tokens.rows if row.learned.sum() > budget]
-    if len(long) < _COMMON * len(tokens.rows):
-        return []
-    return find(
-        f"answer longer than suite {suite.name} lets a model write (max_new_tokens = {budget})",
-        "raise max_new_tokens in suite.toml, or train shorter answers; they would be cut",
-        long,
-    )
 
 
 def leaked_cases(suites: Sequence[Suite], files: Sequence[str]) -> list[Finding]:

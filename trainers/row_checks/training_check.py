@@ -38,7 +38,8 @@ def check_learned(trainer: Any, job: TrainingJob) -> None:
         rows.append(RowTokens("", {}, ids, learned, int(learned.sum()) if whole else 0))
     if trainer.args.packing:
         return
-    stops = stop_tokens(trainer.model.generation_config.eos_token_id, job.tokenizer)
+    configured = getattr(trainer.model.generation_config, "eos_token_id", None)
+    stops = stop_tokens(configured, job.tokenizer)
     tokens = TokenizedRows(rows, limit, None, stops, job.tokenizer.bos_token_id)
     for finding in (*endless_answers(tokens, job.tokenizer), *doubled_begins(tokens)):
         many = f"{len(finding.places):,} of the first {len(rows):,} rows"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.suite_files import HEAD, _written
-from tests.trainers.row_checks.planted_rows import GOOD, chat, found, look
+from tests.trainers.row_checks.planted_rows import chat, found, look
 from tunegate.harness.suite import Suite, load_suite
 
 __all__ = ["_written"]
@@ -77,19 +77,6 @@ def test_prompts_longer_than_nearly_all_rows_are_found(
     [what] = found(look(tmp_path, tiny_base, suites=[cases]))
 
     assert what.startswith("prompts of suite s have 120 tokens in the middle; nearly all rows")
-
-
-def test_answers_longer_than_the_suite_allows_are_found(
-    suite: Any, tiny_base: Path, tmp_path: Path
-) -> None:
-    cases = suite(["Question about a?"], more="[generation]\nmax_new_tokens = 8\n")
-    rows = [chat(f"Question number {i}?", f"{i} long answers") for i in range(4)]
-
-    whats = found(look(tmp_path, tiny_base, [*GOOD, *rows], suites=[cases]))
-
-    [(what, lines)] = whats.items()
-    assert "answer longer than suite s lets a model write (max_new_tokens = 8)" == what
-    assert ["13", "14", "15", "16"] == lines
 
 
 def test_cases_in_the_rows_are_found(suite: Any, tiny_base: Path, tmp_path: Path) -> None:
