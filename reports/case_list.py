@@ -136,7 +136,9 @@ class CaseListing:
     def _body(self, view: CaseView) -> dict[str, Any]:
         places = {id(facts): at for at, facts in enumerate(self.data.metrics.values())}
         lines = self.judged.get((view.suite, view.name), ())
+        samples = {s.name: s.generation.get("samples", 1) for s in _suites(self.data)}[view.suite]
         body = case_texts(view) | {
+            "samples": samples if samples > 1 else None,
             "where": view.stored.where,
             "span": self.traces.ids.case(view.suite, view.name) if self.traces else None,
             "found": [*case_reasons(view, places)],

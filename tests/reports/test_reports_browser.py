@@ -44,7 +44,7 @@ def files(
     runs["traced"] = with_viewer(runs["plain"])
     runs["single"] = runs["plain"]
     runs["shipped"] = make_run("SHIP")
-    runs |= {"code": code_run, "code_poisoned": poisoned_code_run}
+    runs |= {"code": with_samples(code_run), "code_poisoned": poisoned_code_run}
     with contextlib.chdir(folder):
         unpack(folder)
         runs["twelve_gates"] = load("block_regression")
@@ -55,6 +55,12 @@ def files(
         patch.setattr(page_module, "LIMIT", whole - 20_000)
         (folder / "full.html").write_text(render_page(runs["plain"]), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in (*runs, "full")}
+
+
+def with_samples(run: Run) -> Run:
+    """Return a run with five answers of each arm."""
+    suites = [s.model_copy(update={"generation": {"samples": 5}}) for s in run.manifest.suites]
+    return replace(run, manifest=run.manifest.model_copy(update={"suites": tuple(suites)}))
 
 
 def with_viewer(run: Run) -> Run:
@@ -351,6 +357,7 @@ def test_the_failing_test_is_under_the_arm_that_fails_it(open_page: Any) -> None
         "code_tests 0 %",
         "assert f(5) == 25: got 10, not 25",
     ]
+    assert page.locator("#cases .hint", has_text="The first of 5 answers").count() == 1
     page.keyboard.press("b")
     assert page.locator("#cases .ran").count() == 0
     mark = "getComputedStyle(document.querySelector('#cases .line:is(del, ins)'), '::before')"

@@ -29,6 +29,8 @@ function opened(at) {
     thoughts(text),
     completions(row, text),
     text.note && h("p", { class: "hint" }, text.note),
+    text.diff && text.samples && h("p", { class: "hint" },
+      `The first of ${text.samples} answers of each arm. Scores count all, and a finding is the first one of any.`),
     furtherArms(text),
     answersOfOthers(row, text),
     preference(row),
