@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tunegate.harness.contracts.quantity import QuantityFormat
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.candidates import Candidate, CandidateComparison, PairwiseComparison
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult
@@ -30,6 +31,7 @@ from tunegate.reports.formatting import (
     REASONS,
     STATUSES,
     format_difference,
+    format_gate_value,
     format_interval,
     format_level,
     metric_direction,
@@ -81,6 +83,7 @@ def render_page(
         share=format_share,
         short=short_of,
         gates=list(gate_tables(comparison)),
+        overview=gate_overview(comparison),
         curves=list(draw_curves(comparison)),
         curve_size=(CURVE_WIDTH, CURVE_HEIGHT),
         pages=pages,
@@ -111,6 +114,29 @@ def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
             yield GateTable(suite=suite.name, gate=gate, rows=rows)
 
 
+LEAST = 3
+"""Fewest gates that need an overview."""
+
+
+def gate_overview(comparison: CandidateComparison) -> list[tuple[str, list[str]]]:
+    """Return every gate with each candidate's result in short: the axes side by side."""
+    found = [
+        (_gate_name(table), [_result(gate) for _, gate, _ in table.rows])
+        for table in gate_tables(comparison)
+    ]
+    return found if len(found) >= LEAST else []
+
+
+def _gate_name(table: GateTable) -> str:
+    return f"{table.suite}: {table.gate.subject} {table.gate.kind}"
+
+
+def _result(gate: GateResult) -> str:
+    value = gate.delta if gate_kind(gate.kind).tests_difference else gate.tuned
+    advisory = " (advisory)" if gate.advisory else ""
+    return f"{STATUSES[gate.status].sign} {format_gate_value(gate, value)}{advisory}"
+
+
 ROWS = 100
 """Limit of the table of pairs; the page has all of them."""
 
@@ -133,6 +159,7 @@ def render_markdown(found: CandidateComparison) -> str:
             "",
             *(f"- {escape_markdown(note)}" for note in _notes(found)),
             "",
+            *_overview_lines(found),
             "### One against the other",
             "",
             format_table(
@@ -143,6 +170,16 @@ def render_markdown(found: CandidateComparison) -> str:
             "",
         ]
     )
+
+
+def _overview_lines(found: CandidateComparison) -> Iterator[str]:
+    rows = gate_overview(found)
+    if rows:
+        yield "### Every gate"
+        yield ""
+        head = ("gate", *(one.letter for one in found.candidates))
+        yield format_table(head, ([code_span(name), *results] for name, results in rows))
+        yield ""
 
 
 def _notes(found: CandidateComparison) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.reports import candidates
 from tunegate.reports.axis import AxisScale, tick_text
-from tunegate.reports.candidates import gate_tables, render_page
+from tunegate.reports.candidates import gate_overview, gate_tables, render_page
 from tunegate.reports.forest_plot import FOREST_WIDTH
 from tunegate.reports.pareto import draw_pareto
 
@@ -40,6 +40,23 @@ def test_the_page_holds_every_number(compared: CandidateComparison) -> None:
     assert len(re.findall(r'<svg class="fo"', page)) == 4 * 2
     assert all(note.split(":")[0] in page for note in compared.notes)
     assert render_page(compared) == page
+
+
+def test_three_gates_or_more_are_shown_side_by_side(
+    compared: CandidateComparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gate_overview(compared) == []
+    monkeypatch.setattr(candidates, "LEAST", 2)
+    rows = gate_overview(compared)
+
+    assert len(rows) == 2
+    assert all(len(results) == 4 for _, results in rows)
+    page, text = render_page(compared), candidates.render_markdown(compared)
+    assert "### Every gate" in text
+    for name, results in rows:
+        assert name in page
+        assert name in text
+        assert all(result in page and result in text for result in results)
 
 
 def test_the_page_runs_and_fetches_nothing(compared: CandidateComparison) -> None:

@@ -1,0 +1,140 @@
+"""Axes: what must not get worse, one line each, with the cases that turned.
+
+An axis is a tag, or a suite, with a tolerance of its own. Its cases may be offensive, so they are
+shown on a click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.wording import count_noun
+from tunegate.reports.case_detail import prompt_snippet
+from tunegate.reports.case_view import BASE, TUNED, CaseView
+from tunegate.reports.data import ReportData
+from tunegate.reports.formatting import REASONS, STATUSES
+from tunegate.reports.templating import fill_page_template
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+TITLE = "Axes"
+ORDER = 11
+LEAST = 3
+"""Fewest axes that need an overview beside the gates."""
+SHOWN = 30
+"""Limit of each list of cases."""
+_LONGEST = 400
+"""Characters of an answer that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedCase:
+    """A case whose score changed."""
+
+    view: CaseView
+    snippet: str
+    base: str
+    tuned: str
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One gate on a suite or a tag of it."""
+
+    suite: str
+    gate: GateResult
+    worse: tuple[TurnedCase, ...]
+    better: tuple[TurnedCase, ...]
+
+    @property
+    def name(self) -> str:
+        """The tag, or the suite where the gate rests on all its cases."""
+        return self.suite if self.gate.tag is None else f"{self.suite}: {self.gate.tag}"
+
+    @property
+    def title(self) -> str:
+        """Its name with the metric, for sentences."""
+        return f"{self.name} ({self.gate.metric})"
+
+    @property
+    def hidden(self) -> float | None:
+        """The largest loss that the interval leaves possible; None without an interval."""
+        end = self.gate.low if self.gate.higher_is_better else self.gate.high
+        return None if end is None else max(0.0, -end if self.gate.higher_is_better else end)
+
+    @property
+    def hidden_words(self) -> str:
+        """That loss in words."""
+        if self.hidden is None:
+            return "any size"
+        return gate_kind(self.gate.kind).quantity_format(self.gate).size(self.hidden)
+
+
+def render(data: ReportData) -> Markup:
+    """Return a sentence, and a line for each axis; nothing if there are few."""
+    axes = find_axes(data)
+    return fill_page_template(
+        "axes.html",
+        axes=axes,
+        said=list(reviewer_sentences(axes)),
+        statuses=STATUSES,
+        reasons=REASONS,
+        shown=SHOWN,
+    )
+
+
+def find_axes(data: ReportData) -> list[Axis]:
+    """Return the axes of a run, in the order of the gates; none if they are fewer than `LEAST`."""
+    found = [
+        (suite.name, gate)
+        for suite in data.run.verdict.suites
+        for gate in suite.gates
+        if gate_kind(gate.kind).tests_difference and not gate_kind(gate.kind).is_goal
+    ]
+    if len({(suite, gate.tag) for suite, gate in found}) < LEAST:
+        return []
+    return [
+        Axis(suite, gate, *(tuple(_turned(data, suite, gate, sign)) for sign in (-1, 1)))
+        for suite, gate in found
+    ]
+
+
+def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
+    """Yield what a reviewer needs: what is lost, what is open, and what may hide in the rest."""
+    counting = [axis for axis in axes if not axis.gate.advisory]
+    lost = [axis.title for axis in counting if axis.gate.status is GateStatus.FAIL]
+    held = [axis for axis in counting if axis.gate.status is GateStatus.PASS]
+    still = [axis for axis in counting if axis.title not in lost and axis not in held]
+    if lost:
+        yield f"Lost: {', '.join(lost)}."
+    if held:
+        worst = max(held, key=lambda axis: axis.hidden or 0.0)
+        yield (
+            f"Held: {count_noun(len(held), 'axis', 'axes')}; the largest loss that could still "
+            f"hide is {worst.hidden_words}, on {worst.title}."
+        )
+    if still:
+        named = (f"{axis.title}, where a loss of {axis.hidden_words} could hide" for axis in still)
+        yield f"Not decided: {'; '.join(named)}."
+    advisory = [axis.title for axis in axes if axis.gate.advisory]
+    if advisory:
+        yield f"Advisory, so it decided nothing: {', '.join(advisory)}."
+
+
+def _turned(data: ReportData, suite: str, gate: GateResult, sign: int) -> Iterator[TurnedCase]:
+    for view, score in data.pair_scores.get((suite, gate.metric), ()):
+        if view.left_out or (gate.tag is not None and gate.tag not in view.case.tags):
+            continue
+        if (score.change or 0.0) * sign > 0:
+            texts = (_shorten(view.text(arm)) for arm in (BASE, TUNED))
+            yield TurnedCase(view, prompt_snippet(view), *texts)
+
+
+def _shorten(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
