@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.sandbox.chosen import usable_sandbox
@@ -59,7 +60,7 @@ class TestJob:
             found = self._run_code(sandbox, self.code)
             if found.end is End.PASSED or self.solution is None:
                 return found
-            own = self._run_code(sandbox, self.solution)
+            own = replace(self, code=self.solution, solution=None).outcome()
         except SandboxFailed as error:
             return Outcome.unknown(f"the sandbox failed: {error}")
         if own.end is End.PASSED:
@@ -102,7 +103,9 @@ def run_jobs(jobs: Iterable[TestJob]) -> None:
                 _session.report(number, len(running))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            end_all()
+            while not all(future.done() for future in running):  # a job may start another process
+                end_all()
+                time.sleep(0.05)
             raise
 
 
