@@ -23,7 +23,7 @@ defaults.MAX_NEW_TOKENS, defaults.LATENCY_CASES, defaults.EARLY_STOP_CASES = 77,
 defaults.STORE, defaults.RUNS = "elsewhere.sqlite", "elsewhere"
 
 from tunegate.harness import suite
-from tunegate.harness.comparison.delta import Delta, compare
+from tunegate.harness.comparison.delta import Delta, compare_scores
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.contracts.model import PoolLimits
@@ -32,7 +32,7 @@ from tunegate.harness.stats.power import binary_sample_size
 
 loaded = suite.load_suite(Path(sys.argv[1]))
 record = loaded.record()
-delta = compare([0.1, 0.4, 0.2], [0.3, 0.5, 0.9], metric=record.metrics[0])
+delta = compare_scores([0.1, 0.4, 0.2], [0.3, 0.5, 0.9], metric=record.metrics[0])
 options = {option.name: option for option in OPTIONS}
 print({
     "gate": {gate.confidence for gate in record.gates},

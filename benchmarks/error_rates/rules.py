@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special  # type: ignore[import-untyped]  # scipy ships no types
 
-from tunegate.harness.comparison.delta import Delta, compare, is_proven
+from tunegate.harness.comparison.delta import Delta, compare_scores, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.gates.contract.outcome import DecisionContext
 from tunegate.harness.gates.contract.registry import gate_kind
@@ -95,7 +95,7 @@ def counts(wins: int, losses: int, n: int) -> Pairs:
     rest = n - wins - losses
     base = [0.0] * wins + [1.0] * losses + [0.0] * rest
     tuned = [1.0] * wins + [0.0] * losses + [0.0] * rest
-    return compare(base, tuned, metric=ZERO_ONE).pairs
+    return compare_scores(base, tuned, metric=ZERO_ONE).pairs
 
 
 def pairs_of(
@@ -105,4 +105,4 @@ def pairs_of(
     clusters: Sequence[str] | None = None,
 ) -> Pairs:
     """Return the pairs of two columns of scores."""
-    return compare(base, tuned, metric=of, clusters=clusters).pairs
+    return compare_scores(base, tuned, metric=of, clusters=clusters).pairs

@@ -157,7 +157,7 @@ def _refuse_unpaired(one: ResultSet, other: ResultSet) -> None:
 def _score_lines(
     base: ResultSet, tuned: ResultSet, task: str, key: str, tolerance: float | None
 ) -> Iterator[str]:
-    from tunegate.harness.comparison.delta import compare
+    from tunegate.harness.comparison.delta import compare_scores
     from tunegate.harness.records.answers import CellKind
     from tunegate.harness.records.manifest import MetricRecord
 
@@ -176,7 +176,7 @@ def _score_lines(
         range=(0.0, 1.0) if binary else tuned.traits(task, key).range,
         binary=binary,
     )
-    delta = compare(
+    delta = compare_scores(
         [b for b, _ in values],
         [t for _, t in values],
         metric=metric,

@@ -165,7 +165,7 @@ def one_sided(confidence: float) -> float:
     return (1 - confidence) / 2
 
 
-def compare(
+def compare_scores(
     base: Sequence[float],
     tuned: Sequence[float],
     *,

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunegate.harness.comparison.delta import Delta, compare
+    from tunegate.harness.comparison.delta import Delta, compare_scores
     from tunegate.harness.contracts.metric import Metric
     from tunegate.harness.records.answers import CellKind, Completion
     from tunegate.harness.records.cases import Case
@@ -37,7 +37,7 @@ __all__ = [
     "Undecided",
     "Verdict",
     "VerdictRecord",
-    "compare",
+    "compare_scores",
     "load_suite",
 ]
 
@@ -56,7 +56,7 @@ _HOMES = {
     "Undecided": "tunegate.harness.records.errors",
     "Verdict": "tunegate.harness.records.verdict",
     "VerdictRecord": "tunegate.harness.records.verdict",
-    "compare": "tunegate.harness.comparison.delta",
+    "compare_scores": "tunegate.harness.comparison.delta",
     "load_suite": "tunegate.harness.suite:load_suite",
 }
 

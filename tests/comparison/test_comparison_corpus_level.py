@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tunegate.harness.comparison.corpus_level import PairedCounts
-from tunegate.harness.comparison.delta import Delta, compare, is_proven
+from tunegate.harness.comparison.delta import Delta, compare_scores, is_proven
 from tunegate.harness.comparison.pairs import Pairs, estimator_of
 from tunegate.harness.contracts.metric import metric
 from tunegate.harness.contracts.metric_loading import load_metric
@@ -528,7 +528,7 @@ def test_a_metric_that_lost_its_corpus_function_is_named(pairs: Any, own: Module
 
 def test_columns_of_scores_are_no_counts(record: Any) -> None:
     with pytest.raises(ValueError, match="corpus metric"):
-        compare([0.1, 0.2], [0.2, 0.3], metric=record())
+        compare_scores([0.1, 0.2], [0.2, 0.3], metric=record())
 
 
 def test_a_gate_on_a_tag_sums_its_own_cases(suite: Any, judge: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.comparison.delta import compare, is_proven
+from tunegate.harness.comparison.delta import compare_scores, is_proven
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.equivalence import EquivalencePairs
 from tunegate.harness.gates.contract.outcome import EquivalenceMargin
@@ -21,7 +21,7 @@ def scored(
 ) -> Pairs:
     """Return pairs where both, only one or neither score 1, with more wins of tuned."""
     columns = made.pairs(wins, losses, both, neither)
-    return compare(*columns, metric=made.metric(**of), clusters=clusters).pairs
+    return compare_scores(*columns, metric=made.metric(**of), clusters=clusters).pairs
 
 
 def test_the_ratio_is_judged(made: Any) -> None:
@@ -130,7 +130,7 @@ def test_labels_of_all_pairs_are_counted_too(made: Any) -> None:
 def test_scores_between_are_still_judged_as_a_mean(made: Any) -> None:
     base, tuned = made.pairs(3, 5, 75, 17)
     base[0] = 0.5
-    judged = compare(base, tuned, metric=made.metric()).pairs.relative(0.10)
+    judged = compare_scores(base, tuned, metric=made.metric()).pairs.relative(0.10)
 
     assert judged.limit is None
     assert "ratio" not in judged.test(0.0).method
@@ -152,7 +152,7 @@ def test_no_more_is_lost_than_the_range_allows(
 ) -> None:
     """Without a change, the p-value of 5 % is that of unseen cases that lose the most they can."""
     of = made.metric(binary=False, range=limits, higher_is_better=higher)
-    pairs = compare([level] * 80, [level] * 80, metric=of).pairs.relative(0.05)
+    pairs = compare_scores([level] * 80, [level] * 80, metric=of).pairs.relative(0.05)
 
     hidden = (least / (least + 0.05 * level)) ** 80
     assert pairs.test(0.0).p_value == pytest.approx(hidden)
@@ -168,7 +168,7 @@ def test_no_more_is_lost_than_the_range_allows(
 def test_nothing_to_lose_leaves_the_range(made: Any) -> None:
     """Scores from .5 to 1 cannot fall by 60 %; the guard then allows for the whole range."""
     of = made.metric(binary=False, range=(0.5, 1.0))
-    pairs = compare([0.7] * 30, [0.7] * 30, metric=of).pairs
+    pairs = compare_scores([0.7] * 30, [0.7] * 30, metric=of).pairs
 
     assert pairs.relative(0.6).reach is None
     assert pairs.relative(0.4).reach == pytest.approx((0.1, 0.7))
@@ -210,7 +210,7 @@ def test_equivalence_within_a_share(made: Any) -> None:
 def test_times_stay_times(made: Any) -> None:
     """Latencies of exactly one second are not successes: their logarithms are judged."""
     metric = made.metric(needs="latency", higher_is_better=False, binary=False, range=None)
-    pairs = compare([1.0] * 30, [1.0] * 30, metric=metric).pairs
+    pairs = compare_scores([1.0] * 30, [1.0] * 30, metric=metric).pairs
 
     assert pairs.binary
     assert pairs.relative(0.10).limit is None

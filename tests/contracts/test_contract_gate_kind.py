@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import gates
-from tunegate.harness.comparison.delta import compare
+from tunegate.harness.comparison.delta import compare_scores
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.gates.contract import registry
 from tunegate.harness.gates.contract.gate_kind import GateKind
@@ -101,7 +101,7 @@ def test_a_file_in_the_folder_is_a_kind(
     gate = Gate(metric="m", kind="worst_case", margin=0.3)
     metric = _metric()
     ends = [
-        decide_gate(gate, compare(base, tuned, metric=metric).pairs, regressed=False)
+        decide_gate(gate, compare_scores(base, tuned, metric=metric).pairs, regressed=False)
         for base, tuned in (([1.0, 1.0], [0.8, 1.0]), ([1.0, 1.0], [0.5, 1.0]))
     ]
 
@@ -165,7 +165,7 @@ def test_a_registered_object_that_is_no_kind_is_refused(
         (warning,) = capsys.readouterr().err.splitlines()
         assert what in warning
         gate = Gate(metric="m", kind=name, margin=0.3, where="suite.toml:9")
-        pairs = compare([1.0], [1.0], metric=_metric()).pairs
+        pairs = compare_scores([1.0], [1.0], metric=_metric()).pairs
         with pytest.raises(UsageError, match=f"suite.toml:9: .*{re.escape(what)}"):
             decide_gate(gate, pairs, regressed=False)
     sys.modules.pop("house_gates", None)
@@ -239,7 +239,7 @@ def test_the_code_of_another_package_may_fail(
     monkeypatch.delitem(sys.modules, "house_gates", raising=False)
     forgotten()
     gate = Gate(metric="m", kind="worst_case", margin=0.3, where="suite.toml:9")
-    pairs = compare([1.0], [1.0], metric=_metric()).pairs
+    pairs = compare_scores([1.0], [1.0], metric=_metric()).pairs
 
     if what:
         with pytest.raises(UsageError) as caught:
@@ -261,7 +261,7 @@ def test_a_kind_that_is_not_installed_is_shown_and_not_decided() -> None:
     assert (kind.value(stored), kind.boundary(stored)) == (0.1, None)
     assert kind.label(stored) == "0.3"
     gate = Gate(metric="m", kind="house_rule", margin=0.3, where="suite.toml:9")
-    pairs = compare([1.0], [1.0], metric=_metric()).pairs
+    pairs = compare_scores([1.0], [1.0], metric=_metric()).pairs
     with pytest.raises(UsageError, match="'house_rule' is not installed; install the package"):
         decide_gate(gate, pairs, regressed=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom, multinomial, norm
 
-from tunegate.harness.comparison.delta import compare, is_proven
+from tunegate.harness.comparison.delta import compare_scores, is_proven
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
@@ -588,7 +588,7 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
         mass = float(law.pmf([wins, losses, 50 - wins - losses]))
         if mass > 1e-6:
             base, tuned = made.pairs(wins, losses, 50 - wins - losses, 0)
-            delta = compare(base, tuned, metric=made.metric())
+            delta = compare_scores(base, tuned, metric=made.metric())
             above += mass * (delta.low > 0.02)
             ship += mass * is_proven(delta.pairs, 0.02, 0.90)
 
