@@ -216,13 +216,13 @@ def _regressions(data: ReportData, cases: int) -> str:
 def _worst_table(views: Sequence[CaseView]) -> list[str]:
     """Return a table of the worst cases: asked, expected, and the answers of both arms."""
     rows = [
-        [code_span(text, 300) if text else "–" for text in (view.name, *_answers(view))]
+        [code_span(text, 300) if text else "–" for text in (view.name, *case_answers(view))]
         for view in views
     ]
     return [format_table(("case", "asked", "expected", "base", "tuned"), rows)] if rows else []
 
 
-def _answers(view: CaseView) -> tuple[str, str, str, str]:
+def case_answers(view: CaseView) -> tuple[str, str, str, str]:
     """Return what was asked, what is expected, and what base and tuned answered or picked."""
     case = view.case
     asked = str(case.input_messages()[-1].get("content"))

@@ -1,11 +1,12 @@
 """Progress on the terminal: share done, speed, time left.
 
 On a terminal one line is rewritten; in a log a line appears every few seconds, so that a silent
-CI job can be distinguished from a hung one.
+CI job can be distinguished from a hung one. A `BarStream` draws it as it likes.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +25,18 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+class BarStream(io.StringIO):
+    """A stream that is told the share done as a number."""
+
+    def show_share(self, share: float, text: str) -> None:
+        """Show that a share of the work is done."""
+        raise NotImplementedError
+
+    def end_bar(self) -> None:
+        """Take the bar away: the work is done, or has stopped."""
+        raise NotImplementedError
+
+
 @dataclass
 class ProgressReporter:
     """Counts finished work and prints progress, at most every `interval_s` seconds."""
@@ -32,7 +45,7 @@ class ProgressReporter:
     """Work planned, in any unit that grows evenly with time (tokens to write)."""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     interval_s: float | None = None
-    """Least time between two messages; None is 0.5 s on a terminal and 10 s in a log."""
+    """Least time between two messages; None is 10 s in a log, 0.5 s elsewhere."""
     clock: Callable[[], float] = time.monotonic
     done: float = 0.0
     tokens: int = 0
@@ -44,7 +57,8 @@ class ProgressReporter:
         """Start the clock."""
         self._started = self._shown_at = self.clock()
         if self.interval_s is None:
-            self.interval_s = 0.5 if self.stream.isatty() else 10.0
+            rewritten = self.stream.isatty() or isinstance(self.stream, BarStream)
+            self.interval_s = 0.5 if rewritten else 10.0
 
     def add(self, work: float, *, tokens: int, label: str) -> None:
         """Count finished work and print progress, if it is time."""
@@ -60,6 +74,9 @@ class ProgressReporter:
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = f" · {format_duration(spent / share - spent)} left" if share >= _ENOUGH else ""
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
+        if isinstance(self.stream, BarStream):
+            self.stream.show_share(share, f"{label}{speed}{left}")
+            return
         text = f"tunegate: {share:4.0%} · {label}{speed}{left}"
         if self.stream.isatty():
             self.stream.write(f"\r\x1b[2K{text}")
@@ -69,7 +86,9 @@ class ProgressReporter:
         self.stream.flush()
 
     def close(self) -> None:
-        """End the rewritten line."""
+        """End the rewritten line, or the bar."""
+        if isinstance(self.stream, BarStream):
+            self.stream.end_bar()
         if self._open_line:
             self.stream.write("\r\x1b[2K")
             self.stream.flush()

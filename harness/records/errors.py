@@ -63,6 +63,10 @@ class TunegateError(Exception):
         """Return the message, with the passwords of URLs hidden."""
         return hide_credentials(super().__str__())
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows in place of a traceback [IPython]."""
+        return [f"tunegate: {line}" for line in str(self).splitlines()]
+
 
 class UsageError(TunegateError):
     """The user asked for something that cannot be done as asked."""

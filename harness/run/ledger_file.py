@@ -14,13 +14,13 @@ from pathlib import Path
 
 from pydantic import Field
 
-import tunegate
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import parse_record, record_problem
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.find import BUNDLED
 
 FILE_NAME = "tunegate.ledger.jsonl"
 _LARGEST = 50_000_000
@@ -60,10 +60,10 @@ def ledger_file(suite: Suite) -> Path:
     """Return the ledger of a suite: the nearest one above its folder, or where a new one belongs.
 
     The search goes from the folder above the suite's up to the repository's root or the current
-    folder. A bundled suite has its ledger in the current folder.
+    folder. Bundled suites, and those of notebooks in `.tunegate`, have it in the current folder.
     """
     here, folder = Path.cwd(), suite.path.resolve().parent
-    if folder.is_relative_to(Path(tunegate.__file__).parent.joinpath("suites").resolve()):
+    if any(folder.is_relative_to(place) for place in (BUNDLED, here.resolve() / ".tunegate")):
         folder, start = here, here
     elif folder == here or (folder / ".git").exists():
         start = folder

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta, compare_scores
     from tunegate.harness.contracts.metric import Metric
+    from tunegate.harness.notebook.compare import Comparison, compare
     from tunegate.harness.records.answers import CellKind, Completion
     from tunegate.harness.records.cases import Case
     from tunegate.harness.records.errors import TunegateError, Undecided
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Case",
     "CellKind",
+    "Comparison",
     "Completion",
     "Delta",
     "GateCallback",
@@ -37,6 +39,7 @@ __all__ = [
     "Undecided",
     "Verdict",
     "VerdictRecord",
+    "compare",
     "compare_scores",
     "load_suite",
 ]
@@ -44,6 +47,7 @@ __all__ = [
 _HOMES = {
     "Case": "tunegate.harness.records.cases",
     "CellKind": "tunegate.harness.records.answers",
+    "Comparison": "tunegate.harness.notebook.compare",
     "Completion": "tunegate.harness.records.answers",
     "Delta": "tunegate.harness.comparison.delta",
     "GateCallback": "tunegate.trainers.gate_callback",
@@ -56,6 +60,7 @@ _HOMES = {
     "Undecided": "tunegate.harness.records.errors",
     "Verdict": "tunegate.harness.records.verdict",
     "VerdictRecord": "tunegate.harness.records.verdict",
+    "compare": "tunegate.harness.notebook.compare",
     "compare_scores": "tunegate.harness.comparison.delta",
     "load_suite": "tunegate.harness.suite:load_suite",
 }

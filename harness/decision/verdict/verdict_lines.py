@@ -42,23 +42,24 @@ def verdict_lines(verdict: VerdictRecord, manifest: Manifest, folder: Path) -> I
     if step is not None:
         yield f"next: {step}"
     yield from _gate_table(verdict)
-    yield from _notes(verdict)
+    yield from (f"note: {note}" for note in verdict_notes(verdict))
+    if remarks := sum(len(suite.remarks) for suite in verdict.suites):
+        yield f"{count_noun(remarks, 'further remark')} in the report"
 
 
-def _notes(verdict: VerdictRecord) -> Iterator[str]:
+def verdict_notes(verdict: VerdictRecord) -> Iterator[str]:
+    """Yield what must be known of a verdict, and what it takes on trust."""
     trusted = verdict.trust_notes()
     for suite in verdict.suites:
         said = {verdict.sentence, *(f"{suite.name}: {note}" for note in trusted)}
-        yield from (f"note: {note}" for note in suite.notes if note not in said)
-    yield from (f"note: {note}" for note in trusted)
-    yield from (f"note: {note}" for note in (verdict.training or {}).get("notes", ()))
+        yield from (note for note in suite.notes if note not in said)
+    yield from trusted
+    yield from (verdict.training or {}).get("notes", ())
     for compared in comparison_results(verdict).values():
         if compared.sentence not in verdict.sentence:
-            yield f"note: {compared.sentence}"
+            yield compared.sentence
     if verdict.leakage is not None:
-        yield f"note: {verdict.leakage.sentence}"
-    if remarks := sum(len(suite.remarks) for suite in verdict.suites):
-        yield f"{count_noun(remarks, 'further remark')} in the report"
+        yield verdict.leakage.sentence
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Comparisons made in Python code and shown in a notebook: `tunegate.compare`."""

@@ -1,0 +1,62 @@
+"""A run as the output of a notebook's cell: verdict, gates, worst cases.
+
+It has no script, and takes the text's colour from the notebook, so that it fits every theme.
+"""
+
+from __future__ import annotations
+
+from tunegate.harness.decision.verdict.next_step import next_step
+from tunegate.harness.decision.verdict.verdict_lines import sorted_gates, verdict_notes
+from tunegate.harness.records.run_folder import Run
+from tunegate.reports.case_view import BASE, TUNED
+from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
+from tunegate.reports.data import prepare_data
+from tunegate.reports.escaping import one_line
+from tunegate.reports.formatting import FACES, REASONS, STATUSES
+from tunegate.reports.identity import run_folder
+from tunegate.reports.markdown import case_answers
+from tunegate.reports.templating import FOLDER, fill_page_template
+
+GATES, CASES, CHARACTERS = 50, 5, 300
+"""Gates and cases that are shown at most, and characters of each text."""
+
+
+def render_notebook(run: Run, report: str) -> str:
+    """Return the HTML of a run.
+
+    Args:
+        run: The finished run.
+        report: Path of its page, as the reader knows it.
+    """
+    from markupsafe import Markup
+
+    data, verdict = prepare_data(run), run.verdict
+    worst = [
+        (view, [one_line(text, CHARACTERS) for text in case_answers(view)])
+        for view in data.regressions[:CASES]
+    ]
+    style = (FOLDER / "notebook.css").read_text(encoding="utf-8")
+    return str(
+        fill_page_template(
+            "notebook.html",
+            style=Markup(style),
+            face=FACES[verdict.verdict],
+            verdict=verdict,
+            arms=[data.arms[name] for name in (BASE, TUNED) if name in data.arms],
+            filtered=run.manifest.filtered,
+            step=next_step(verdict, run.manifest.suites, run=run_folder(run), report=report),
+            gates=sorted_gates(verdict),
+            most_gates=GATES,
+            statuses=STATUSES,
+            reasons=REASONS,
+            draw=draw_interval,
+            width=WIDTH,
+            height=HEIGHT,
+            worst=worst,
+            n_worse=len(data.regressions),
+            n_planned=sum(suite.n_planned for suite in verdict.suites),
+            n_scored=sum(suite.n_scored for suite in verdict.suites),
+            notes=list(verdict_notes(verdict)),
+            report=report,
+        )
+    )
