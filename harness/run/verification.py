@@ -25,6 +25,7 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.records.versions import package_versions
+from tunegate.harness.sandbox.chosen import is_same_sandbox
 from tunegate.harness.suite import Suite, hash_without_code, load_suite
 from tunegate.harness.suite.toml_file import read_toml
 
@@ -134,7 +135,13 @@ def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...
             _check_scores(run, record, suites[record.name])
     stored = [record.name for record in run.manifest.suites if record.name not in suites]
     how = "--suite DIR computes them again"
-    return (f"scores taken as stored: {', '.join(stored)}: {how}",) if stored else ()
+    notes: tuple[str, ...] = (
+        (f"scores taken as stored: {', '.join(stored)}: {how}",) if stored else ()
+    )
+    metrics = (metric for suite in suites.values() for metric in suite.metrics)
+    if any(metric.job for metric in metrics) and not is_same_sandbox(run.manifest.sandbox):
+        notes += (f"scores of programs taken as stored: they ran in {run.manifest.sandbox}",)
+    return notes
 
 
 def refuse_other_verdict(run: Run) -> None:
@@ -214,8 +221,12 @@ def _number(value: float | None) -> str:
     return "none" if value is None else f"{value:.4g}"
 
 
+_NOT_HERE = ("MissingExtra", "ran out of time", "the sandbox failed")
+"""Reasons of scores that depend on the machine."""
+
+
 def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
-    """Compute the scores of bundled metrics again.
+    """Compute the scores of bundled metrics again; programs run only in the sandbox of the run.
 
     Raises:
         UsageError: a score differs.
@@ -224,14 +235,18 @@ def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
     stored = {
         (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
     }
+    programs = is_same_sandbox(run.manifest.sandbox)
     metrics = tuple(
-        metric for metric in suite.metrics if metric.judge is None and metric.is_bundled
+        metric
+        for metric in suite.metrics
+        if metric.judge is None and metric.is_bundled and (programs or metric.job is None)
     )
     asked = (cell for cell in run.cells if cell.status != "skipped")
     arms = tuple(dict.fromkeys(cell.arm for cell in run.manifest.plan))
     for row in score_suite(replace(suite, metrics=metrics), asked, arms):
         old = stored.get((row.metric, row.case, row.arm))
-        if "MissingExtra" not in (row.reason or "") and not _same_score(old, row):
+        reasons = f"{row.reason} {old and old.reason}"
+        if not any(text in reasons for text in _NOT_HERE) and not _same_score(old, row):
             said = "no score" if old is None else _number(old.value)
             raise UsageError(
                 f"{run.folder / 'scores.jsonl'}: {row.metric} of {row.arm} on {row.case!r} is "

@@ -41,6 +41,11 @@ def find_sandbox(spec: str) -> Sandbox:
     return replace(found, image=image)
 
 
+def is_same_sandbox(version: str | None) -> bool:
+    """Return whether the sandbox of that version can be used here."""
+    return version is not None and not _chosen.problem() and _chosen.version() == version
+
+
 def usable_sandbox() -> Sandbox:
     """Return the chosen sandbox.
 
