@@ -53,8 +53,9 @@ class Evidence:
 
     @property
     def guardrail_failed(self) -> bool:
-        """Whether something that base could do was lost."""
-        return any(not gate_kind(gate.kind).is_goal for gate in self.failed)
+        """Whether something that base could do was lost; a level may never have been reached."""
+        kinds = [gate_kind(gate.kind) for gate in self.failed]
+        return any(not kind.is_goal and not kind.reads_level for kind in kinds)
 
 
 def find_causes(
