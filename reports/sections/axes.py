@@ -109,7 +109,8 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     counting = [axis for axis in axes if not axis.gate.advisory]
     lost = [axis.title for axis in counting if axis.gate.status is GateStatus.FAIL]
     held = [axis for axis in counting if axis.gate.status is GateStatus.PASS]
-    still = [axis for axis in counting if axis.title not in lost and axis not in held]
+    ended = (GateStatus.FAIL, GateStatus.PASS)
+    still = [axis for axis in counting if axis.gate.status not in ended]
     if lost:
         yield f"Lost: {', '.join(lost)}."
     if held:

@@ -106,8 +106,8 @@ def _advisory(why: str) -> JudgeEligibility:
 def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
     """Return the eligibility by labels on this run; None if they are too few."""
     n = n_labelled(pairs.labels)
-    if n < LEAST_PAIRS or pairs.clusters is not None:
-        return None
+    if n < LEAST_PAIRS or (pairs.clusters is not None and pairs.n - n > 1):
+        return None  # PPI knows no clusters; labels on every pair need no correction
     chosen = _not_random(pairs)
     if chosen:
         return JudgeEligibility(EligibilityStatus.OPEN, chosen)
@@ -251,5 +251,8 @@ def _have(pairs: Pairs) -> str:
     if not n:
         return ""
     if pairs.clusters is not None:
-        return "; labels do not correct cases that come in clusters"
+        return (
+            "; labels correct cases that come in clusters only if all pairs have them: "
+            f"{n} of {pairs.n}"
+        )
     return f"; labels on {n} pairs of the run are not enough: it takes {LEAST_PAIRS}"

@@ -491,7 +491,20 @@ class TestLabels:
         )
 
         assert gate.advisory
-        assert "come in clusters" in gate.right
+        assert "come in clusters only if all pairs have them: 100 of 200" in gate.right
+
+    @pytest.mark.parametrize("labelled", [199, 200])
+    def test_labels_on_every_pair_count_in_clusters_too(
+        self, tone: Any, made: Any, labelled: int
+    ) -> None:
+        suite = tone(self.KNOWN)
+        suite.clusters = [f"k{at // 4}" for at in range(200)]
+        given = labels(dict.fromkeys(range(labelled), (1.0, 1.0)))
+        (gate,) = decided(suite, made, given).suites[0].gates
+
+        assert not gate.advisory
+        assert (gate.base, gate.tuned, gate.delta) == (1, 1, 0)
+        assert f"labels on {labelled} of 200 pairs" in gate.right
 
 
 @pytest.mark.parametrize(("first", "counts"), [(0, True), (20, False)])
