@@ -22,10 +22,15 @@ from tunegate.harness.sandbox.outcome import End, Outcome
 from tunegate.harness.sandbox.process import Exceeded, SandboxedProcess
 
 _INSIDE = Path(__file__).with_name("inside")
-_START = (
-    "import sys, importlib; sys.path[0] = sys.argv[1];"
-    "importlib.import_module(f'inside.{sys.argv[2]}').main(sys.argv[1])"
-)
+_START = """
+import builtins, importlib, sys
+sys.path[0] = sys.argv[1]
+version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+sys.path += [f"{sys.prefix}/lib/{version}/site-packages", "/usr/lib/python3/dist-packages"]
+builtins.exit = builtins.quit = sys.exit
+importlib.import_module(f"inside.{sys.argv[2]}").main(sys.argv[1])
+"""
+"""What the module `site` does besides is left out: it may take longer than a test."""
 _MESSAGE_BYTES = 2**26
 """What the processes of an answer and its tests may tell each other. What they print is dropped."""
 Test = str | Mapping[str, Any]
@@ -199,7 +204,7 @@ def _over_limit(limit: str, limits: Limits, count: int) -> Outcome:
 def _start_peer(sandbox: Sandbox, role: str, folder: Path, limits: Limits) -> SandboxedProcess:
     shutil.copytree(_INSIDE, folder / _INSIDE.name, ignore=shutil.ignore_patterns("__pycache__"))
     place = sandbox.folder(folder)
-    command = (sandbox.python(), "-s", "-B", "-c", _START, place, role)
+    command = (sandbox.python(), "-S", "-s", "-B", "-c", _START, place, role)
     return SandboxedProcess(sandbox.invoke(command, folder, limits), limits)
 
 

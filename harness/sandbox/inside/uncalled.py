@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import sys
+from types import CoroutineType
 from typing import Any
 
 from .names import read_names
@@ -24,7 +24,7 @@ def call_uncalled(tree: ast.Module, names: dict[str, Any]) -> None:
         found = names[name]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             result = found()
-            if inspect.iscoroutine(result):
+            if type(result) is CoroutineType:
                 import asyncio
 
                 asyncio.run(result)
