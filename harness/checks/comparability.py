@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tunegate.harness.checks.labels import check_labels
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt
@@ -119,12 +120,13 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
         UsageError: suite, metric and why.
     """
     for suite in suites:
-        for metric in suite.metrics:
-            for name, arm in arms.items():
+        for name, arm in arms.items():
+            for metric in suite.metrics:
                 if further_arm(name).complete and metric.needs not in arm.kinds:
                     raise UsageError(
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )
+            check_labels(suite, name, arm)
 
 
 def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:

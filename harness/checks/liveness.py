@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import INCUMBENT, further_arm
-from tunegate.harness.contracts.model import Arm, LocalArm, ProbedArm, ServedArm
+from tunegate.harness.contracts.model import Arm, ClassifierArm, LocalArm, ProbedArm, ServedArm
 from tunegate.harness.records.errors import NotComparable
 
 
@@ -59,6 +59,8 @@ def _changed_part(arm: Arm) -> str:
 def _prove(name: str, base: Arm, arm: Arm) -> dict[str, Any]:
     if isinstance(base, ProbedArm) and isinstance(arm, ProbedArm):
         return _two_names(name, base, arm)
+    if isinstance(base, ClassifierArm) and isinstance(arm, ClassifierArm):
+        return _two_heads(name, base, arm)
     if not (isinstance(base, LocalArm) and isinstance(arm, LocalArm)):
         return {"status": "declared", "note": "by the hashes of what was recorded"}
     loaded = getattr(arm, "loaded", None)
@@ -88,6 +90,47 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
         "largest_logit_change": _round(largest),
         "switching_off_restores_base": "exactly" if worst == 0 else "up to rounding",
     }
+
+
+def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, Any]:
+    """Prove that two classifiers differ, and that an adapter on base's load leaves base alone."""
+    theirs, ours = arm.head_outputs, base.head_outputs
+    if len(theirs) > 1 == len({*theirs}):
+        raise NotComparable(
+            f"{name}: its head gives the same outputs for every text: it was lost or never "
+            "trained; save the classifier with its head again"
+        )
+    restored = {}
+    if getattr(base, "adapter", "") is None and _share_load(base, arm):
+        worst = _largest_gap(ours, arm.loaded.pristine.tolist())  # type: ignore[attr-defined]
+        if not worst <= _rounding(arm.loaded):  # type: ignore[attr-defined]  # HfClassifier's
+            raise NotComparable(
+                f"switching {name} off does not restore base: its outputs differ by up to "
+                f"{worst:.3g}; merge the adapter, and give the merged classifier"
+            )
+        restored = {"switching_off_restores_base": "exactly" if worst == 0 else "up to rounding"}
+    if base.labels != arm.labels or len(ours) != len(theirs):
+        return {"status": "proven", "probes": len(theirs), "note": "the labels differ", **restored}
+    largest = _largest_gap(ours, theirs)
+    if largest == 0:
+        cause = f"computes base's outputs exactly: {_meaning(name, logits=True)}"
+        cause = _why_no_op(arm) if restored else cause
+        raise NotComparable(f"{name}: {cause}; check the training and the saved weights")
+    return {
+        "status": "proven",
+        "probes": len(theirs),
+        "largest_logit_change": _round(largest),
+        **restored,
+    }
+
+
+def _share_load(base: Any, arm: Any) -> bool:
+    return getattr(arm, "loaded", None) is getattr(base, "loaded", base)
+
+
+def _largest_gap(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
+    pairs = zip(one, other, strict=True)
+    return max(abs(a - b) for mine, theirs in pairs for a, b in zip(mine, theirs, strict=True))
 
 
 ROUNDING = 1e-5

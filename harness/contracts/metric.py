@@ -93,6 +93,8 @@ class Metric:
     """The judge that scores it; None if `score` does."""
     episodes: bool = False
     """Whether it scores episodes."""
+    probabilities: bool = False
+    """Whether it needs the probabilities of a classifier's labels."""
     over_samples: Callable[[Sequence[float]], float] | None = None
     """Turns the scores of a case's samples into the case's score; None takes their mean."""
     least_samples: int = 1
@@ -222,6 +224,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     signature: Signature | None = None,
     indicative: bool = False,
     episodes: bool = False,
+    probabilities: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
     silent_without: str | None = None,
@@ -246,6 +249,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             signature=signature,
             indicative=indicative,
             episodes=episodes,
+            probabilities=probabilities,
             adapt=adapt,
             judges_content=judges_content,
             silent_without=silent_without,

@@ -7,6 +7,7 @@ optional:
 - `RecordedArm`: the answers are on the disk already; with `RequestRecord` also the requests.
 - `ScoredArm`: another tool has scored the answers.
 - `RemoteArm`: the answers come over a network, many at a time.
+- `ClassifierArm`: it answers with a label of a fixed set, or with a number, and writes nothing.
 - `ServedArm`: a server's log-probabilities can be compared with those of weights on the disk.
 """
 
@@ -287,6 +288,19 @@ class ProbedArm(Protocol):
     @property
     def probed(self) -> tuple[tuple[str, str], ...]:
         """Answers to each of some fixed texts, asked twice before the run."""
+
+
+@runtime_checkable
+class ClassifierArm(Protocol):
+    """An arm that answers with a label of a fixed set, or with a number."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels; empty if it answers with a number."""
+
+    @property
+    def head_outputs(self) -> tuple[tuple[float, ...], ...]:
+        """The outputs of its head on some fixed texts."""
 
 
 @runtime_checkable

@@ -39,25 +39,12 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
     refuse_unsafe(folder, trusted=trusted)
     need_quantiser(folder)
     silence_libraries()
-    import torch
     from transformers import AutoModelForCausalLM
 
-    gpu = gpu_is_free() and torch.cuda.is_available()
-    spread = gpu and importlib.util.find_spec("accelerate") is not None
-    chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
     with prefix_errors(f"{folder}: cannot be loaded"):
         coded = trusted and needs_code(folder)
         kind: Any = AutoModelForCausalLM if coded else text_class(folder)
-        both: Any = kind.from_pretrained(
-            folder,
-            dtype=chosen if chosen == "auto" else getattr(torch, chosen),
-            device_map="auto" if spread else None,
-            use_safetensors=True,
-            trust_remote_code=coded,
-            ignore_mismatched_sizes=True,  # refused below, with the names and sizes
-            output_loading_info=True,
-        )
-        model, report = both
+    model, report = load_weights(kind, folder, dtype=dtype, trust_remote_code=coded)
     for name, stored, wanted in sorted(report["mismatched_keys"]):
         raise ModelError(
             f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
@@ -69,8 +56,6 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
             "save or copy the model again"
         )
     model = text_part(model)
-    if gpu and not spread:
-        model.to("cuda")
     model.eval()
     _keep_unpacked(model)
     refuse_nan(model.named_parameters(), folder)
@@ -92,6 +77,42 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         )
     loaded.pristine = last_logits(model, ids)
     return loaded
+
+
+def load_weights(
+    kind: Any, folder: Path, *, dtype: str, trust_remote_code: bool = False, **config: Any
+) -> tuple[Any, Any]:
+    """Return a folder's model on its device, and Transformers' report of what did not fit.
+
+    Args:
+        kind: The class to load it with.
+        folder: The model folder.
+        dtype: As in `load_model`.
+        trust_remote_code: Whether code in the folder may be run.
+        config: Values that replace those of config.json.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    import torch
+
+    gpu = gpu_is_free() and torch.cuda.is_available()
+    spread = gpu and importlib.util.find_spec("accelerate") is not None
+    chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
+    with prefix_errors(f"{folder}: cannot be loaded"):
+        model, report = kind.from_pretrained(
+            folder,
+            dtype=chosen if chosen == "auto" else getattr(torch, chosen),
+            device_map="auto" if spread else None,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            ignore_mismatched_sizes=True,  # the caller refuses them, with the names and sizes
+            output_loading_info=True,
+            **config,
+        )
+        if gpu and not spread:
+            model.to("cuda")
+    return model, report
 
 
 def _keep_unpacked(model: Any) -> None:

@@ -34,6 +34,8 @@ def text_class(folder: Path) -> Any:
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     named = (config.architectures or [""])[0]
     kind = getattr(transformers, named, None)
+    if named.endswith("ForSequenceClassification"):
+        raise ModelError(f"{folder}: {named} gives labels, not text; name it classifier:{folder}")
     if config.is_encoder_decoder or (
         kind is not None and "For" in named and not kind.can_generate()
     ):

@@ -100,8 +100,8 @@ def backend_of(spec: str) -> Backend | None:
     return found
 
 
-_TOGETHER = ("vllm", "llama_server")
-"""Backends that open all of their arms at once: base and its adapters share a server."""
+_TOGETHER = ("vllm", "llama_server", "classifier")
+"""Backends that open all of their arms at once: base and its adapters share a server or a load."""
 
 
 def _prefix(spec: str) -> str:
@@ -137,6 +137,11 @@ def _base_of(tuned: str, base_by: str) -> str:
     prefix = tuned.partition(":")[0]
     if prefix == "llama-server" and "lora=" in tuned:
         return tuned.partition("?")[0]
+    if prefix == "classifier":
+        raise UsageError(
+            f"no base model: give the classifier that is deployed, or majority:ROWS.jsonl, which "
+            f"always answers the most frequent label, with {base_by}"
+        )
     served = prefix == "vllm"
     path = tuned.partition(":")[2].partition("?")[0] if served else tuned
     folder = resolve_folder(path) if served or backend_of(tuned) is None else None

@@ -72,6 +72,8 @@ class Completion(Record):
     """Mean natural-log probability per token of the expected answer."""
     bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
+    label_probabilities: dict[Text, float] | None = Field(default=None, exclude_if=is_none)
+    """A classifier's probability of each of its labels; absent for models that write."""
     scores: dict[Text, float | None] | None = Field(default=None, exclude_if=is_none)
     """Another tool's scores: score key → value, None if unscored."""
     errors: dict[Text, Text] | None = Field(default=None, exclude_if=is_none)

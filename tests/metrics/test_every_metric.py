@@ -52,12 +52,16 @@ WEATHER = {"name": "weather", "arguments": {"city": ["Rome", "Roma"], "unit": ["
 CHOICES = {"choices": ("a", "b"), "answer": 0}
 PROSE = {"text": "the cat sat on a mat"}
 REFERENCE = {"expected": "the cat sat on the mat"}
+REFUND = {"text": "refund", "label_probabilities": {"refund": 0.7, "delivery": 0.3}}
 EXAMPLES = {
+    "absolute_error": Example(0.4, {"expected": "3.5"}, {"text": "3.1"}),
     "answer_form": Example(0.0, {"expected": "It is Paris."}, {"text": '{"city": "Paris"}'}),
     "answer_given": Example(1.0, {}, {"text": "Paris."}),
     "answer_logprob": Example(-0.69, {"expected": "x"}, {"answer_logprob": -0.69}),
     "bits_per_byte": Example(1.25, {}, {"bits_per_byte": 1.25}),
     "bleu": Example(53.7285, REFERENCE, PROSE),
+    "brier_score": Example(0.18, {"expected": "refund"}, REFUND),
+    "calibration_error": Example(0.3, {"expected": "refund"}, REFUND),
     "choice_accuracy": Example(1.0, CHOICES, {"choice_logprobs": (-0.4, -1.2)}),
     "choice_probability": Example(1 / (1 + math.exp(-1)), CHOICES, {"choice_logprobs": (-1, -2)}),
     "chrf": Example(25.0, {"expected": "ab"}, {"text": "ac"}),
@@ -88,6 +92,12 @@ EXAMPLES = {
     ),
     "json_schema": Example(1.0, {"answer_schema": {"type": "object"}}, {"text": "{}"}),
     "json_valid": Example(0.0, {}, {"text": "{'city': 'Rome'}"}),
+    "label_probability": Example(0.3, {"expected": "delivery"}, REFUND),
+    "label_set_f1": Example(
+        0.5,
+        {"expected": ("late", "refund")},
+        {"label_probabilities": {"late": 0.9, "refund": 0.2, "damaged": 0.6}},
+    ),
     "language": Example(1.0, {"expected": "de"}, {"text": "Das Paket kommt morgen an."}),
     "latency": Example(0.25, {}, {"text": "x", "latency_s": 0.25}),
     "length": Example(4.0, {}, {"text": "The parcel\nis lost."}),
@@ -264,16 +274,17 @@ def test_a_long_answer_takes_no_time(name: str, recorded: Path) -> None:
 def test_the_direction_is_declared() -> None:
     """A gate on a wrong direction would ship a regression."""
     assert {name for name in NAMES if not METRICS[name].higher_is_better} == {
-        "bits_per_byte", "cost", "episode_turns", "episode_unfinished", "latency", "length",
-        "loops", "ter", "thinking_tokens", "tokens", "tool_errors", "truncated",
+        "absolute_error", "bits_per_byte", "brier_score", "calibration_error", "cost",
+        "episode_turns", "episode_unfinished", "latency", "length", "loops", "ter",
+        "thinking_tokens", "tokens", "tool_errors", "truncated",
     }  # fmt: skip
 
 
 def test_the_unbounded_metrics_are_declared() -> None:
     """All others have a range, which their scores keep."""
     assert {name for name in NAMES if METRICS[name].range is None} == {
-        "answer_logprob", "bits_per_byte", "cost", "episode_reward", "episode_turns", "latency",
-        "length", "recorded", "ter", "thinking_tokens", "tokens",
+        "absolute_error", "answer_logprob", "bits_per_byte", "cost", "episode_reward",
+        "episode_turns", "latency", "length", "recorded", "ter", "thinking_tokens", "tokens",
     }  # fmt: skip
 
 

@@ -177,7 +177,7 @@ def test_a_class_that_transformers_lacks(tiny: Any, copied: Copy, saved: str, re
 @pytest.mark.parametrize(
     "keys",
     [
-        {"architectures": ["LlamaForSequenceClassification"]},
+        {"architectures": ["LlamaForTokenClassification"]},
         {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]},
     ],
 )

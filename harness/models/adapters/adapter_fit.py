@@ -99,6 +99,9 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
         if added := _added_tokens(found, modules):
             raise NotComparable(f"{spec}: {added}")
         unchanged = frozenset(_copies_of_base(found, folder, modules))
+        if config.get("task_type") == "SEQ_CLS":  # PEFT makes a copy of the head in any case
+            kept = tuple(config.get("modules_to_save") or ())
+            unchanged -= {one.key for one in found if one.module.endswith(kept)}
     except UnknownPart as error:
         kind = config.get("peft_type")
         raise ModelError(f"{spec}: a {kind} adapter with unknown tensors: {error}") from None
