@@ -9,6 +9,7 @@ one of TRL's formats:
 | `COMPLETIONS` | sft | `prompt`, `completion`; or `messages`, whose last turn is the completion |
 | `PREFERENCES` | dpo, reward | `prompt`, `chosen`, `rejected`; chats may leave `prompt` out |
 | `LABELLED` | kto | `prompt`, `completion`, `label` (true or false) |
+| `CLASSES` | classify | `prompt`, `label`; `context` is the second text of a pair |
 | `PROMPTS` | grpo, ppo | `prompt`, and whatever the reward needs; all columns are kept |
 
 Each of prompt, completion, chosen and rejected is text, or a list of `{"role", "content"}`. One
@@ -19,6 +20,7 @@ Completions may also be in the forms of other trainers (`trainers/row_forms.py`)
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -237,6 +239,23 @@ def _labelled_row(value: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt": prompt, "completion": completion, "label": value["label"]}
 
 
+def _class_row(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a row of a classifier: a label, a list of labels, or a number."""
+    _require(value, CLASSES, "prompt", "label")
+    texts = [value["prompt"], value.get("context")]
+    if not isinstance(texts[0], str) or not isinstance(texts[1], str | None):
+        raise InvalidRow("`prompt` and `context` must be text; a classifier reads no messages")
+    label = value["label"]
+    if isinstance(label, int | float) and not isinstance(label, bool) and math.isfinite(label):
+        return {"prompt": texts[0], "context": texts[1], "label": float(label)}
+    names = label if isinstance(label, list) else [label]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise InvalidRow(
+            f"`label` must be a text, a list of texts or a number, not {value['label']!r:.60}"
+        )
+    return {"prompt": texts[0], "context": texts[1], "label": label}
+
+
 def _prompts(value: Mapping[str, Any]) -> dict[str, Any]:
     _require(value, PROMPTS, "prompt")
     prompt = _side("prompt", value["prompt"])
@@ -333,6 +352,9 @@ LABELLED = RowFormat(
 )
 PROMPTS = RowFormat(
     "prompts", "`prompt` and what the reward needs", _prompts, '{"prompt": "…", "answer": "…"}'
+)
+CLASSES = RowFormat(
+    "classes", "`prompt` and `label`", _class_row, '{"prompt": "…", "label": "refund"}'
 )
 
 ALL = (COMPLETIONS, PREFERENCES, LABELLED, PROMPTS)

@@ -58,16 +58,13 @@ def suite_files(suite: str, option: str) -> list[Path]:
         raise UsageError(f"{option} {error}") from error
 
 
-def gate_arguments(suites: Sequence[str], base: str, tuned: Path) -> list[str]:
+def gate_arguments(suites: Sequence[str], base: str, tuned: Path | str) -> list[str]:
     """Return the words after `tunegate` that gate a fine-tune."""
     return ["gate", *(suites or ["SUITES"]), "--base", base, "--tuned", str(tuned)]
 
 
-def gate_command(suites: Sequence[str], base: str, tuned: Path, *, task: str = "CAUSAL_LM") -> str:
-    """Return the next command for the user: the gate, or RLOO with a reward model."""
-    if task != "CAUSAL_LM":
-        policy = ["--model_name_or_path", base, "--reward_model", str(tuned)]
-        return shlex.join(["tunegate", "train", "rloo", *policy, "--train_files", "PROMPTS"])
+def gate_command(suites: Sequence[str], base: str, tuned: Path | str) -> str:
+    """Return the next command for the user: the gate."""
     return shlex.join(["tunegate", *gate_arguments(suites, base, tuned)])
 
 

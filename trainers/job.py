@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.trainers import base_model, callbacks, peft_adapters
+from tunegate.trainers import base_model, callbacks, final_gate, peft_adapters
 from tunegate.trainers.arguments import TrainingConfig
 from tunegate.trainers.bitfit import load_bitfit_model
 from tunegate.trainers.datasets import RowFormat, TrainingRows
@@ -110,6 +110,10 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
     trainer.train(resume_from_checkpoint=checkpoint)
 
 
+def _gate(job: TrainingJob, folder: Path) -> str:
+    return final_gate.gate_command(job.config.data.eval_suite, job.base.name, folder)
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingMethod:
     """Interface of a training method."""
@@ -134,4 +138,6 @@ class TrainingMethod:
     continues_adapter: bool = False
     """Whether it can train an existing adapter; needs `TrainingJob.model_arguments` too."""
     task: str = "CAUSAL_LM"
-    """PEFT's word for what the model computes; only one that writes texts can be gated."""
+    """PEFT's word for what the model computes; the training gates only models that write texts."""
+    next_command: Callable[[TrainingJob, Path], str] = _gate
+    """Returns the command that the user runs next, for the folder of the weights."""

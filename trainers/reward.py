@@ -12,6 +12,7 @@ or a whole model. It writes no texts, so it has no gate; give `--eval_files` and
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -172,6 +173,12 @@ def _is_reward_model(folder: Path) -> bool:
     return labels == 1 and any(str(head).endswith(_HEAD) for head in heads)
 
 
+def _next_command(job: TrainingJob, folder: Path) -> str:
+    """Return the command that trains a policy with the reward model."""
+    policy = ["--model_name_or_path", job.base.name, "--reward_model", str(folder)]
+    return shlex.join(["tunegate", "train", "rloo", *policy, "--train_files", "PROMPTS"])
+
+
 METHOD = TrainingMethod(
     name="reward",
     rows=datasets.PREFERENCES,
@@ -181,6 +188,7 @@ METHOD = TrainingMethod(
     check=partial(row_lengths.warn_dropped_rows, why="a pair is longer than"),
     kinds=("lora", "dora", "none"),
     task="SEQ_CLS",
+    next_command=_next_command,
 )
 
 if __name__ == "__main__":

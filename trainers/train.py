@@ -112,9 +112,7 @@ def train_method(
         folder = save.save_training(
             trainer, job, method, before=before, seconds=time.monotonic() - start
         )
-    suites = config.data.eval_suite
-    command = final_gate.gate_command(suites, base.name, folder, task=method.task)
-    say(f"saved to {folder}; next: {command}")
+    say(f"saved to {folder}; next: {method.next_command(job, folder)}")
     return folder
 
 
@@ -122,8 +120,9 @@ def _settle_options(method: TrainingMethod, config: TrainingConfig, checkpoint: 
     """Refuse options that this method cannot follow, and translate `--peft`."""
     if checkpoint and not method.can_resume:
         raise UsageError(f"--resume_from_checkpoint: TRL's {method.name} trainer cannot resume")
-    if config.data.gate and method.task != "CAUSAL_LM":
-        raise UsageError(f"--gate: what {method.name} trains writes no answers; leave it out")
+    gated = "--gate" if config.data.gate else "--gate_callback" if config.data.gate_callback else ""
+    if gated and method.task != "CAUSAL_LM":
+        raise UsageError(f"{gated}: what {method.name} trains writes no answers; leave it out")
     if config.peft.adapter_name_or_path and not method.continues_adapter:
         raise UsageError(f"--adapter_name_or_path: {method.name} makes a new adapter; leave it out")
     config.model.lora_task_type = method.task

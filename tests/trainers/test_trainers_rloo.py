@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,9 +138,8 @@ def test_what_cannot_reward_is_refused(
 
 def test_a_reward_model_is_followed_by_rloo(tmp_path: Path) -> None:
     """What `train reward` made writes no texts: its last line names RLOO and not the gate."""
-    from tunegate.trainers import final_gate
-
-    said = final_gate.gate_command([], "m", tmp_path, task=reward.METHOD.task)
+    job: Any = SimpleNamespace(base=SimpleNamespace(name="m"))
+    said = reward.METHOD.next_command(job, tmp_path)
 
     expected = f"tunegate train rloo --model_name_or_path m --reward_model {tmp_path}"
     assert said.startswith(expected)
