@@ -132,8 +132,11 @@ def code_tests(  # noqa: PLR0913 - each is a key of the suite file
 
     Known problems:
         Tests see plain values (numbers, texts, lists, dicts, dates), and other objects through a
-        proxy: they can call and compare them, but not derive a class from the answer's. Python code
-        in tests imports what it uses. Only the standard library is sure to be there.
+        proxy: they can call and compare them, but neither derive a class from the answer's, nor
+        inspect or patch it, nor ask for `type()`. An object that does not derive from a plain class
+        equals no plain value, and is neither above nor below one. A list that the answer keeps is a
+        copy after the call. Python code in tests imports what it uses. Only the standard library is
+        sure to be there.
 
     Example:
         ```toml

@@ -217,8 +217,8 @@ def unpack_content(packed: Any, find_object: Callable[[str, Any], Any], exchange
 
 
 def _from_text(module: str, name: str, text: str) -> Any:
+    make = _FROM_TEXT[module, name][1]  # nothing else is imported
     kind = _standard_class(module, name)
-    make = _FROM_TEXT[module, name][1]
     return kind(text) if make == "__call__" else getattr(kind, make)(text)
 
 
