@@ -107,6 +107,8 @@ def test_what_is_imported_is_required() -> None:
         # Python's own from 3.14 on; before that zstandard, which pyarrow stands in for in tests
         "compression": "zstandard",
         "zstandard": "zstandard",
+        # comes with Transformers; a notebook without it shows plain lines
+        "tqdm": "transformers",
     }
     homes = packages_distributions()
     missing = set()
