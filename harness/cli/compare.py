@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ORDER = 90
 FOLDER = Path(".tunegate/compare")
-_CANDIDATES = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
+CANDIDATE_COLUMNS = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
 _DUELS = ("", "metric", "difference", "interval", "p (Holm)", "proven")
 
 
@@ -116,7 +116,7 @@ def _lines(found: CandidateComparison) -> Iterator[str]:
     names = ", ".join(suite.name for suite in found.suites)
     yield f"{len(found.candidates)} candidates on {names}; each gate gets 1/{found.of} of its error"
     yield ""
-    yield from columns([_CANDIDATES, *map(candidate_cells, found.candidates)])
+    yield from columns([CANDIDATE_COLUMNS, *map(candidate_cells, found.candidates)])
     if found.duels:
         yield ""
         yield from columns([_DUELS, *map(_duel, found.duels)])

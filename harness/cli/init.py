@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli import suite as bundled
+from tunegate.harness.cli._agents_file import write_agents_file
 from tunegate.harness.cli._ci_job import (
     JOBS,
     CiService,
@@ -60,6 +61,7 @@ def init(
         place = _place(suite, folder)
         say(f"wrote {place}: {', '.join(_copy_suite(suite, place))}")
         _declare_ledger()
+        write_agents_file()
         _next_steps(place)
 
 
@@ -69,6 +71,7 @@ def _copy_guards() -> None:
     for name, place in zip(GUARDS, places, strict=True):
         say(f"wrote {place}: {', '.join(_copy_suite(name, place))}")
     _declare_ledger()
+    write_agents_file()
     say("next: `tunegate suite new suites/TASK` for the task that you fine-tune for")
     say(f"      then `tunegate plan {SUITES}/*`")
     say(f"      then `tunegate gate {SUITES} --base BASE --tuned FINE-TUNE`")
@@ -143,6 +146,7 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
     for path in [configuration] * is_new + jobs:
         say(f"wrote {path}")
     _declare_ledger()
+    write_agents_file()
     _next_in_ci(service, configuration, runs=is_new and (SUITES / FOLDER).is_dir())
 
 

@@ -125,3 +125,20 @@ def test_a_repository_is_told_to_merge_the_ledger(project: Any) -> None:
     lines = ["*.png binary", "tunegate.ledger.jsonl merge=union"]
     assert Path(".gitattributes").read_text(encoding="utf-8").splitlines() == lines
     assert [".gitattributes" in output for output in outputs] == [True, False]
+
+
+def test_agents_are_told_how_to_gate_and_what_never_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is there is left alone, with a note if it does not mention tunegate."""
+    monkeypatch.chdir(tmp_path)
+    first = _init("refusals")
+    text = Path("AGENTS.md").read_text(encoding="utf-8")
+    Path("AGENTS.md").write_text("ours", encoding="utf-8")
+    second = _init("summaries")
+
+    assert "wrote AGENTS.md" in first
+    assert "| 10 | UNDECIDED |" in text
+    assert "gate again and again until SHIP" in text
+    assert "note: AGENTS.md says nothing of tunegate" in second
+    assert Path("AGENTS.md").read_text(encoding="utf-8") == "ours"

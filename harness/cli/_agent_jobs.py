@@ -1,0 +1,90 @@
+"""Gates that run while a coding agent does other things, one at a time."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tunegate.harness.records.defaults import RUNS
+from tunegate.harness.records.errors import UsageError
+
+LOG = "gate.log"
+"""What a gate printed, in its run folder."""
+_STOP_S = 20.0
+"""Seconds in which a gate that is told to stop stores its last answers."""
+
+
+@dataclass
+class GateJobs:
+    """The gates of one server. The id of a job is the name of its run folder."""
+
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, words: Sequence[str]) -> str:
+        """Start `tunegate gate` with the arguments, and return the job's id.
+
+        Raises:
+            UsageError: another one is running, and would compete for the processor or GPU.
+        """
+        if running := self.running():
+            raise UsageError(f"{running} is running; wait for it, or stop it with stop_gate")
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+        names = (f"{now}-agent{number}" for number in range(1000))
+        job = next(name for name in names if not (Path(RUNS) / name).exists())
+        folder = Path(RUNS) / job
+        folder.mkdir(parents=True)
+        command = [sys.executable, "-m", "tunegate.harness.cli", "gate", *words]
+        with (folder / LOG).open("wb") as log:
+            self.processes[job] = subprocess.Popen(
+                [*command, f"--run-dir={folder}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return job
+
+    def running(self) -> str | None:
+        """Return the id of the job that runs."""
+        return next((job for job, p in self.processes.items() if p.poll() is None), None)
+
+    def exit_code(self, job: str) -> int | None:
+        """Return the exit code of a job of this server; None while it runs, or of others."""
+        process = self.processes.get(job)
+        return None if process is None else process.poll()
+
+    def stop(self, job: str) -> None:
+        """Stop a job and wait until it has stored its answers."""
+        process = self.processes[job]
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def stop_all(self) -> None:
+        """Stop what runs: without its server nobody would look after it."""
+        if job := self.running():
+            self.stop(job)
+
+
+def last_lines(folder: Path, count: int) -> list[str]:
+    """Return the last lines of a gate's log."""
+    try:
+        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]
+
+
+def progress_line(folder: Path) -> str:
+    """Return the last line of progress: ` 45% · base · tickets · 1:20 left`."""
+    shares = [line for line in last_lines(folder, 50) if re.match(r"tunegate: +\d+%", line)]
+    lines = shares or last_lines(folder, 1)
+    return lines[-1].removeprefix("tunegate:").strip() if lines else "starting"
