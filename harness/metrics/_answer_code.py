@@ -17,6 +17,7 @@ _LAST_DEFINITION = re.compile(
     r"^(?:async +)?(?:def|class) +(\w+)(?!.*^(?:def|class|async))", re.M | re.S
 )
 _PROMPT = re.compile(r"^[ \t]*>>> ", re.MULTILINE)
+_WORD = re.compile(r"[^\W\d_]{2}")
 _CUT_LINES = 200
 """How many lines of prose at the end of a bare answer are tried without."""
 
@@ -131,7 +132,9 @@ def _without_prose(code: str, prefix: str | None) -> Iterator[str]:
     for start in sorted(starts):
         lines = code[start:].splitlines(keepends=True)
         for end in range(len(lines), max(0, len(lines) - _CUT_LINES), -1):
-            if lines[end - 1].strip():
+            rest = "".join(lines[end:]).strip()
+            # A stray bracket or quote is no prose: the program is wrong.
+            if lines[end - 1].strip() and (not rest or _WORD.search(rest)):
                 yield "".join(lines[:end])
 
 

@@ -95,6 +95,9 @@ def test_code_that_is_wrong_stays_wrong() -> None:
     assert "retur a" in python_code("```python\ndef add(a, b):\n    retur a + b\n```")
     assert python_code("I do not know.") == "I do not know."
     assert python_code("") == ""
+    for stray in (f"{CODE}}}", f'""import math\n{CODE}""'):
+        with pytest.raises(SyntaxError):
+            runs(python_code(stray, PREFIX))
 
 
 def test_another_language_takes_the_blocks_of_the_longest_one() -> None:
