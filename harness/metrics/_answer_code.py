@@ -127,7 +127,9 @@ def _programs(code: str, prefix: str | None) -> Iterator[str]:
 def _without_prose(code: str, prefix: str | None) -> Iterator[str]:
     """Yield the code of a bare answer without what is said before and after it."""
     starts = {0} if prefix else set()
-    if (first := _FIRST.search(code)) is not None:
+    first = _FIRST.search(code)
+    before = code[: first.start()].rstrip() if first else ""
+    if first is not None and (not before or before[-1] in ":.!?"):  # the end of a sentence
         starts.add(first.start())
     for start in sorted(starts):
         lines = code[start:].splitlines(keepends=True)
