@@ -93,6 +93,8 @@ class Metric:
     """The judge that scores it; None if `score` does."""
     episodes: bool = False
     """Whether it scores episodes."""
+    level_only: str = ""
+    """Why gates may read its level and not the arms' difference; empty if they may read both."""
     probabilities: bool = False
     """Whether it needs the probabilities of a classifier's labels."""
     over_samples: Callable[[Sequence[float]], float] | None = None
@@ -224,6 +226,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     signature: Signature | None = None,
     indicative: bool = False,
     episodes: bool = False,
+    level_only: str = "",
     probabilities: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
@@ -249,6 +252,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             signature=signature,
             indicative=indicative,
             episodes=episodes,
+            level_only=level_only,
             probabilities=probabilities,
             adapt=adapt,
             judges_content=judges_content,

@@ -147,7 +147,10 @@ def gate_problems(
             on = f" with the tag {gate.tag!r}" if gate.tag is not None else ""
             yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}{on}; remove one"
         seen.add(gate.id)
-        problems = gate_kind(gate.kind).problems(gate, by_name[gate.metric])
+        kind, why = gate_kind(gate.kind), by_name[gate.metric].level_only
+        if why and not kind.reads_level:
+            yield f"{gate.where}: {gate.kind} on {gate.metric!r}: {why}"
+        problems = kind.problems(gate, by_name[gate.metric])
         yield from (f"{gate.where}: {problem}" for problem in problems)
 
 

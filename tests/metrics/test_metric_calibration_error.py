@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from tunegate.harness.metrics.calibration_error import (
 )
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.suite import load_suite
 
 
 def score(expected: str, **shares: float) -> Any:
@@ -59,3 +62,28 @@ def test_bins_have_limits(bins: int) -> None:
     assert calibration_error.check({"bins": bins}, ()) == [
         f"metric 'calibration_error': bins={bins}: must be from 1 to 100"
     ]
+
+
+@pytest.mark.parametrize("gate", ["tolerance = 0.05", "gain = 0.0"])
+def test_gates_on_the_difference_are_refused(gate: str, tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text('{"prompt": "p", "expected": "a"}', encoding="utf-8")
+    path = tmp_path / "suite.toml"
+    text = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "calibration_error"\n[[gates]]\n'
+    path.write_text(f'{text}metric = "calibration_error"\n{gate}\n', encoding="utf-8")
+
+    with pytest.raises(SuiteError, match="give it a ceiling, and compare the arms by brier_score"):
+        load_suite(path)
+
+
+def test_300_cases_make_it_too_large_by_5_points() -> None:
+    """Calibrated confidences have a true error of 0."""
+    generator = np.random.default_rng(1)
+    levels = []
+    for _ in range(20):
+        sure = generator.uniform(0.5, 1, 300)
+        right = generator.uniform(size=300) < sure
+        pairs = zip(sure.tolist(), right, strict=True)
+        counts = [score("a" if hit else "b", a=p, b=1 - p).counts for p, hit in pairs]
+        levels.append(expected_calibration_error(np.sum(counts, axis=0).tolist()))
+
+    assert np.mean(levels) == pytest.approx(0.05, abs=0.01)

@@ -188,6 +188,8 @@ def _part_may_ship(evidence: Evidence) -> str | None:
     identity = evidence.manifest.arms.get("tuned", {})
     if not identity.get("adapter_sha256") or not evidence.guardrail_failed:
         return None
+    if identity.get("backend") == "classifier":  # `strength` scales adapters of models that write
+        return None
     suites = " ".join(str(suite.path) for suite in evidence.manifest.suites)
     return (
         "part of the fine-tune may ship: `tunegate strength "

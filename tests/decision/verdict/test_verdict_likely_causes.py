@@ -173,6 +173,12 @@ def test_an_adapter_that_broke_a_guardrail_may_ship_in_part() -> None:
     assert missed_goal == ()
 
 
+def test_a_classifiers_adapter_has_no_strength() -> None:
+    arms = {"tuned": {"spec": "classifier:a", "adapter_sha256": "x", "backend": "classifier"}}
+
+    assert causes(suite(), arms=arms, suites=(replace_path("suites/s"),)) == ()
+
+
 def replace_path(path: str) -> SuiteRecord:
     return SuiteRecord.model_construct(name="s", path=path)
 
