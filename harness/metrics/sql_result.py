@@ -152,7 +152,7 @@ def _find_database(folder: Path, name: str) -> Path:
     if len(found) == 1:
         if problem := outside_problem(folder, found[0]):
             raise ValueError(f"database {name!r}: {problem}")
-        return folder / found[0]
+        return (folder / found[0]).absolute()  # read in a process that may be in another folder
     if found:
         raise ValueError(f"database {name!r}: {' and '.join(found)} are there; remove one")
     raise ValueError(
