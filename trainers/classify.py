@@ -23,7 +23,7 @@ from tunegate.trainers import callbacks, datasets, final_gate, row_lengths, trai
 from tunegate.trainers.datasets import TrainingRows
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
-ORDER = 45
+ORDER = 65
 SEQUENCES_PER_ROW = 1
 
 

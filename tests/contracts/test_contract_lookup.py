@@ -107,7 +107,7 @@ def test_a_judge_backend_has_the_form_of_its_spec() -> None:
 
 
 def test_a_name_that_is_like_nothing_gets_the_list() -> None:
-    assert "there are: answer_form, answer_given, answer_logprob, bits_per_byte, " in message("zzz")
+    assert "there are: absolute_error, answer_form, answer_given, " in message("zzz")
 
 
 def test_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
