@@ -39,10 +39,10 @@ class NotebookStream(BarStream):
                 warnings.simplefilter("ignore")  # of widgets that are not installed
                 from tqdm.auto import tqdm
 
-                form = "{percentage:3.0f}%|{bar}| {postfix}"
+                form = "{percentage:3.0f}%|{bar}| {desc}"
                 self.bar = tqdm(total=100, leave=False, bar_format=form, file=sys.stdout)
         self.bar.n = round(100 * share)
-        self.bar.set_postfix_str(text)
+        self.bar.set_description_str(text)
 
     def end_bar(self) -> None:
         """Take the bar away; a later part of the run shows another."""
