@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.candidates import CandidateComparison
     from tunegate.harness.run.strengths import StrengthSearch
 
-ORDER = 95
+ORDER = 92
 FOLDER = Path(".tunegate/strength")
 AGAIN = "finished answers are stored: the same command continues from there"
 
