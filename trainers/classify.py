@@ -24,7 +24,6 @@ from tunegate.trainers.datasets import TrainingRows
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 65
-SEQUENCES_PER_ROW = 1
 
 
 def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
