@@ -186,7 +186,8 @@ def _by_heart(evidence: Evidence) -> str | None:
 def _part_may_ship(evidence: Evidence) -> str | None:
     """A LoRA adapter lost something, so less of it may keep enough."""
     identity = evidence.manifest.arms.get("tuned", {})
-    if not identity.get("adapter_sha256") or not evidence.guardrail_failed:
+    scalable = bool(identity.get("adapter_sha256")) and _diverged(evidence) is None
+    if not scalable or not evidence.guardrail_failed:
         return None
     if identity.get("backend") == "classifier":  # `strength` scales adapters of models that write
         return None

@@ -45,7 +45,8 @@ def next_step(
         return None
     suite, gate = found
     if suite.causes:
-        return ". ".join(suite.causes)
+        first, *others = suite.causes
+        return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in others)
     if verdict.verdict is Verdict.BLOCK:
         if gate.reason in _BROKEN_BOUNDS or suite.has_goal:
             return f"look at the failing cases: {report}"

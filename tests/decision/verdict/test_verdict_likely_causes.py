@@ -151,7 +151,8 @@ def test_a_diverged_training_is_named_with_its_rate() -> None:
     """The loss and rate of the demo's overcooked candidate."""
     card = {"final_loss": 16.5, "rows": 750, "hyperparameters": {"learning_rate": 0.02}}
 
-    (said,) = causes(suite(), training=TrainingSummary(card=card))
+    arms = {"tuned": {"spec": "out/a", "adapter_sha256": "x"}}
+    (said,) = causes(suite(), training=TrainingSummary(card=card), arms=arms)
 
     assert said.startswith("the training loss ended at 16 at a rate of 0.02: it diverged")
 
