@@ -14,7 +14,8 @@ def label_probabilities(completion: Completion, *, one_label: bool = False) -> d
     """Return the probability of each label.
 
     Raises:
-        UnusableLabels: there are none, or with `one_label`, several labels may apply at once.
+        UnusableLabels: the answer has no probabilities, or several labels may apply at once and
+            `one_label` is asked for.
     """
     known = dict(completion.label_probabilities or {})
     if not known:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tunegate.harness.sandbox.contract import BEGIN, Invocation, Limits, read_version
 
-_WORK = "/work"
+_FILES = "/program"
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Container:
 
     def folder(self, host: Path) -> str:
         """Return the same folder for all programs."""
-        return _WORK
+        return _FILES
 
     def invoke(self, command: Sequence[str], host: Path, limits: Limits) -> Invocation:
         """Return the command line of `run`, and that of `kill`."""
@@ -64,6 +64,6 @@ class Container:
             *("--security-opt", "no-new-privileges", "--user", "65534:65534"),
             *("--ulimit", f"cpu={math.ceil(limits.cpu_s)}", "--ulimit", "core=0"),
             *("--env", "HOME=/tmp", "--env", "PYTHONHASHSEED=0", "--workdir", "/tmp"),
-            *("--volume", f"{host}:{_WORK}:ro", self.image, *BEGIN, *command),
+            *("--volume", f"{host}:{_FILES}:ro", self.image, *BEGIN, *command),
         )
         return Invocation(argv, end=(self.name, "kill", own))

@@ -23,7 +23,7 @@ from tunegate.harness.sandbox.contract import (
 from tunegate.harness.sandbox.process import Exceeded, SandboxedProcess
 
 INSTALL = "`apt install bubblewrap` (or `dnf`, `pacman`) installs it"
-_WORK = "/work"
+_FILES = "/program"
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",
@@ -54,7 +54,7 @@ class Bubblewrap:
 
     def folder(self, host: Path) -> str:
         """Return the same folder for all programs."""
-        return _WORK
+        return _FILES
 
     def invoke(self, command: Sequence[str], host: Path, limits: Limits) -> Invocation:
         """Return bwrap's command line."""
@@ -66,7 +66,7 @@ class Bubblewrap:
             *_system(Path(program)),
             *("--proc", "/proc", "--dev", "/dev"),
             *(_tmpfs("/tmp", limits) + _tmpfs("/dev/shm", limits)),
-            *("--ro-bind", str(host), _WORK),
+            *("--ro-bind", str(host), _FILES),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
             *("--chdir", "/tmp", "--clearenv"),
         ]

@@ -74,7 +74,7 @@ def test_lines_of_base_stand_before_those_of_tuned() -> None:
 
 
 def test_code_is_compared_by_whole_lines() -> None:
-    """Indentation is a difference; an end of line at the end of the text is none."""
+    """Indentation is a difference; a line break at the end of the text is not."""
     base, tuned = "for x in y:\n    a\n    b\nc", "for x in y:\n    a\nb\nc\n"
     diff = compare_lines(base, tuned)
     assert marked(diff) == (["    b\n"], ["b\n"])

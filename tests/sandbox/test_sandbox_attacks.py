@@ -49,14 +49,14 @@ LEAVING = {
     "read the environment of the sandbox": "assert b'=' in open('/proc/1/environ','rb').read()",
     "write to the system": "open('/usr/left', 'w').write('x')",
     "write to the root": "open('/left', 'w').write('x')",
-    "write beside the answer": "open('/work/left', 'w').write('x')",
-    "change the answer's file": "open('/work/answer.py', 'a').write('x')",
-    "change what runs it": "open('/work/inside/tests.py', 'a').write('x')",
+    "write beside the answer": "open('/program/left', 'w').write('x')",
+    "change the answer's file": "open('/program/answer.py', 'a').write('x')",
+    "change what runs it": "open('/program/inside/tests.py', 'a').write('x')",
     "write to /dev": "open('/dev/left', 'w').write('x')",
-    "read the tests": "open('/work/tests.json').read()",
+    "read the tests": "open('/program/tests.json').read()",
     "find the tests of others": """import os
         found = [n for _, _, names in os.walk('/tmp') for n in names]
-        found += [n for _, _, names in os.walk('/work') for n in names if n == 'tests.json']
+        found += [n for _, _, names in os.walk('/program') for n in names if n == 'tests.json']
         assert found""",
     "see other processes": """import os
         assert len([n for n in os.listdir('/proc') if n.isdigit()]) > 3""",
@@ -429,7 +429,7 @@ PROGRAMS = {
     "ends with the sandbox's message": "import sys; sys.exit('bwrap: it failed')",
     "writes the beginning again": """import sys
         sys.exit('tunegate: the program begins\\nbwrap: it failed')""",
-    "reads the wanted output": "import glob; print(open(glob.glob('/work/*put')[0]).read())",
+    "reads the wanted output": "import glob; print(open(glob.glob('/program/*put')[0]).read())",
     "writes without end": "while True: print('8')",
     "waits for input": "import time; time.sleep(60); print(8)",
     "leaves a child with the output": """import os, time

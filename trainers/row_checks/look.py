@@ -108,7 +108,7 @@ def _read(paths: Sequence[str]) -> tuple[TrainingRows, list[Finding]]:
     """Return the rows that can be trained on, in the order of the files, and a finding on others.
 
     Raises:
-        UsageError: there is none, or chats and texts are mixed.
+        UsageError: no row can be trained on, or chats and texts are mixed.
     """
     rows, files, problems = datasets.read_files(paths, datasets.COMPLETIONS)
     if not rows or len({datasets.is_text(row) for _, row in rows}) == 2:

@@ -55,7 +55,7 @@ class Peer:
         """Return the next message.
 
         Raises:
-            Ended: there is none.
+            Ended: the other process has closed the connection.
         """
         line = self._source.readline()
         if not line.endswith(b"\n"):
@@ -270,7 +270,7 @@ def _standard_module(name: str) -> Any:
 
 
 def _standard_exception(module: str, name: str) -> Any:
-    """Return an exception class of the standard library; None if there is none of that name."""
+    """Return an exception class of the standard library, or None if it has no such class."""
     try:
         found = getattr(_standard_module(module), name)
     except (RuntimeError, ImportError, AttributeError):
