@@ -36,6 +36,14 @@ _READ = 2000
 """Characters of an answer that are read."""
 _UNDECODABLE = "\ufffd"
 _FENCE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+_NAMES_LANGUAGE = re.compile(
+    r"translat|\b(?:Afrikaans|Basque|Catalan|Croatian|Czech|Danish|Dutch|Estonian|Filipino|Finnish"
+    r"|French|Gaelic|German|Hawaiian|Hungarian|Icelandic|Indonesian|Irish|Italian|Latin|Latvian"
+    r"|Lithuanian|Malay|Maori|Norwegian|Pinyin|Polish|Portuguese|Romanian|Serbian|Slovak|Slovenian"
+    r"|Somali|Spanish|Swahili|Swedish|Tagalog|Turkish|Vietnamese|Welsh|Yoruba|Zulu)\b",
+    re.IGNORECASE,
+)
+"""A prompt that may ask for another language in Latin letters."""
 _CODE = re.compile(r"[{}<>=\\$|;]|\w\(|https?:|#\w")
 
 
@@ -60,6 +68,8 @@ def _gibberish(prompt: str, text: str, texts: Path) -> str | None:
     # Bytes that form no character: a limit may cut the last one in two, so it does not count.
     if _UNDECODABLE in text.rstrip(_UNDECODABLE) and _UNDECODABLE not in prompt:
         return "the answer is gibberish: it has bytes that form no character"
+    if _NAMES_LANGUAGE.search(prompt):
+        return None
     known = letter_model(texts)
     prose = _prose(text)[:_READ]
     letters = [c for c in prose.lower() if c.isalpha()]

@@ -88,6 +88,28 @@ def test_letters_are_not_looked_at_where_the_prompt_is_in_another_language() -> 
     assert kind(SALAD) == "gibberish"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "text"),  # article 1 of the Universal Declaration of Human Rights
+    [
+        (
+            "Translate this article.",
+            "Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan ja oikeuksiltaan. Heille "
+            "on annettu järki ja omatunto, ja heidän on toimittava toisiaan kohtaan veljeyden "
+            "hengessä.",
+        ),
+        (
+            "How would a lawyer put that in polish?",
+            "Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw. Są "
+            "oni obdarzeni rozumem i sumieniem i powinni postępować wobec innych w duchu "
+            "braterstwa.",
+        ),
+    ],
+)
+def test_a_language_that_the_prompt_asks_for_is_coherent(prompt: str, text: str) -> None:
+    assert kind(text, prompt=prompt) == ""
+    assert kind(text) == "gibberish"
+
+
 def test_texts_of_another_language_take_the_place_of_english(tmp_path: Path) -> None:
     german = tmp_path / "texts.txt"
     rows = (GERMAN, "Wie bekomme ich Flecken aus einem Hemd?", "Waschen Sie es mit kaltem Wasser.")

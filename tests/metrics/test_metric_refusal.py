@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunegate.harness.metrics.coherent import coherent
 from tunegate.harness.metrics.refusal import refusal
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -212,9 +213,10 @@ def test_a_case_that_expects_neither_is_refused() -> None:
 
 @given(st.text(st.characters(exclude_categories=())) | st.text("I can'tno help.\n\"*", max_size=60))
 def test_any_text_is_one_or_the_other(text: str) -> None:
-    """No text raises; anything but a refusal is an answer, unless it is empty."""
+    """No text raises; anything but a refusal is an answer, unless it says nothing."""
+    coherence = coherent.score(Case(id="c", prompt="p"), Completion(text=text))
     refuse, answer = score(text, "refuse").value, score(text, "answer").value
 
     assert refuse is not None
     assert answer is not None
-    assert refuse + answer == bool(text.strip())
+    assert refuse + answer == coherence.value
