@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 from tunegate.harness.records.errors import UsageError
 
@@ -23,32 +25,49 @@ class AgentPaths:
         """
         return self._below(path, [Path.cwd()])
 
+    def row_files(self, words: str) -> str:
+        """Return files of the working folder, separated by commas as `--training-data` takes them.
+
+        Raises:
+            UsageError: one leads out of the folder.
+        """
+        return ",".join(self.inside(word.strip()) for word in words.split(","))
+
     def suites(self, words: Sequence[str]) -> list[str]:
         """Return the suite.toml files of what an agent names; bundled suites by their name.
 
         Raises:
             UsageError: a path leads out of the folder, or no suite is there.
         """
-        from tunegate.harness.suite.find import NONE_NAMED, find_suites
+        from tunegate.harness.suite.find import BUNDLED, NONE_NAMED, find_suites
 
-        files = [file for word in words for file in find_suites(self.inside(word))]
+        files = []
+        for word in words:
+            self.inside(word.partition("::")[0])  # before any folder is searched
+            for file in find_suites(word):
+                self._below(file.partition("::")[0], [Path.cwd(), BUNDLED])
+                files.append(file)
         if not files:
             raise UsageError(NONE_NAMED)
         return list(dict.fromkeys(files))
 
     def model(self, spec: str) -> str:
-        """Return a model spec whose files, if it names any, are in an allowed folder.
+        """Return a model spec whose files, those of its options included, are in allowed folders.
 
         Raises:
-            UsageError: they are elsewhere, or the spec is an option.
+            UsageError: they are elsewhere.
         """
         from tunegate.harness.models.open_arms import backend_of
 
         rest = spec.removeprefix("hf:") if backend_of(spec) is None else spec.partition(":")[2]
-        path = Path(rest.partition("?")[0].partition("#")[0]).expanduser()
-        local = path.is_absolute() or ".." in path.parts or path.exists()
-        if local and "://" not in rest:
-            self._below(str(path), [Path.cwd(), *self.models])
+        path, *options = re.split(r"[?#]", rest, maxsplit=1)
+        # Some backends decode their options, others do not.
+        texts = [text for option in options for text in (option, unquote_plus(option))]
+        for part in (path, *(part for text in texts for part in re.split(r"[?#&=,]", text))):
+            named = Path(part).expanduser()
+            local = named.is_absolute() or ".." in named.parts or named.exists()
+            if local and not part.startswith(("http://", "https://")):
+                self._below(part, [Path.cwd(), *self.models])
         return spec
 
     def _below(self, path: str, folders: Sequence[Path]) -> str:

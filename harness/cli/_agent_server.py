@@ -63,14 +63,15 @@ class AgentTools:
         """Start judging a fine-tune on suites, and return the id of the job.
 
         Models are specs: a folder, a hub id, replay:FILE, gguf:FILE, server:URL. Without base it
-        is the one that an adapter names. training_data is the file of the rows that tuned was
-        trained on. It counts as an attempt: gate a candidate once, not until it ships.
+        is the one that an adapter names. training_data names the files of the rows that tuned was
+        trained on, separated by commas. It counts as an attempt: gate a candidate once, not until
+        it ships.
         """
         options = {"tuned": self.paths.model(tuned)}
         if base is not None:
             options["base"] = self.paths.model(base)
         if training_data is not None:
-            options["training-data"] = self.paths.inside(training_data)
+            options["training-data"] = self.paths.row_files(training_data)
         given = [f"--{name}={value}" for name, value in options.items()]
         job = self.jobs.start([*self.paths.suites(suites), *given])
         return {"sentence": f"started {job}; ask gate_status for its progress", "job": job}
@@ -144,12 +145,14 @@ def make_server(tools: AgentTools) -> Any:
     from mcp.types import ToolAnnotations
 
     server = MCPServer("tunegate", instructions=_INSTRUCTIONS, log_level="ERROR")
-    starts = {"start_gate": False, "stop_gate": False}
     for name in (
         "list_suites", "check_suites", "plan", "start_gate", "gate_status", "stop_gate",
         "explain_verdict", "show_case", "compare_runs",
     ):  # fmt: skip
-        hints = ToolAnnotations(read_only_hint=starts.get(name, True), open_world_hint=False)
+        hints = ToolAnnotations(
+            read_only_hint=name not in ("start_gate", "stop_gate"),
+            open_world_hint=name == "start_gate",  # hub ids and servers
+        )
         answer = _as_json(getattr(tools, name))
         server.tool(annotations=hints, structured_output=False)(answer)
     return server

@@ -176,7 +176,20 @@ def test_no_tool_writes_a_suite(project_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["/etc", "replay:/etc/passwd", "../up", "vllm:/models/x?tp=2", "hf:/etc", "~"]
+    "spec",
+    [
+        "/etc",
+        "replay:/etc/passwd",
+        "../up",
+        "vllm:/models/x?tp=2",
+        "hf:/etc",
+        "~",
+        "server:http://127.0.0.1:1/v1?weights=/etc#m",
+        "llama-server:in.gguf?lora=%2Fetc%2Fx.gguf",
+        "ollama:m?weights=in.gguf,../x.gguf",
+        "results:/etc/x.json#://run",
+        "gguf:x?/../../up/f.gguf?engine=transformers",
+    ],
 )
 def test_models_outside_of_the_folder_are_refused(spec: str, project_folder: Path) -> None:
     with pytest.raises(UsageError, match="name folders of models with --models DIR"):
@@ -203,6 +216,27 @@ def test_models_inside_by_name_or_in_a_named_folder_are_taken(
         assert paths.model(spec) == spec
     with pytest.raises(UsageError, match="link/adapter: not in the folder"):
         AgentPaths().model("link/adapter")
+
+
+def test_suites_and_rows_lead_out_of_the_folder_by_no_separator_and_no_link(
+    project_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "suite.toml").write_text(SUITE, encoding="utf-8")
+    (project_folder / "linked").mkdir()
+    (project_folder / "linked/suite.toml").symlink_to(outside / "suite.toml")
+    paths = AgentPaths()
+
+    detour = f"../{outside.name}::/../{project_folder.name}/suites"
+    for word in (detour, "linked", "."):
+        with pytest.raises(UsageError, match="not in the folder"):
+            paths.suites([word])
+    with pytest.raises(UsageError, match="/etc/passwd: not in the folder"):
+        paths.row_files("base.json, /etc/passwd")
+
+    assert paths.row_files("base.json, good.json") == "base.json,good.json"
+    assert paths.suites(["suites::exact_match"]) == ["suites/tickets/suite.toml::exact_match"]
+    assert len(paths.suites(["code"])) == 1
 
 
 def test_a_word_is_never_an_option(project_folder: Path) -> None:
