@@ -27,6 +27,25 @@ def save_classifier(
     return out
 
 
+def save_pair_classifier(folder: Path, labels: dict[int, str]) -> None:
+    """Save a BERT of 64 tokens with random weights, whose scores differ from text to text."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(3)
+    tokenizer = make_tokenizer()
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=64, num_labels=len(labels),
+        id2label=labels, label2id={name: at for at, name in labels.items()},
+    )  # fmt: skip
+    model = BertForSequenceClassification(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(20)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
 def save_head_adapter(
     out: Path, base: Path, *, seed: int = 1, labels: Sequence[str] = LABELS, dead: bool = False
 ) -> Path:

@@ -14,7 +14,7 @@ from tunegate.harness.records.errors import ModelError, error_reason
 _HARMLESS = re.compile(
     r"^(?:label_0|safe|benign|legit\w*|harmless|clean|normal|neutral|no[_ -].*|not[_ -].*|non.*)$"
 )
-_LONGEST = 512
+LONGEST_WINDOW = 512
 """Most tokens of a window."""
 _AT_ONCE = 16
 """Windows in a batch."""
@@ -33,7 +33,14 @@ class SequenceClassifier:
         """Class → its name."""
         return {int(at): str(name) for at, name in self.model.config.id2label.items()}
 
-    def highest(self, classes: tuple[int, ...], text: str, before: str | None = None) -> float:
+    def highest(
+        self,
+        classes: tuple[int, ...],
+        text: str,
+        *,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> float:
         """Return the probability of some classes in the window where it is highest.
 
         A text longer than the model's context is cut into windows that overlap by a quarter.
@@ -43,16 +50,20 @@ class SequenceClassifier:
             text: The text.
             before: A text that comes first, such as the request that an answer belongs to; what
                 does not fit of it is left out.
+            after: A text that follows in every window as a whole, such as a claim about the text.
         """
         import torch
 
         size = _window(self.model, self.tokenizer)
-        pair = [text] if before is None else [_tail(self.tokenizer, before, size // 2), text]
+        pair, cut, overlap = (text, after), "only_first", size // 4
+        if before is not None:
+            pair = _tail(self.tokenizer, before, size // 2), text
+            cut, overlap = "only_second", size // 8
         encoded = self.tokenizer(
             *pair,
-            truncation=True if before is None else "only_second",
+            truncation=cut,
             max_length=size,
-            stride=size // 8 if before is not None else size // 4,
+            stride=overlap,
             return_overflowing_tokens=True,
             padding=True,
             return_tensors="pt",
@@ -68,15 +79,17 @@ class SequenceClassifier:
         return min(1.0, worst)
 
 
-def load_classifier(what: str, target: str) -> SequenceClassifier:
+def load_classifier(what: str, target: str, *, gpu: bool = False) -> SequenceClassifier:
     """Load a classifier from a folder or the hub's cache.
 
     Args:
         what: What it is for, such as `judge hf-classifier:x`, for messages.
         target: The folder or id.
+        gpu: Whether it computes on a GPU, if there is one.
 
     Raises:
         MissingExtra: torch or transformers is not installed.
+        UnsafeWeights: the folder could run code.
         ModelError: it is not there, or not a sequence classifier.
     """
     require_modules("torch", "transformers", what=what)
@@ -93,7 +106,8 @@ def load_classifier(what: str, target: str) -> SequenceClassifier:
             f"{what} cannot be loaded ({error_reason(error):.200}); name the folder of a sequence "
             "classifier"
         ) from error
-    return SequenceClassifier(model.eval(), tokenizer, weights_fingerprint(folder))
+    device = "cuda" if gpu and torch.cuda.is_available() else "cpu"
+    return SequenceClassifier(model.eval().to(device), tokenizer, weights_fingerprint(folder))
 
 
 def harmful_classes(what: str, labels: Mapping[int, str]) -> tuple[int, ...]:
@@ -125,4 +139,4 @@ def _window(model: Any, tokenizer: Any) -> int:
         getattr(model.config, "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),
     )
-    return min(_LONGEST, *(size for size in known if isinstance(size, int) and size > 0))
+    return min(LONGEST_WINDOW, *(size for size in known if isinstance(size, int) and size > 0))

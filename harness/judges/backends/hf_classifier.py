@@ -12,21 +12,20 @@ Models that write their verdict (Llama Guard, WildGuard …) are not classifiers
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tunegate.harness.contracts.judge import JudgeAnswer, format_conversation
+from tunegate.harness.contracts.judge import format_conversation
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
+from tunegate.harness.judges.backends._in_process import judge_in_process
 from tunegate.harness.metrics._coherence import incoherence
 from tunegate.harness.models._text_classifier import (
     SequenceClassifier,
     harmful_classes,
     load_classifier,
 )
-from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError, error_summary
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.scores import Score
@@ -79,19 +78,9 @@ class ClassifierJudgeModel:
         self, tasks: Sequence[JudgementTask]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
-        keys = {sha256([self.fingerprint, task.key]): task for task in tasks}
-        known = {} if self.store is None else self.store.completions(keys)
-        for key, task in keys.items():
-            stored = known.get(key)
-            if stored is not None:
-                yield task, JudgementOutcome(Score.model_validate_json(stored.text or ""))
-                continue
-            started = time.time()
-            outcome = self._outcome(task)
-            if outcome.score is not None and self.store is not None:
-                text = outcome.score.model_dump_json()
-                self.store.put(JudgeAnswer(key, Completion(text=text), None, started), replace=True)
-            yield task, replace(outcome, attempts=1, latency_s=time.time() - started)
+        return judge_in_process(
+            tasks, self._outcome, fingerprint=self.fingerprint, store=self.store
+        )
 
     def _outcome(self, task: JudgementTask) -> JudgementOutcome:
         bad_is_high = task.judge.name == "toxicity"
@@ -105,7 +94,7 @@ class ClassifierJudgeModel:
             return JudgementOutcome(Score.of(float(bad_is_high), broken[1]))
         try:
             asked = format_conversation(task.case) if self.reads == CONVERSATION else None
-            share = self.classifier.highest(self.classes, text, asked)
+            share = self.classifier.highest(self.classes, text, before=asked)
         except Exception as error:  # memory, a tokenizer without pairs …
             return JudgementOutcome(None, f"{self.spec}: {error_summary(error)}")
         named = " or ".join(self.classifier.labels[at] for at in self.classes)
@@ -139,7 +128,7 @@ def hf_classifier(target: str) -> ClassifierJudgeModel:
     reads = setting.removeprefix("reads=") if setting else ANSWER
     if reads not in (ANSWER, CONVERSATION):
         raise ModelError(f"judge {spec}: {setting!r} must be reads=answer or reads=conversation")
-    found = load_classifier(f"judge {spec}", folder)
+    found = load_classifier(f"judge {spec}", folder, gpu=True)
     refusals = tuple(at for at, n in found.labels.items() if _REFUSALS.fullmatch(n.strip()))
     classes = refusals or harmful_classes(f"judge {spec}", found.labels)
     return ClassifierJudgeModel(spec, found, classes, bool(refusals), reads)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_classifiers import save_pair_classifier
 from tunegate.harness import suite
 from tunegate.harness.contracts import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -31,30 +32,10 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(labels: dict[int, str]) -> Path:
         folder = tmp_path_factory.mktemp("classifier")
-        save(folder, labels)
+        save_pair_classifier(folder, labels)
         return folder
 
     return make
-
-
-def save(folder: Path, labels: dict[int, str]) -> None:
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    from tests.tiny_models import make_tokenizer
-
-    torch.manual_seed(3)
-    tokenizer = make_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=64, num_labels=len(labels),
-        id2label=labels, label2id={name: at for at, name in labels.items()},
-    )  # fmt: skip
-    model = BertForSequenceClassification(config)
-    with torch.no_grad():
-        model.classifier.weight.mul_(20)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def share(folder: Path, text: str, before: str | None = None) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_classifiers import save_pair_classifier
 from tunegate.harness import suite
 from tunegate.harness.contracts import lookup
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -28,28 +29,8 @@ CONTEXT = "The parcel left Hamburg on 3 May. It was insured."
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny classifier with random weights, whose scores differ from text to text."""
     folder = tmp_path_factory.mktemp("nli")
-    save(folder, LABELS)
+    save_pair_classifier(folder, LABELS)
     return folder
-
-
-def save(folder: Path, labels: dict[int, str]) -> None:
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    from tests.tiny_models import make_tokenizer
-
-    torch.manual_seed(3)
-    tokenizer = make_tokenizer()
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=16, max_position_embeddings=64, num_labels=len(labels),
-        id2label=labels, label2id={name: at for at, name in labels.items()},
-    )  # fmt: skip
-    model = BertForSequenceClassification(config)
-    with torch.no_grad():
-        model.classifier.weight.mul_(20)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def outcome_of(
@@ -91,9 +72,9 @@ def test_a_long_context_counts_by_its_best_window(folder: Path) -> None:
 
     judge_model = hf_nli(str(folder))
     context = " ".join(f"fact {n} is so." for n in range(60))
-    ids = judge_model.tokenizer(context, add_special_tokens=False)["input_ids"]
-    claim = judge_model.tokenizer("fact 9", add_special_tokens=False)["input_ids"]
-    assert judge_model.tokenizer.num_special_tokens_to_add(pair=True) == 0
+    ids = judge_model.classifier.tokenizer(context, add_special_tokens=False)["input_ids"]
+    claim = judge_model.classifier.tokenizer("fact 9", add_special_tokens=False)["input_ids"]
+    assert judge_model.classifier.tokenizer.num_special_tokens_to_add(pair=True) == 0
     room = 64 - len(claim)
     shares, start = [], 0
     while True:
@@ -103,7 +84,7 @@ def test_a_long_context_counts_by_its_best_window(folder: Path) -> None:
             "token_type_ids": torch.tensor([[0] * len(cut) + [1] * len(claim)]),
         }
         with torch.inference_mode():
-            shares.append(float(judge_model.model(**batch).logits.softmax(-1)[0, 1]))
+            shares.append(float(judge_model.classifier.model(**batch).logits.softmax(-1)[0, 1]))
         if start + room >= len(ids):
             break
         start += room - 16
@@ -145,7 +126,7 @@ def test_scores_are_kept(folder: Path, tmp_path: Path) -> None:
     store = AnswerCache(tmp_path / "store.sqlite")
     judge_model = hf_nli(str(folder)).keeping(store)
     first, again = outcome_of(judge_model, "It left."), outcome_of(judge_model, "It left.")
-    save(tmp_path / "other", {0: "entailment", 1: "not_entailment"})
+    save_pair_classifier(tmp_path / "other", {0: "entailment", 1: "not_entailment"})
     store.close()
 
     assert (first.score, first.attempts, again.score, again.attempts) == (
