@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +17,8 @@ from tunegate.harness.records.errors import UsageError
 
 LOG = "gate.log"
 """What a gate printed, in its run folder."""
-_STOP_S = 20.0
-"""Seconds in which a gate that is told to stop stores its last answers."""
+_BATCH_S, _STOP_S = 10.0, 10.0
+"""Seconds that a gate that is told to stop has for its batch, and then to store answers."""
 
 
 @dataclass
@@ -24,6 +26,8 @@ class GateJobs:
     """The gates of one server. The id of a job is the name of its run folder."""
 
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+    """Agents call tools in parallel, and the server runs each call in a thread."""
 
     def start(self, words: Sequence[str]) -> str:
         """Start `tunegate gate` with the arguments, and return the job's id.
@@ -31,6 +35,10 @@ class GateJobs:
         Raises:
             UsageError: another one is running, and would compete for the processor or GPU.
         """
+        with self._starting:
+            return self._start(words)
+
+    def _start(self, words: Sequence[str]) -> str:
         if running := self.running():
             raise UsageError(f"{running} is running; wait for it, or stop it with stop_gate")
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
@@ -58,20 +66,24 @@ class GateJobs:
         process = self.processes.get(job)
         return None if process is None else process.poll()
 
-    def stop(self, job: str) -> None:
-        """Stop a job and wait until it has stored its answers."""
+    def stop(self, job: str, batch_s: float = _BATCH_S) -> None:
+        """Stop a job when its batch is done, or at once after `batch_s` seconds."""
         process = self.processes[job]
-        process.terminate()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        for seconds in (batch_s, _STOP_S):
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                return
+        process.kill()
+        process.wait()
 
     def stop_all(self) -> None:
-        """Stop what runs: without its server nobody would look after it."""
+        """Stop what runs: without its server nobody would look after it.
+
+        Clients kill a server two seconds after they told it to end.
+        """
         if job := self.running():
-            self.stop(job)
+            self.stop(job, batch_s=0.5)
 
 
 def last_lines(folder: Path, count: int) -> list[str]:

@@ -6,10 +6,8 @@ store and the ledger, as every gate does.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from tunegate.harness.cli import _agent_answers as answers
 from tunegate.harness.cli._agent_jobs import GateJobs, last_lines, progress_line
 from tunegate.harness.cli._agent_paths import AgentPaths
 from tunegate.harness.cli.resume import RUNS, newest_run
+from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.records.errors import TunegateError, UsageError
 from tunegate.harness.records.run_folder import Run
 
@@ -134,7 +133,8 @@ def serve_agent(models: Sequence[Path]) -> None:
     """Serve until the agent closes the connection; then stop what still runs."""
     tools = AgentTools(AgentPaths(models))
     try:
-        make_server(tools).run("stdio")
+        with sigterm_interrupts():  # clients send it while a call is in progress
+            make_server(tools).run("stdio")
     finally:
         tools.jobs.stop_all()
 
@@ -165,8 +165,7 @@ def _as_json(tool: Callable[..., Any]) -> Callable[..., str]:
     @functools.wraps(tool)
     def answer(*given: Any, **named: Any) -> str:
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # the protocol's alone
-                found = tool(*given, **named)
+            found = tool(*given, **named)
         except TunegateError as error:
             raise ToolError(str(error)) from error
         return json.dumps(found, ensure_ascii=False, separators=(",", ":"))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -125,15 +127,24 @@ def test_an_agent_checks_plans_gates_and_explains(project_folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_mistake_is_its_sentence_and_one_gate_runs_at_a_time(project_folder: Path) -> None:
-    """A gate that still runs when the agent leaves is stopped."""
+    """So it does when an agent starts several in parallel."""
+    anyio = pytest.importorskip("anyio")
     (project_folder / "broken").mkdir()
     (project_folder / "broken/suite.toml").write_text("nmae = 1\n", encoding="utf-8")
 
     async def steps(call: Any) -> Any:
         gate = partial(call, "start_gate", suites=["suites/tickets"], tuned="scripted:slow.json")
-        first = await gate(base="scripted:base.json")
+        started: list[Any] = []
+
+        async def start() -> None:
+            started.append(await gate(base="scripted:base.json"))
+
+        async with anyio.create_task_group() as together:
+            for _ in range(3):
+                together.start_soon(start)
+        (first,) = [answer for answer in started if isinstance(answer, dict)]
         return [
-            await gate(base="scripted:base.json"),
+            next(answer for answer in started if answer != first),
             await call("check_suites", suites=["/etc"]),
             await call("gate_status", job="../../.."),
             await call("show_case", case="t1", run="none"),
@@ -152,6 +163,31 @@ def test_a_mistake_is_its_sentence_and_one_gate_runs_at_a_time(project_folder: P
     assert len(broken["problems"]) == 4
     assert status["state"] == "running"
     assert not (project_folder / ".tunegate/runs" / job / "verdict.json").is_file()
+
+
+@pytest.mark.slow
+def test_an_agent_that_leaves_during_a_call_leaves_no_gate_running(project_folder: Path) -> None:
+    anyio = pytest.importorskip("anyio")
+
+    tuned = f"scripted:{project_folder}/slow.json"
+
+    def is_running() -> bool:
+        listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
+        return tuned in listed.stdout
+
+    async def steps(call: Any) -> Any:
+        models = {"base": "scripted:base.json", "tuned": tuned}
+        started = await call("start_gate", suites=["suites/tickets"], **models)
+        with anyio.move_on_after(2):
+            await call("gate_status", job=started["job"], wait_s=50)
+        return is_running()
+
+    assert in_session(project_folder, steps)
+
+    end = time.monotonic() + 20
+    while is_running() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not is_running()
 
 
 def test_no_tool_writes_a_suite(project_folder: Path) -> None:
