@@ -110,7 +110,8 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
             )
         restored = {"switching_off_restores_base": "exactly" if worst == 0 else "up to rounding"}
     if base.labels != arm.labels or len(ours) != len(theirs):
-        return {"status": "proven", "probes": len(theirs), "note": "the labels differ", **restored}
+        note = "the labels differ" if base.labels != arm.labels else "only one of them reads texts"
+        return {"status": "proven", "probes": len(theirs), "note": note, **restored}
     largest = _largest_gap(ours, theirs)
     if largest == 0:
         cause = f"computes base's outputs exactly: {_meaning(name, logits=True)}"

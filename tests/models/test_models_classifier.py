@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,20 @@ def test_an_adapter_of_a_classifier_shares_its_load(whole: Path, tmp_path: Path)
     assert proof["status"] == "proven"
     assert proof["switching_off_restores_base"] == "exactly"
     assert proof["largest_logit_change"] > 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [(LABELS, "only one of them reads texts"), (("a", "b"), "the labels differ")],
+)
+def test_a_base_that_reads_nothing_is_compared(
+    whole: Path, tmp_path: Path, labels: Sequence[str], note: str
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"label": "{name}"}}\n' for name in labels), encoding="utf-8")
+    arms = open_arms({"base": f"majority:{rows}", "tuned": f"classifier:{whole}"})
+
+    assert check_liveness(arms)["tuned"]["note"] == note
 
 
 def test_an_adapter_that_changes_nothing_is_named(whole: Path, tmp_path: Path) -> None:
