@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import html
 import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 
 _FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})[ \t]*\{?[ \t]*\.?([\w+#-]*)[^\n]*\n", re.MULTILINE)
-_HTML = re.compile(r"<code[^>]*>(.*?\n.*?)</code>", re.DOTALL)
 _PYTHON = ("", "python", "py", "python3", "py3", "ipython", "pycon")
 _FIRST = re.compile(r"^[ \t]*(?:@|def |async def |class |import |from )", re.MULTILINE)
 _LAST_DEFINITION = re.compile(
@@ -39,8 +37,6 @@ def python_code(text: str, prefix: str | None = None) -> str:
     bare = code is None
     if code is None:
         code = text if not _PROMPT.match(text.lstrip("\n")) else _typed(text)
-    if not _parses(code):
-        code = code.replace("\u00a0", " ")
     tries = list(_programs(code, prefix))
     if bare:
         tries += [p for shorter in _without_prose(code, prefix) for p in _programs(shorter, prefix)]
@@ -91,9 +87,6 @@ def _fenced(text: str) -> Iterator[tuple[str, str]]:
         body = text[start.end() : end.start() if end else len(text)]
         yield start[2], textwrap.dedent(body)
         position = end.end() if end else len(text)
-    if position == 0:
-        for found in _HTML.finditer(text):
-            yield "", html.unescape(found[1])
 
 
 def _typed(code: str) -> str:

@@ -36,14 +36,12 @@ WHOLE = {
     "prose around bare code": f"Sure:\n\n{CODE}\nIt's done, isn't it?",
     "a session": SESSION,
     "a fenced session": f"```pycon\n{SESSION}```",
-    "HTML": f"<pre><code>{CODE}</code></pre>",
-    "HTML with signs": f"<code>{CODE.replace('a + b', 'a + b if a &lt; 9 else 0')}</code>",
+    "HTML in a docstring": f'"""\n<code>\nx\n</code>\n"""\n{CODE}',
     "lines of Windows": f"```python\r\n{CODE}```".replace("\n", "\r\n"),
     "tabs": "```python\ndef add(a, b):\n\treturn a + b\n```",
     "a fence inside": f"````python\n'''\n```\n'''\n{CODE}````",
     "a main block": f"```python\n{CODE}\nif __name__ == '__main__':\n    input()\n```",
     "a byte order mark": f"\ufeff{CODE}",
-    "other spaces": CODE.replace(" ", "\u00a0"),
     "indented code": "    def add(a, b):\n        return a + b\n",
 }
 CONTINUED = {
