@@ -21,7 +21,6 @@ class Container:
 
     name: str
     image: str = "python:3.11-slim"
-    needs_word: bool = True
 
     def problem(self) -> str | None:
         """Run one container."""

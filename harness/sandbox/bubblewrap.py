@@ -38,7 +38,6 @@ class Bubblewrap:
     """Programs see a read-only system, a small /tmp, and neither network nor other processes."""
 
     name = "bubblewrap"
-    needs_word = False
 
     def problem(self) -> str | None:
         """Start one program in it."""

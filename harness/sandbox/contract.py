@@ -65,8 +65,6 @@ class Sandbox(Protocol):
     """A sandbox, named by its file."""
 
     name: str
-    needs_word: bool
-    """Whether a run uses it only if it was named."""
 
     def problem(self) -> str | None:
         """Return why it cannot be used here and what to do, in one line; None if it can."""

@@ -15,7 +15,6 @@ class NoSandbox:
     """Programs run as the user who runs tunegate, with limits of time and memory only."""
 
     name = "none"
-    needs_word = True
 
     def problem(self) -> str | None:
         """It works everywhere."""
