@@ -11,7 +11,6 @@ from typing import Any
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.hashing import canonical_json, sha256
-from tunegate.harness.records.manifest import UNBOXED
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.formatting import (
     FACES,
@@ -85,11 +84,6 @@ def run_facts(run: Run) -> dict[str, Any]:
         "suites": {suite.name: suite.hash for suite in verdict.suites},
         "gates": [_gate(suite.name, gate) for suite in verdict.suites for gate in suite.gates],
     }
-
-
-def trust_notes(run: Run) -> tuple[str, ...]:
-    """Return what is taken on trust, one sentence each."""
-    return (*run.verdict.trust_notes(), *((UNBOXED,) if run.manifest.sandbox == "none" else ()))
 
 
 def run_folder(run: Run) -> str:

@@ -30,7 +30,7 @@ from tunegate.reports.formatting import (
     format_level,
     gate_rule,
 )
-from tunegate.reports.identity import run_command, run_folder, trust_notes
+from tunegate.reports.identity import run_command, run_folder
 from tunegate.reports.sections import judge_health, summarize_sections
 from tunegate.reports.sections.regressions import shared_traits
 from tunegate.reports.text_diff import line_diff
@@ -126,7 +126,7 @@ def _head(run: Run) -> str:
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]
     lines += [f"> Filtered run: {escape_markdown(why)}\n" for why in run.manifest.filtered]
-    lines += [f"> {escape_markdown(note)}\n" for note in trust_notes(run)]
+    lines += [f"> {escape_markdown(note)}\n" for note in run.verdict.trust_notes()]
     step = next_step(verdict, run.manifest.suites, run=run_folder(run), report="report.html")
     lines += [f"Next: {escape_markdown(step)}\n"] if step else []
     planned = sum(suite.n_planned for suite in verdict.suites)

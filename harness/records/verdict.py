@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
 from tunegate.harness.records.contamination import ContaminationResult
 from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.manifest import UNBOXED
 from tunegate.harness.records.record import (
     SCHEMA_VERSION,
     Record,
@@ -203,13 +204,15 @@ class VerdictRecord(Record):
     """Further arm → result of its comparison; absent if no arm is compared."""
 
     def trust_notes(self) -> tuple[str, ...]:
-        """Return what is taken on trust: recorded prompts, an adapter's base, a server."""
+        """Return what is taken on trust: prompts, an adapter's base, a server, unboxed programs."""
         notes = []
         if self.comparability.get("on_trust"):
             notes.append(self.comparability.get("note"))
         notes.append(self.comparability.get("base_name"))
         for found in (self.served_identity, self.served_prompts):
             notes += _by_arms(found, "note")
+        if any(note.endswith(UNBOXED) for suite in self.suites for note in suite.notes):
+            notes.append(UNBOXED)
         return tuple(str(note) for note in notes if note)
 
     def prompt_warnings(self) -> tuple[str, ...]:

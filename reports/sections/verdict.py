@@ -9,7 +9,7 @@ from tunegate.harness.records.contamination import ContaminationCoverage
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
-from tunegate.reports.identity import run_folder, trust_notes
+from tunegate.reports.identity import run_folder
 from tunegate.reports.templating import fill_page_template
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def _unchecked_facts(run: Run) -> tuple[str, ...]:
     """Return what the verdict takes on trust, one sentence each."""
     leakage = run.verdict.leakage
     if leakage is None or leakage.checked is not ContaminationCoverage.NOTHING:
-        return trust_notes(run)
+        return run.verdict.trust_notes()
     return (
-        *trust_notes(run),
+        *run.verdict.trust_notes(),
         leakage.sentence.replace("leakage not checked", "training data", 1),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,18 @@ def test_programs_decide_the_verdict(
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
-def test_no_sandbox_is_named_and_said(project: Any) -> None:
-    result = project.gate(*prepared(project), "--gate-sandbox=none")
+def test_no_sandbox_is_named_and_said_once(project: Any) -> None:
+    options = prepared(project)
+    shutil.copytree(project.path / "suites" / "code", project.path / "suites" / "more")
+    definition = project.path / "suites" / "more" / "suite.toml"
+    definition.write_text(definition.read_text().replace('name = "code"', 'name = "more"'))
+    result = project.gate(*options, "--gate-sandbox=none")
 
     assert result.ret == 0, result.stdout.str()
     assert manifest(project)["sandbox"] == "none"
     assert UNBOXED in (project.run / "verdict.json").read_text(encoding="utf-8")
-    assert UNBOXED in result.stdout.str()
+    assert len(project.verdict()["suites"]) == 2
+    assert result.stdout.str().count(UNBOXED) == 1
     assert UNBOXED in (project.run / "report.html").read_text(encoding="utf-8")
 
 

@@ -429,6 +429,18 @@ def code_run() -> Run:
     return build.run(Verdict.BLOCK, f"snippets: {lost}", (suite,))
 
 
+@pytest.fixture(scope="session")
+def unboxed_run(code_run: Run) -> Run:
+    """Return the same run without a sandbox."""
+    manifest = code_run.manifest.model_copy(update={"sandbox": "none"})
+    suites = tuple(
+        suite.model_copy(update={"notes": (f"{suite.name}: {manifest.taken_on_trust()[-1]}",)})
+        for suite in code_run.verdict.suites
+    )
+    verdict = code_run.verdict.model_copy(update={"suites": suites})
+    return replace(code_run, manifest=manifest, verdict=verdict)
+
+
 PAYLOADS = (
     "<script>window.pwned=1</script>",
     "<script>alert(1)</script>",

@@ -197,8 +197,7 @@ def test_the_table_of_the_worst_cases_says_what_running_code_found(code_run: Run
     assert "\n-     return n * n\n+     return n + n\n" in text
 
 
-def test_a_run_without_a_sandbox_says_so_at_the_top(code_run: Run) -> None:
-    unboxed = code_run.manifest.model_copy(update={"sandbox": "none"})
-    head, _, _ = render_summary(replace(code_run, manifest=unboxed)).partition("### Gates")
+def test_a_run_without_a_sandbox_says_so_at_the_top(code_run: Run, unboxed_run: Run) -> None:
+    head, _, _ = render_summary(unboxed_run).partition("### Gates")
     assert "without a sandbox" in head
     assert "without a sandbox" not in render_summary(code_run)

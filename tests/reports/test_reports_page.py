@@ -411,9 +411,8 @@ def test_a_suite_without_a_say_comes_last_and_bears_no_verdict(make_run: Any) ->
     assert "BLOCK" not in heading[0]
 
 
-def test_a_run_without_a_sandbox_says_so_above_the_gates(code_run: Run) -> None:
-    unboxed = code_run.manifest.model_copy(update={"sandbox": "none"})
-    hero, _, _ = page.render_page(replace(code_run, manifest=unboxed)).partition('id="gates"')
+def test_a_run_without_a_sandbox_says_so_above_the_gates(code_run: Run, unboxed_run: Run) -> None:
+    hero, _, _ = page.render_page(unboxed_run).partition('id="gates"')
     assert "without a sandbox" in hero
     boxed = code_run.manifest.model_copy(update={"sandbox": "bubblewrap 0.11.0"})
     text = page.render_page(replace(code_run, manifest=boxed))

@@ -286,7 +286,7 @@ def test_weights_elsewhere_are_declared(fake_server: Start, tiny: Any) -> None:
     record = proof(arms).record
 
     assert [record[name]["status"] for name in ("base", "tuned")] == ["declared", "declared"]
-    verdict = VerdictRecord.model_construct(comparability={}, served_identity=record)
+    verdict = VerdictRecord.model_construct(comparability={}, served_identity=record, suites=())
     notes = verdict.trust_notes()
     assert [note.partition(":")[0] for note in notes] == ["base and tuned"]
     assert all("declared, not proven" in note and "?weights=FOLDER" in note for note in notes)
