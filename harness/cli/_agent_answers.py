@@ -1,6 +1,6 @@
 """What a coding agent is told of suites and runs: small records, the sentence first.
 
-Texts of models and cases are data: hidden characters are written out, and long texts are cut.
+Texts of models and cases are data, and long ones are cut.
 """
 
 from __future__ import annotations
@@ -116,16 +116,16 @@ def show_case(run: Run, name: str, suite: str | None) -> dict[str, Any]:
     return {
         "sentence": f"{name} of {view.suite}: {view.outcome.value}; {_DATA}",
         "messages": [
-            {"role": str(turn.get("role")), "content": _clean(str(turn.get("content")))}
+            {"role": str(turn.get("role")), "content": _cut(str(turn.get("content")))}
             for turn in view.case.input_messages()
         ],
-        "expected": [_clean(text) for text in view.case.expected_texts()],
+        "expected": [_cut(text) for text in view.case.expected_texts()],
         **{arm: _answer(view, arm) for arm in ("base", "tuned")},
         "scores": [
             {
                 "metric": score.metric.name,
                 **{
-                    arm: {"value": row.value, "reason": _clean(row.reason or "")}
+                    arm: {"value": row.value, "reason": _cut(row.reason or "")}
                     for arm, row in (("base", score.base), ("tuned", score.tuned))
                     if row is not None
                 },
@@ -137,14 +137,12 @@ def show_case(run: Run, name: str, suite: str | None) -> dict[str, Any]:
 
 def _answer(view: CaseView, arm: str) -> str | None:
     text = view.text(arm)
-    return None if text is None else _clean(text)
+    return None if text is None else _cut(text)
 
 
-def _clean(text: str) -> str:
-    from tunegate.reports.escaping import escape_hidden
-
-    cut = f"… {len(text) - _CHARACTERS} more characters" if len(text) > _CHARACTERS else ""
-    return escape_hidden(text[:_CHARACTERS]) + cut
+def _cut(text: str) -> str:
+    more = f"… {len(text) - _CHARACTERS} more characters" if len(text) > _CHARACTERS else ""
+    return text[:_CHARACTERS] + more
 
 
 def compare_folders(folders: Sequence[Path]) -> dict[str, Any]:

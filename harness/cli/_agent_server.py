@@ -21,6 +21,7 @@ from tunegate.harness.cli.resume import RUNS, newest_run
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.records.errors import TunegateError, UsageError
 from tunegate.harness.records.run_folder import Run
+from tunegate.reports.escaping import escape_hidden
 
 _INSTRUCTIONS = """\
 tunegate decides whether a fine-tune may ship: it asks base and tuned the same cases and proves the
@@ -167,8 +168,17 @@ def _as_json(tool: Callable[..., Any]) -> Callable[..., str]:
         try:
             found = tool(*given, **named)
         except TunegateError as error:
-            raise ToolError(str(error)) from error
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+            raise ToolError(escape_hidden(str(error))) from error
+        return json.dumps(_visible(found), ensure_ascii=False, separators=(",", ":"))
 
     answer.__annotations__ = {**tool.__annotations__, "return": str}
     return answer
+
+
+def _visible(value: Any) -> Any:
+    """Return an answer with hidden characters written out: texts, names, log lines are data."""
+    if isinstance(value, str):
+        return escape_hidden(value)
+    if isinstance(value, dict):
+        return {key: _visible(inner) for key, inner in value.items()}
+    return [_visible(inner) for inner in value] if isinstance(value, list) else value

@@ -275,6 +275,22 @@ def test_suites_and_rows_lead_out_of_the_folder_by_no_separator_and_no_link(
     assert len(paths.suites(["code"])) == 1
 
 
+def test_hidden_characters_in_names_and_in_mistakes_are_written_out(project_folder: Path) -> None:
+    pytest.importorskip("mcp")
+    from mcp.server.mcpserver.exceptions import ToolError
+
+    from tunegate.harness.cli._agent_server import AgentTools, _as_json
+
+    tools = AgentTools(AgentPaths())
+    (project_folder / "suites/tickets/suite.toml").write_text('name = "a\u202eb"', encoding="utf-8")
+
+    listed = _as_json(tools.list_suites)()
+    with pytest.raises(ToolError, match=r"a\\u202eb: no such suite"):
+        _as_json(tools.check_suites)(["a\u202eb"])
+
+    assert json.loads(listed)["suites"][0]["name"] == "a\\u202eb"
+
+
 def test_a_word_is_never_an_option(project_folder: Path) -> None:
     with pytest.raises(UsageError, match="--gate-draft: not in the folder"):
         AgentPaths().suites(["--gate-draft"])
