@@ -1,17 +1,16 @@
 """Progress on the terminal: share done, speed, time left.
 
 On a terminal one line is rewritten; in a log a line appears every few seconds, so that a silent
-CI job can be distinguished from a hung one. A `BarStream` draws it as it likes.
+CI job can be distinguished from a hung one. A stream that is a `Bar` shows it in its own way.
 """
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Protocol, TextIO, runtime_checkable
 
 _ENOUGH = 0.02
 """Share of the work after which the time left is estimated; the first answers of a batch do not."""
@@ -25,16 +24,15 @@ def format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class BarStream(io.StringIO):
-    """A stream that is told the share done as a number."""
+@runtime_checkable
+class Bar(Protocol):
+    """What a stream has that shows progress in its own way, not as lines."""
 
     def show_share(self, share: float, text: str) -> None:
         """Show that a share of the work is done."""
-        raise NotImplementedError
 
     def end_bar(self) -> None:
         """Take the bar away: the work is done, or has stopped."""
-        raise NotImplementedError
 
 
 @dataclass
@@ -57,7 +55,7 @@ class ProgressReporter:
         """Start the clock."""
         self._started = self._shown_at = self.clock()
         if self.interval_s is None:
-            rewritten = self.stream.isatty() or isinstance(self.stream, BarStream)
+            rewritten = self.stream.isatty() or isinstance(self.stream, Bar)
             self.interval_s = 0.5 if rewritten else 10.0
 
     def add(self, work: float, *, tokens: int, label: str) -> None:
@@ -74,7 +72,7 @@ class ProgressReporter:
         share = min(1.0, self.done / self.total) if self.total else 1.0
         left = f" · {format_duration(spent / share - spent)} left" if share >= _ENOUGH else ""
         speed = f" · {self.tokens / spent:.0f} tokens/s" if self.tokens and spent > 0 else ""
-        if isinstance(self.stream, BarStream):
+        if isinstance(self.stream, Bar):
             self.stream.show_share(share, f"{label}{speed}{left}")
             return
         text = f"tunegate: {share:4.0%} · {label}{speed}{left}"
@@ -87,7 +85,7 @@ class ProgressReporter:
 
     def close(self) -> None:
         """End the rewritten line, or the bar."""
-        if isinstance(self.stream, BarStream):
+        if isinstance(self.stream, Bar):
             self.stream.end_bar()
         if self._open_line:
             self.stream.write("\r\x1b[2K")

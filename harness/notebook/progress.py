@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from importlib.util import find_spec
 from typing import Any, TextIO
-
-from tunegate.harness.engine.progress import BarStream
 
 
 def notebook_stream() -> TextIO | None:
@@ -19,8 +18,8 @@ def notebook_stream() -> TextIO | None:
     return NotebookStream() if find_spec("tqdm") else sys.stdout
 
 
-class NotebookStream(BarStream):
-    """Writes notes to the output of the cell that runs now, and progress as a bar."""
+class NotebookStream(io.StringIO):
+    """Writes notes to the output of the cell that runs now, and progress as a `Bar`."""
 
     bar: Any = None
 
