@@ -49,7 +49,7 @@ def _configuration() -> type[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the labels of the rows ask of the head."""
+    """The head that the labels of the rows need."""
 
     problem: str
     """Transformers' `problem_type`."""
@@ -96,7 +96,7 @@ class Head:
         return [float(label in row["label"]) for label in self.labels]
 
     def config(self) -> dict[str, Any]:
-        """Return the keys of config.json that say it."""
+        """Return this head's keys of config.json."""
         names = dict(enumerate(self.labels)) or {0: "value"}
         indices = {name: index for index, name in names.items()}
         return {"problem_type": self.problem, "id2label": names, "label2id": indices}

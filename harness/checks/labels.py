@@ -41,7 +41,7 @@ def check_labels(suite: Suite, name: str, arm: Arm) -> None:
 
 
 def _reads_labels(metric: Metric) -> bool:
-    """Return whether a metric can score a label: it compares, or somebody else wrote it."""
+    """Return whether a metric can score a label: it reads `expected`, or is not bundled."""
     if metric.judge is not None or metric.episodes:
         return False
     if metric.needs is CellKind.LATENCY or not metric.is_bundled:

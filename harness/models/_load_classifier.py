@@ -33,7 +33,7 @@ from tunegate.harness.records.wording import count_noun
 
 _SAVE = "peft saves it with task_type='SEQ_CLS' or modules_to_save (huggingface/peft#577, #2171)"
 _COUNT = 7919
-"""Labels of a head without weights, a number that no other size of a model is."""
+"""Labels of a head without weights; no other dimension of a model has this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def read_labels(
         if outputs != 1:
             raise ModelError(f"{where}: a regression of {outputs} numbers; only one can be gated")
         return (), False
-    named = {int(index): str(label) for index, label in (config.get("id2label") or {}).items()}
+    named = {int(i): str(label).strip() for i, label in (config.get("id2label") or {}).items()}
     labels = tuple(named.get(index, "") for index in range(outputs))
     if len(named) != outputs or len({*labels}) != outputs or "" in labels:
         raise ModelError(

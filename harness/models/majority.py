@@ -91,11 +91,11 @@ def majority(path: str) -> MajorityArm:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{spec}, line {number}: not JSON ({error})") from error
         found = [row[key] for key in _KEYS if key in row] if isinstance(row, dict) else []
-        if not found or not isinstance(found[0], str) or not found[0]:
+        if not found or not isinstance(found[0], str) or not found[0].strip():
             raise ModelError(
                 f"{spec}, line {number}: no label; each row needs one text as `label` or `expected`"
             )
-        counts[found[0]] += 1
+        counts[found[0].strip()] += 1
     if not counts:
         raise ModelError(f"{spec}: no rows in this file")
     total = counts.total()

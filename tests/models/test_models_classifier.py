@@ -219,6 +219,13 @@ def test_labels_must_be_those_of_the_head(whole: Path, adapter: Path, copied: Co
         opened(wrong, whole)
 
 
+def test_spaces_around_a_label_do_not_count(whole: Path, adapter: Path, copied: Copy) -> None:
+    spaced = copied(adapter)
+    edit_json(spaced / "config.json", id2label={"0": " delivery", "1": "other ", "2": "refund"})
+
+    assert opened(spaced, whole)["tuned"].labels == LABELS  # type: ignore[attr-defined]
+
+
 def test_long_texts_are_refused_or_cut_as_deployed(whole: Path, adapter: Path) -> None:
     long = cases("late " * 300)
     [refused] = answers(opened(adapter, whole)["base"], *long)

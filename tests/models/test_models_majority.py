@@ -13,7 +13,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.generation import GenerationSettings
 
-ROWS = '{"label": "b"}\n{"label": "a"}\n\n{"expected": "b", "prompt": "x"}\n{"label": "a"}\n'
+ROWS = '{"label": "b"}\n{"label": "a"}\n\n{"expected": "b", "prompt": "x"}\n{"label": "a "}\n'
 
 
 def test_it_answers_the_first_of_the_most_frequent_labels(tmp_path: Path) -> None:
@@ -36,6 +36,7 @@ def test_it_answers_the_first_of_the_most_frequent_labels(tmp_path: Path) -> Non
     [
         ("", "no rows"),
         ('{"label": "a"}\n{"label": 3}', "line 2: no label"),
+        ('{"label": " "}', "line 1: no label"),
         ('{"label": "a"}\n[', "line 2: not JSON"),
         ('"a"', "line 1: no label"),
     ],
