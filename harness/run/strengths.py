@@ -72,6 +72,11 @@ class StrengthSearch:
             raise UsageError(
                 f"{self.tuned}: not an adapter; only what is added to base has a strength"
             )
+        if trained.resolve().is_relative_to((self.folder / "adapters").resolve()):
+            raise UsageError(
+                f"{self.tuned}: the scaled adapters are written there; copy it, or name another "
+                "folder with --output"
+            )
         refuse_unscalable(trained)
         for strength in self.strengths:
             if strength != 1:
@@ -81,7 +86,8 @@ class StrengthSearch:
 
     def _arm(self, strength: float) -> str:
         """Return the name under which a strength is opened; PEFT allows no dot in it."""
-        return "tuned" if strength == self.strengths[0] else f"tuned_{round(1000 * strength)}"
+        index = self.strengths.index(strength)
+        return f"tuned_{index}" if index else "tuned"
 
     def _options(self, strength: float) -> RunOptions:
         options = RunOptions(
@@ -134,6 +140,6 @@ def read_strengths(text: str) -> tuple[float, ...]:
         if not 0 < value <= 2:
             raise UsageError(f"--at {text}: {word.strip()!r} must be a number above 0 and up to 2")
         found.append(value)
-    if len(set(found)) < 2 or len(set(found)) != len(found):
+    if len(found) < 2 or len({f"{value:g}" for value in found}) < len(found):  # names of folders
         raise UsageError(f"--at {text}: name two different strengths or more, as in 0.5,1")
     return tuple(sorted(found))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_base_is_asked_once(tiny: Any, suite: Path) -> None:
     assert all(cell["cache_hit"] for cell in base)
 
 
-@pytest.mark.parametrize("text", ["0.5", "0.5,0.5", "0,1", "x,1", "1,3"])
+@pytest.mark.parametrize("text", ["0.5", "0.5,0.5", "0,1", "x,1", "1,3", "0.5,0.50000001"])
 def test_strengths_that_make_no_curve_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--at"):
         read_strengths(text)
@@ -110,6 +111,23 @@ def test_strengths_that_make_no_curve_are_refused(text: str) -> None:
 def test_a_merged_model_has_no_strength(tiny: Any, suite: Path) -> None:
     with pytest.raises((UsageError, ModelError), match="not an adapter"):
         strength([str(suite)], str(tiny.base()), base=str(tiny.base()), at="0.5,1")
+
+
+def test_strengths_of_the_same_thousandth_are_judged_apart(tiny: Any, suite: Path) -> None:
+    run(suite, tiny.adapter(), base=str(tiny.base()), at="0.0001,0.9998,1")
+    names = ("strength-0.9998", "strength-1")
+    runs = [json.loads(Path(".tunegate/strength", n, "manifest.json").read_text()) for n in names]
+
+    assert len({one["arms"]["tuned"]["adapter_sha256"] for one in runs}) == 2
+
+
+def test_an_adapter_where_the_scaled_ones_are_written_is_refused(tiny: Any, suite: Path) -> None:
+    place = Path(".tunegate/strength/adapters/strength-0.5")
+    shutil.copytree(tiny.adapter(), place)
+
+    with pytest.raises(UsageError, match="name another folder with --output"):
+        strength([str(suite)], str(place), base=str(tiny.base()), at="0.5,1")
+    assert (place / "adapter_config.json").is_file()
 
 
 def test_an_existing_folder_is_not_overwritten(tiny: Any, suite: Path) -> None:

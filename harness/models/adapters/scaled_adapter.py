@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,20 @@ from tunegate.harness.records.training_card import FILE as CARD
 
 WEIGHTS = "adapter_model.safetensors"
 _SCALED = ("lora_B.weight", "lora_B.bias", "lora_embedding_B")
-_KEPT = ("lora_A.weight", "lora_embedding_A")
+_KEPT = ("lora_A.weight", "lora_embedding_A", ".base_layer.weight")
+"""The last is base's own embedding, which PEFT saves too; loading refuses one that was changed."""
 _OTHERWISE = "train for fewer steps or at a lower rate instead"
+
+
+def why_unscalable(config: Mapping[str, Any]) -> str | None:
+    """Return why an adapter of this configuration has no strength; None if it has."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        return f"only a LoRA adapter has a strength, and this is {kind}"
+    for key in ("use_dora", "modules_to_save", "trainable_token_indices"):
+        if config.get(key):
+            return f"{key}={config[key]!r} replaces weights of base, which a factor cannot weaken"
+    return None
 
 
 def refuse_unscalable(folder: Path) -> None:
@@ -24,18 +37,8 @@ def refuse_unscalable(folder: Path) -> None:
     Raises:
         ModelError: with the reason and what to do.
     """
-    config = adapter_config(folder)
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise ModelError(
-            f"{folder}: only a LoRA adapter has a strength, and this is {kind}: {_OTHERWISE}"
-        )
-    for key in ("use_dora", "modules_to_save", "trainable_token_indices"):
-        if config.get(key):
-            raise ModelError(
-                f"{folder}: {key}={config[key]!r} replaces weights of base, which a factor cannot "
-                f"weaken: {_OTHERWISE}"
-            )
+    if reason := why_unscalable(adapter_config(folder)):
+        raise ModelError(f"{folder}: {reason}: {_OTHERWISE}")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"{folder}: no {WEIGHTS}; save the adapter with safe_serialization=True")
 
@@ -58,7 +61,8 @@ def write_scaled_adapter(source: Path, target: Path, factor: float) -> None:
             tensors[name] = (tensor.double() * factor).to(tensor.dtype)
         elif not name.endswith(_KEPT):
             raise ModelError(f"{source}: {name} is not part of a LoRA product: {_OTHERWISE}")
-    target.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)  # of another adapter, with other files
+    target.mkdir(parents=True)
     for file in source.iterdir():  # tokenizer and template, not the checkpoints of a training
         if file.is_file() and file.name != WEIGHTS:
             shutil.copy2(file, target / file.name)

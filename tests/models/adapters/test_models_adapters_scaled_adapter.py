@@ -87,3 +87,33 @@ def test_a_tensor_outside_lora_is_refused(tiny: Any, tmp_path: Path) -> None:
 
     with pytest.raises(ModelError, match="lm_head"):
         write_scaled_adapter(source, tmp_path / "half", 0.5)
+
+
+def test_lora_on_embeddings_is_scaled_beside_bases_own(tiny: Any, tmp_path: Path) -> None:
+    """PEFT saves base's embedding with it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with muted():
+        plain: Any = AutoModelForCausalLM.from_pretrained(tiny.base())
+        model = get_peft_model(plain, LoraConfig(r=2, target_modules=["embed_tokens", "q_proj"]))
+        torch.manual_seed(0)
+        for weight in model.parameters():
+            weight.data += 0.1 * torch.randn_like(weight) * weight.requires_grad
+        model.save_pretrained(tmp_path / "source")
+
+    write_scaled_adapter(tmp_path / "source", tmp_path / "half", 0.5)
+
+    half = logits(tiny.base(), tmp_path / "half")
+    assert (half - logits(tiny.base(), tmp_path / "source", 0.5)).abs().max() < 1e-4
+    assert (half - logits(tiny.base(), tmp_path / "source")).abs().max() > 1e-3
+
+
+def test_no_file_of_an_earlier_adapter_stays(tiny: Any, tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "chat_template.jinja").write_text("another", encoding="utf-8")
+
+    write_scaled_adapter(tiny.adapter(), tmp_path / "half", 0.5)
+
+    assert not (tmp_path / "half" / "chat_template.jinja").exists()
