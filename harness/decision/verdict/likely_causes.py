@@ -6,6 +6,7 @@ None. Where no rule applies, nothing is said.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
+from tunegate.harness.decision.answers.form_shift import answer_forms
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.wording import count_noun
@@ -41,7 +44,7 @@ class Evidence:
 
     table: ScoreTable
     failed: Sequence[GateResult]
-    """The gates that fail, or prove a loss."""
+    """The gates that fail."""
     goal_reached: bool
     manifest: Manifest
 
@@ -52,10 +55,29 @@ class Evidence:
         return {} if training is None else training.believed_card
 
     @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """Those of the training record; any program may have written it."""
+        given = self.card.get("hyperparameters")
+        return given if isinstance(given, dict) else {}
+
+    @property
+    def token_loss(self) -> float | None:
+        """Cross-entropy a token at the end of training; None if the method has another loss."""
+        loss = _number(self.card.get("final_loss"))
+        other = self.card.get("method") != "sft" or self.hyperparameters.get("loss_type") == "dft"
+        return None if other else loss
+
+    @property
     def guardrail_failed(self) -> bool:
         """Whether something that base could do was lost; a level may never have been reached."""
         kinds = [gate_kind(gate.kind) for gate in self.failed]
         return any(not kind.is_goal and not kind.reads_level for kind in kinds)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of the training record; None for anything else."""
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+    return value if fine else None
 
 
 def find_causes(
@@ -93,6 +115,10 @@ def _other_language(evidence: Evidence) -> str | None:
     form = evidence.table.answers.form
     if form is None or not form.form.startswith("are in "):
         return None
+    cases = evidence.table.cases.values()
+    asked = sum(form.form in answer_forms(str(c.input_messages()[-1]["content"])) for c in cases)
+    if 2 * asked > len(cases):  # base may have answered in single words
+        return None
     return (
         f"tuned's answers {form.form}: the training rows may be in another language than these "
         "cases; `tunegate rows FILES --model BASE --suite SUITE` compares them"
@@ -101,9 +127,11 @@ def _other_language(evidence: Evidence) -> str | None:
 
 def _form_of_the_task(evidence: Evidence) -> str | None:
     form = evidence.table.answers.form
-    if form is None or not evidence.guardrail_failed or evidence.goal_reached:
+    if form is None or form.form == "are empty" or form.form.startswith("are in "):
         return None
-    return f"tuned learned one form for every prompt; {_EVERYDAY}"
+    if not evidence.guardrail_failed or evidence.goal_reached or 2 * form.tuned < form.n:
+        return None
+    return f"tuned may have learned one form for every prompt; {_EVERYDAY}"
 
 
 def _became_short(evidence: Evidence) -> str | None:
@@ -117,33 +145,40 @@ def _became_short(evidence: Evidence) -> str | None:
 
 
 def _one_kind(evidence: Evidence) -> str | None:
-    """Most lost cases share a tag that most cases do not have."""
+    """Most lost cases share a tag that most cases do not have.
+
+    Only cases above the worst score count: base's failures cannot get worse, wherever they gather.
+    """
     gate = evidence.failed[0]
     if gate.tag is not None:
         return None
     sign = 1 if gate.higher_is_better else -1
     scored = {
-        case: sign * (tuned - base)
+        case: (sign * base, sign * tuned)
         for case in evidence.table.asked(gate.metric)
         if (base := evidence.table.value(gate.metric, case, "base")) is not None
         and (tuned := evidence.table.value(gate.metric, case, "tuned")) is not None
     }
-    lost = [case for case, change in scored.items() if change < 0]
+    worst = min(map(min, scored.values()), default=0.0)
+    could_lose = [case for case, (base, _) in scored.items() if base > worst]
+    lost = [case for case in could_lose if scored[case][1] < scored[case][0]]
     cases = evidence.table.cases
     of_lost = Counter(tag for case in lost for tag in set(cases[case].tags))
-    of_all = Counter(tag for case in scored for tag in set(cases[case].tags))
-    for tag, hits in of_lost.most_common():
-        chance = _chance_of(hits, len(lost), of_all[tag], len(scored))
-        if hits >= _LEAST_SHARE * len(lost) and chance * len(of_all) < _SURE:
+    of_all = Counter(tag for case in could_lose for tag in set(cases[case].tags))
+    for tag, hits in of_lost.items():
+        if hits < _MOST_LOST * len(lost) or of_all[tag] > _HALF * len(could_lose):
+            continue
+        if _chance_of(hits, len(lost), of_all[tag], len(could_lose)) * len(of_all) < _SURE:
             return (
-                f"{hits} of {count_noun(len(lost), 'lost case')} have the tag {tag!r}, as "
-                f"{of_all[tag]} of all {len(scored)} do: add training rows of that kind"
+                f"{hits} of {count_noun(len(lost), 'lost case')} have the tag {tag!r}, but only "
+                f"{of_all[tag]} of the {len(could_lose)} that could be lost: add training rows of "
+                "that kind"
             )
     return None
 
 
-_LEAST_SHARE = 0.6
-"""Share of the lost cases that must have the tag."""
+_MOST_LOST, _HALF = 0.6, 0.5
+"""Least share of the lost cases, and largest of those that could be lost, that have the tag."""
 
 
 def _chance_of(hits: int, drawn: int, tagged: int, total: int) -> float:
@@ -156,46 +191,43 @@ def _chance_of(hits: int, drawn: int, tagged: int, total: int) -> float:
 
 
 def _diverged(evidence: Evidence) -> str | None:
-    card = evidence.card
-    loss = card.get("final_loss")
-    if not isinstance(loss, int | float) or loss < _DIVERGED:
+    loss = evidence.token_loss
+    if loss is None or loss < _DIVERGED:
         return None
-    rate = (card.get("hyperparameters") or {}).get("learning_rate")
+    rate = _number(evidence.hyperparameters.get("learning_rate"))
     at = f" at a rate of {rate}" if rate else ""
     return f"the training loss ended at {loss:.2g}{at}: it diverged; train at a lower rate"
 
 
 def _by_heart(evidence: Evidence) -> str | None:
-    card = evidence.card
-    loss, rows = card.get("final_loss"), card.get("rows")
-    if not isinstance(loss, int | float) or loss > _BY_HEART or not evidence.guardrail_failed:
+    loss, given = evidence.token_loss, evidence.hyperparameters
+    if loss is None or loss > _BY_HEART or not evidence.guardrail_failed:
         return None
-    given = card.get("hyperparameters") or {}
-    epochs, rate = given.get("num_train_epochs"), given.get("learning_rate")
-    how = "".join(
-        f", {text}"
-        for text, known in ((f"{epochs} epochs", epochs), (f"a rate of {rate}", rate))
-        if known
+    rows = _number(evidence.card.get("rows"))
+    epochs, rate = (_number(given.get(name)) for name in ("num_train_epochs", "learning_rate"))
+    facts = (
+        count_noun(int(rows), "row") if rows else "",
+        f"{epochs:g} epochs" if epochs else "",
+        f"a rate of {rate:g}" if rate else "",
     )
+    how = ", ".join(filter(None, facts))
     return (
-        f"the training loss ended at {loss:.2g} ({count_noun(int(rows or 0), 'row')}{how}): it "
-        "knows its rows by heart; train for fewer steps, at a lower rate, or on more rows"
+        f"the training loss ended at {loss:.2g}{f' ({how})' if how else ''}: it knows its rows by "
+        "heart; train for fewer steps, at a lower rate, or on more rows"
     )
 
 
 def _part_may_ship(evidence: Evidence) -> str | None:
     """A LoRA adapter lost something, so less of it may keep enough."""
     identity = evidence.manifest.arms.get("tuned", {})
-    scalable = bool(identity.get("adapter_sha256")) and _diverged(evidence) is None
-    if not scalable or not evidence.guardrail_failed:
+    config = identity.get("adapter_config")
+    if identity.get("backend") != "hf" or not isinstance(config, dict) or why_unscalable(config):
         return None
-    if identity.get("backend") == "classifier":  # `strength` scales adapters of models that write
+    if not evidence.guardrail_failed or _diverged(evidence) or "strength" in evidence.card:
         return None
-    suites = " ".join(str(suite.path) for suite in evidence.manifest.suites)
-    return (
-        "part of the fine-tune may ship: `tunegate strength "
-        f"{suites} --tuned {identity.get('spec', 'ADAPTER')}` finds the largest that does"
-    )
+    suites = (str(suite.path) for suite in evidence.manifest.suites)
+    command = shlex.join(["tunegate", "strength", *suites, "--tuned", str(identity["spec"])])
+    return f"part of the fine-tune may ship: `{command}` finds the largest that does"
 
 
 _RULES: tuple[Callable[[Evidence], str | None], ...] = (

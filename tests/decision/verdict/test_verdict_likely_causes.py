@@ -21,6 +21,9 @@ from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.training_card import TrainingSummary
 
 N = 40
+ADAPTER = {
+    "tuned": {"spec": "out/a", "backend": "hf", "adapter_config": {"peft_type": "LORA"}},
+}
 
 
 def gate(kind: str = "tolerance", status: GateStatus = GateStatus.FAIL, **more: Any) -> GateResult:
@@ -114,7 +117,20 @@ def test_short_answers_are_named_with_their_length() -> None:
 def test_losses_of_one_kind_are_named() -> None:
     (said,) = causes(suite(lost=10, tags=12))
 
-    assert said.startswith("10 of 10 lost cases have the tag 'refund', as 12 of all 40 do")
+    assert said.startswith(
+        "10 of 10 lost cases have the tag 'refund', but only 12 of the 40 that could be lost"
+    )
+
+
+def test_losses_where_alone_base_was_right_are_not_of_one_kind() -> None:
+    """Base is right on the tagged cases only, so every loss is there, whatever caused it."""
+    table = suite(lost=12, tags=18)
+    wrong = {
+        key: replace(row, value=0.0) if int(key[1][1:]) >= 18 else row
+        for key, row in table.values.items()
+    }
+
+    assert causes(replace(table, values=wrong)) == ()
 
 
 def test_losses_of_all_kinds_are_not() -> None:
@@ -125,6 +141,25 @@ def test_losses_of_all_kinds_are_not() -> None:
     }
 
     assert causes(replace(table, cases=mixed)) == ()
+
+
+@pytest.mark.parametrize("form", ["are empty", "are in German"])
+def test_empty_or_foreign_answers_are_not_the_form_of_a_task(form: str) -> None:
+    assert len(causes(suite(AnswerCounts(form=FormShift(form, 0, 39, N))))) == 1
+
+
+def test_a_form_of_some_answers_points_to_nothing() -> None:
+    """Of Vicuna's 80 recorded answers 36 have a list, of Alpaca's 3: better answers, no overfit."""
+    assert causes(suite(AnswerCounts(form=FormShift("have a list", 3, 36, 80)))) == ()
+
+
+def test_answers_in_the_language_of_the_cases_point_to_nothing() -> None:
+    """Base's single words are of no language; tuned's sentences are."""
+    table = suite(AnswerCounts(form=FormShift("are in English", 0, 39, N)))
+    asked = "What is the name of the town that you would go to for this?"
+    cases = {name: case.model_copy(update={"prompt": asked}) for name, case in table.cases.items()}
+
+    assert causes(replace(table, cases=cases)) == ()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +174,7 @@ def test_the_chance_is_hypergeometric(hits: int, drawn: int, tagged: int, total:
 def test_rows_known_by_heart_are_named_with_epochs_and_rate() -> None:
     """Forgetting by too many epochs, or by a rate too high."""
     card = {
-        "final_loss": 0.004, "rows": 60,
+        "method": "sft", "final_loss": 0.004, "rows": 60,
         "hyperparameters": {"num_train_epochs": 30, "learning_rate": 0.002},
     }  # fmt: skip
     (said,) = causes(suite(), training=TrainingSummary(card=card))
@@ -149,33 +184,68 @@ def test_rows_known_by_heart_are_named_with_epochs_and_rate() -> None:
 
 def test_a_diverged_training_is_named_with_its_rate() -> None:
     """The loss and rate of the demo's overcooked candidate."""
-    card = {"final_loss": 16.5, "rows": 750, "hyperparameters": {"learning_rate": 0.02}}
+    card = {
+        "method": "sft",
+        "final_loss": 16.5,
+        "rows": 750,
+        "hyperparameters": {"learning_rate": 0.02},
+    }
 
-    arms = {"tuned": {"spec": "out/a", "adapter_sha256": "x"}}
-    (said,) = causes(suite(), training=TrainingSummary(card=card), arms=arms)
+    (said,) = causes(suite(), training=TrainingSummary(card=card), arms=ADAPTER)
 
     assert said.startswith("the training loss ended at 16 at a rate of 0.02: it diverged")
 
 
 def test_a_card_of_other_weights_is_not_believed() -> None:
-    card = TrainingSummary(card={"final_loss": 0.004, "rows": 60}, why="of other weights")
+    card = {"method": "sft", "final_loss": 0.004, "rows": 60}
 
-    assert causes(suite(), training=card) == ()
+    assert causes(suite(), training=TrainingSummary(card=card, why="of other weights")) == ()
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"method": "grpo", "final_loss": 0.0},
+        {"method": "dpo", "final_loss": 0.02},
+        {"method": "classify", "final_loss": 12.0},
+        {"method": "sft", "final_loss": 0.02, "hyperparameters": {"loss_type": "dft"}},
+        {"method": "sft", "final_loss": True},
+        {"method": "sft", "final_loss": 10**400},
+    ],
+)
+def test_another_loss_than_one_a_token_says_nothing(card: dict[str, Any]) -> None:
+    """GRPO's loss is 0 on average, and that of DPO falls to 0 as it should."""
+    assert causes(suite(), training=TrainingSummary(card=card)) == ()
+
+
+def test_a_record_of_another_program_breaks_nothing() -> None:
+    card = {"method": "sft", "final_loss": 0.01, "rows": "many", "hyperparameters": ["lr"]}
+    (said,) = causes(suite(), training=TrainingSummary(card=card))
+
+    assert said.startswith("the training loss ended at 0.01: it knows its rows by heart")
 
 
 def test_an_adapter_that_broke_a_guardrail_may_ship_in_part() -> None:
-    arms = {"tuned": {"spec": "out/a", "adapter_sha256": "x"}}
-    suites = (replace_path("suites/s"),)
+    suites = (replace_path("my suites/s"),)
 
-    (said,) = causes(suite(), arms=arms, suites=suites)
-    missed_goal = causes(suite(), gate("gain"), arms=arms, suites=suites)
+    (said,) = causes(suite(), arms=ADAPTER, suites=suites)
+    missed_goal = causes(suite(), gate("gain"), arms=ADAPTER, suites=suites)
 
-    assert "`tunegate strength suites/s --tuned out/a`" in said
+    assert "`tunegate strength 'my suites/s' --tuned out/a`" in said
     assert missed_goal == ()
 
 
-def test_a_classifiers_adapter_has_no_strength() -> None:
-    arms = {"tuned": {"spec": "classifier:a", "adapter_sha256": "x", "backend": "classifier"}}
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"backend": "classifier"},
+        {"backend": "llama-server", "adapter_config": None},
+        {"adapter_config": {"peft_type": "IA3"}},
+        {"adapter_config": {"peft_type": "LORA", "use_dora": True}},
+    ],
+)
+def test_what_strength_would_refuse_is_not_proposed(changed: dict[str, Any]) -> None:
+    arms = {"tuned": ADAPTER["tuned"] | changed}
 
     assert causes(suite(), arms=arms, suites=(replace_path("suites/s"),)) == ()
 
