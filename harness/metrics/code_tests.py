@@ -57,6 +57,8 @@ def _code_problem(test: str) -> str | None:
         return f"one of its tests is not Python code: {error}"
     if uses_no_answer(tree):
         return "one of its tests uses nothing of the answer: call what it defines, as `check(add)`"
+    if "asyncio" in test or any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(tree)):
+        return 'one of its tests is asynchronous: write {"code": …, "output": …} instead'
     return None
 
 

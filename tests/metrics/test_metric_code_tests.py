@@ -78,12 +78,21 @@ def test_an_answer_fails_where_the_own_solution_passes_and_else_says_nothing() -
         ("assert double(4) = 8", "one of its tests is not Python code"),
         ("def check(candidate):\n    assert candidate(4) == 8", "uses nothing of the answer"),
         ("assert True", "uses nothing of the answer"),
+        ("import asyncio\nassert asyncio.run(double(4)) == 8", "is asynchronous"),
+        ("async def test_it():\n    assert await double(4) == 8", "is asynchronous"),
     ],
 )
 def test_tests_that_say_nothing_about_any_answer_are_refused(test: str, problem: str) -> None:
     (found,) = _check({}, [case(test)])
 
     assert problem in found
+
+
+def test_asynchronous_code_is_tested_by_what_a_program_writes() -> None:
+    test = {"code": "import asyncio\nprint(asyncio.run(double(4)))", "output": "8"}
+
+    assert _check({}, [case(test)]) == []
+    assert made()(case(test), Completion(text="async def double(x): return 2 * x")).value == 1.0
 
 
 @pytest.mark.parametrize(

@@ -231,36 +231,6 @@ PAIRS = {
         "def depth(n): return 0 if n == 0 else 1 + depth(n - 1)",
         "assert depth(900) == 900",
     ),
-    "async": (
-        """
-        import asyncio
-        async def double(x):
-            await asyncio.sleep(0)
-            return 2 * x
-        async def all_of(fs): return await asyncio.gather(*(f() for f in fs))
-        async def ticks(n):
-            for i in range(n):
-                await asyncio.sleep(0); yield i
-        class Held:
-            async def __aenter__(self): self.open = True; return self
-            async def __aexit__(self, *a): self.open = False
-        """,
-        """
-        import asyncio
-        assert asyncio.run(double(2)) == 4
-        async def one(): await asyncio.sleep(0); return 1
-        async def main():
-            assert await double(3) == 6
-            assert await asyncio.gather(double(1), double(2)) == [2, 4]
-            assert await asyncio.wait_for(asyncio.create_task(double(5)), 5) == 10
-            assert await all_of([one, one]) == [1, 1]
-            assert [i async for i in ticks(3)] == [0, 1, 2]
-            async with Held() as h: assert h.open
-            assert not h.open
-        asyncio.run(main())
-        assert asyncio.iscoroutine(c := double(1)); c.close()
-        """,
-    ),
     "data classes, enums and named tuples": (
         """
         from dataclasses import dataclass, field
@@ -489,7 +459,6 @@ PAIRS = {
         """
         import pathlib
         def test_small(): assert add(1, 2) == 3
-        async def test_late(): assert add(1, 2) == 3
         class Helper: pass
         """,
     ),

@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from types import CoroutineType, ModuleType
+from types import ModuleType
 from typing import Any, BinaryIO
 
 from .remote import OPERATIONS, Remote, came_from_other, number_of
@@ -132,8 +132,6 @@ class Peer:
             return self._name_exception(value)
         if isinstance(value, type) and issubclass(value, BaseException):
             return self._name_exception_class(value)
-        if type(value) is CoroutineType:
-            return {"coroutine": self.keep(value)}
         return {"mine": [self.keep(value), plain_base(type(value))]}
 
     def _name_exception(self, error: BaseException) -> Any:
@@ -163,11 +161,10 @@ class Peer:
             return self._exception_class(*inside)
         if tag == "error":
             return self._exception(*inside)
-        number = int(inside if tag == "coroutine" else inside[0])
+        number, base = inside
         if number not in self._found:
-            self._found[number] = Remote(self, number, None if tag == "coroutine" else inside[1])
-        found = self._found[number]
-        return _wait_for(found) if tag == "coroutine" else found
+            self._found[number] = Remote(self, number, base)
+        return self._found[number]
 
     def _exception_class(self, number: int, module: str, name: str, bases: list[Any]) -> Any:
         """Return the class that stands for an exception class of the other process."""
@@ -224,10 +221,6 @@ class _Printed(io.StringIO):
             self.seek(0)
             self.truncate()
         return text
-
-
-async def _wait_for(coroutine: Any) -> Any:
-    return await coroutine
 
 
 def _update(target: Any, new: Any) -> None:

@@ -19,7 +19,7 @@ _UNARY = {
     "repr": repr, "hash": hash, "int": int, "float": float, "complex": complex,
     "index": operator.index, "neg": operator.neg, "pos": operator.pos, "invert": operator.invert,
     "abs": abs, "round": round, "floor": math.floor, "ceil": math.ceil, "trunc": math.trunc,
-    "format": format, "aiter": aiter, "anext": anext, "copy": copy.copy,
+    "format": format, "copy": copy.copy,
     "getitem": operator.getitem, "contains": operator.contains,
 }  # fmt: skip
 _IN_PLACE = {f"i{name.rstrip('_')}" for name in _ARITHMETIC}
@@ -33,9 +33,6 @@ OPERATIONS: dict[str, Any] = {
     "delattr": delattr,
     "enter": lambda manager: manager.__enter__(),
     "exit": lambda manager, kind, error: manager.__exit__(kind, error, None),
-    "aenter": lambda manager: manager.__aenter__(),
-    "aexit": lambda manager, kind, error: manager.__aexit__(kind, error, None),
-    "await": lambda awaitable: _run_awaitable(awaitable),
     "isinstance": isinstance,
     "issubclass": issubclass,
     "deepcopy": copy.deepcopy,
@@ -43,23 +40,6 @@ OPERATIONS: dict[str, Any] = {
     "tolist": lambda array: array.tolist(),
 }
 """Operation → what does it to an object."""
-_loops: list[Any] = []
-
-
-def _run_awaitable(awaitable: Any) -> Any:
-    """Wait in this process's event loop, or in a thread's if that one is waiting for this."""
-    import asyncio  # takes longer to import than most answers take to run
-    from concurrent.futures import ThreadPoolExecutor
-
-    async def wait_for() -> Any:
-        return await awaitable
-
-    if not _loops:
-        _loops.append(asyncio.new_event_loop())
-    if not _loops[0].is_running() and asyncio._get_running_loop() is None:
-        return _loops[0].run_until_complete(wait_for())
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, wait_for()).result()
 
 
 class Remote:
@@ -126,16 +106,6 @@ class Remote:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
         return bool(_ask(self, "exit", kind, error)) and _may_be_swallowed(error)
-
-    async def __aenter__(self) -> Any:
-        return await _ask(self, "aenter")
-
-    async def __aexit__(self, kind: Any, error: Any, trace: Any) -> bool:
-        return bool(await _ask(self, "aexit", kind, error)) and _may_be_swallowed(error)
-
-    def __await__(self) -> Any:
-        yield from ()
-        return _ask(self, "await")
 
     def __deepcopy__(self, memo: Any) -> Any:
         return _ask(self, "deepcopy")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-from types import CoroutineType
 from typing import Any
 
 from .names import read_names
@@ -18,16 +17,9 @@ def call_uncalled(tree: ast.Module, names: dict[str, Any]) -> None:
     """
     used = read_names(tree)
     for node in tree.body:
-        name = getattr(node, "name", "")
-        if not name.startswith("test") or name in used:
-            continue
-        found = names[name]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            result = found()
-            if type(result) is CoroutineType:
-                import asyncio
-
-                asyncio.run(result)
+        name = node.name if isinstance(node, ast.FunctionDef) else ""
+        if name.startswith("test") and name not in used:
+            names[name]()
     unittest = sys.modules.get("unittest")
     if unittest is not None:
         _run_cases(unittest, names)
