@@ -113,12 +113,14 @@ class HfClassifier:
         """Return the text, or both texts of a pair; each arm tokenizes them for itself."""
         return read_texts(case, generation)
 
-    @property
+    @cached_property
     def context_length(self) -> int | None:
         """Most tokens that it reads, by tokenizer and configuration; None if unlimited."""
-        config = self.loaded.torch_model.config
-        limits = (self.tokenizer.model_max_length, getattr(config, "max_position_embeddings", None))
-        return min((int(n) for n in limits if n is not None and n < 1e9), default=None)
+        model = self.loaded.torch_model
+        limits = [self.tokenizer.model_max_length]
+        if (positions := getattr(model.config, "max_position_embeddings", None)) is not None:
+            limits.append(positions - _reserved_positions(model))
+        return min((int(n) for n in limits if n < 1e9), default=None)
 
     @property
     def head_outputs(self) -> tuple[tuple[float, ...], ...]:
@@ -206,6 +208,17 @@ class HfClassifier:
         total = math.fsum(weights)
         shares = [weight / total for weight in weights]
         return self.labels[values.index(highest)], dict(zip(self.labels, shares, strict=True))
+
+
+def _reserved_positions(model: Any) -> int:
+    """Return how many positions no token takes: RoBERTa counts from the padding token's id."""
+    for name, module in model.named_modules():
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
+            return int(module.padding_idx) + 1
+    return 0
 
 
 def read_texts(case: Case, generation: GenerationSettings) -> Prompt:

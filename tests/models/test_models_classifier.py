@@ -16,9 +16,10 @@ from tests.tiny_classifiers import (
     save_classifier,
     save_head_adapter,
 )
-from tests.tiny_models import muted
+from tests.tiny_models import make_tokenizer, muted
 from tunegate.harness.checks.liveness import check_liveness
 from tunegate.harness.contracts.model import Arm, ClassifierArm, LocalArm, Request
+from tunegate.harness.models.classifier import classifier
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -130,6 +131,27 @@ def test_an_adapter_of_a_classifier_shares_its_load(whole: Path, tmp_path: Path)
     assert proof["status"] == "proven"
     assert proof["switching_off_restores_base"] == "exactly"
     assert proof["largest_logit_change"] > 0
+
+
+def test_the_first_positions_of_roberta_are_not_for_tokens(tmp_path: Path) -> None:
+    """With max_position_embeddings of 514 it reads 512 tokens; here 130 and 128."""
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    tokenizer = make_tokenizer()
+    config = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=130, pad_token_id=1,
+    )  # fmt: skip
+    RobertaForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    arm = classifier(str(tmp_path))
+    texts = {len(tokenizer("7" * size)["input_ids"]): "7" * size for size in range(1, 400)}
+    fits, too_long = answers(arm, *cases(texts[128], texts[129]))
+
+    assert arm.context_length == 128
+    assert fits.completion is not None
+    assert fits.completion.input_tokens == 128
+    assert "the classifier reads 128" in (too_long.error or "")
 
 
 @pytest.mark.parametrize(
