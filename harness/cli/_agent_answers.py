@@ -1,4 +1,4 @@
-"""What a coding agent is told of suites and runs: small records, the sentence first.
+"""What a coding agent reads about suites and runs: small records, the sentence first.
 
 Texts of models and cases are data, and long ones are cut.
 """
@@ -50,7 +50,7 @@ def _suite_files() -> Iterator[Path]:
 
 
 def read_command(words: Sequence[str]) -> dict[str, Any]:
-    """Return what another command prints, which looks at suites in a process of its own.
+    """Return what a command prints that looks at suites, run in a process of its own.
 
     A suite's own functions are read afresh there, and what they print disturbs nobody.
     """
@@ -73,7 +73,7 @@ def read_command(words: Sequence[str]) -> dict[str, Any]:
 
 
 def explain_run(folder: Path) -> dict[str, Any]:
-    """Return a finished run's verdict, and why it is that."""
+    """Return a finished run's verdict, and the reasons for it."""
     from tunegate.harness.decision.verdict.next_step import next_step
     from tunegate.harness.decision.verdict.verdict_lines import sorted_gates, verdict_notes
     from tunegate.harness.run.verification import load_verified

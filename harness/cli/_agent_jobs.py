@@ -62,7 +62,7 @@ class GateJobs:
         return next((job for job, p in self.processes.items() if p.poll() is None), None)
 
     def exit_code(self, job: str) -> int | None:
-        """Return the exit code of a job of this server; None while it runs, or of others."""
+        """Return the exit code of a job; None while it runs, or if another server started it."""
         process = self.processes.get(job)
         return None if process is None else process.poll()
 
@@ -78,7 +78,7 @@ class GateJobs:
         process.wait()
 
     def stop_all(self) -> None:
-        """Stop what runs: without its server nobody would look after it.
+        """Stop the job that runs: without its server nobody would look after it.
 
         Clients kill a server two seconds after they told it to end.
         """

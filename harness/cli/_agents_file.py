@@ -1,4 +1,4 @@
-"""AGENTS.md: what a coding agent must know of gates, for `tunegate init`."""
+"""AGENTS.md: what a coding agent must know about gates, for `tunegate init`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ def write_agents_file() -> None:
     try:
         if FILE.exists():
             if "tunegate" not in FILE.read_text(encoding="utf-8", errors="replace"):
-                say(f"note: {FILE} says nothing of tunegate; an empty folder gets one to copy from")
+                say(
+                    f"note: {FILE} does not mention tunegate; init in an empty folder writes a text"
+                )
             return
         FILE.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -35,7 +35,7 @@ Model = str | Path | InMemory
 Cases = Iterable[Mapping[str, Any]] | str | Path
 
 
-def compare(  # noqa: PLR0913 - what is judged, by what, and on which rows it was trained
+def compare(  # noqa: PLR0913 - a user's whole gate in one call
     base: Model | None,
     tuned: Model,
     cases: Cases,
@@ -111,7 +111,7 @@ def _opened(
     """Yield the specs to open, and the arms that are in memory already."""
     if not isinstance(tuned, tuple):
         if isinstance(base, tuple):
-            raise UsageError("base is in memory and tuned is not; give both in the same way")
+            raise UsageError("base is in memory and tuned is not; give both the same way")
         yield {"base": None if base is None else str(base), "tuned": str(tuned)}, {}
         return
     given = str(base) if isinstance(base, Path) else base

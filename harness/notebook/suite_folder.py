@@ -1,4 +1,4 @@
-"""Suite folder: what a notebook says in Python, as the suite.toml and cases.jsonl of any gate."""
+"""Suite folder: writes what a notebook gives in Python as suite.toml and cases.jsonl."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_suite(
         keys: Further keys of suite.toml, such as `name` and `generation`.
 
     Raises:
-        UsageError: a value has no place in a suite.
+        UsageError: a suite cannot hold a value.
     """
     given = {"name": "notebook", **keys}
     name = given["name"]
@@ -130,5 +130,5 @@ def _pairs(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Return a text as a basic string of TOML, which JSON's are but for one character."""
+    """Return a text as a basic string of TOML: JSON's form, except for one character."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

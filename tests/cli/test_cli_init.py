@@ -140,5 +140,5 @@ def test_agents_are_told_how_to_gate_and_what_never_to_do(
     assert "wrote AGENTS.md" in first
     assert "| 10 | UNDECIDED |" in text
     assert "gate again and again until SHIP" in text
-    assert "note: AGENTS.md says nothing of tunegate" in second
+    assert "note: AGENTS.md does not mention tunegate" in second
     assert Path("AGENTS.md").read_text(encoding="utf-8") == "ours"
