@@ -250,3 +250,27 @@ def copied(tmp_path: Path) -> Callable[..., Path]:
         return out
 
     return copy
+
+
+SUITE_CASES = 60
+_WORDS = ("parcel", "late", "refund", "customer", "capital", "France", "Spain", "Madrid")
+
+
+def write_suite(folder: Path, toml: str, tiny: Any, ask: Any) -> Path:
+    """Write a suite whose right answers are those of the tiny adapter, six tokens each."""
+    from tunegate.harness.engine.inference import local_engine
+    from tunegate.harness.records.cases import Case
+
+    cases = [
+        Case(id=f"c{i}", prompt=f"{_WORDS[i % 8]} {_WORDS[i // 8]} the") for i in range(SUITE_CASES)
+    ]
+    with muted():
+        tuned: Any = tiny.pair()["tuned"]
+        answers = local_engine.complete_requests(tuned, ask(tuned, cases, max_new_tokens=6))
+        right = {a.key: a.completion.text for a in answers if a.completion}
+    rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
+    folder.mkdir()
+    (folder / "suite.toml").write_text(toml, encoding="utf-8")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
+    return folder

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from tests.fake_vllm import make_environment
-from tests.tiny_models import ask, copied, muted, tiny
+from tests.tiny_models import SUITE_CASES as N
+from tests.tiny_models import ask, copied, tiny, write_suite
 from tunegate.harness.cli.ship_check import ship_check
-from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UnknownName, UsageError
 
 __all__ = ["ask", "copied", "tiny"]
@@ -41,26 +40,13 @@ gain = 0.1
 metric = "latency"
 tolerance = "50%"
 """
-WORDS = ("parcel", "late", "refund", "customer", "capital", "France", "Spain", "Madrid")
-N = 60
 
 
 @pytest.fixture(name="suite")
 def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a suite whose right answers are the tiny adapter's own; go to its folder."""
     monkeypatch.chdir(tmp_path)
-    cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
-    with muted():
-        tuned: Any = tiny.pair()["tuned"]
-        answers = local_engine.complete_requests(tuned, ask(tuned, cases, max_new_tokens=6))
-        right = {a.key: a.completion.text for a in answers if a.completion}
-    rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
-    folder = tmp_path / "suite"
-    folder.mkdir()
-    (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
-    return folder
+    return write_suite(tmp_path / "suite", SUITE, tiny, ask)
 
 
 def check(base: Path, adapter: Path, suite: Path, **options: Any) -> int:

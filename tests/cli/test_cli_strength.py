@@ -11,11 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from tests.cli.test_cli_ship_check import WORDS, N
-from tests.tiny_models import ask, muted, tiny
+from tests.tiny_models import ask, tiny, write_suite
 from tunegate.harness.cli.strength import strength
-from tunegate.harness.engine.inference import local_engine
-from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.run.strengths import read_strengths
 
@@ -43,18 +40,7 @@ gain = 0.1
 def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write a suite whose right answers are those of the adapter as trained."""
     monkeypatch.chdir(tmp_path)
-    cases = [Case(id=f"c{i}", prompt=f"{WORDS[i % 8]} {WORDS[i // 8]} the") for i in range(N)]
-    with muted():
-        tuned: Any = tiny.pair()["tuned"]
-        answers = local_engine.complete_requests(tuned, ask(tuned, cases, max_new_tokens=6))
-        right = {a.key: a.completion.text for a in answers if a.completion}
-    rows = [{"id": c.id, "prompt": c.prompt, "expected": right[c.id]} for c in cases]
-    folder = tmp_path / "suite"
-    folder.mkdir()
-    (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (folder / "cases.jsonl").write_text(lines, encoding="utf-8")
-    return folder
+    return write_suite(tmp_path / "suite", SUITE, tiny, ask)
 
 
 def run(suite: Path, tuned: Path, **options: Any) -> int:
