@@ -222,24 +222,26 @@ def _last_run(word: str, runs: Path = Path(defaults.RUNS)) -> Iterator[str]:
     from tunegate.harness.decision.verdict.next_step import next_step
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.manifest import Manifest
-    from tunegate.harness.records.verdict import VerdictRecord
+    from tunegate.harness.records.training_card import as_number
+    from tunegate.harness.run.verification import load_verified
     from tunegate.harness.suite.find import find_suites
 
     files = find_suites(word) if word else []
     wanted = {Path(file).resolve() for file in files}
     for file in sorted(runs.glob("*/verdict.json"), reverse=True):
-        with suppress(TunegateError):  # of another version, or broken: advice does not rest on it
-            verdict = read_record(file, VerdictRecord)
-            manifest = read_record(file.with_name("manifest.json"), Manifest)
+        folder = file.parent
+        with suppress(TunegateError):  # of another version, or altered: advice does not rest on it
+            manifest = read_record(folder / "manifest.json", Manifest)
             if wanted and not wanted & {Path(suite.path).resolve() for suite in manifest.suites}:
                 continue
-            yield f"last run: {file.parent}: {verdict.verdict.value}: {verdict.sentence}"
+            verdict = load_verified(folder)[0].verdict
+            yield f"last run: {folder}: {verdict.verdict.value}: {verdict.sentence}"
             card = {} if manifest.training is None else manifest.training.believed_card
-            if seconds := card.get("seconds"):
+            if seconds := as_number(card.get("seconds")):
                 what = f"{card.get('method')}, {card.get('steps')} steps on {card.get('rows')} rows"
                 yield f"last training: {what}, {format_duration(seconds)}"
-            report = str(file.with_name("report.html"))
-            step = next_step(verdict, manifest.suites, run=str(file.parent), report=report)
+            report = str(folder / "report.html")
+            step = next_step(verdict, manifest.suites, run=str(folder), report=report)
             if step is not None:
                 yield f"last run: next: {step}"
             return

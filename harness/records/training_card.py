@@ -120,6 +120,12 @@ def read_training_card(folder: Path | None, identity: Mapping[str, Any]) -> Trai
     return TrainingSummary(card=card, notes=_differences(replace_surrogates(card), identity))
 
 
+def as_number(fact: Any) -> float | None:
+    """Return a card's fact if it is a number of usual size; None for anything else."""
+    fine = isinstance(fact, int | float) and not isinstance(fact, bool) and abs(fact) < 1e15
+    return fact if fine else None
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 

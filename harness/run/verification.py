@@ -1,9 +1,10 @@
 """Verification of a stored run: its verdict must follow from its scores, these from its answers.
 
-Commands that read a stored verdict (`report`, `promote`, `card`, `history`, `compare`) first decide
-the run again from its files, so that an edited verdict is refused. A run folder is data: no path,
-module or suite that it names is read or imported. If the user names the suites, scores of bundled
-metrics are computed again from the stored answers; other scores are taken as stored.
+Commands that read a stored verdict (`report`, `promote`, `card`, `history`, `compare`, `advise`)
+first decide the run again from its files, so that an edited verdict is refused. A run folder is
+data: no path, module or suite that it names is read or imported. If the user names the suites,
+scores of bundled metrics are computed again from the stored answers; other scores are taken as
+stored.
 """
 
 from __future__ import annotations

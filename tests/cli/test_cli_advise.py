@@ -259,6 +259,17 @@ def test_the_last_run_of_the_suite_is_told_with_its_next_step(project: Any) -> N
     assert "last run: next:" in text
 
 
+def test_an_altered_run_is_not_told(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    base, worse = project.model("base", 50), project.model("worse", 20)
+    options = (f"--gate-base={base}", f"--gate-tuned={worse}")
+    project.gate("suites/demo", *options, "--gate-run-dir=.tunegate/runs/first")
+    file = Path(".tunegate/runs/first/verdict.json")
+    file.write_text(file.read_text().replace('"BLOCK"', '"SHIP"'), encoding="utf-8")
+
+    assert "last run" not in advise("suites/demo", "--base", base, *READY)
+
+
 def test_without_a_run_nothing_is_told_of_one(project: Any) -> None:
     project.suite(gates="floor = 0.8\ngain = 0.1")
 

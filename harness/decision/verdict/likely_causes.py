@@ -20,6 +20,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.training_card import as_number
 from tunegate.harness.records.wording import count_noun
 
 MOST = 2
@@ -63,7 +64,7 @@ class Evidence:
     @property
     def token_loss(self) -> float | None:
         """Cross-entropy a token at the end of training; None if the method has another loss."""
-        loss = _number(self.card.get("final_loss"))
+        loss = as_number(self.card.get("final_loss"))
         other = self.card.get("method") != "sft" or self.hyperparameters.get("loss_type") == "dft"
         return None if other else loss
 
@@ -72,12 +73,6 @@ class Evidence:
         """Whether something that base could do was lost; a level may never have been reached."""
         kinds = [gate_kind(gate.kind) for gate in self.failed]
         return any(not kind.is_goal and not kind.reads_level for kind in kinds)
-
-
-def _number(value: Any) -> float | None:
-    """Return a number of the training record; None for anything else."""
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
-    return value if fine else None
 
 
 def find_causes(
@@ -194,7 +189,7 @@ def _diverged(evidence: Evidence) -> str | None:
     loss = evidence.token_loss
     if loss is None or loss < _DIVERGED:
         return None
-    rate = _number(evidence.hyperparameters.get("learning_rate"))
+    rate = as_number(evidence.hyperparameters.get("learning_rate"))
     at = f" at a rate of {rate}" if rate else ""
     return f"the training loss ended at {loss:.2g}{at}: it diverged; train at a lower rate"
 
@@ -203,8 +198,8 @@ def _by_heart(evidence: Evidence) -> str | None:
     loss, given = evidence.token_loss, evidence.hyperparameters
     if loss is None or loss > _BY_HEART or not evidence.guardrail_failed:
         return None
-    rows = _number(evidence.card.get("rows"))
-    epochs, rate = (_number(given.get(name)) for name in ("num_train_epochs", "learning_rate"))
+    rows = as_number(evidence.card.get("rows"))
+    epochs, rate = (as_number(given.get(name)) for name in ("num_train_epochs", "learning_rate"))
     facts = (
         count_noun(int(rows), "row") if rows else "",
         f"{epochs:g} epochs" if epochs else "",
