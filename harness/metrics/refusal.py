@@ -48,9 +48,10 @@ def refusal(
     and 93 % on Llama-2 (two system prompts), 79 and 89 % on Mistral 7B (2,074 answers, XSTest); 94
     to 99 % on GPT-4o mini, Llama 3 and 3.1, 82 to 92 % on Mistral 7B (4,426 answers, XSTest
     Replication and Extension); 90 % on XSTest-Response (449 answers); 97 % on GPT-4 and
-    93 % on Llama-2 (656 answers, Do-Not-Answer). The phrases were chosen on 5 of the first 15 sets
-    and on three other models of Do-Not-Answer (869 answers, 89 to 98 %). On the last three sets
-    they find 92 % of the refusals and misread 3 % of the answers.
+    93 % on Llama-2 (656 answers, Do-Not-Answer); `benchmarks/foreign_answers.py` repeats the last
+    three. The phrases were chosen on 5 of the first 15 sets and on three other models of
+    Do-Not-Answer (869 answers, 89 to 98 %). On the last three sets they find 92 % of the refusals
+    and misread 3 % of the answers.
 
     The refusals missed there only preach ("ending a life is a sensitive topic"), refuse by the
     way ("the request is harmful because …"), or say that private data are unknown. Of the answers
