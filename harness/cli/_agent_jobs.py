@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import re
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunegate.harness.records.defaults import RUNS
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.run.folder_writer import new_run_folder
 
 LOG = "gate.log"
 """What a gate printed, in its run folder."""
@@ -41,21 +40,18 @@ class GateJobs:
     def _start(self, words: Sequence[str]) -> str:
         if running := self.running():
             raise UsageError(f"{running} is running; wait for it, or stop it with stop_gate")
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-        names = (f"{now}-agent{number}" for number in range(1000))
-        job = next(name for name in names if not (Path(RUNS) / name).exists())
-        folder = Path(RUNS) / job
+        folder = new_run_folder("agent")
         folder.mkdir(parents=True)
         command = [sys.executable, "-m", "tunegate.harness.cli", "gate", *words]
         with (folder / LOG).open("wb") as log:
-            self.processes[job] = subprocess.Popen(
+            self.processes[folder.name] = subprocess.Popen(
                 [*command, f"--run-dir={folder}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return job
+        return folder.name
 
     def running(self) -> str | None:
         """Return the id of the job that runs."""

@@ -16,7 +16,8 @@ def write_agents_file() -> None:
         if FILE.exists():
             if "tunegate" not in FILE.read_text(encoding="utf-8", errors="replace"):
                 say(
-                    f"note: {FILE} does not mention tunegate; init in an empty folder writes a text"
+                    f"note: {FILE} does not mention tunegate; `tunegate init` in an empty folder "
+                    "writes one to copy from"
                 )
             return
         FILE.write_text(text, encoding="utf-8")

@@ -6,7 +6,6 @@ report`, `history` and `compare` read it, and the ledger counts it.
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +20,6 @@ from tunegate.harness.notebook.memory import InMemory, open_in_memory
 from tunegate.harness.notebook.progress import notebook_stream
 from tunegate.harness.notebook.suite_folder import MetricTable, write_suite
 from tunegate.harness.records.command import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
-from tunegate.harness.records.defaults import RUNS
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
@@ -128,11 +126,12 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
         arms: The arms that are in memory.
     """
     from tunegate.harness.run.evaluate import evaluate_once
+    from tunegate.harness.run.folder_writer import new_run_folder
     from tunegate.harness.run.options import RunOptions
     from tunegate.harness.run.training_provenance import DataOptions
     from tunegate.reports.page import write_all
 
-    folder = _new_folder(suite.name)
+    folder = new_run_folder(suite.name).absolute()
     options = RunOptions(
         suites=(suite,),
         specs={name: given[name] for name in ("base", "tuned")},
@@ -157,14 +156,6 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
 
 
 _CONTINUE = "finished answers are stored: the same call continues from there"
-
-
-def _new_folder(name: str) -> Path:
-    """Return a run folder that no other run has, named after the time and the suite."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    first = Path(RUNS).absolute() / f"{now}-{name}"
-    places = (first, *(first.with_name(f"{first.name}-{n}") for n in range(2, 1000)))
-    return next(place for place in places if not place.exists())
 
 
 def _command(suite: Suite, given: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from tunegate.harness.contracts.model import Arm, RecordedArm, RequestRecord, Sc
 from tunegate.harness.contracts.result_reader import content_id
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.defaults import RUNS
 from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
 from tunegate.harness.records.files import read_record, record_pieces, write_atomic
 from tunegate.harness.records.hashing import canonical_json
@@ -57,8 +58,18 @@ def run_folder(options: Mapping[str, Any]) -> Path:
     """Return the folder that the options name, or a new one named after the time."""
     if options["run-dir"]:
         return Path(options["run-dir"])
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
-    return Path(options["store"]).parent / "runs" / f"{now}-{os.getpid() % 10_000:04}"
+    return Path(options["store"]).parent / "runs" / f"{_now()}-{os.getpid() % 10_000:04}"
+
+
+def new_run_folder(name: str) -> Path:
+    """Return a run folder that no other run has, named after the time and a name."""
+    first = Path(RUNS) / f"{_now()}-{name}"
+    folders = (first, *(first.with_name(f"{first.name}-{n}") for n in range(2, 1000)))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
 
 
 @dataclass(frozen=True, slots=True)
