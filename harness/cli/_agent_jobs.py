@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.run.folder_writer import new_run_folder
 
 LOG = "gate.log"
 """What a gate printed, in its run folder."""
@@ -38,6 +37,8 @@ class GateJobs:
             return self._start(words)
 
     def _start(self, words: Sequence[str]) -> str:
+        from tunegate.harness.run.folder_writer import new_run_folder
+
         if running := self.running():
             raise UsageError(f"{running} is running; wait for it, or stop it with stop_gate")
         folder = new_run_folder("agent")
