@@ -42,7 +42,7 @@ def score_suite(
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {case.id: case for case in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
-    cells = _with_jobs_done(metrics, cases, cells)
+    cells = _with_jobs_done(metrics, suite.name, cases, cells)
     stride = max(1, len(suite.cases) // _SCORED_AGAIN)
     chosen = {case.id for case in suite.cases[::stride]}
     sample: list[tuple[Metric, ScoreRow, Callable[[], ScoreRow]]] = []
@@ -68,14 +68,17 @@ def score_suite(
 
 
 def _with_jobs_done(
-    metrics: Iterable[Metric], cases: Mapping[str, Case], cells: Iterable[StoredAnswer]
+    metrics: Iterable[Metric],
+    suite: str,
+    cases: Mapping[str, Case],
+    cells: Iterable[StoredAnswer],
 ) -> Iterable[StoredAnswer]:
     """Return the answers after the programs that their scores need have run, side by side."""
     making = [(metric.job, metric) for metric in metrics if metric.job is not None]
     if not making:
         return cells
     kept = list(cells)
-    answered = [(c.cell, c.completion) for c in kept if c.completion and c.cell.case in cases]
+    answered = [(c.cell, c.completion) for c in kept if c.completion and c.cell.suite == suite]
     jobs = (
         make(cases[cell.case], completion, **metric.options)
         for make, metric in making

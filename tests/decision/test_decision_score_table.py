@@ -33,10 +33,10 @@ def suite(folder: Path) -> Suite:
     return loaded
 
 
-def cell(sample: int, text: str) -> StoredAnswer:
+def cell(sample: int, text: str, *, of: str = "s") -> StoredAnswer:
     """Return what base answered in one sample."""
     place = Cell(
-        suite="s", case="c", arm="base", kind=CellKind.GENERATE, sample=sample, key=str(sample)
+        suite=of, case="c", arm="base", kind=CellKind.GENERATE, sample=sample, key=str(sample)
     )
     return StoredAnswer(cell=place, status="ok", completion=Completion(text=text))
 
@@ -53,3 +53,13 @@ def test_an_unscored_sample_leaves_no_parts(tmp_path: Path) -> None:
     (row,) = score_suite(suite(tmp_path), [cell(0, "yes"), cell(1, "")], ["base"])
 
     assert (row.value, row.parts, row.counts, row.reason) == (None, None, None, "empty")
+
+
+def test_programs_run_only_for_answers_of_the_suite(tmp_path: Path) -> None:
+    asked = suite(tmp_path)
+    started: list[str] = []
+    object.__setattr__(asked.metrics[0], "job", lambda case, answer: started.append(answer.text))
+
+    list(score_suite(asked, [cell(0, "yes", of="other"), cell(0, "yes it is")], ["base"]))
+
+    assert started == ["yes it is"]
