@@ -8,7 +8,6 @@ import re
 import tomllib
 from pathlib import Path
 
-from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.json_schema import schema_problems
 from tunegate.harness.plugin.options import OPTIONS
 from tunegate.harness.records.verdict import Verdict
@@ -71,15 +70,6 @@ def test_options_exist() -> None:
 
         assert named - known == set(), path
         assert twins - known == set(), path
-
-
-def test_the_readme_names_every_metric() -> None:
-    text = README.read_text(encoding="utf-8")
-
-    missing = [
-        n for n in lookup.available_names("tunegate.harness.metrics") if f"`{n}`" not in text
-    ]
-    assert missing == []
 
 
 def test_the_readme_has_the_exit_codes() -> None:

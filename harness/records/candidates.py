@@ -36,7 +36,7 @@ class Candidate(Record):
     """One run of a comparison: a fine-tune, judged as one of several."""
 
     letter: str
-    """Its name in the comparison: `A` is the run named first."""
+    """Its name in the comparison: `A` is the run named first; a strength is its number, `0.5`."""
     run_id: str
     """Name of the run."""
     folder: Text

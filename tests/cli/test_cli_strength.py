@@ -63,7 +63,8 @@ def test_the_largest_strength_that_ships_is_chosen_and_saved(
     weights = "adapter_model.safetensors"
     assert Path("ships", weights).read_bytes() == (tiny.adapter() / weights).read_bytes()
     found = json.loads(Path(".tunegate/strength/compare.json").read_text())
-    assert (found["strengths"], found["of"]) == ([0.25, 1.0], 2)
+    assert (found["strengths"], found["chosen"], found["of"]) == ([0.25, 1.0], "1", 2)
+    assert "strength 1 may ship" in told
     page = Path(".tunegate/strength/compare.html").read_text()
     assert "By strength" in page
 

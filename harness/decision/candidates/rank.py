@@ -47,7 +47,8 @@ def compare_runs(
     """
     refuse_unmatched(runs)
     share = max(of, len(runs))
-    named = {_letter(i): run for i, run in enumerate(runs)}
+    names = [f"{strength:g}" for strength in strengths] or [_letter(i) for i in range(len(runs))]
+    named = dict(zip(names, runs, strict=True))
     goal, order = _goal(runs[0]), [suite.name for suite in runs[0].manifest.suites]
     candidates = _rank_candidates(
         [
@@ -67,7 +68,12 @@ def compare_runs(
         verdict=chosen.verdict,
         chosen=chosen.letter,
         by_user=choose is not None,
-        sentence=_sentence(chosen, candidates, by_user=choose is not None),
+        sentence=_sentence(
+            f"strength {chosen.letter}" if strengths else chosen.letter,
+            chosen,
+            candidates,
+            by_user=choose is not None,
+        ),
         of=share,
         base=runs[0].manifest.arms["base"],
         suites=tuple(_suites(runs)),
@@ -209,13 +215,13 @@ def _suites(runs: Sequence[Run]) -> Iterator[ComparedSuite]:
         )
 
 
-def _sentence(chosen: Candidate, candidates: Sequence[Candidate], *, by_user: bool) -> str:
+def _sentence(
+    name: str, chosen: Candidate, candidates: Sequence[Candidate], *, by_user: bool
+) -> str:
     among = f"one of {len(candidates)} candidates"
     if chosen.verdict is Verdict.SHIP:
-        return f"{chosen.letter} may ship as {among}: {chosen.sentence}"
+        return f"{name} may ship as {among}: {chosen.sentence}"
     word = chosen.verdict.value.replace("_", " ")
     if by_user or any(one.verdict is Verdict.SHIP for one in candidates):
-        return f"{chosen.letter} ends in {word} as {among}: {chosen.sentence}"
-    return (
-        f"none of {len(candidates)} candidates may ship; {chosen.letter}: {word}: {chosen.sentence}"
-    )
+        return f"{name} ends in {word} as {among}: {chosen.sentence}"
+    return f"none of {len(candidates)} candidates may ship; {name}: {word}: {chosen.sentence}"
