@@ -107,3 +107,13 @@ def test_an_unknown_trainer_is_named(project: Any) -> None:
 
     assert result.ret == 2
     result.stderr.fnmatch_lines(["tunegate: unknown trainer 'sf'; did you mean 'sft'?"])
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "tunegate", "gate", "nowhere"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("tunegate: ")
+    assert "nowhere" in done.stderr
