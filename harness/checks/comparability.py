@@ -11,10 +11,11 @@ from typing import Any
 from tunegate.harness.checks.labels import check_labels
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.model import Arm, Prompt
-from tunegate.harness.records.answers import Cell
+from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, SeeingArm
+from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 
@@ -127,6 +128,32 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )
             check_labels(suite, name, arm)
+            _check_images(suite, name, arm)
+
+
+def _check_images(suite: Suite, name: str, arm: Arm) -> None:
+    """Refuse cases with images for an arm that cannot see them.
+
+    Raises:
+        UsageError: suite, metric and arm, and what to do.
+    """
+    count = sum(bool(case.images) for case in suite.cases)
+    if not count or isinstance(arm, RecordedArm) or not further_arm(name).complete:
+        return
+    seen = arm.image_kinds if isinstance(arm, SeeingArm) else frozenset()
+    for metric in suite.metrics:
+        if metric.needs not in {*seen, CellKind.RECORDED}:
+            what = f"{suite.name} has images in {count_noun(count, 'case')}"
+            who = f"{name} ({arm.identity.get('spec')})"
+            if not seen:
+                raise UsageError(
+                    f"{what}, and {who} reads text only; take a model that sees, or ask it "
+                    "through its server (server:URL#MODEL)"
+                )
+            raise UsageError(
+                f"{what}: metric {metric.name!r} asks for {metric.needs.value!r}, which {who} does "
+                "not give about images; take a metric of what it writes (exact_match, …)"
+            )
 
 
 def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. F
 optional:
 
 - `LocalArm`: the engine decodes with the model in this process, and compares its logits.
+- `SeeingArm`: it sees the images of cases.
 - `RecordedArm`: the answers are on the disk already; with `RequestRecord` also the requests.
 - `ScoredArm`: another tool has scored the answers.
 - `RemoteArm`: the answers come over a network, many at a time.
@@ -44,14 +45,19 @@ class Prompt:
     answering: Prompt | None = None
     """The prompt with open thoughts closed, for the likelihood of given answers; None if the chat
     template opens none."""
+    images: tuple[str, ...] = ()
+    """Hashes of its images; the plan sets them."""
 
     @property
     def sha256(self) -> str:
-        """Hash of the token ids, or else of the text."""
-        return sha256(list(self.token_ids) if self.token_ids is not None else self.text)
+        """Hash of the token ids, or else of the text, with those of the images."""
+        seen = list(self.token_ids) if self.token_ids is not None else self.text
+        return sha256([seen, self.images] if self.images else seen)
 
     def equals(self, other: Prompt) -> bool:
-        """Return whether the token ids are equal, or else the texts."""
+        """Return whether the token ids are equal, or else the texts, and the images."""
+        if self.images != other.images:
+            return False
         if self.token_ids is None or other.token_ids is None:
             return self.text == other.text
         return self.token_ids == other.token_ids
@@ -195,6 +201,15 @@ class LocalArm(Protocol):
 
     def probe(self, prompts: Sequence[Sequence[int]]) -> Any:
         """Return each prompt's last logits, computed alone, as float32 [prompts, vocabulary]."""
+
+
+@runtime_checkable
+class SeeingArm(Protocol):
+    """An arm that sees the images of cases (`Case.images`)."""
+
+    @property
+    def image_kinds(self) -> Set[CellKind]:
+        """The kinds of request that it answers about cases with images."""
 
 
 @runtime_checkable

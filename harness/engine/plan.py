@@ -238,13 +238,22 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
     settings = suite.generation.of(case)
     for name, arm in arms.items():
         try:
-            prompt = arm.prompt(case, settings)
+            prompt = _with_images(arm.prompt(case, settings), case)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ThinkingMismatch as error:  # it concerns the suite, not the case
             raise SuiteError([f"{_locate(suite, 'thinking')}: {error}"]) from error
         except ValueError as error:
             rendered[name] = f"the prompt cannot be rendered: {error}"
     return rendered
+
+
+def _with_images(prompt: Prompt, case: Case) -> Prompt:
+    """Return the prompt with the hashes of the case's images, which are part of its identity."""
+    if not case.images:
+        return prompt
+    hashes, answering = tuple(image.sha256 for image in case.images), prompt.answering
+    answering = answering and replace(answering, images=hashes)
+    return replace(prompt, images=hashes, answering=answering)
 
 
 def _questions(suite: Suite, case: Case) -> Iterator[PlannedQuestion]:

@@ -61,6 +61,7 @@ class ScriptedArm:
     spec: str
     script: ModelScript = field(repr=False)
     kinds: frozenset[CellKind] = frozenset(CellKind)
+    image_kinds: frozenset[CellKind] = frozenset(CellKind)
 
     @property
     def identity(self) -> Mapping[str, Any]:

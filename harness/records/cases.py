@@ -7,10 +7,12 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
+from tunegate.harness.records.images import CaseImage
 from tunegate.harness.records.record import Json, Record, Text, is_none
 
 # `case.schema.json` is generated from the fields of `Case`. `json_schema_extra` and
@@ -150,6 +152,7 @@ class Case(Record):
     """Name shared by cases that belong together: one passage, one customer."""
 
     _where: str = PrivateAttr(default="")
+    _images: tuple[CaseImage, ...] = PrivateAttr(default=())
 
     def __eq__(self, other: object) -> bool:
         """Compare the fields, not where the cases were read from."""
@@ -168,6 +171,17 @@ class Case(Record):
         """Return the case with the file and line that it was read from."""
         case = self.model_copy()
         case._where = where
+        return case
+
+    @property
+    def images(self) -> tuple[CaseImage, ...]:
+        """The images in its messages, in order; empty in a case that was read from a run folder."""
+        return self._images
+
+    def with_images(self, messages: Sequence[dict[str, Any]], images: Sequence[CaseImage]) -> Case:
+        """Return the case with messages whose image parts name these images."""
+        case = self.model_copy(update={"messages": tuple(messages)})
+        case._images = tuple(images)
         return case
 
     def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:

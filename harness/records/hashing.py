@@ -20,7 +20,12 @@ def canonical_json(value: Any) -> str:
 def sha256(value: Any) -> str:
     """Return the hex SHA-256 of a string's UTF-8 bytes or of a value's canonical JSON."""
     text = value if isinstance(value, str) else canonical_json(value)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return bytes_sha256(text.encode("utf-8", "surrogatepass"))
+
+
+def bytes_sha256(content: bytes) -> str:
+    """Return the hex SHA-256 of bytes."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

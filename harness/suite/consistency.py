@@ -21,6 +21,7 @@ from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
+from tunegate.harness.suite.images import IMAGE_TYPES
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 5
@@ -49,26 +50,29 @@ _MEDIA = re.compile(r"(?:input_)?(image|audio|video|file|document)(?:_url|_file)
 
 
 def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
-    """Yield the first cases with an image, audio, video or file."""
+    """Yield the first cases with audio, video, a file, or an image in an unknown form."""
     found = [
-        f"{case.where}: case {case.id!r} has {kind!r} in message {number}; suites are "
-        "text only: remove the part, or the case"
+        f"{case.where}: case {case.id!r} has {kind!r} in message {number}; cases hold "
+        "text and images (image_url, image) only: remove the part, or the case"
         for case in cases
         for number, turn in enumerate(case.messages or ())
-        for kind in _other_than_text(turn.get("content"))
+        for kind in _unreadable(turn.get("content"))
     ]
     yield from found[:MOST_LACKING]
     if len(found) > MOST_LACKING:
-        yield f"{place}: {len(found) - MOST_LACKING} more parts of messages are not text"
+        more = len(found) - MOST_LACKING
+        yield f"{place}: {more} more parts of messages are neither text nor images"
 
 
-def _other_than_text(content: Any) -> Iterator[str]:
-    """Yield the types, or keys, of message parts other than text."""
+def _unreadable(content: Any) -> Iterator[str]:
+    """Yield the types, or keys, of message parts other than text and images."""
     for part in content if isinstance(content, list | tuple) else ():
         if isinstance(part, str):
             continue
         if not isinstance(part, Mapping):
             yield type(part).__name__
+        elif part.get("type") in IMAGE_TYPES:
+            continue  # read by now, or reported
         elif "type" in part and _MEDIA.fullmatch(str(part["type"])):
             yield str(part["type"])
         elif "type" not in part and not isinstance(part.get("text"), str):

@@ -22,6 +22,7 @@ from typing import Any
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.images import is_image
 from tunegate.harness.records.wording import count_noun
 
 _LOOKALIKES = str.maketrans(
@@ -193,6 +194,8 @@ def normalize_messages(value: Any) -> Any:
     """Return messages, or any part of one, with all texts normalized."""
     if isinstance(value, str):
         return normalize_prompt(value)
+    if is_image(value):  # the same picture under another name is the same
+        return value["sha256"]
     if isinstance(value, dict):
         return {key: normalize_messages(inner) for key, inner in value.items()}
     return (

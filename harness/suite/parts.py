@@ -22,6 +22,7 @@ from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import consistency
 from tunegate.harness.suite.file_schema import suite_validator
+from tunegate.harness.suite.images import read_images
 from tunegate.harness.suite.toml_file import TomlFile
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class SuiteParts:
         for number, case in enumerate(found, start=1):  # cases before a broken line are kept
             place = case.where or f"{self.source.where('cases')}: case {number}"
             self.cases.append(case if case.where else case.with_place(place))
+        self.cases, problems = read_images(self.cases, _cases_folder(self.source))
+        self.problems += problems
         self.notes = found.notes if isinstance(found, NotedCases) else ()
         return True
 
@@ -191,6 +194,13 @@ def _open_source(source: TomlFile) -> Iterable[Case]:
     bound = options.bind_options(function, settings, given=1, folder=folder, where=place)
     found: Iterable[Case] = function(folder, **bound)
     return found
+
+
+def _cases_folder(source: TomlFile) -> Path:
+    """Return the folder of the cases' file, which paths of images are relative to."""
+    given = source.data["cases"]
+    name = given if isinstance(given, str) else given.get("file")
+    return (source.path.parent / name).parent if isinstance(name, str) else source.path.parent
 
 
 def _outside_problems(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:

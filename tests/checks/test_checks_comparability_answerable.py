@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.image_files import png, write_image_suite
 from tunegate.harness import suite as suites
 from tunegate.harness.checks import comparability
 from tunegate.harness.models.open_arms import open_arms
@@ -53,3 +54,21 @@ def test_a_suite_of_which_no_prompt_can_be_shown_is_refused() -> None:
         comparability.check_prompts(
             cells, {"a tuned": "no chat template", "b tuned": "no chat template"}
         )
+
+
+def test_an_arm_that_reads_text_only_is_refused_before_it_sees_an_image(
+    tmp_path: Path, scripted: Any
+) -> None:
+    pytest.importorskip("PIL")
+    (tmp_path / "1.png").write_bytes(png())
+    suite = suites.load_suite(write_image_suite(tmp_path, {"a": "1.png"}))
+    specs = {name: scripted(name, default="x") for name in ("base", "tuned")}
+    arms: dict[str, Any] = dict(open_arms(specs))
+
+    comparability.check_answerable([suite], arms)
+    arms["tuned"] = replace(arms["tuned"], image_kinds=frozenset({CellKind.CHOICES}))
+    with pytest.raises(UsageError, match=r"1 case: metric 'exact_match' asks for 'generate'"):
+        comparability.check_answerable([suite], arms)
+    arms["tuned"] = replace(arms["tuned"], image_kinds=frozenset())
+    with pytest.raises(UsageError, match=r"seen has images in 1 case, and tuned \(scripted:.*text"):
+        comparability.check_answerable([suite], arms)
