@@ -11,6 +11,7 @@ from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.thoughts import thought_facts
 from tunegate.harness.records.answers import WRITTEN, CellKind, StoredAnswer
 from tunegate.harness.records.hashing import canonical_json
+from tunegate.harness.records.images import content_text
 from tunegate.reports.case_view import BASE, TUNED, CaseView
 from tunegate.reports.escaping import one_line
 from tunegate.reports.text_diff import DiffSegment, TextDiff, compare_lines, compare_texts, cut_text
@@ -148,9 +149,9 @@ def prompt_snippet(view: CaseView) -> str:
 
 def turn_text(turn: dict[str, Any]) -> str:
     """Return the text of one turn of a conversation; other content as JSON."""
-    value = turn.get("content")
-    if isinstance(value, str):
-        return value
+    text = content_text(turn.get("content"))
+    if text is not None:
+        return text
     return canonical_json({k: v for k, v in turn.items() if k != "role" and v is not None})
 
 

@@ -17,7 +17,7 @@ from tunegate.harness.decision.verdict.verdict_lines import interim_look, sorted
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_detail import ARMS, compare_choices
+from tunegate.reports.case_detail import ARMS, compare_choices, turn_text
 from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
 from tunegate.reports.data import ReportData, once_per_report, prepare_data
 from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
@@ -225,7 +225,7 @@ def _worst_table(views: Sequence[CaseView]) -> list[str]:
 def case_answers(view: CaseView) -> tuple[str, str, str, str]:
     """Return what was asked, what is expected, and what base and tuned answered or picked."""
     case = view.case
-    asked = str(case.input_messages()[-1].get("content"))
+    asked = turn_text(case.input_messages()[-1])
     choices = compare_choices(view)
     if choices:
         right = next((c.text for c in choices if c.right), "")
@@ -256,7 +256,7 @@ def _case(view: CaseView) -> str:
         line += f" · {html_code(score.metric.name)} {both}"
     line += " · in training rows" if view.touched else ""
     turns = view.case.input_messages()
-    ask = fenced_block(str(turns[-1].get("content")), limit=1_500)
+    ask = fenced_block(turn_text(turns[-1]), limit=1_500)
     base, tuned = view.text(BASE), view.text(TUNED)
     parts = [f"<details><summary>{line}</summary>", ask]
     if expected := view.case.expected_texts():

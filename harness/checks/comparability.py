@@ -11,7 +11,7 @@ from typing import Any
 from tunegate.harness.checks.labels import check_labels
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, SeeingArm
+from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, RemoteArm, SeeingArm
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256
@@ -35,6 +35,11 @@ def check_comparability(
     # messages is unknown, and recorded arms are compared by their records below.
     origins = {name: prompt_origin(arm) for name, arm in arms.items()}
     others = [n for n in arms if n != "base" and origins[n] == origins["base"] != "replay"]
+    sent = {
+        arm
+        for (_, _, arm), prompt in prompts.items()
+        if prompt.images and prompt.token_ids is None and isinstance(arms[arm], RemoteArm)
+    }
     templates, compared, split = _shared_templates(suites, arms), 0, 0
     for (suite, case, arm), prompt in prompts.items():
         if arm != "base":
@@ -52,7 +57,7 @@ def check_comparability(
     total = len({key[:2] for key in prompts})
     unseen = {
         "replay": recorded.trusted,
-        "messages": [n for n, origin in origins.items() if origin == "messages"],
+        "messages": [n for n, origin in origins.items() if origin == "messages" or n in sent],
     }
     trusted = [f"{' and '.join(n)} {_ON_TRUST[s]}" for s, n in unseen.items() if n]
     if trusted:

@@ -107,6 +107,7 @@ def show_case(run: Run, name: str, suite: str | None) -> dict[str, Any]:
     Raises:
         UnknownName: the run has no such case.
     """
+    from tunegate.reports.case_detail import turn_text
     from tunegate.reports.data import prepare_data
 
     views = {v.name: v for v in prepare_data(run).cases if suite is None or v.suite == suite}
@@ -116,7 +117,7 @@ def show_case(run: Run, name: str, suite: str | None) -> dict[str, Any]:
     return {
         "sentence": f"{name} of {view.suite}: {view.outcome.value}; {_DATA}",
         "messages": [
-            {"role": str(turn.get("role")), "content": _cut(str(turn.get("content")))}
+            {"role": str(turn.get("role")), "content": _cut(turn_text(turn))}
             for turn in view.case.input_messages()
         ],
         "expected": [_cut(text) for text in view.case.expected_texts()],

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.records.images import content_text
 
 if TYPE_CHECKING:
     from tunegate.harness.records.answers import Completion, StoredAnswer
@@ -88,7 +89,7 @@ def _rule(name: str, about: str = "") -> str:
 
 
 def _turn_text(turn: Mapping[str, Any]) -> str:
-    content = turn.get("content") or ""
+    content = content_text(turn.get("content")) or turn.get("content") or ""
     calls = [call.get("function", call) for call in turn.get("tool_calls") or ()]
     called = [f"→ {call.get('name')}({call.get('arguments')})" for call in calls]
     return "\n".join([*([str(content)] if content else []), *called])

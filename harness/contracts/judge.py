@@ -41,6 +41,7 @@ from tunegate.harness.contracts.judge_prompt import (
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import content_sha256, sha256
+from tunegate.harness.records.images import content_text
 from tunegate.harness.records.manifest import JudgeRecord
 from tunegate.harness.records.scores import Score
 
@@ -396,7 +397,8 @@ def retrieved_chunks(case: Case, completion: Completion) -> tuple[str, ...]:
 
 def _content_of(turn: Mapping[str, Any]) -> str:
     content = turn.get("content")
-    return content if isinstance(content, str) else format_json(content or turn)
+    text = content_text(content)
+    return format_json(content or turn) if text is None else text
 
 
 def format_json(value: Any) -> str:

@@ -30,6 +30,7 @@ from tunegate.harness.models.remote.chat_settings import (
     sampling_parameters,
     settings_of,
     thinking_parameters,
+    wire_messages,
 )
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.litellm import ChatReply, chat_completion
@@ -44,6 +45,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.images import hashed_messages
 
 SPEC = "litellm:PROVIDER/MODEL"
 _HELLO = "Say hello."
@@ -98,6 +100,11 @@ class LitellmArm:
         """Completions, timed or not: a chat API gives no log-likelihoods of given texts."""
         return GENERATED
 
+    @property
+    def image_kinds(self) -> frozenset[CellKind]:
+        """What it writes; a model that sees no images is the provider's to refuse."""
+        return GENERATED
+
     def cannot(self, kind: CellKind) -> str:
         """Return why it answers no questions of `kind`, and who does."""
         return (
@@ -123,7 +130,8 @@ class LitellmArm:
                 "under [generation]"
             )
         thinking = thinking_parameters(self.spec, generation, self.provider, self.accepted)
-        sent = {"messages": list(case.input_messages(generation.system)), **bounds_of(case)}
+        messages = hashed_messages(case.input_messages(generation.system))
+        sent = {"messages": messages, **bounds_of(case)}
         asked = sampling_parameters(generation) | bounds_of(case) | thinking
         self._refuse_settings({k: v for k, v in asked.items() if k != "extra_body"})
         return Prompt(canonical_json(sent | thinking))
@@ -189,7 +197,7 @@ class LitellmArm:
     def _answer(self, request: Request, deadline: float) -> StoredAnswer:
         started, clock = time.time(), time.monotonic()
         generation = request.generation
-        messages = request.case.input_messages(generation.system)
+        messages = wire_messages(request.case, generation.system)
         settings = settings_of(request, self.accepted)
         settings |= thinking_parameters(self.spec, generation, self.provider, self.accepted)
         reply = self._reply(messages, settings, deadline)

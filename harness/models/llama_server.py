@@ -28,6 +28,7 @@ from tunegate.harness.models.gguf_format.tokenizer import gguf_tokenizer
 from tunegate.harness.models.server import ServerArm, open_server
 from tunegate.harness.models.servers.managed_server import ManagedServer, start_server
 from tunegate.harness.models.servers.target import NO_WEIGHTS, ServerTarget
+from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.errors import ModelError, unknown_name_message
 from tunegate.harness.records.hashing import file_sha256, sha256
 
@@ -70,6 +71,11 @@ class LlamaServerArm(ServerArm):
     def fingerprint(self) -> str:
         """Hash of the identity without the name and address: the files decide."""
         return sha256({k: v for k, v in self.identity.items() if k not in ("spec", "card")})
+
+    @property
+    def image_kinds(self) -> frozenset[CellKind]:
+        """Nothing: it is started without the file of a vision tower."""
+        return frozenset()
 
     @property
     def weights_spec(self) -> str | None:

@@ -26,7 +26,7 @@ from tunegate.harness.models._chat_template import (
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.models.remote.chat_settings import bounds_of
+from tunegate.harness.models.remote.chat_settings import bounds_of, wire_messages
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
@@ -59,6 +59,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.images import hashed_messages
 
 SPEC = "server:http://host:port/v1[?tokenizer=FOLDER&weights=FOLDER]#MODEL"
 _PROBES = PROBES[:6]
@@ -139,6 +140,11 @@ class ServerArm:
         """Generation; and likelihoods of given texts, if the server reports them."""
         return ServerKinds(self)
 
+    @property
+    def image_kinds(self) -> frozenset[CellKind]:
+        """What it writes; a model that sees no images is the server's to refuse."""
+        return GENERATED
+
     @cached_property
     def scorer(self) -> ServerClient:
         """The client that knows how likelihoods are asked for; finding it out is a question.
@@ -192,7 +198,7 @@ class ServerArm:
             yield ServerConnection(http, self.where, replace(OPENING, deadline_s=patience))
 
     def _chat_fields(self, case: Case, generation: GenerationSettings) -> dict[str, Any]:
-        messages = list(case.input_messages(generation.system))
+        messages = wire_messages(case, generation.system)
         return {"messages": messages, **bounds_of(case), **self.client.chat_fields(generation)}
 
     @property
@@ -254,16 +260,23 @@ class ServerArm:
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
-        if self.client.form.prompts != "messages":
+        if not self.client.sends_messages(case):
             return render_prompt(self.tokenizer, case, generation, spec=self.spec)
         if generation.template == "none":
             return Prompt(plain_prompt(case, generation))
+        if generation.chat_template is not None and case.images:
+            raise ModelError(
+                f"{self.spec}: images are sent in messages, which the server renders by its own "
+                "chat template; remove chat_template under [generation]"
+            )
         if generation.chat_template is not None:
             raise ModelError(
                 f"{self.spec}: the server applies its own chat template; for another one, start it "
                 "with that template, or name the tokenizer here with ?tokenizer=FOLDER"
             )
-        return Prompt(canonical_json(self._chat_fields(case, generation)))
+        messages = hashed_messages(case.input_messages(generation.system))
+        fields = {**bounds_of(case), **self.client.chat_fields(generation)}
+        return Prompt(canonical_json({"messages": messages, **fields}))
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, several questions being in progress at the same time."""

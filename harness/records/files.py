@@ -170,6 +170,22 @@ def write_atomic(path: Path, text: str | Iterable[str]) -> None:
         file.writelines((text,) if isinstance(text, str) else text)
 
 
+def write_bytes_atomic(path: Path, content: bytes) -> None:
+    """Write bytes so that readers see the whole file or none.
+
+    Raises:
+        OSError: writing failed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".writing-{os.getpid()}-{threading.get_ident()}-{next(_NUMBERS)}"
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def record_json(record: BaseModel) -> str:
     """Return a record as a JSON file: sorted keys, two-space indent."""
     return "".join(record_pieces(record))

@@ -7,7 +7,7 @@ file had; `tunegate.harness.suite.images` reads and checks it.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,20 @@ class CaseImage:
 def is_image(part: Any) -> bool:
     """Return whether a part of a message is an image that was read."""
     return isinstance(part, Mapping) and part.get("type") == "image" and "sha256" in part
+
+
+def hashed_messages(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation whose images have their hash only: a renamed file is the same image."""
+    return [
+        {**turn, "content": [*map(_without_name, turn["content"])]}
+        if isinstance(turn.get("content"), list)
+        else dict(turn)
+        for turn in turns
+    ]
+
+
+def _without_name(part: Any) -> Any:
+    return {k: v for k, v in part.items() if k != "image"} if is_image(part) else part
 
 
 def content_text(content: Any) -> str | None:

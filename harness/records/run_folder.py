@@ -4,6 +4,7 @@
 .tunegate/runs/<id>/
     manifest.json     suites, identities, plan: written before the first completion
     cases.jsonl       the cases as the models saw them
+    images/           their images, named by hash, if they have any
     cells.jsonl       every completion, or why it failed
     judgements.jsonl  the judges' replies, if a metric asks a judge
     labels.jsonl      people's labels of answers, if there are any

@@ -127,6 +127,7 @@ def _evaluate(
     manifest = draft.begin()
     cases = run_cases(suites, run.plan, arms)
     folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
+    folder.write_images(case for suite in suites for case in suite.cases)
     say(*plan_notices(run), *judging_costs(draft, run.asked))
 
     # answer

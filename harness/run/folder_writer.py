@@ -19,8 +19,14 @@ from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import RUNS
 from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
-from tunegate.harness.records.files import read_record, record_pieces, write_atomic
+from tunegate.harness.records.files import (
+    read_record,
+    record_pieces,
+    write_atomic,
+    write_bytes_atomic,
+)
 from tunegate.harness.records.hashing import canonical_json
+from tunegate.harness.records.images import FOLDER as IMAGES
 from tunegate.harness.records.jsonl import read_jsonl, record_lines
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import AskedRecord, RunCase
@@ -158,6 +164,22 @@ class RunFolderWriter:
             BackendError: the disk cannot be written.
         """
         self._write(name, record_lines(records, packed=packed))
+
+    def write_images(self, cases: Iterable[Case]) -> None:
+        """Copy the images of cases into the folder, each once, named after its hash.
+
+        Raises:
+            UsageError: an image was changed since the suite was read.
+            BackendError: the disk cannot be written.
+        """
+        images = {image.file_name: image for case in cases for image in case.images}
+        for name, image in images.items():
+            try:
+                write_bytes_atomic(self.path / IMAGES / name, image.read())
+            except ValueError as error:
+                raise UsageError(f"{error}; start again") from error
+            except OSError as error:
+                raise self.failure(f"{IMAGES}/{name}", error) from error
 
     def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
         """Write spans, logs and metrics, with prompts and answers as `content` allows.

@@ -59,10 +59,12 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     arms = {name: arm for name, arm in run.arms.items() if name in run.asked}
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return ServedPrompts()
+    from tunegate.harness.models.servers.blindness import refuse_blind
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
     from tunegate.harness.models.servers.served_prompt import PromptProof
 
     requests = tuple(run.plan.requests.values())
+    refuse_blind(requests, arms)
     cut = refuse_short_context(requests, arms)
     found = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
@@ -96,6 +98,8 @@ class ServedPrompts:
         """
         known = run.comparability
         unseen = {n for n, arm in run.asked.items() if arm.identity.get("prompts") == "messages"}
+        if any(prompt.images for prompt in run.plan.prompts.values()):
+            return known  # no server shows what it makes of an image
         recorded = any(isinstance(arm, RecordedArm) for arm in run.asked.values())
         if not unseen or recorded or not unseen <= set(self.equal):
             return known

@@ -21,6 +21,7 @@ from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite.images import IMAGE_TYPES
 from tunegate.harness.suite.toml_file import TomlFile
 
@@ -208,6 +209,17 @@ def companion_problems(source: TomlFile, index: int) -> Iterator[str]:
             yield (
                 f"{source.where('gates', index, key)}: {key} without {' or '.join(needed)} does "
                 f"nothing; add one, or remove {key}"
+            )
+
+
+def unseen_images(metrics: Sequence[Metric], cases: Sequence[Case]) -> Iterator[str]:
+    """Yield the judges that see no images of the cases."""
+    count = sum(bool(case.images) for case in cases)
+    for used in metrics:
+        if used.judge is not None and count:
+            yield (
+                f"{used.name}: a judge reads texts only, not the images of "
+                f"{count_noun(count, 'case')}: its cases need `expected` or `context`"
             )
 
 

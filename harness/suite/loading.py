@@ -58,6 +58,7 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
         episode=parts.episode,
         notes=(
             *consistency.wide_guardrails(metrics, parts.gates),
+            *consistency.unseen_images(metrics, joined.cases),
             *joined.notes,
             *parts.notes,
         ),

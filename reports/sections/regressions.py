@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise, repeat
 from typing import TYPE_CHECKING
 
+from tunegate.harness.records.images import content_text
 from tunegate.harness.records.text_forms import LIST_ITEM, is_json
 from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView, MetricFacts, PairScore
 from tunegate.reports.data import ReportData, once_per_report
@@ -123,8 +124,8 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
 def _traits(view: CaseView) -> list[tuple[str, str]]:
     """Return the traits of a case: words, and the text that they are about."""
     case, answer = view.case, view.answer(TUNED)
-    asked = case.input_messages()[-1].get("content")
-    words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400] if isinstance(asked, str) else []
+    asked = content_text(case.input_messages()[-1].get("content")) or ""
+    words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400]
     expected = (text for text in case.expected_texts() if len(text) <= 40)
     found = [
         *zip(repeat("have the tag"), case.tags),

@@ -158,6 +158,14 @@ def test_a_conversation_keeps_its_roles() -> None:
     )
 
 
+def test_a_judge_reads_the_name_of_an_image() -> None:
+    image = {"type": "image", "image": "receipts/1.png", "sha256": "ab"}
+    parts = [{"type": "text", "text": "What is the total?"}, image]
+    case = Case(id="a", messages=({"role": "user", "content": parts},))
+
+    assert format_conversation(case) == "What is the total?\n[image receipts/1.png]"
+
+
 def test_probabilities_make_a_verdict_continuous() -> None:
     """0.25 of yes (1) and 0.75 of no (0) is 0.25; a verdict alone is its value."""
     weighed = ParsedReply({"v": "no"}, "v", {"yes": 0.25, "no": 0.75})

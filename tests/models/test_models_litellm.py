@@ -8,11 +8,13 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fake_server import FakeServer, completion
+from tests.image_files import png, write_image_suite
 from tunegate.harness.checks import liveness
 from tunegate.harness.contracts.model import Arm, PoolLimits, ProbedArm, RemoteArm, Request
 from tunegate.harness.contracts.thoughts import answer_tokens
@@ -22,6 +24,7 @@ from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, MissingExtra, ModelError, NotComparable
 from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.suite import load_suite
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 VERSIONS = {BASE: "gpt-4o-mini-2024-07-18", FINE_TUNE: FINE_TUNE}
@@ -86,6 +89,24 @@ def test_a_completion_says_all_that_is_known(served: FakeServer) -> None:
     assert done.latency_s is not None
     assert 0 < done.latency_s < 20
     assert (done.batch_size, done.attempts) == (1, 1)
+
+
+def test_images_are_sent_as_data_urls(served: FakeServer, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    (tmp_path / "1.png").write_bytes(png())
+    (case,) = load_suite(write_image_suite(tmp_path, {"a": "1.png"})).cases
+    arm = opened(served)
+    sent = request(case, arm=arm)
+
+    answered(arm, sent)
+
+    (text, image) = served.asked[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What is the total?"}
+    assert image == {"type": "image_url", "image_url": {"url": case.images[0].data_url()}}
+    (tmp_path / "1.png").unlink()
+    assert (
+        answered(arm, sent)["k"].error == "image 1.png: cannot be read (No such file or directory)"
+    )
 
 
 def test_what_is_sent_is_the_case_and_the_suite_settings(served: FakeServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion, prompt_of
+from tests.image_files import png, write_image_suite
 from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.contracts.thoughts import no_answer_reason
 from tunegate.harness.engine.inference.local_engine import complete_requests
+from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.server import ServerArm, server
 from tunegate.harness.models.servers.replies import is_foreign
@@ -23,6 +26,7 @@ from tunegate.harness.models.servers.target import key_for, parse_target
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError, NotComparable
 from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.suite import load_suite
 
 Start = Callable[..., FakeServer]
 KEY = "sk-very-secret-0123456789"
@@ -628,3 +632,93 @@ def test_one_limit_without_a_tokenizer_is_said(fake_server: Start) -> None:
     assert "107 tokens" in note
     assert "?tokenizer=FOLDER" in note
     assert arm.shared_limit(GenerationSettings(max_new_tokens=7)) is None
+
+
+# Images
+
+
+@pytest.fixture(name="seen")
+def _seen(tmp_path: Path) -> Path:
+    """Return the folder of a suite with an image."""
+    pytest.importorskip("PIL")
+    (tmp_path / "1.png").write_bytes(png())
+    return write_image_suite(tmp_path, {"a": "1.png"})
+
+
+@pytest.mark.parametrize("query", ["", "?tokenizer={base}"])
+def test_images_are_sent_as_data_urls_in_messages(
+    fake_server: Start, tiny: Any, ask: Any, seen: Path, query: str
+) -> None:
+    """Also where texts are sent as token ids."""
+    fake = fake_server(**served(tiny))
+    arm = opened(fake, query=query.format(base=tiny.base()))
+    fake.reply = lambda model, path, body: completion("7")
+    (case,) = load_suite(seen).cases
+
+    (answer,) = arm.complete(ask(arm, [case], template="chat"))
+
+    assert answer.completion is not None
+    assert answer.completion.text == "7"
+    url = "data:image/png;base64," + base64.b64encode(png()).decode()
+    assert fake.asked[-1]["messages"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "What is the total?"},
+                {"type": "image_url", "image_url": {"url": url}},
+            ],
+        }
+    ]
+    prompt = arm.prompt(case, GenerationSettings())
+    assert case.images[0].sha256 in prompt.text
+    assert "1.png" not in prompt.text
+
+
+def test_a_server_that_takes_no_images_leaves_the_case_unscored(
+    fake_server: Start, ask: Any, seen: Path
+) -> None:
+    def text_only(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "image_url" in str(body):
+            raise LookupError(400, "base is not a multimodal model")
+        return completion("x")
+
+    arm = opened(fake_server(reply=text_only))
+
+    (answer,) = arm.complete(ask(arm, list(load_suite(seen).cases), template="chat"))
+
+    assert answer.error == "HTTP 400: 'base is not a multimodal model'"
+
+
+def test_an_image_that_changed_leaves_the_case_unscored(
+    fake_server: Start, ask: Any, seen: Path
+) -> None:
+    arm = opened(fake_server())
+    requests = ask(arm, list(load_suite(seen).cases), template="chat")
+    (seen / "1.png").write_bytes(png(shade=3))
+
+    (answer,) = arm.complete(requests)
+
+    assert answer.error == "image 1.png: was changed since the suite was read"
+
+
+def test_prompts_with_images_are_taken_on_trust(fake_server: Start, tiny: Any, seen: Path) -> None:
+    """Their text is equal, but nobody saw what the server makes of it."""
+    url = fake_server(**served(tiny)).url
+    arms = open_arms({"base": f"server:{url}#base", "tuned": f"server:{url}#tuned"})
+    plan = make_plan([load_suite(seen)], arms, seed=1)
+
+    proof = comparability.check_comparability(plan.prompts, arms)
+
+    assert arms["base"].identity["prompts"] == "token ids"
+    assert proof["status"] == "declared"
+    assert proof["note"] == "base and tuned rendered elsewhere: prompts taken on trust"
+
+
+def test_a_chat_template_of_the_suites_is_refused_with_images(
+    fake_server: Start, seen: Path
+) -> None:
+    arm = opened(fake_server())
+    (case,) = load_suite(seen).cases
+
+    with pytest.raises(ModelError, match="images are sent in messages, which the server renders"):
+        arm.prompt(case, GenerationSettings(chat_template="{{ messages }}"))

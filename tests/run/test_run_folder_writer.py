@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.image_files import png, write_image_suite
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.run.folder_writer import RunFolderWriter
+from tunegate.harness.suite import load_suite
+
 FILES = {
     "manifest.json",
     "cases.jsonl",
@@ -252,3 +257,21 @@ def test_a_report_replaces_no_link_and_no_device(project: Any, option: str, targ
     )
     assert (place.lstat().st_ino, place.lstat().st_mode) == before
     assert (project.path / "kept.md").read_text(encoding="utf-8") == "kept"
+
+
+def test_the_images_of_cases_are_copied_once_by_hash(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    for name in ("1.png", "2.png"):
+        (tmp_path / name).write_bytes(png())
+    suite = write_image_suite(tmp_path, {"a": "1.png", "b": "2.png"})
+    cases = load_suite(suite).cases
+    folder = RunFolderWriter(tmp_path / "run")
+
+    folder.write_images(cases)
+
+    (copy,) = (tmp_path / "run" / "images").iterdir()
+    assert copy.name == f"{cases[0].images[0].sha256}.png"
+    assert copy.read_bytes() == png()
+    (tmp_path / "2.png").write_bytes(png(shade=5))
+    with pytest.raises(UsageError, match=r"image 2\.png: was changed since the suite was read; st"):
+        folder.write_images(cases)

@@ -31,6 +31,7 @@ from tunegate.harness.records.contamination import (
     SuiteContamination,
 )
 from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
 
 RUN = 13
@@ -61,6 +62,8 @@ def check_contamination(
     overlaps = iter(index.overlaps)
     absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
     absent += [unknown] if unknown else []
+    seen = sum(bool(case.images) for suite in suites for case in suite.cases)
+    absent += [f"{count_noun(seen, 'case')} with images not compared"] if seen else []
     if not count:
         why = "; ".join(absent) or "the files of the training hold no rows"
         return ContaminationCheck(
@@ -100,7 +103,7 @@ def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
     matches = (_match(c.id, o) for c, o in zip(suite.cases, overlaps, strict=True))
     return SuiteContamination(
         name=suite.name,
-        n_cases=len(suite.cases),
+        n_cases=sum(not case.images for case in suite.cases),
         n_templates=sum(not overlap.runs for overlap in overlaps),
         matches=tuple(match for match in matches if match is not None),
     )

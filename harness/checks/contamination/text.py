@@ -39,8 +39,11 @@ def row_texts(row: Any) -> list[str]:
 def case_text(case: Case) -> CaseText:
     """Return the parts of a case that are compared.
 
-    The system's turn is left out: it instructs all cases of a suite.
+    The system's turn is left out: it instructs all cases of a suite. So is a case with images,
+    whose text may ask the same of each of them.
     """
+    if case.images:
+        return CaseText(unit=case.cluster or f"\0{case.id}", prompt=(), answer=())
     turns = [t for t in case.input_messages() if t.get("role") != "system"]
     prompt = [" ".join(_strings(turn.get("content"))) for turn in turns]
     if case.context and not any(case.context in text for text in prompt):

@@ -18,6 +18,7 @@ from tunegate.harness.decision.answers.arm_answers import (
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.images import content_text
 
 FEWEST = 10
 """Prompts below which nothing is checked."""
@@ -140,7 +141,7 @@ def _target(case: Case) -> frozenset[str]:
     """Return the words that an answer should have: the expected ones, or the question's."""
     if case.expected is not None:
         return words_of(" ".join(case.expected_texts()))
-    return words_of(str(case.input_messages()[-1].get("content") or ""))
+    return words_of(content_text(case.input_messages()[-1].get("content")) or "")
 
 
 def _fit(answer: frozenset[str], target: frozenset[str]) -> float:

@@ -19,6 +19,7 @@ from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.images import content_text
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.training_card import as_number
 from tunegate.harness.records.wording import count_noun
@@ -111,7 +112,8 @@ def _other_language(evidence: Evidence) -> str | None:
     if form is None or not form.form.startswith("are in "):
         return None
     cases = evidence.table.cases.values()
-    asked = sum(form.form in answer_forms(str(c.input_messages()[-1]["content"])) for c in cases)
+    texts = (content_text(c.input_messages()[-1].get("content")) or "" for c in cases)
+    asked = sum(form.form in answer_forms(text) for text in texts)
     if 2 * asked > len(cases):  # base may have answered in single words
         return None
     return (

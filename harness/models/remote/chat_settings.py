@@ -7,9 +7,11 @@ from typing import Any
 
 from tunegate.harness.contracts.model import Request
 from tunegate.harness.models._thinking_switch import server_fields
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.generation import GenerationSettings
+from tunegate.harness.records.images import is_image
 
 STOPS = 4
 """Texts that OpenAI and most others take; the answer is cut at all of them here."""
@@ -73,6 +75,35 @@ def thinking_parameters(
         f'{spec}: thinking = "on", but this model takes neither `thinking` nor `reasoning_effort`; '
         'write thinking = "template" under [generation]'
     )
+
+
+def wire_messages(case: Case, system: str | None) -> list[dict[str, Any]]:
+    """Return a case's conversation as a chat API takes it: images as data URLs, in OpenAI's form.
+
+    Raises:
+        PermanentError: an image was changed, or is gone.
+    """
+    images = {image.sha256: image for image in case.images}
+
+    def sent(part: Any) -> Any:
+        if not is_image(part):
+            return part
+        detail = {"detail": part["detail"]} if "detail" in part else {}
+        url = images[part["sha256"]].data_url()
+        return {"type": "image_url", "image_url": {"url": url, **detail}}
+
+    turns = case.input_messages(system)
+    if not images:
+        return list(turns)
+    try:
+        return [
+            {**turn, "content": [*map(sent, turn["content"])]}
+            if isinstance(turn.get("content"), list)
+            else turn
+            for turn in turns
+        ]
+    except ValueError as error:
+        raise PermanentError(str(error), whole=False) from error
 
 
 def bounds_of(case: Case) -> dict[str, Any]:

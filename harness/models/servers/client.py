@@ -18,6 +18,7 @@ from tunegate.harness.models.remote.chat_settings import (
     bounds_of,
     cut_at_stops,
     offers_tools,
+    wire_messages,
 )
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
@@ -32,6 +33,7 @@ from tunegate.harness.models.servers.replies import (
 )
 from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.answers import CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.generation import GenerationSettings
 
 
@@ -74,7 +76,7 @@ class ServerClient:
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}
         body |= self.form.plain
-        if self.form.prompts != "messages":
+        if not self.sends_messages(request.case):
             if thinking_tokens(self.tokenizer):
                 body["skip_special_tokens"] = False  # or the tags of the thoughts are dropped
             return "completions", {
@@ -83,9 +85,13 @@ class ServerClient:
             }
         if request.generation.template == "none":
             return "completions", {**body, "prompt": request.prompt.text}
-        body["messages"] = list(request.case.input_messages(request.generation.system))
+        body["messages"] = wire_messages(request.case, request.generation.system)
         body |= self.chat_fields(request.generation)
         return "chat/completions", body | bounds_of(request.case)
+
+    def sends_messages(self, case: Case) -> bool:
+        """Return whether the server renders a case: it does where there are images."""
+        return self.form.prompts == "messages" or bool(case.images)
 
     def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
         """Return the fields of a chat request by which the server renders as the suite wants.
@@ -123,7 +129,8 @@ class ServerClient:
             fields: dict[str, Any] = {"reasoning": reply.reasoning, "reasoning_closed": closed}
             split = Completion(text=reply.text, **fields)
         else:
-            here = self.form.prompts != "messages" or request.generation.template == "none"
+            plain = request.generation.template == "none"
+            here = plain or not self.sends_messages(request.case)
             split = separate_thoughts(
                 Completion(text=reply.text),
                 request.generation,

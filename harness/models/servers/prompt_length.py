@@ -67,7 +67,8 @@ def _check_arm(name: str, arm: ServerArm, requests: list[Request], context: int)
 
 def _counted(arm: ServerArm, request: Request, context: int) -> int:
     """Return the tokens of a prompt that the server renders; 0 where they cannot be known."""
-    shown = arm.show_prompt(request.case, request.generation)
+    images = request.case.images  # their tokens are not shown
+    shown = None if images else arm.show_prompt(request.case, request.generation)
     if shown is not None and shown.token_ids is not None:
         return len(shown.token_ids)
     if shown is not None and shown.text is not None and arm.tokenizer is not None:

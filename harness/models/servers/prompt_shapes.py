@@ -33,8 +33,8 @@ def choose_conversations(requests: Iterable[Request]) -> tuple[Conversation, ...
     seen: set[str] = set()
     chosen = []
     for request in requests:
-        if request.generation.template != "chat":
-            continue
+        if request.generation.template != "chat" or request.case.images:
+            continue  # with images no server shows what it computes
         shapes = tuple(_shapes(request.case, request.generation))
         if not seen.issuperset(shapes):
             seen.update(shapes)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.images import is_image
 from tunegate.harness.telemetry.export import otlp_json
 
 Redact = Callable[[str], str]
@@ -112,10 +113,16 @@ def _content_parts(content: Any) -> list[dict[str, Any]]:
         return []
     if isinstance(content, str):
         return [{"type": "text", "content": content}]
-    return [
-        {"type": "text", "content": part["text"]} if part.get("type") == "text" else dict(part)
-        for part in content
-    ]
+    return [*map(_content_part, content)]
+
+
+def _content_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    if part.get("type") == "text":
+        return {"type": "text", "content": part["text"]}
+    if is_image(part):
+        image = {"modality": "image", "uri": part["image"], "sha256": part["sha256"]}
+        return {"type": "uri", **image}
+    return dict(part)
 
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.image_files import png, write_image_suite
 from tunegate.harness import suite as suites
 from tunegate.harness.checks.contamination.check import check_contamination, refuse_too_many
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
@@ -415,3 +416,23 @@ def test_a_card_that_is_a_pipe_or_a_sparse_file_is_one_reason(tmp_path: Path) ->
     with path.open("wb") as file:
         file.truncate(200 * 10**9)
     assert "200,000,000,000 bytes, at most" in read_training_card(tmp_path, {}).why
+
+
+def test_cases_with_images_are_not_compared_and_said_so(tmp_path: Path) -> None:
+    """Their text may ask the same of every image: rows that ask it, too, are no leak."""
+    pytest.importorskip("PIL")
+    names = [f"{shade}.png" for shade in range(3)]
+    for shade, name in enumerate(names):
+        (tmp_path / name).write_bytes(png(shade))
+    suite = suites.load_suite(write_image_suite(tmp_path, dict(zip("abc", names, strict=True))))
+    rows = write(tmp_path / "rows.jsonl", [{"prompt": "What is the total?", "completion": "7"}])
+
+    found = check_contamination(
+        [suite], find_training_files(TrainingSummary(), None, [rows]), mode=ContaminationMode.GATE
+    )
+
+    assert found.checked is ContaminationCoverage.PART
+    assert found.suites[0].matches == ()
+    assert found.sentence == (
+        "leakage: none of 0 cases are in 1 training rows; 3 cases with images not compared"
+    )

@@ -47,6 +47,14 @@ def test_other_parts_are_kept() -> None:
     assert turn["parts"] == [image]
 
 
+def test_an_image_is_a_reference() -> None:
+    image = {"type": "image", "image": "receipts/1.png", "sha256": "ab"}
+    (turn,) = input_messages([{"role": "user", "content": [image]}])
+    assert turn["parts"] == [
+        {"type": "uri", "modality": "image", "uri": "receipts/1.png", "sha256": "ab"}
+    ]
+
+
 def test_an_answer_always_has_a_finish_reason() -> None:
     (done,) = output_messages(Completion(text="yes", finish_reason="stop"))
     assert done == {
