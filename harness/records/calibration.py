@@ -177,7 +177,7 @@ class Calibration(Record):
         elif len({pair.tuned_label - pair.base_label for pair in self.pairs}) < 2:
             found.append(
                 "the labels show the same difference on all pairs, so how the judge scores a "
-                "difference is unknown"
+                "difference is unknown: read them into the run with `tunegate judge label`"
             )
         if self.kappa.low < LEAST_KAPPA:
             found.append(
