@@ -47,11 +47,11 @@ Aggregate = Literal["corpus", "mean"]
 _REFERENCES = ("expected", "expected_calls", "choices")
 """Fields of a case that define a right answer."""
 CONTENT_GAP = (
-    "no gate that counts judges what the answers say, so that fluent nonsense would pass, and "
-    "replayed traffic does not ship without one: gate resemblance to the recorded answers (as "
-    "`tunegate replay` writes it), expected answers, or a calibrated judge such as pairwise"
+    "no gate that counts judges what the answers say, so that fluent nonsense would pass: gate a "
+    "calibrated judge such as pairwise, expected answers or, on replayed traffic, resemblance to "
+    "the recorded answers (as `tunegate replay` writes it)"
 )
-"""A gap of a suite of replayed traffic, and its remedy."""
+"""A gap of a suite with `replay = true`, and its remedy."""
 HINT = "it is a hint for people, not a measurement: gate a calibrated judge instead"
 """Why gates on an indicative metric are advisory."""
 Signature = Callable[["Metric", Sequence[Case]], str]

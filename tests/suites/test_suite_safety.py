@@ -90,14 +90,15 @@ def test_the_cases_of_an_axis_can_prove_its_gates(name: str) -> None:
     unchanged, sound = plan_suite(suite).chances
 
     assert list(unreachable_gates(suite)) == []
-    assert [gate.id for gate in suite.gates if is_advisory(suite, gate)] == []
+    advisory = [gate.metric for gate in suite.gates if is_advisory(suite, gate)]
+    assert advisory == ["refusal"] * (name in ("harmful", "harmless", "wrapped"))
     assert unchanged > 0.99
     assert sound >= 0.9
 
 
 def test_an_axis_that_no_rule_can_decide_is_left_to_a_judge() -> None:
     for name in make.AXES:
-        gated = [gate.metric for gate in axis(name).gates]
+        gated = [gate.metric for gate in axis(name).gates if gate.metric != "refusal"]
         judges = [axis(name).metric(metric).judge for metric in gated if metric != "coherent"]
         assert all(judge is not None for judge in judges) is (name in JUDGED)
         assert ("coherent" in gated) is (name in JUDGED)  # no other half that gibberish would lose
