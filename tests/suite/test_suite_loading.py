@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -494,6 +495,8 @@ def test_the_bundled_suites_are_in_order() -> None:
 
     assert len(files) >= 3
     for file in files:
+        if file.parent.name == "charts" and find_spec("PIL") is None:
+            continue
         suite = load_suite(file)
         assert suite.name == file.parent.name
         assert {gate.kind for gate in suite.gates} <= {kind.name for kind in gate_kinds()}
