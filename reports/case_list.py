@@ -28,6 +28,7 @@ from tunegate.reports.case_view import CaseChange, CaseView
 from tunegate.reports.data import ReportData
 from tunegate.reports.identity import run_facts
 from tunegate.reports.judge_disagreement import disagreement_notes, judgements_by_case
+from tunegate.reports.thumbnails import case_images
 
 _KEYS = {
     CaseChange.BROKE: "broke",
@@ -138,6 +139,7 @@ class CaseListing:
         lines = self.judged.get((view.suite, view.name), ())
         samples = {s.name: s.generation.get("samples", 1) for s in _suites(self.data)}[view.suite]
         body = case_texts(view) | {
+            "images": [*case_images(self.data.run.folder, view.case)],
             "samples": samples if samples > 1 else None,
             "where": view.stored.where,
             "span": self.traces.ids.case(view.suite, view.name) if self.traces else None,

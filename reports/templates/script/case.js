@@ -19,6 +19,7 @@ function opened(at) {
     head,
     trained(row),
     (text.question || []).map(labelled),
+    (text.images || []).map(pictured),
     (text.rendered || []).map((item) =>
       h("details", { class: "inner" }, h("summary", null, "Prompt after the chat template"), labelled(item))),
     (text.expected || []).map(labelled),
@@ -55,6 +56,13 @@ function labelled([label, text, missing]) {
     h("pre", { tabindex: 0 }, text ? shown(text) : h("i", { class: "esc" }, "(empty)")),
     missing && h("p", { class: "hint" }, `${counted(missing, "more character")} in cases.jsonl.`));
 }
+
+/** Return the thumbnail of an image, which opens the whole file, or why there is none. */
+const pictured = (image) => h("div", { class: "text" },
+  h("p", { class: "label" }, "image"),
+  image.src
+    ? h("a", { href: image.file }, h("img", { src: image.src, alt: bare(image.name), title: bare(image.name) }))
+    : h("p", { class: "hint" }, shown(image.name), ": ", image.why));
 
 /** Return the thoughts before the answers, folded; their labels name the arm. */
 const thoughts = (text) => blind ? null : (text.thoughts || []).map((item) =>
