@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.traced_calls import BAD, GOOD, SUITE, call, shipped, stream, write_traces
+from tests.webhooks import Webhook, webhook
 from tunegate.harness.cli import app
 from tunegate.harness.cli import watch as command
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import ScoreRow
+from tunegate.harness.telemetry.export import webhook as posting
 
+__all__ = ["webhook"]
 JUDGED = """
 [[metrics]]
 use = "rubric"
@@ -280,26 +280,9 @@ def test_the_trend_is_drawn_over_the_looks(gated: Run, tmp_path: Path) -> None:
 class TestAlerts:
     """A new alarm goes to a file or a webhook, once."""
 
-    @pytest.fixture
-    def hook(self) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the address of a webhook, and what it was sent."""
-        sent: list[Any] = []
-
-        class Hook(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                size = int(self.headers["content-length"])
-                sent.append(json.loads(self.rfile.read(size)))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook", sent
-        server.shutdown()
-        server.server_close()
+    @pytest.fixture(autouse=True)
+    def _hurried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(posting, "WAITS_S", (0.0, 0.0))
 
     @staticmethod
     def look(tmp_path: Path, target: str, first: int, bad: int = 3) -> tuple[int, str]:
@@ -320,15 +303,12 @@ class TestAlerts:
         assert told["text"].startswith("tunegate watch: tickets of run r1: answers that fail")
         assert [figure["name"] for figure in told["figures"]] == ["json_valid"]
 
-    def test_a_webhook(self, gated: Run, tmp_path: Path, hook: tuple[str, list[Any]]) -> None:
+    def test_a_webhook(self, gated: Run, tmp_path: Path, webhook: Webhook) -> None:
         """The same as JSON, by POST."""
-        address, sent = hook
-
-        codes = [self.look(tmp_path, address, n)[0] for n in (1, 400)]
+        codes = [self.look(tmp_path, webhook.url, n)[0] for n in (1, 400)]
 
         assert codes == [1, 1]
-        assert len(sent) == 1
-        assert sent[0]["figures"][0]["name"] == "json_valid"
+        assert [sent["figures"][0]["name"] for sent in webhook.bodies] == ["json_valid"]
 
     @pytest.mark.parametrize("target", ["http://127.0.0.1:9/hook", "no/such/folder/a.jsonl"])
     def test_what_cannot_be_sent_is_sent_by_the_next_look(

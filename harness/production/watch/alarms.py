@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 from tunegate.harness.production.watch.record import WatchRecord, alarm_sentence
 from tunegate.harness.records.errors import error_summary
-
-TIMEOUT_S = 10.0
-"""Seconds that a webhook may take."""
+from tunegate.harness.telemetry.export.webhook import post_json
 
 
 def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str | None:
@@ -31,15 +27,11 @@ def send_alarms(target: str, record: WatchRecord, names: Sequence[str]) -> str |
         "suite": record.suite,
         "figures": [figure.model_dump(mode="json") for figure in figures],
     }
-    content = json.dumps(payload, ensure_ascii=False)
+    if target.startswith(("http://", "https://")):
+        return post_json(target, payload)
     try:
-        if not target.startswith(("http://", "https://")):
-            with Path(target).open("a", encoding="utf-8") as file:
-                file.write(f"{content}\n")
-            return None
-        head = {"Content-Type": "application/json"}
-        request = urllib.request.Request(target, content.encode(), head)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S):
-            return None
-    except (OSError, ValueError, http.client.HTTPException) as error:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(payload, ensure_ascii=False)}\n")
+    except (OSError, ValueError) as error:
         return error_summary(error)
+    return None
