@@ -89,9 +89,10 @@ def test_what_is_imported_is_required() -> None:
     import sys
     from importlib.metadata import packages_distributions
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project, trackers = pyproject["project"], pyproject["dependency-groups"]["trackers"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *chain.from_iterable(extras.values())]
+    wanted = [*project["dependencies"], *chain.from_iterable(extras.values()), *trackers]
     required = {_distribution(requirement) for requirement in wanted}
     # namespace packages and the parts of a distribution that we name by its main one
     parts = {
@@ -109,6 +110,9 @@ def test_what_is_imported_is_required() -> None:
         "zstandard": "zstandard",
         # comes with Transformers; a notebook without it shows plain lines
         "tqdm": "transformers",
+        # a user of --log-to has the library of the tracker
+        "mlflow": "mlflow-skinny",
+        **{name: name for name in ("tensorboard", "trackio", "wandb")},
     }
     homes = packages_distributions()
     missing = set()

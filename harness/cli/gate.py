@@ -179,8 +179,9 @@ def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None
     from tunegate.harness.plugin.options import PREFIX
 
     if (known := named.setdefault(option.name, given)) != given:
+        values = "" if option.secret else f", {known} and {given}"
         raise UsageError(
-            f"--{option.name} is given twice, {known} and {given}; a run takes one: start a run "
+            f"--{option.name} is given twice{values}; a run takes one: start a run "
             "for each, and `tunegate compare RUN RUN` ranks several fine-tunes"
         )
     if option.choices and given not in option.choices:

@@ -30,9 +30,14 @@ def report(
         str | None,
         typer.Option(metavar="URL", help="Viewer of the traces, as in `tunegate gate`."),
     ] = None,
+    log_to: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Log the run to trackers, as in `tunegate gate`."),
+    ] = None,
 ) -> None:
     """Write report.html, summary.md and junit.xml of a finished run."""
     from tunegate.harness.cli.resume import RUNS, newest_run
+    from tunegate.harness.contracts.tracker import TrackedRun, log_run, tracker_names
     from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.plugin.terminal import without_workflow_commands
@@ -40,6 +45,7 @@ def report(
     from tunegate.harness.telemetry.export import viewer
     from tunegate.reports.page import write_all
 
+    trackers = () if log_to is None else tracker_names(log_to)
     folder = run or newest_run(RUNS)
     loaded, notes = load_verified(folder, suites=suite_paths(suite))
     if trace_link is not None:
@@ -54,6 +60,7 @@ def report(
         ) from error
     lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder)]
     lines += (f"note: {note}" for note in notes)
+    lines += (log_run(t, TrackedRun.read(folder, written["report.html"])) for t in trackers)
     with without_workflow_commands():
         for line in (*map(str, written.values()), *lines):
             print(escape_control(line).replace("\n", " "))

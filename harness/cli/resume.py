@@ -115,9 +115,9 @@ def _started_as(folder: Path, manifest: Manifest) -> str:
 
 def _options(command: Sequence[str]) -> list[str]:
     """Return what follows the suites in a command, but where the run goes."""
-    from tunegate.harness.records.command import without_run_folder
+    from tunegate.harness.records.command import without_run_folder, without_secrets
 
-    return sorted(_words(without_run_folder(command))[1])
+    return sorted(_words(without_secrets(without_run_folder(command)))[1])
 
 
 def _words(command: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import pkgutil
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class GateOption:
     flag: bool = False
     typed: bool = False
     """Whether only the command line can set it, and no ini file."""
+    secret: bool = False
+    """Whether no output and no file may show its value."""
     names: str = ""
     """`path` or `spec`, if an ini file names it relative to itself."""
 
@@ -100,28 +103,22 @@ def _spec(arm: FurtherArm) -> Callable[[str], str]:
     return read
 
 
-def _optimizations(text: str) -> str:
-    """Check the names of optimizations."""
-    from tunegate.harness.engine.optimizations import Optimizations
-    from tunegate.harness.records.errors import UsageError
+def _checked(option: str, check: str) -> Callable[[str], str]:
+    """Return the reader of a text that the function `check` refuses with a UsageError.
 
-    try:
-        Optimizations.named(text)
-    except UsageError as error:
-        raise pytest.UsageError(f"{PREFIX}optimizations: {error}") from error
-    return text
+    The function is named, `module:function`, since its module is imported only if it is needed.
+    """
 
+    def read(text: str) -> str:
+        from tunegate.harness.records.errors import UsageError
 
-def _sandbox(text: str) -> str:
-    """Check the name of a sandbox."""
-    from tunegate.harness.records.errors import UsageError
-    from tunegate.harness.sandbox.chosen import find_sandbox
+        try:
+            pkgutil.resolve_name(check)(text)
+        except UsageError as error:
+            raise pytest.UsageError(f"{PREFIX}{option}: {error}") from error
+        return text
 
-    try:
-        find_sandbox(text)
-    except UsageError as error:
-        raise pytest.UsageError(f"{PREFIX}sandbox: {error}") from error
-    return text
+    return read
 
 
 def _trace_link(text: str) -> str:
@@ -248,7 +245,7 @@ OPTIONS = (
         "Where programs in answers run: bubblewrap, docker or podman (docker:IMAGE), or none, for "
         "jobs that run in a container of their own.",
         "bubblewrap",
-        type=_sandbox,
+        type=_checked("sandbox", "tunegate.harness.sandbox.chosen:find_sandbox"),
         typed=True,
     ),
     GateOption(
@@ -260,7 +257,7 @@ OPTIONS = (
         "optimizations",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",
-        type=_optimizations,
+        type=_checked("optimizations", "tunegate.harness.engine.optimizations:Optimizations.named"),
     ),
     GateOption(
         "engine",
@@ -313,6 +310,19 @@ OPTIONS = (
         "URL of a span in a trace viewer, such as "
         "http://localhost:16686/trace/{trace_id}?uiFind={span_id}: the report links to it.",
         type=_trace_link,
+    ),
+    GateOption(
+        "log-to",
+        "Log verdict, gates and report to trackers afterwards, comma-separated: "
+        f"{', '.join(lookup.defined_texts('tunegate.harness.run.trackers', 'INSTALL'))}.",
+        type=_checked("log-to", "tunegate.harness.contracts.tracker:tracker_names"),
+    ),
+    GateOption(
+        "notify",
+        "Post how the gate ended to this webhook; the variable TUNEGATE_NOTIFY_SECRET signs it.",
+        type=_checked("notify", "tunegate.harness.telemetry.export.webhook:webhook_host"),
+        typed=True,
+        secret=True,
     ),
 )
 

@@ -24,7 +24,9 @@ from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.delivery import deliver
 from tunegate.harness.plugin.options import limits_of, read_options
+from tunegate.harness.records.command import without_secrets
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.gate_results import GateResult
@@ -87,6 +89,8 @@ class GateSession:
     why: str = ""
     """Reasons for the exit codes of a session without a verdict."""
     exit_status: int | None = None
+    delivered: list[str] = field(default_factory=list)
+    """What went to trackers and to the webhook, and what did not."""
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> GateSession:
@@ -101,7 +105,9 @@ class GateSession:
         session = cls(
             options=options,
             folder=Path(inputs.get("gate_run_dir") or run_folder(options)).absolute(),
-            command=tuple(inputs.get("gate_command") or map(str, config.invocation_params.args)),
+            command=without_secrets(
+                inputs.get("gate_command") or tuple(map(str, config.invocation_params.args))
+            ),
             name=inputs.get("gate_session") or uuid.uuid4().hex,
             worker=bool(inputs),
             named=any(config.getoption(f"gate_{name}") is not None for name in arm_options()),
@@ -333,6 +339,12 @@ class GateSession:
         self.note_unevaluated(session.config)
         self.exit_status = self._exit_status(int(session.exitstatus))
         session.exitstatus = self.exit_status
+        self.delivered = deliver(self)
+
+    def reported_folders(self) -> list[Path]:
+        """Return the folders of this session's runs that have a report."""
+        made = [*([] if self.verdict is None else [self.folder]), *self.folders]
+        return [folder for folder in made if (folder / "report.html").is_file()]
 
     def _report_to_controller(self, config: pytest.Config) -> None:
         output: dict[str, Any] = getattr(config, "workeroutput", {})

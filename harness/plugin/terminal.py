@@ -65,10 +65,9 @@ def _lines(state: GateSession) -> Iterator[str]:
         for file in state.renamed_suites()
     )
     yield from _comparison_table(state)
-    folders = [*([] if state.verdict is None else [state.folder]), *state.folders]
-    for folder in folders:
-        if (folder / "report.html").is_file():
-            yield f"report: {relative_path(folder / 'report.html')}"
+    for folder in state.reported_folders():
+        yield f"report: {relative_path(folder / 'report.html')}"
+    yield from state.delivered
 
 
 def _comparison_table(state: GateSession) -> Iterator[str]:

@@ -54,7 +54,15 @@ def resume_command(folder: Path | str, command: Sequence[str]) -> str:
 
 def without_run_folder(command: Sequence[str]) -> tuple[str, ...]:
     """Return a command without its run folder, which may have moved."""
-    option = f"{GATE_PREFIX}run-dir"
+    return _without_option(command, f"{GATE_PREFIX}run-dir")
+
+
+def without_secrets(command: Sequence[str]) -> tuple[str, ...]:
+    """Return a command without the address of a webhook, which may hold a token."""
+    return _without_option(command, f"{GATE_PREFIX}notify")
+
+
+def _without_option(command: Sequence[str], option: str) -> tuple[str, ...]:
     return tuple(
         word
         for before, word in zip(("", *command), command, strict=False)

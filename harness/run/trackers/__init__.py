@@ -1,0 +1,1 @@
+"""Trackers, one per file and found by its name; `harness/contracts/tracker.py` is the contract."""
