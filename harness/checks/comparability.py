@@ -133,10 +133,10 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )
             check_labels(suite, name, arm)
-            _check_images(suite, name, arm)
+            refuse_unseen_images(suite, name, arm)
 
 
-def _check_images(suite: Suite, name: str, arm: Arm) -> None:
+def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:
     """Refuse cases with images for an arm that cannot see them.
 
     Raises:

@@ -99,6 +99,9 @@ def prepare_with(
     """Plan as `prepare` does, with a store that is open already and stays open."""
     decides = options.purpose is not RunPurpose.ANSWERS
     asked = add_derived_arms(arms) if decides else arms
+    for suite in suites:
+        for name, arm in asked.items():
+            comparability.refuse_unseen_images(suite, name, arm)
     before = store.judged_before(suites, arms["tuned"].fingerprint) if decides else {}
     plan = make_plan(suites, asked, seed=options.seed, looks=options.looks, before=before)
     if options.asked is not None:

@@ -147,6 +147,10 @@ class SuiteParts:
             from tunegate.harness.suite.episode_table import episode_metric_problems
 
             self.problems += episode_metric_problems(source, self.metrics, self.generation)
+            if seen := next((case for case in self.cases if case.images), None):
+                self.problems.append(
+                    f"{seen.where}: case {seen.id!r} has an image, and episodes are text only"
+                )
         self.problems += self._sample_problems()
         names = [(index, one.name) for index, one in self.metrics.items()]
         self.problems += consistency.name_problems(source, names)

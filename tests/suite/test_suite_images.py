@@ -202,3 +202,11 @@ def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 
     with pytest.raises(MissingExtra, match=r"tunegate\[images\]"):
         load_suite(write_image_suite(tmp_path, {"a": f"data:;base64,{unseen}"}))
+
+
+def test_an_episode_with_an_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(PNG)
+    suite = write_image_suite(tmp_path, {"a": "1.png"}, gates='[[metrics]]\nuse = "episode_pass"\n')
+
+    with pytest.raises(SuiteError, match=r"jsonl:1: case 'a' has an image, and episodes are text"):
+        load_suite(suite)
