@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.contracts.further_arm import ARMS, comparisons
+from tunegate.harness.contracts.further_arm import ARMS, BASE_AGAIN, comparisons
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.planning.look_schedule import schedule_looks
 from tunegate.harness.decision.scoring import score_suite
@@ -108,18 +108,18 @@ class EarlyStopping:
     ) -> bool:
         from tunegate.harness.decision.verdict.interim_analysis import should_stop
 
-        looks = self.schedules[suite.name]
+        looks, arms = self.schedules[suite.name], (*ARMS, BASE_AGAIN)
         start = looks.sizes[stage - 1] if stage else 0
         new = frozenset(looks.order[start : looks.sizes[stage]])
         cells = collect_answers(
             plan,
             store,
             set(),
-            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm not in ARMS,
+            skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm not in arms,
         )
         asked = [c for c in cells if c.status != "skipped"]
         rows = self.scores.setdefault(suite.name, [])
-        rows += score_suite(suite, asked, ARMS)
+        rows += score_suite(suite, asked, arms)
         record = next(s for s in manifest.suites if s.name == suite.name)
         return should_stop(manifest, record, suite.cases, rows, stage)
 
