@@ -59,17 +59,17 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     arms = {name: arm for name, arm in run.arms.items() if name in run.asked}
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return ServedPrompts()
-    from tunegate.harness.models.servers.blindness import refuse_blind
+    from tunegate.harness.models.servers.blindness import find_blind
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
     from tunegate.harness.models.servers.served_prompt import PromptProof
 
     requests = tuple(run.plan.requests.values())
-    refuse_blind(requests, arms)
+    blind = find_blind(requests, arms)
     cut = refuse_short_context(requests, arms)
     found = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
         found.record.setdefault(name, {})["cut_answers"] = note
-    return ServedPrompts(found.record, found.refusal, found.equal)
+    return ServedPrompts(found.record, blind or found.refusal, found.equal)
 
 
 @dataclass(frozen=True)

@@ -275,3 +275,37 @@ def test_the_images_of_cases_are_copied_once_by_hash(tmp_path: Path) -> None:
     (tmp_path / "2.png").write_bytes(png(shade=5))
     with pytest.raises(UsageError, match=r"image 2\.png: was changed since the suite was read; st"):
         folder.write_images(cases)
+
+
+def test_a_moved_run_still_shows_its_images_and_only_changed_ones_are_asked_again(
+    project: Any,
+) -> None:
+    pytest.importorskip("PIL")
+    folder = project.path / "suites" / "demo"
+    names = [f"c{n:03}" for n in range(40)]
+    write_image_suite(
+        folder,
+        {name: f"{name}.png" for name in names},
+        gates='[[gates]]\nmetric = "exact_match"\ntolerance = 0.1\n',
+    )
+    for shade, name in enumerate(names):
+        (folder / f"{name}.png").write_bytes(png(shade, width=60, height=40))
+    specs = []
+    for arm, text in (("base", "7"), ("tuned", " 7")):
+        script = project.path / f"{arm}.json"
+        script.write_text(json.dumps({"default": text}), encoding="utf-8")
+        specs.append(f"--gate-{arm}=scripted:{script}")
+
+    assert project.gate(*specs, "--gate-early-stop=off").ret == 0
+    assert project.verdict()["verdict"] == "SHIP"
+
+    (folder / "c007.png").write_bytes(png(77, width=60, height=40))
+    again = project.gate(*specs, "--gate-early-stop=off")
+    assert "80 answers planned (78 are stored already)" in again.stderr.str()
+
+    moved = project.run.rename(project.path / "moved")
+    shutil.rmtree(folder)
+    assert project.tunegate("report", moved).ret == 0
+    page = (moved / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/webp;base64,") == 40
+    assert project.tunegate("replay", moved, "--case", "c003").outlines[3] == "[image c003.png]"

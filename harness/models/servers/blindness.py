@@ -11,18 +11,17 @@ from typing import Any
 from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.models.server import ServerArm
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.images import is_image
 
 
-def refuse_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
-    """Refuse a server that computes as many tokens without the images of a case as with them.
+def find_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> str:
+    """Return which server computes as many tokens without the images of a case as with them.
 
-    A server that reports no tokens, or refuses images, is not refused here: its answers will say.
+    Empty if none does. One that reports no tokens, or refuses images, is not told here: its
+    answers will say.
 
     Raises:
-        ModelError: arm, case and number of tokens.
-        BackendError: the server does not answer.
+        BackendError: a server does not answer.
     """
     first: dict[str, Request] = {}
     for request in requests:
@@ -35,11 +34,12 @@ def refuse_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
         with_images = arm.count_prompt(request.case, request.generation)
         without = arm.count_prompt(_without_images(request.case), request.generation)
         if with_images is not None and without is not None and with_images <= without:
-            raise ModelError(
+            return (
                 f"{name}: {arm.spec} drops images: it computes {with_images} tokens for "
                 f"{request.suite}, case {request.case.id!r}, and {without} for its text alone; "
-                "serve a model that sees"
+                "serve a model that sees, or compare all the same with --allow-prompt-difference"
             )
+    return ""
 
 
 def _without_images(case: Case) -> Case:
