@@ -111,8 +111,13 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     held = [axis for axis in counting if axis.gate.status is GateStatus.PASS]
     ended = (GateStatus.FAIL, GateStatus.PASS)
     still = [axis for axis in counting if axis.gate.status not in ended]
+    advisory = [axis for axis in axes if axis.gate.advisory]
+    warning = [a.title for a in advisory if gate_kind(a.gate.kind).claims_loss(a.gate)]
+    silent = [axis.title for axis in advisory if axis.title not in warning]
     if lost:
         yield f"Lost: {', '.join(lost)}."
+    if warning:
+        yield f"Advisory, but a loss is proven, so nothing ships: {', '.join(warning)}."
     if held:
         worst = max(held, key=lambda axis: axis.hidden or 0.0)
         yield (
@@ -122,9 +127,8 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     if still:
         named = (f"{axis.title}, where a loss of {axis.hidden_words} could hide" for axis in still)
         yield f"Not decided: {'; '.join(named)}."
-    advisory = [axis.title for axis in axes if axis.gate.advisory]
-    if advisory:
-        yield f"Advisory, so it decided nothing: {', '.join(advisory)}."
+    if silent:
+        yield f"Advisory, so it decided nothing: {', '.join(silent)}."
 
 
 def _turned(data: ReportData, suite: str, gate: GateResult, sign: int) -> Iterator[TurnedCase]:

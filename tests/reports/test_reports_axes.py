@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports import page
 from tunegate.reports.data import prepare_data
@@ -79,6 +79,20 @@ def test_the_sentences_name_what_is_lost_open_and_advisory(make_run: Any) -> Non
     assert held.startswith("Held: 2 axes; the largest loss that could still hide is ")
     assert all(f"general_knowledge: {tag} (" in still for tag in tags(run)[:2])
     assert "support_json (truncated)" in advisory
+
+
+def test_a_loss_that_an_advisory_gate_proves_is_told_before_what_held(make_run: Any) -> None:
+    seen = {"advisory": True, "status": GateStatus.FAIL, "reason": GateReason.REGRESSED}
+    run = with_axes(make_run("BLOCK"), **seen)
+    said = list(reviewer_sentences(find_axes(prepare_data(run))))
+
+    assert [line.split(":")[0] for line in said] == [
+        "Lost",
+        "Advisory, but a loss is proven, so nothing ships",
+        "Held",
+        "Advisory, so it decided nothing",
+    ]
+    assert all(f"general_knowledge: {tag} (" in said[1] for tag in tags(run)[:2])
 
 
 def test_the_page_hides_the_texts_until_a_click(make_run: Any) -> None:
