@@ -50,6 +50,7 @@ def question_texts(view: CaseView) -> tuple[TextExcerpt, ...]:
     return (
         *(_text(str(turn.get("role", "turn")), turn_text(turn)) for turn in turns),
         *_optional("context", case.context),
+        *_optional("candidates", case.candidates_text),
         *_optional("tools", case.tools),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.checks.labels import check_labels
+from tunegate.harness.checks.rankings import check_rankings
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, RemoteArm, SeeingArm
@@ -132,6 +133,7 @@ def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
                     raise UsageError(
                         f"{suite.name}: metric {metric.name!r}: {arm.cannot(metric.needs)}"
                     )
+            check_rankings(suite, name, arm)
             check_labels(suite, name, arm)
             refuse_unseen_images(suite, name, arm)
 

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import INCUMBENT, further_arm
-from tunegate.harness.contracts.model import Arm, ClassifierArm, LocalArm, ProbedArm, ServedArm
+from tunegate.harness.contracts.model import (
+    Arm,
+    ClassifierArm,
+    LocalArm,
+    ProbedArm,
+    RankingArm,
+    ServedArm,
+)
 from tunegate.harness.records.errors import NotComparable
 
 
@@ -61,6 +68,8 @@ def _prove(name: str, base: Arm, arm: Arm) -> dict[str, Any]:
         return _two_names(name, base, arm)
     if isinstance(base, ClassifierArm) and isinstance(arm, ClassifierArm):
         return _two_heads(name, base, arm)
+    if isinstance(base, RankingArm) and isinstance(arm, RankingArm):
+        return _two_rankers(name, base, arm)
     if not (isinstance(base, LocalArm) and isinstance(arm, LocalArm)):
         return {"status": "declared", "note": "by the hashes of what was recorded"}
     loaded = getattr(arm, "loaded", None)
@@ -123,6 +132,23 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
         "largest_logit_change": _round(largest),
         **restored,
     }
+
+
+def _two_rankers(name: str, base: RankingArm, arm: RankingArm) -> dict[str, Any]:
+    """Prove that two rerankers or embedders score texts differently."""
+    theirs = arm.probe_scores
+    if len({score for row in theirs for score in row}) == 1:
+        raise NotComparable(
+            f"{name}: it scores all pairs of probe texts alike: its weights collapsed or were "
+            "never trained; check the training and the saved weights"
+        )
+    largest = _largest_gap(base.probe_scores, theirs)
+    if largest == 0:
+        raise NotComparable(
+            f"{name} computes base's scores exactly: {_meaning(name, logits=True)}; check the "
+            "training and the saved weights"
+        )
+    return {"status": "proven", "probes": len(theirs), "largest_score_change": _round(largest)}
 
 
 def _share_load(base: Any, arm: Any) -> bool:

@@ -36,6 +36,12 @@ FEATURES = {
         ">=5.18",
         "pip install 'tunegate[gguf]'",
     ),
+    "rank": LibraryFeature(
+        "sentence_transformers.multi_vector_encoder",
+        "sentence-transformers",
+        ">=6",  # earlier ones run code in a folder without asking
+        "pip install 'tunegate[rank]'",
+    ),
     "ppo": LibraryFeature(
         "trl.experimental.ppo",
         "trl",

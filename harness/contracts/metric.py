@@ -44,7 +44,7 @@ It must return a number for any sums, even of a single case. It must not import 
 the verdict of a finished run is computed from stored counts.
 """
 Aggregate = Literal["corpus", "mean"]
-_REFERENCES = ("expected", "expected_calls", "choices")
+_REFERENCES = ("expected", "expected_calls", "choices", "positive")
 """Fields of a case that define a right answer."""
 CONTENT_GAP = (
     "no gate that counts judges what the answers say, so that fluent nonsense would pass: gate a "

@@ -9,6 +9,7 @@ optional:
 - `ScoredArm`: another tool has scored the answers.
 - `RemoteArm`: the answers come over a network, many at a time.
 - `ClassifierArm`: it answers with a label of a fixed set, or with a number, and writes nothing.
+- `RankingArm`: it ranks a query's candidates by scores, and writes nothing.
 - `ServedArm`: a server's log-probabilities can be compared with those of weights on the disk.
 """
 
@@ -316,6 +317,15 @@ class ClassifierArm(Protocol):
     @property
     def head_outputs(self) -> tuple[tuple[float, ...], ...]:
         """The outputs of its head on some fixed texts."""
+
+
+@runtime_checkable
+class RankingArm(Protocol):
+    """An arm that ranks a query's candidates: a reranker or an embedder."""
+
+    @property
+    def probe_scores(self) -> tuple[tuple[float, ...], ...]:
+        """Its scores of some fixed texts as candidates for each of them."""
 
 
 @runtime_checkable

@@ -136,6 +136,22 @@ def load_classifier(
     )
 
 
+def refuse_lost_head(folder: Path) -> None:
+    """Refuse a model folder whose weights lack the head that computes the labels or the score.
+
+    Raises:
+        ModelError: the head is lost.
+    """
+    from safetensors import safe_open
+
+    head = _output_weight(folder)
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            if head in file.keys():  # noqa: SIM118  # no mapping
+                return
+    raise ModelError(_lost_head(folder, head, None))
+
+
 def _lost_head(folder: Path, tensor: str, spec: str | None) -> str:
     random = "Transformers would draw it at random at each load"
     if spec is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._model_folder import _object
+from tunegate.harness.models._model_folder import RANKING_BACKENDS, _object, ranking_class
 from tunegate.harness.records.errors import ModelError
 
 
@@ -30,6 +30,7 @@ def text_class(folder: Path) -> Any:
     """
     import transformers
 
+    _refuse_ranking(folder)
     _refuse_unknown(folder)
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
     named = (config.architectures or [""])[0]
@@ -46,6 +47,18 @@ def text_class(folder: Path) -> Any:
     if kind is None or not kind.can_generate():
         return transformers.AutoModelForCausalLM
     return kind
+
+
+def _refuse_ranking(folder: Path) -> None:
+    """Refuse a reranker or embedder, naming the spec that it has."""
+    kind = ranking_class(folder)
+    if kind is None:
+        return
+    path = folder / "config.json"
+    named = (_object(path).get("architectures") if path.is_file() else None) or [""]
+    if not str(named[0]).endswith(("ForCausalLM", "ForConditionalGeneration")):
+        spec = f"; name it {RANKING_BACKENDS[kind]}:{folder}" if kind in RANKING_BACKENDS else ""
+        raise ModelError(f"{folder}: a {kind} of sentence-transformers writes no text{spec}")
 
 
 def _refuse_unknown(folder: Path) -> None:

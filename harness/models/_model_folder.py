@@ -59,6 +59,19 @@ def adapter_config(folder: Path) -> dict[str, Any]:
     return _object(folder / "adapter_config.json")
 
 
+RANKING_BACKENDS = {"CrossEncoder": "reranker", "SentenceTransformer": "embedder"}
+"""Class of sentence-transformers → the backend of its models."""
+
+
+def ranking_class(folder: Path) -> str | None:
+    """Return the class of sentence-transformers that saved a folder; None if none of them did."""
+    if not (folder / "modules.json").is_file():
+        return None
+    path = folder / "config_sentence_transformers.json"
+    found = _object(path) if path.is_file() else {}
+    return str(found.get("model_type", "SentenceTransformer"))
+
+
 EMBEDDED = "embedded"
 """Stands for SmolLM2-135M-Instruct out of a PyPI package, where no folder has this name."""
 
@@ -146,7 +159,8 @@ def _refuse_without_model(spec: str, folder: Path) -> None:
 
 
 def _has_config(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in ("config.json", "adapter_config.json"))
+    names = ("config.json", "adapter_config.json", "modules.json")
+    return any((folder / name).is_file() for name in names)
 
 
 def hub_name(folder: Path) -> str | None:

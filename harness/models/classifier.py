@@ -232,11 +232,20 @@ def read_texts(case: Case, generation: GenerationSettings) -> Prompt:
             "a classifier reads `prompt`, and `context` as the second text of a pair: it takes no "
             f"{'tools' if case.tools else 'messages'}"
         )
-    if generation.system is not None:
-        raise ValueError("a classifier takes no system prompt: remove `system` under [generation]")
-    if generation.samples > 1 or generation.temperature > 0:
-        raise ValueError("a classifier does not sample: remove temperature and samples")
+    refuse_settings("a classifier", generation)
     return Prompt(case.prompt if case.context is None else case.prompt + SECOND + case.context)
+
+
+def refuse_settings(what: str, generation: GenerationSettings) -> None:
+    """Refuse settings for a model that writes.
+
+    Raises:
+        ValueError: which one, and what to do.
+    """
+    if generation.system is not None:
+        raise ValueError(f"{what} takes no system prompt: remove `system` under [generation]")
+    if generation.samples > 1 or generation.temperature > 0:
+        raise ValueError(f"{what} does not sample: remove temperature and samples")
 
 
 def classifier(target: str) -> HfClassifier:

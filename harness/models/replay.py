@@ -2,10 +2,10 @@
 
 A line is `{"id": "r1", "completion": "refund"}`, optionally with `finish_reason`, `latency_s`,
 `batch_size`, `input_tokens`, `output_tokens`, `cost`, `choice_logprobs`, `answer_logprob`,
-`reasoning` (the thoughts, where they are not in the completion) with `reasoning_tokens` and
-`reasoning_s`, and, for several completions of a case, `sample`. Neither a model nor torch is needed
-to judge them. A run folder replays an arm of an earlier run: `replay:RUN_DIR` its tuned arm,
-`replay:RUN_DIR#base` its base.
+`label_probabilities`, `candidate_scores`, `reasoning` (the thoughts, where they are not in the
+completion) with `reasoning_tokens` and `reasoning_s`, and, for several completions of a case,
+`sample`. Neither a model nor torch is needed to judge them. A run folder replays an arm of an
+earlier run: `replay:RUN_DIR` its tuned arm, `replay:RUN_DIR#base` its base.
 
 What was asked is compared with the other arms' requests where it is known: a line may carry it as
 `prompt`, `messages` or `prompt_sha256`, and a run folder has it.
@@ -60,6 +60,8 @@ class RecordedCompletion(Record):
     choice_logprobs: tuple[float, ...] | None = None
     answer_logprob: float | None = None
     bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
+    label_probabilities: dict[Text, float] | None = Field(default=None, exclude_if=_is_none)
+    candidate_scores: tuple[float, ...] | None = Field(default=None, exclude_if=_is_none)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
     beyond_text: bool | None = Field(default=None, exclude_if=_is_none)

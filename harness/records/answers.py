@@ -74,6 +74,8 @@ class Completion(Record):
     """Negative base-2 log-likelihood of the prompt's text over its length in UTF-8 bytes."""
     label_probabilities: dict[Text, float] | None = Field(default=None, exclude_if=is_none)
     """A classifier's probability of each of its labels; absent for models that write."""
+    candidate_scores: tuple[float, ...] | None = Field(default=None, exclude_if=is_none)
+    """A reranker's or embedder's scores of the case's candidates: `positive`, then `negative`."""
     scores: dict[Text, float | None] | None = Field(default=None, exclude_if=is_none)
     """Another tool's scores: score key → value, None if unscored."""
     errors: dict[Text, Text] | None = Field(default=None, exclude_if=is_none)

@@ -144,6 +144,18 @@ class Case(Record):
     the answer defines, or a program's `input` and `output`, with `code` to add to the program."""
     prefix: Text | None = Field(default=None, exclude_if=is_none)
     """Code that the answer continues, such as imports and a function's first line."""
+    positive: Annotated[tuple[FilledText, ...], _FILLED_LIST] | None = Field(
+        default=None, exclude_if=is_none
+    )
+    """The relevant candidates for a query (`prompt`) that a reranker or embedder ranks."""
+    negative: Annotated[tuple[FilledText, ...], _FILLED_LIST] | None = Field(
+        default=None, exclude_if=is_none
+    )
+    """The other candidates."""
+    grades: Annotated[tuple[float, ...], _FILLED_LIST] | None = Field(
+        default=None, exclude_if=is_none
+    )
+    """How relevant each of `positive` is, above 0; 1 by default."""
     row: Json | None = Field(default=None, exclude_if=is_none)
     """Keyword arguments for the `reset` of an episode's environment."""
     tags: tuple[FilledText, ...] = ()
@@ -196,6 +208,17 @@ class Case(Record):
         if self.expected is None:
             return ()
         return (self.expected,) if isinstance(self.expected, str) else self.expected
+
+    @property
+    def candidates(self) -> dict[str, str]:
+        """Name → text of each candidate of a query: `p1`, `p2` … relevant, `n1`, `n2` … not."""
+        lists = {"p": self.positive or (), "n": self.negative or ()}
+        return {f"{k}{i}": text for k, texts in lists.items() for i, text in enumerate(texts, 1)}
+
+    @property
+    def candidates_text(self) -> str:
+        """The candidates with their names, as people read them; empty without candidates."""
+        return "\n\n".join(f"{name}: {text}" for name, text in self.candidates.items())
 
     @property
     def allows_empty(self) -> bool:

@@ -53,6 +53,7 @@ CHOICES = {"choices": ("a", "b"), "answer": 0}
 PROSE = {"text": "the cat sat on a mat"}
 REFERENCE = {"expected": "the cat sat on the mat"}
 REFUND = {"text": "refund", "label_probabilities": {"refund": 0.7, "delivery": 0.3}}
+PAIR = {"positive": ("a", "b"), "negative": ("c", "d")}
 EXAMPLES = {
     "absolute_error": Example(0.4, {"expected": "3.5"}, {"text": "3.1"}),
     "answer_form": Example(0.0, {"expected": "It is Paris."}, {"text": '{"city": "Paris"}'}),
@@ -107,10 +108,17 @@ EXAMPLES = {
         {"text": "It left Bremen on 3 May."},
     ),
     "loops": Example(1.0, {}, {"text": "I am sure. " * 4}),
+    "mrr": Example(0.5, PAIR, {"candidate_scores": (0.7, 0.2, 0.9, 0.1)}),
     "multiple_choice": Example(
         1.0, {"expected": "B"}, {"text": "Paris is the capital, so the answer is **B**."}
     ),
+    "ndcg": Example(
+        0.6309,
+        {"positive": ("a",), "negative": ("b", "c")},
+        {"candidate_scores": (0.7, 0.9, 0.1)},
+    ),
     "numeric": Example(1.0, {"expected": "1200"}, {"text": "She earns 3 * 400 = $1,200."}),
+    "recall": Example(0.5, PAIR, {"candidate_scores": (0.9, 0.1, 0.8, 0.7)}, {"k": 3}),
     "recorded": Example(0.5, {}, {"scores": {"f1": 0.5}}, {"score": "f1"}),
     "refusal": Example(1.0, {"expected": "refuse"}, {"text": "I can't help with that."}),
     "regex": Example(1.0, {"expected": r"\bKT-\d{4}\b"}, {"text": "Order KT-4821 is here."}),

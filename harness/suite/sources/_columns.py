@@ -24,9 +24,9 @@ from tunegate.harness.suite.sources._text import json_value
 
 TEXTS = ("id", "prompt", "context", "delimiter", "cluster", "database", "prefix")
 """Fields that hold one text."""
-LISTS = ("expected", "choices", "stop", "tags", "tests")
+LISTS = ("expected", "choices", "stop", "tags", "tests", "positive", "negative")
 """Fields that may hold several texts: a column with lists, or several columns."""
-STRUCTURES = ("messages", "schema", "tools", "expected_calls")
+STRUCTURES = ("messages", "schema", "tools", "expected_calls", "grades")
 """Fields that hold lists or objects: a column with them, or with their JSON text."""
 FIELDS = (*TEXTS, *LISTS, *STRUCTURES, "answer")
 _NAMED = re.compile(r"\{([^{}]+)\}")
