@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -67,6 +67,10 @@ def render_prompt(
             text = render_chat(tokenizer, turns, tools, spec=spec, variables=variables)
         except ValueError:
             raise refusal from None
+    if _hides_text(read, text):
+        text = _render_parts(
+            read, text, lambda t: render_chat(tokenizer, t, tools, spec=spec, variables=variables)
+        )
     _refuse_hidden_tools(case, text)
     _refuse_surrogates(text)
     closed = close_thoughts(text, generation)
@@ -228,6 +232,32 @@ def _call_read(call: Any) -> Any:
     if not isinstance(arguments, dict):
         return call
     return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _hides_text(turns: Sequence[Mapping[str, Any]], text: str) -> bool:
+    """Return whether a template left out what a system prompt or a user says."""
+    said = [turn.get("content") for turn in turns if turn.get("role") in ("system", "user")]
+    return any(isinstance(one, str) and one.strip() not in text for one in said)
+
+
+def _render_parts(
+    turns: Sequence[Mapping[str, Any]], text: str, render: Callable[[Sequence[Any]], str]
+) -> str:
+    """Return the text of turns whose contents are lists of parts, if that shows them; else `text`.
+
+    Templates of models that see, such as SmolVLM's, read nothing but parts.
+    """
+    parted = [
+        {**turn, "content": [{"type": "text", "text": content}]}
+        if isinstance(content := turn.get("content"), str)
+        else turn
+        for turn in turns
+    ]
+    try:
+        again = render(parted)
+    except ValueError:
+        return text
+    return text if _hides_text(turns, again) or "{'type': 'text'" in again else again
 
 
 def _refuse_hidden_tools(case: Case, text: str) -> None:

@@ -18,7 +18,11 @@ from typing import Any
 from tunegate.harness.models._model_class import needs_code, text_class, text_part
 from tunegate.harness.models._model_folder import gpu_is_free, need_quantiser, require_modules
 from tunegate.harness.models._number_format import number_format, stored_format
-from tunegate.harness.models.adapters.weight_files import refuse_unsafe, weights_fingerprint
+from tunegate.harness.models.adapters.weight_files import (
+    read_json,
+    refuse_unsafe,
+    weights_fingerprint,
+)
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
 
@@ -136,6 +140,9 @@ def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
 
     with prefix_errors(f"{folder}: no usable tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted)
+        legacy = folder / "chat_template.json"  # of models that see; processors alone read it
+        if legacy.is_file():
+            tokenizer.chat_template = read_json(legacy)["chat_template"]
     tokenizer.padding_side = "left"
     return tokenizer
 
