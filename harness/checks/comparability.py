@@ -105,6 +105,11 @@ def _difference(
     suite: str, case: str, arm: str, base: Prompt, other: Prompt, arms: Mapping[str, Arm]
 ) -> str:
     """Return the first prompt that differs, and whether the template is to blame."""
+    if base.text == other.text and base.images != other.images:
+        return (
+            f"{suite}, case {case!r}: base and {arm} prepare the same images differently; give "
+            "both arms the same preprocessor_config.json or processor_config.json"
+        )
     templates = {n: arms[n].identity.get("template_sha256") for n in ("base", arm)}
     cause = "the chat templates differ" if len(set(templates.values())) > 1 else _cause(base, other)
     return (

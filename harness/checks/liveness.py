@@ -90,7 +90,7 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
             "load the merged model as an arm of its own instead"
         )
     shared = min(on.shape[-1], off.shape[-1])  # an adapter may bring further tokens
-    largest = float((on[..., :shared] - off[..., :shared]).abs().max())
+    largest = float((on[..., :shared] - off[..., :shared]).abs().max()) or _seen_change(base, arm)
     if largest == 0:
         raise NotComparable(f"{name}: {_why_no_op(arm)}; check the training and the saved adapter")
     return {
@@ -99,6 +99,14 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
         "largest_logit_change": _round(largest),
         "switching_off_restores_base": "exactly" if worst == 0 else "up to rounding",
     }
+
+
+def _seen_change(base: LocalArm, arm: LocalArm) -> float:
+    """Return by how much the logits after a picture differ: only the vision part may be tuned."""
+    both = [probe() for one in (base, arm) if (probe := getattr(one, "probe_image", None))]
+    if len(both) < 2 or any(logits is None for logits in both):
+        return 0.0
+    return float((both[0] - both[1]).abs().max())
 
 
 def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, Any]:
@@ -178,7 +186,7 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
     theirs, ours = arm.probe(ids), base.probe(ids)
     if theirs.shape != ours.shape:
         return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
-    largest = float((theirs - ours).abs().max())
+    largest = float((theirs - ours).abs().max()) or _seen_change(base, arm)
     if largest == 0:
         raise NotComparable(f"{name} computes base's logits exactly: {_meaning(name, logits=True)}")
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}

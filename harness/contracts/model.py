@@ -47,7 +47,7 @@ class Prompt:
     """The prompt with open thoughts closed, for the likelihood of given answers; None if the chat
     template opens none."""
     images: tuple[str, ...] = ()
-    """Hashes of its images; the plan sets them."""
+    """Hashes of its images: of what a local model sees, or else the files'; the plan sets those."""
 
     @property
     def sha256(self) -> str:

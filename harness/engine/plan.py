@@ -249,7 +249,7 @@ def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prom
 
 def _with_images(prompt: Prompt, case: Case) -> Prompt:
     """Return the prompt with the hashes of the case's images, which are part of its identity."""
-    if not case.images:
+    if not case.images or prompt.images:
         return prompt
     hashes, answering = tuple(image.sha256 for image in case.images), prompt.answering
     answering = answering and replace(answering, images=hashes)

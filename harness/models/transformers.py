@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.model import Prompt
+from tunegate.harness.contracts.model import Prompt, Request
+from tunegate.harness.models import _image_prompt
 from tunegate.harness.models._chat_template import PROBES, fingerprint_of, render_prompt
 from tunegate.harness.models._model_folder import BOOKKEEPING, adapter_config
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import GENERATED, CellKind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.errors import ModelError, TunegateError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
@@ -120,6 +122,34 @@ class HfArm:
         """Return a sentence; a local model can answer every kind."""
         return f"{self.spec} cannot answer {kind.value} questions"
 
+    @property
+    def image_kinds(self) -> frozenset[CellKind]:
+        """It writes about images if its class has a vision part; likelihoods are not computed.
+
+        Raises:
+            ModelError: images cannot be prepared, or come with virtual tokens.
+        """
+        if not _image_prompt.takes_images(self.loaded.torch_model):
+            return frozenset()
+        if self.virtual_tokens:
+            raise ModelError(
+                f"{self.spec}: its virtual tokens are not computed together with images; take a "
+                "LoRA adapter, or cases without images"
+            )
+        return GENERATED if self.processor else frozenset()
+
+    @cached_property
+    def processor(self) -> Any:
+        """What prepares images for the model: the adapter's own, or base's.
+
+        Raises:
+            MissingExtra: Pillow is not installed.
+            ModelError: it cannot be loaded.
+        """
+        own = _image_prompt.has_processor(self.adapter_folder)
+        folder = self.adapter_folder if own else None
+        return _image_prompt.load_processor(folder or self.loaded.folder, self.tokenizer)
+
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """End-of-sequence ids of the tokenizer and of the generation config."""
@@ -161,7 +191,17 @@ class HfArm:
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render with the chat template (or not, as the suite sets it) and tokenise once."""
-        return render_prompt(self.tokenizer, case, generation, spec=self.spec)
+        prompt = render_prompt(self.tokenizer, case, generation, spec=self.spec)
+        return _image_prompt.with_images(prompt, self.processor, case) if case.images else prompt
+
+    def image_inputs(self, requests: Sequence[Request]) -> Any:
+        """Return the model's inputs for requests with images.
+
+        Raises:
+            ValueError: an image was changed or removed since the suite was read.
+        """
+        texts, cases = [r.prompt.text for r in requests], [r.case for r in requests]
+        return _image_prompt.encode_prompts(self.processor, texts, cases)
 
     def complete(self, requests: Sequence[Any]) -> Iterator[Any]:
         """Refuse: the engine decodes with local models."""
@@ -174,6 +214,22 @@ class HfArm:
         """Return the last token's logits of each prompt, computed one prompt at a time."""
         with self.active() as model:
             return last_logits(model, prompts)
+
+    def probe_image(self) -> Any:
+        """Return the last logits after a picture, [1, vocabulary]; None if it cannot be shown."""
+        import torch
+
+        try:
+            if not self.image_kinds:
+                return None
+            case = _image_prompt.probe_case()
+            text = self.prompt(case, GenerationSettings()).text
+            inputs = _image_prompt.encode_prompts(self.processor, [text], [case])
+        except (TunegateError, ValueError):
+            return None
+        with torch.inference_mode(), self.active() as model:
+            logits = model(**inputs.to(model.device, model.dtype), logits_to_keep=1).logits
+            return logits[:, -1].float().cpu()
 
     def probe_ids(self) -> list[list[int]]:
         """Return the token ids of the probe texts."""

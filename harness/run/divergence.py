@@ -100,12 +100,12 @@ class _ScoredAnswer:
 def _passages(
     prompts: Prompts, arm: LocalArm, rows: Sequence[StoredAnswer]
 ) -> Iterator[ProbePassage]:
-    """Yield each prompt with the answer to it; empty answers have no token to predict."""
+    """Yield each prompt of text with the answer to it; empty answers have no token to predict."""
     for stored in rows:
         prompt = prompts.get((stored.cell.suite, stored.cell.case, "tuned"))
         assert stored.completion is not None
         answer = draft_ids(arm, stored.completion)
-        if prompt is not None and prompt.token_ids and answer:
+        if prompt is not None and prompt.token_ids and answer and not prompt.images:
             yield ProbePassage((*prompt.token_ids, *answer), len(answer) + 1)
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.tiny_models import muted
+from tests.tiny_vlm import VISION, save_vlm, save_vlm_adapter
 from tunegate.harness.checks import liveness
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import NotComparable
@@ -129,3 +131,43 @@ def test_an_adapter_with_a_tokenizer_of_its_own(
     tiny_tokenizer(bos=True).save_pretrained(adapter)
     arms = open_arms({"base": str(tiny.base()), "tuned": str(adapter)})
     assert liveness.check_liveness(arms)["tuned"]["status"] == "proven"
+
+
+def test_an_adapter_of_the_vision_part_alone_is_proven_on_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    base = save_vlm(tmp_path / "base")
+    for name, dead in (("live", False), ("dead", True)):
+        save_vlm_adapter(tmp_path / name, base, targets=VISION, dead=dead)
+    specs = {"base": str(base), "tuned": str(tmp_path / "live")}
+    arms: Any = open_arms({**specs, "incumbent": str(tmp_path / "dead")})
+
+    ids = arms["base"].probe_ids()
+    assert bool((arms["tuned"].probe(ids) == arms["base"].probe(ids)).all())
+    with pytest.raises(NotComparable, match="incumbent: adapter is a no-op: lora_B is all zeros"):
+        liveness.check_liveness(arms)
+    del arms["incumbent"]
+    proof = liveness.check_liveness(arms)["tuned"]
+    moved = float((arms["tuned"].probe_image() - arms["base"].probe_image()).abs().max())
+    assert proof["largest_logit_change"] == float(f"{moved:.2g}") > 0
+
+
+def test_a_merged_vision_part_is_proven_and_computes_what_its_adapter_does(tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    base = save_vlm(tmp_path / "base")
+    adapter = save_vlm_adapter(tmp_path / "adapter", base, targets=VISION)
+    with muted():
+        model: Any = AutoModelForImageTextToText.from_pretrained(base)
+        PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(
+            tmp_path / "merged"
+        )
+    processor: Any = AutoProcessor
+    processor.from_pretrained(base).save_pretrained(tmp_path / "merged")
+    arms: Any = open_arms({"base": str(base), "tuned": str(adapter)})
+    merged: Any = open_arms({"base": str(base), "tuned": str(tmp_path / "merged")})
+
+    assert liveness.check_liveness(merged)["tuned"]["status"] == "proven"
+    apart = (arms["tuned"].probe_image() - merged["tuned"].probe_image()).abs().max()
+    assert float(apart) < 1e-4

@@ -19,6 +19,7 @@ from typing import Any
 
 from tunegate.harness.contracts.environment import cache_name, cache_name_of
 from tunegate.harness.contracts.model import Arm, LocalArm
+from tunegate.harness.engine.inference.image_rows import WIDTH, decode_with_images, has_images
 from tunegate.harness.engine.inference.prefix_cache import (
     has_plain_cache,
     position_ids,
@@ -46,14 +47,17 @@ def must_be_alone(arm: LocalArm, length: int) -> bool:
 
 def is_alone(arm: LocalArm, row: DecodingSequence) -> bool:
     """Return whether a row must be computed alone, as long as it may become."""
-    return must_be_alone(arm, longest_length([row]))
+    return has_images(row) or must_be_alone(arm, longest_length([row]))
 
 
 def decode_alone(
     arm: LocalArm, model: Any, rows: Sequence[DecodingSequence]
 ) -> Iterator[DecodingSequence]:
     """Yield those rows that must be computed alone as they finish."""
-    if alone := [row for row in rows if is_alone(arm, row)]:
+    if seen := [row for row in rows if has_images(row)]:
+        width = 1 if must_be_alone(arm, longest_length(seen)) else WIDTH
+        yield from decode_with_images(arm, model, seen, width)
+    if alone := [row for row in rows if is_alone(arm, row) and not has_images(row)]:
         yield from decode_with_fallback(arm, model, alone)
 
 
