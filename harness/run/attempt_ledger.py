@@ -33,6 +33,8 @@ from tunegate.harness.run.ledger_file import (
 )
 from tunegate.harness.suite import Suite
 
+COPY = "attempts.jsonl"
+"""Name of the copy of every line beside the store, which CI keeps where nobody commits the ledger."""
 _PAST_RUNS = 200
 """Newest run folders that are compared with the ledger."""
 
@@ -49,10 +51,18 @@ class AttemptLedger:
     candidate: str
     seed: int
     whole: bool
+    kept: Path | None = None
+    """The copy beside the store."""
 
     @classmethod
     def of(
-        cls, suites: Iterable[Suite], candidate: str, seed: int, *, whole: bool
+        cls,
+        suites: Iterable[Suite],
+        candidate: str,
+        seed: int,
+        *,
+        whole: bool,
+        kept: Path | None = None,
     ) -> AttemptLedger:
         """Read the ledgers of suites.
 
@@ -61,6 +71,7 @@ class AttemptLedger:
             candidate: Fingerprint of the fine-tune.
             seed: Seed of the run.
             whole: Whether all cases and gates are judged.
+            kept: The copy beside the store.
 
         Raises:
             UsageError: a line cannot be read; the message names it.
@@ -69,17 +80,23 @@ class AttemptLedger:
         files = {suite.name: ledger_file(suite) for suite in suites}
         lines = {path: read_ledger(path) for path in dict.fromkeys(files.values())}
         sketches = {suite.name: CaseSketch.of(suite) for suite in suites}
-        return cls(sketches, files, lines, candidate, seed, whole)
+        return cls(sketches, files, lines, candidate, seed, whole, kept)
 
     def attempt(self, name: str) -> JudgedAttempt:
         """Return which candidate of a suite this one is, and how often it was judged before."""
         sketch = self.sketches[name]
-        related = [line for line in self.lines[self.files[name]] if sketch.is_of(line)]
+        lines = dict.fromkeys((*self.lines[self.files[name]], *self._kept_lines()))
+        related = [line for line in lines if sketch.is_of(line)]
         order = dict.fromkeys(line.candidate for line in sorted(related, key=_age))
         number = [*order, self.candidate].index(self.candidate) + 1
         own = [line for line in related if line.candidate == self.candidate]
         number = max([number, *(line.attempt for line in own)])
         return JudgedAttempt(number, self._earlier_versions(sketch, own))
+
+    def _kept_lines(self) -> tuple[LedgerLine, ...]:
+        with suppress(UsageError):  # it is only a copy
+            return () if self.kept is None else read_ledger(self.kept)
+        return ()
 
     def _earlier_versions(self, sketch: CaseSketch, own: Sequence[LedgerLine]) -> int:
         """Return how many other cases or seeds judged the candidate before these first did.
@@ -167,6 +184,8 @@ class AttemptLedger:
                 extended=extended.get(result.hash, 0),
             )
             new.setdefault(path, []).append(line)
+        if self.kept is not None and (kept := [line for of in new.values() for line in of]):
+            list(append_lines(self.kept, kept))  # its notes are about files to commit
         notes = [note for path in new for note in self._judged_meanwhile(path)]
         return notes + [note for path, lines in new.items() for note in append_lines(path, lines)]
 
@@ -200,7 +219,8 @@ class CountedAttempts:
 
         The store knows the runs whose verdict is still to come, the ledger those of other machines.
         """
-        ledger = AttemptLedger.of(suites, candidate, seed, whole=whole)
+        kept = store.path.with_name(COPY)
+        ledger = AttemptLedger.of(suites, candidate, seed, whole=whole, kept=kept)
         versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
         stored = store.record_attempt(versions, candidate, whole=whole)
         recorded = {suite.hash: ledger.attempt(suite.name) for suite in suites}

@@ -337,6 +337,24 @@ def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
     assert [one.run_id for one in read_ledger(found)] == ["r1", "r2", "r3"]
 
 
+def test_a_ledger_that_nobody_committed_still_counts(project: Any) -> None:
+    """A pull request's next run in CI has its cached copy, and the ledger of the branch."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), "utf-8")
+    project.gate(*project.models(), "--gate-run-dir=r1")
+    (found,) = project.path.rglob(FILE_NAME)
+    found.unlink()
+    (project.path / ".tunegate/store.sqlite").unlink()
+    toml.write_text(toml.read_text("utf-8").replace("gain = 0.1", "gain = 0.09"), "utf-8")
+
+    second = project.gate(*project.models(tuned=90), "--gate-run-dir=r2")
+    (project.path / ".tunegate/attempts.jsonl").write_text("broken", "utf-8")
+    third = project.gate(*project.models(tuned=85), "--gate-run-dir=r3")
+
+    assert "candidate 2 on this suite" in second.stdout.str()
+    assert third.ret == 0
+
+
 def test_another_seed_is_a_second_chance(project: Any) -> None:
     """Judged at a fifth of the error; the same run once more does not count and adds no line."""
     project.suite()
