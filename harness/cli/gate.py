@@ -60,7 +60,14 @@ def help_text() -> str:
 
 def run_gate(args: Sequence[str]) -> int:
     """Run a gate with the arguments of `tunegate gate`; return the exit code."""
-    return pytest_exit_code(pytest_arguments(args))
+    try:
+        arguments = pytest_arguments(args)
+    except UsageError as error:
+        from tunegate.harness.plugin.no_verdict import leave_sentence_by
+
+        leave_sentence_by(args, str(error))
+        raise
+    return pytest_exit_code(arguments)
 
 
 def pytest_exit_code(arguments: Sequence[str]) -> int:

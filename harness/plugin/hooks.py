@@ -83,10 +83,16 @@ def activate_session(config: pytest.Config) -> GateSession:
     if SESSION not in config.stash:
         keep_asserts_plain(config)
         from tunegate.harness.plugin.active_hooks import ActiveHooks
+        from tunegate.harness.plugin.no_verdict import leave_sentence
         from tunegate.harness.plugin.session import GateSession
         from tunegate.harness.plugin.terminal import stop_workflow_commands
 
-        state = config.stash[SESSION] = GateSession.from_config(config)
+        try:
+            state = config.stash[SESSION] = GateSession.from_config(config)
+        except pytest.UsageError as error:
+            named = (config.getoption(f"gate_{name}") for name in ("run_dir", "summary"))
+            leave_sentence(*named, str(error))
+            raise
         config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
         stop_workflow_commands(config, state)
     found: GateSession = config.stash[SESSION]

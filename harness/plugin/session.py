@@ -25,6 +25,7 @@ from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
 from tunegate.harness.plugin.delivery import deliver
+from tunegate.harness.plugin.no_verdict import leave_sentence
 from tunegate.harness.plugin.options import limits_of, read_options
 from tunegate.harness.records.command import without_secrets
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
@@ -337,6 +338,8 @@ class GateSession:
             self.error = self.error or _report_failure(self.folder, error)
         self._clean()
         self.note_unevaluated(session.config)
+        if self.verdict is None and (sentence := str(self.error or self.why)):
+            leave_sentence(self.options["run-dir"], self.options["summary"], sentence)
         self.exit_status = self._exit_status(int(session.exitstatus))
         session.exitstatus = self.exit_status
         self.delivered = deliver(self)
