@@ -14,6 +14,12 @@ from typing import Any
 PIP = '#!/bin/sh\necho "$@" >> "$SHIMS/pip.log"\n'
 """Stands in for the index, which tests cannot reach."""
 
+PYTHON = f"""#!/bin/sh
+[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"
+mkdir -p "$3/bin" && touch "$3/bin/activate"
+"""
+"""Makes an environment that changes nothing: what the steps need is installed already."""
+
 GH = f"""#!{sys.executable}
 import json, os, pathlib, sys
 import jq
@@ -65,7 +71,7 @@ class StepRunner:
     def variables(self, *given: Mapping[str, Any] | None) -> dict[str, str]:
         """Return the environment of a step, the expressions in it filled in."""
         self.shims.mkdir(exist_ok=True)
-        for name, text in (("pip", PIP), ("gh", GH)):
+        for name, text in (("pip", PIP), ("gh", GH), ("python3", PYTHON)):
             (self.shims / name).write_text(text, encoding="utf-8")
             (self.shims / name).chmod(0o755)
         own = {

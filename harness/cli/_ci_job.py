@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,11 @@ class CiService(StrEnum):
 
     GITHUB = "github"
     GITLAB = "gitlab"
+    JENKINS = "jenkins"
+    AZURE = "azure"
+    CIRCLECI = "circleci"
+    BUILDKITE = "buildkite"
+    BITBUCKET = "bitbucket"
 
 
 JOBS = {
@@ -28,8 +34,23 @@ JOBS = {
         "github-comment.yml": Path(".github/workflows/tunegate-comment.yml"),
     },
     CiService.GITLAB: {"gitlab.yml": Path(".gitlab/tunegate.yml")},
+    CiService.JENKINS: {"jenkins.groovy": Path(".jenkins/tunegate.groovy")},
+    CiService.AZURE: {"azure.yml": Path(".azure/tunegate.yml")},
+    CiService.CIRCLECI: {"circleci.yml": Path(".circleci/config.yml")},
+    CiService.BUILDKITE: {"buildkite.yml": Path(".buildkite/tunegate.yml")},
+    CiService.BITBUCKET: {"bitbucket.yml": Path("bitbucket-pipelines.yml")},
 }
 """Service → template → where it goes in a repository."""
+START = {
+    CiService.GITLAB: "add the job to .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}",
+    CiService.JENKINS: "make a multibranch pipeline whose script path is .jenkins/tunegate.groovy",
+    CiService.AZURE: "make a pipeline from the existing file .azure/tunegate.yml",
+    CiService.BUILDKITE: "add a step: buildkite-agent pipeline upload .buildkite/tunegate.yml",
+}
+"""Service → what starts the job, where its file alone does not."""
+SCRIPT = Path("suites/ci.sh")
+"""What every job runs."""
+CONSTRAINTS = Path("suites/constraints.txt")
 
 _HEAD = """\
 # The models of every gate run on the suites of this folder, the same in CI as at your desk.
@@ -48,6 +69,10 @@ _UNNAMED = """\
 # Name the fine-tune that is to be judged; its base is read from the adapter's configuration.
 # gate_tuned = hf:you/your-adapter@v1
 """
+_PINS = """\
+# Versions of every run in CI. The stored answers of base count only for the same PyTorch and
+# Transformers. Renew: pip freeze | grep == > suites/constraints.txt
+"""
 _JUDGE = """\
 # Name the judge that a gate of these suites needs.
 # gate_judge = litellm:PROVIDER/MODEL
@@ -62,21 +87,58 @@ def refuse_present(service: CiService) -> None:
     """
     for place in JOBS[service].values():
         if place.exists():
-            raise UsageError(f"{place}: is already there; remove it to write it again")
+            raise UsageError(
+                f"{place}: is already there; remove it to write it again, or rename and merge it"
+            )
 
 
 def write_jobs(service: CiService) -> list[Path]:
-    """Write the service's jobs into the repository that is the current folder; return their paths.
+    """Write the service's jobs, and what they share, into the current folder; return their paths.
 
     Raises:
         OSError: writing failed.
     """
     from tunegate.harness.records.files import write_atomic
 
-    for template, place in JOBS[service].items():
+    jobs = JOBS[service] if SCRIPT.exists() else {**JOBS[service], "ci.sh": SCRIPT}
+    python = ".".join(platform.python_version_tuple()[:2])
+    for template, place in jobs.items():
         text = (HOME / template).read_text(encoding="utf-8")
-        write_atomic(place, text.replace("@REQUIREMENT@", pip_requirement("hf")))
-    return list(JOBS[service].values())
+        text = text.replace("@REQUIREMENT@", pip_requirement("hf")).replace("@PYTHON@", python)
+        write_atomic(place, text)
+    written = list(jobs.values())
+    if not CONSTRAINTS.exists():
+        pins = sorted(_installed("tunegate[hf]").items())
+        lines = (f"{name}=={version}\n" for name, version in pins if name != "tunegate")
+        write_atomic(CONSTRAINTS, (_PINS, *lines))
+        written.append(CONSTRAINTS)
+    return written
+
+
+def _installed(requirement: str) -> dict[str, str]:
+    """Return name → version of what is installed here of a requirement and all that it requires."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, str] = {}
+    queue, seen = [Requirement(requirement)], set[tuple[str, frozenset[str]]]()
+    while queue:
+        one = queue.pop()
+        name, extras = canonicalize_name(one.name), frozenset(one.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            installed = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        found[name] = installed.version.partition("+")[0]  # +cpu is another build of it
+        for need in map(Requirement, installed.requires or ()):
+            if need.marker is None or any(
+                need.marker.evaluate({"extra": extra}) for extra in ("", *extras)
+            ):
+                queue.append(need)
+    return found
 
 
 def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]:

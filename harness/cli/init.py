@@ -10,7 +10,9 @@ import typer
 from tunegate.harness.cli import suite as bundled
 from tunegate.harness.cli._agents_file import write_agents_file
 from tunegate.harness.cli._ci_job import (
-    JOBS,
+    CONSTRAINTS,
+    SCRIPT,
+    START,
     CiService,
     is_local,
     refuse_present,
@@ -20,6 +22,7 @@ from tunegate.harness.cli._ci_job import (
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._recorded_examples import FOLDER
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.versions import installed_versions
 
 ORDER = 10
 SUITES = Path("suites")
@@ -152,13 +155,14 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
 
 def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
     if is_local():
-        jobs = " and ".join(map(str, JOBS[service].values()))
         say(
-            f"note: this tunegate was installed from a folder: set TUNEGATE in {jobs} "
-            "to something that pip can install"
+            "note: this tunegate was installed from a folder: write something that pip can install "
+            f"into {SCRIPT}"
         )
-    if service is CiService.GITLAB:
-        print("next: add the job to .gitlab-ci.yml: include: {local: .gitlab/tunegate.yml}")
+    if "torch" not in installed_versions(("torch",)):
+        say(f"note: PyTorch is not installed here, so {CONSTRAINTS} does not name its version")
+    if service in START:
+        say(f"next: {START[service]}")
     first = "it judges recorded examples for now" if runs else "name your fine-tune first"
     say(f"next: run `tunegate gate {SUITES}`, as the job does ({first})")
     say(f"      then name your models in {configuration}: until then the job fails")

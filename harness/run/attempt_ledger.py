@@ -34,7 +34,7 @@ from tunegate.harness.run.ledger_file import (
 from tunegate.harness.suite import Suite
 
 COPY = "attempts.jsonl"
-"""Name of the copy of every line beside the store, which CI keeps where nobody commits the ledger."""
+"""Name of the copy of every line beside the store. CI keeps it; nobody commits its ledger."""
 _PAST_RUNS = 200
 """Newest run folders that are compared with the ledger."""
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ GATE = Path(".github/workflows/tunegate.yml")
 COMMENT = Path(".github/workflows/tunegate-comment.yml")
 GITLAB = Path(".gitlab/tunegate.yml")
 ACTION = ROOT / "action.yml"
+SCHEMAS = {
+    _ci_job.CiService.GITLAB: "gitlab-ci",
+    _ci_job.CiService.AZURE: "azure-pipelines",
+    _ci_job.CiService.CIRCLECI: "circle-ci",
+    _ci_job.CiService.BUILDKITE: "buildkite",
+    _ci_job.CiService.BITBUCKET: "bitbucket-pipelines",
+}
 OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 """The workflows of this project itself."""
 POLICY = "rules: {unpinned-uses: {config: {policies: {'actions/*': ref-pin}}}}\n"
@@ -50,18 +58,18 @@ def _tool(name: str, *args: str | Path, stdin: str | None = None) -> None:
 
 @pytest.fixture
 def repository(project: Any) -> Path:
-    """Return a repository with the suite `instruction_following` and the jobs of both services."""
+    """Return a repository with the suite `instruction_following` and the jobs of all services."""
     _init("instruction_following", "--ci", "github")
-    (project.path / "suites" / _ci_job.CONFIGURATION).rename("kept.ini")
-    _init("--ci", "gitlab")
-    Path("kept.ini").rename(project.path / "suites" / _ci_job.CONFIGURATION)
+    for service in set(_ci_job.CiService) - {"github"}:
+        _init("--ci", service)
     return Path(project.path)
 
 
 def test_what_is_written_is_said(project: Any) -> None:
     output = _init("--ci", "github")
 
-    for line in ("suites/support_json: ", "suites/pytest.ini", str(GATE), str(COMMENT)):
+    written = ("support_json: ", "pytest.ini", "ci.sh", "constraints.txt")
+    for line in (*(f"suites/{name}" for name in written), str(GATE), str(COMMENT)):
         assert f"wrote {line}" in output
     assert "next: run `tunegate gate suites`, as the job does (it judges recorded" in output
     assert "then name your models in suites/pytest.ini: until then the job fails" in output
@@ -73,7 +81,8 @@ def test_suites_that_are_there_get_a_job_and_no_answers(project: Any) -> None:
 
     output = _init("--ci", "gitlab")
 
-    assert {p.name for p in Path("suites").iterdir()} == {"mine", "pytest.ini"}
+    names = {p.name for p in Path("suites").iterdir()}
+    assert names == {"mine", "pytest.ini", "ci.sh", "constraints.txt"}
     assert "(name your fine-tune first)" in output
     assert "include: {local: .gitlab/tunegate.yml}" in output
     lines = Path("suites/pytest.ini").read_text(encoding="utf-8").splitlines()
@@ -118,12 +127,17 @@ def test_the_written_files_lint(repository: Path) -> None:
     assert len(OURS) == 2
     _tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
     _tool("check-jsonschema", "--builtin-schema", "vendor.github-actions", ACTION)
-    _tool("check-jsonschema", "--builtin-schema", "vendor.gitlab-ci", GITLAB)
+    for service, schema in SCHEMAS.items():
+        (file,) = _ci_job.JOBS[service].values()
+        # Azure's schema has patterns that are no Unicode patterns.
+        variant = ("--regex-variant", "nonunicode") * (schema == "azure-pipelines")
+        _tool("check-jsonschema", *variant, "--builtin-schema", f"vendor.{schema}", file)
     _tool("zizmor", "--offline", "--no-progress", "--config", "zizmor.yml", *workflows, ACTION)
     steps = [load(ACTION)["runs"]["steps"], load(GATE)["jobs"]["gate"]["steps"]]
     steps.append(load(COMMENT)["jobs"]["comment"]["steps"])
     for script in [step["run"] for job in steps for step in job if "run" in step]:
         _tool("shellcheck", "--shell", "bash", "-", stdin=script)
+    _tool("shellcheck", "--exclude", "SC1091", _ci_job.SCRIPT)
 
 
 def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
@@ -137,32 +151,39 @@ def test_a_pull_request_gets_no_secret_and_no_right(repository: Path) -> None:
     (step,) = comment["jobs"]["comment"]["steps"]
     assert "uses" not in step
     assert not re.search(r"tunegate (report|gate)|pip install|unzip", step["run"])
-    saves = [s for s in gate["jobs"]["gate"]["steps"] if "cache/save" in s.get("uses", "")]
-    assert [s["if"] for s in saves] == [
-        "${{ !cancelled() && github.event_name != 'pull_request' }}"
-    ]
-    for path in (GATE, COMMENT, GITLAB, ACTION):
+    others = [path for service in SCHEMAS for path in _ci_job.JOBS[service].values()]
+    for path in (GATE, COMMENT, *others, ACTION):
         text = path.read_text(encoding="utf-8")
         assert "pull_request_target" not in text
         assert "secrets." not in text
 
 
-def test_no_job_downloads_cuda_or_the_same_packages_twice(repository: Path) -> None:
-    """PyTorch comes from its index for processors; pip's cache is there before pip runs."""
-    index = "https://download.pytorch.org/whl/cpu"
-    gate, action = load(GATE), load(ACTION)
-    gitlab = load(GITLAB)["tunegate"]
-    steps = gate["jobs"]["gate"]["steps"]
-    caches = [i for i, s in enumerate(steps) if "~/.cache/pip" in s.get("with", {}).get("path", "")]
-    install = next(i for i, step in enumerate(steps) if "pip install" in step.get("run", ""))
+def test_a_cache_holds_answers_under_their_hash_and_no_model(repository: Path) -> None:
+    """A push that changes nothing saves nothing, and a large model never evicts the answers."""
+    caches = [
+        s["with"] for s in load(GATE)["jobs"]["gate"]["steps"] if "cache/" in s.get("uses", "")
+    ]
 
-    assert gate["env"]["PIP_EXTRA_INDEX_URL"] == index
-    assert gitlab["variables"]["PIP_EXTRA_INDEX_URL"] == index
-    assert action["inputs"]["torch-index"]["default"] == index
-    assert len(caches) == 2
-    assert caches[0] < install < caches[1]
-    assert gitlab["variables"]["PIP_CACHE_DIR"] == "$CI_PROJECT_DIR/.cache/pip"
-    assert ".cache/pip" in gitlab["cache"]["paths"]
+    kept = [".tunegate/store.sqlite", ".tunegate/attempts.jsonl"]
+    assert [cache["path"].split() for cache in caches] == [kept, kept]
+    hashed = ", ".join(f"'{path}'" for path in kept)
+    assert caches[1]["key"] == f"tunegate-answers-${{{{ hashFiles({hashed}) }}}}"
+    assert caches[1]["key"].startswith(caches[0]["restore-keys"])
+    assert load(GITLAB)["tunegate"]["cache"][1]["paths"] == kept
+
+
+def test_the_versions_of_the_job_are_those_of_this_environment(repository: Path) -> None:
+    pins = _ci_job.CONSTRAINTS.read_text(encoding="utf-8")
+    script = _ci_job.SCRIPT.read_text(encoding="utf-8")
+
+    for name in ("torch", "transformers", "numpy", "statsmodels", "jinja2"):
+        version = metadata.version(name).partition("+")[0]
+        assert f"\n{name}=={version}\n" in pins
+    assert "tunegate" not in pins.partition("suites/constraints.txt\n")[2]
+    assert 'pip install -c suites/constraints.txt "tunegate[hf]' in script
+    assert "nvidia-smi > /dev/null || export PIP_EXTRA_INDEX_URL=https://download.pytorch" in script
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert f"python:{python}" in GITLAB.read_text(encoding="utf-8")
 
 
 def _named_models() -> None:
@@ -194,12 +215,11 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
     first = runner.job(GATE, "gate")
 
     assert [(name, done.returncode) for name, done in first.items()] == [
-        ("Install tunegate", 0),
-        ("Check the suites", 0),
         ("Gate", 0),
     ]
     assert "tunegate: SHIP" in Path("step-summary.md").read_text(encoding="utf-8")
-    assert (runner.shims / "pip.log").read_text().startswith("install tunegate[hf]")
+    log = (runner.shims / "pip.log").read_text()
+    assert log.startswith("install -c suites/constraints.txt tunegate[hf]")
     assert "::notice file=suites/instruction_following/suite.toml,line=" in first["Gate"].stdout
 
     recorded = Path("suites/recorded/tuned.jsonl")
@@ -223,6 +243,7 @@ def commenter(repository: Path) -> StepRunner:
         "github.event.workflow_run.head_repository.owner.login": "you",
         "github.event.workflow_run.head_branch": "$(touch hacked)`touch hacked`",
         "github.event.workflow_run.head_sha": "abc",
+        "github.event.workflow_run.conclusion": "success",
         "github.event.workflow_run.id": "5",
         "github.event.workflow_run.html_url": "https://ci.example/run/1",
     }
@@ -264,12 +285,12 @@ def _comment(
     return done, [json.loads(line) for line in written]
 
 
-def _fenced(body: str) -> str:
+def _fenced(body: str, verdict: str = "SHIP") -> str:
     """Return what a comment shows; all of it is in the one fence."""
     head, text, end = body.split("```")
     assert head == (
-        "<!-- tunegate -->\n### tunegate: SHIP\n\nAs the job of this pull request wrote it, in "
-        "plain text ([report and files](https://ci.example/run/1)):\n\n"
+        f"<!-- tunegate -->\n### tunegate: {verdict}\n\nFor abc, as the job of this pull request "
+        "wrote it, in plain text ([report and files](https://ci.example/run/1)):\n\n"
     )
     assert end == "\n"
     return text.removeprefix("text\n")
@@ -358,51 +379,101 @@ def test_a_link_in_the_artifact_is_not_followed(commenter: StepRunner) -> None:
 @pytest.mark.parametrize(
     ("artifact", "said"),
     [
-        (_zipped({"verdict.json": SHIPPED, "comment.md": b"x" * 20_000_000}), "more than 1 MB"),
-        (_zipped({"verdict.json": b" " * 20_000_000, "comment.md": b""}), "more than 1 MB"),
+        (_zipped({"verdict.json": SHIPPED, "comment.md": b"x" * 20_000_000}), "ValueError"),
+        (_zipped({"verdict.json": b" " * 20_000_000, "comment.md": b""}), "ValueError"),
         (_zipped({"verdict.json": b"[" * 100_000, "comment.md": b""}), "RecursionError"),
         (_zipped({"verdict.json": SHIPPED}), "KeyError"),
         (_zipped({"../verdict.json": SHIPPED, "/comment.md": b""}), "KeyError"),
-        (
-            _zipped({"verdict.json": b'{"verdict": "SHIP\\n::x"}', "comment.md": b""}),
-            "not a verdict",
-        ),
-        (_zipped({"verdict.json": b'{"verdict": ["SHIP"]}', "comment.md": b""}), "not a verdict"),
+        (_zipped({"verdict.json": b'{"verdict": "SHIP\\n::x"}', "comment.md": b""}), ""),
+        (_zipped({"verdict.json": b'{"verdict": ["SHIP"]}', "comment.md": b""}), ""),
         (_zipped({"verdict.json": SHIPPED, "comment.md": b"\xff"}), "UnicodeDecodeError"),
         (b"PK no archive", "BadZipFile"),
+        (b"x" * 1_000_000, "FileNotFoundError"),  # too large: not even downloaded
     ],
-    ids=["bomb", "verdict", "deep", "missing", "outside", "newline", "list", "bytes", "no-zip"],
+    ids=[
+        "bomb",
+        "verdict",
+        "deep",
+        "missing",
+        "outside",
+        "newline",
+        "list",
+        "bytes",
+        "no-zip",
+        "huge",
+    ],
 )
-def test_an_artifact_that_is_none_of_ours_is_one_line(
+def test_an_artifact_that_is_none_of_ours_is_no_verdict(
     commenter: StepRunner, artifact: bytes, said: str
 ) -> None:
-    done, written = _comment(commenter, artifact)
+    """The comment of the commit before, which may be green, does not stay."""
+    green = {"id": 3, "user": {"login": "github-actions[bot]"}, "body": "<!-- tunegate -->\nSHIP"}
 
-    assert done.returncode == 1
-    assert written == []
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert not Path("comment.md").exists()
+    done, ((method, place, fields),) = _comment(commenter, artifact, comments=[green])
 
-
-def test_a_huge_artifact_is_not_downloaded(commenter: StepRunner) -> None:
-    done, written = _comment(commenter, b"x" * 1_000_000)
-
-    assert (done.returncode, written) == (0, [])
-    assert "no artifact tunegate-comment of less than 1 MB" in done.stdout
-    assert not Path("untrusted.zip").exists()
+    assert (method, place) == ("PATCH", "repos/me/mine/issues/comments/3")
+    text = _fenced(fields["body"], "no verdict")
+    assert text == "The job ended with success; its log says why.\n"
+    assert said in done.stdout
+    assert len(done.stdout.splitlines()) == bool(said)
 
 
-def test_the_job_of_gitlab_runs(repository: Path) -> None:
+def test_a_mistake_is_posted_with_its_sentence(commenter: StepRunner) -> None:
+    """No model is named; what the gate leaves of it is all that the comment's job gets."""
+    done = commenter.job(GATE, "gate")["Gate"]
+    artifact = _zipped({"comment.md": Path("tunegate-run/comment.md").read_bytes()})
+
+    _, ((_, _, fields),) = _comment(commenter, artifact)
+
+    assert done.returncode == 2
+    text = _fenced(fields["body"], "no verdict")
+    assert "name your models in suites/pytest.ini" in text
+    assert "no verdict" in Path("step-summary.md").read_text(encoding="utf-8")
+
+
+def test_a_job_that_is_not_green_ships_nothing(commenter: StepRunner) -> None:
+    commenter.context = {
+        **commenter.context,
+        "github.event.workflow_run.conclusion": "failure",
+    }
+    files = {"verdict.json": SHIPPED, "comment.md": b"tunegate: SHIP"}
+
+    _, ((_, _, fields),) = _comment(commenter, _zipped(files))
+
+    text = _fenced(fields["body"], "no verdict")
+    assert text == "The job ended with failure; its log says why.\n"
+
+
+SCRIPTS = {
+    _ci_job.CiService.GITLAB: lambda read: read["tunegate"]["script"],
+    _ci_job.CiService.AZURE: lambda read: [read["jobs"][0]["steps"][4]["bash"]],
+    _ci_job.CiService.CIRCLECI: lambda read: [
+        read["jobs"]["tunegate"]["steps"][2]["run"]["command"]
+    ],
+    _ci_job.CiService.BUILDKITE: lambda read: [read["steps"][0]["command"]],
+    _ci_job.CiService.BITBUCKET: lambda read: read["definitions"]["steps"][0]["step"]["script"],
+}
+"""Service → what its job runs."""
+
+
+def test_every_service_runs_the_same_script_and_publishes_what_it_writes(repository: Path) -> None:
+    """A mistake is red, too."""
+    junit = "sh suites/ci.sh --junit test-results/tunegate.xml"
+    runner = StepRunner(repository)
+
+    mistake = runner.run(junit)
     _named_models()
-    job = load(GITLAB)["tunegate"]
-    runner = StepRunner(repository, environment={"CI_PROJECT_DIR": str(repository)})
+    shipped = runner.run(junit)
 
-    done = runner.run("\n".join(job["script"]), {"TUNEGATE": job["variables"]["TUNEGATE"]})
-
-    assert done.returncode == 0, done.stdout
-    for path in (*job["artifacts"]["paths"], *job["artifacts"]["reports"].values()):
-        assert Path(path).exists()
+    assert (mistake.returncode, shipped.returncode) == (2, 0)
+    for service, script in SCRIPTS.items():
+        (file,) = _ci_job.JOBS[service].values()
+        assert script(load(file))[-1] in ("sh suites/ci.sh", junit)
+    for service in {*SCRIPTS, "jenkins"}:
+        (file,) = _ci_job.JOBS[_ci_job.CiService(service)].values()
+        named = re.findall(r"(?:tunegate-run|test-results)\b[\w./]*", file.read_text("utf-8"))
+        assert len(named) > 1
+        assert [path for path in named if not Path(path.rstrip("/.")).exists()] == []
 
 
 def _act(repository: Path, options: str) -> subprocess.CompletedProcess[str]:
