@@ -70,8 +70,8 @@ _UNNAMED = """\
 # gate_tuned = hf:you/your-adapter@v1
 """
 _PINS = """\
-# Versions of every run in CI. The stored answers of base count only for the same PyTorch and
-# Transformers. Renew: pip freeze | grep == > suites/constraints.txt
+# Versions of every run in CI, so that the stored answers of base can be compared with new ones.
+# To renew them where a run works: pip freeze | grep == > suites/constraints.txt
 """
 _JUDGE = """\
 # Name the judge that a gate of these suites needs.
@@ -102,13 +102,15 @@ def write_jobs(service: CiService) -> list[Path]:
 
     jobs = JOBS[service] if SCRIPT.exists() else {**JOBS[service], "ci.sh": SCRIPT}
     python = ".".join(platform.python_version_tuple()[:2])
+    filled = {"@REQUIREMENT@": pip_requirement("hf", "server"), "@PYTHON@": python}
     for template, place in jobs.items():
         text = (HOME / template).read_text(encoding="utf-8")
-        text = text.replace("@REQUIREMENT@", pip_requirement("hf")).replace("@PYTHON@", python)
+        for mark, value in filled.items():
+            text = text.replace(mark, value)
         write_atomic(place, text)
     written = list(jobs.values())
     if not CONSTRAINTS.exists():
-        pins = sorted(_installed("tunegate[hf]").items())
+        pins = sorted(_installed("tunegate[hf,server]").items())
         lines = (f"{name}=={version}\n" for name, version in pins if name != "tunegate")
         write_atomic(CONSTRAINTS, (_PINS, *lines))
         written.append(CONSTRAINTS)

@@ -90,8 +90,8 @@ def activate_session(config: pytest.Config) -> GateSession:
         try:
             state = config.stash[SESSION] = GateSession.from_config(config)
         except pytest.UsageError as error:
-            named = (config.getoption(f"gate_{name}") for name in ("run_dir", "summary"))
-            leave_sentence(*named, str(error))
+            folder, summary = config.getoption("gate_run_dir"), config.getoption("gate_summary")
+            leave_sentence(folder, summary, str(error))
             raise
         config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
         stop_workflow_commands(config, state)

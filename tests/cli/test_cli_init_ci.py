@@ -176,11 +176,11 @@ def test_the_versions_of_the_job_are_those_of_this_environment(repository: Path)
     pins = _ci_job.CONSTRAINTS.read_text(encoding="utf-8")
     script = _ci_job.SCRIPT.read_text(encoding="utf-8")
 
-    for name in ("torch", "transformers", "numpy", "statsmodels", "jinja2"):
+    for name in ("torch", "transformers", "numpy", "statsmodels", "jinja2", "httpx"):
         version = metadata.version(name).partition("+")[0]
         assert f"\n{name}=={version}\n" in pins
     assert "tunegate" not in pins.partition("suites/constraints.txt\n")[2]
-    assert 'pip install -c suites/constraints.txt "tunegate[hf]' in script
+    assert 'pip install -c suites/constraints.txt "tunegate[hf,server]' in script
     assert "nvidia-smi > /dev/null || export PIP_EXTRA_INDEX_URL=https://download.pytorch" in script
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert f"python:{python}" in GITLAB.read_text(encoding="utf-8")
@@ -219,7 +219,7 @@ def test_the_first_run_of_the_job_is_green_and_a_worse_model_red(repository: Pat
     ]
     assert "tunegate: SHIP" in Path("step-summary.md").read_text(encoding="utf-8")
     log = (runner.shims / "pip.log").read_text()
-    assert log.startswith("install -c suites/constraints.txt tunegate[hf]")
+    assert log.startswith("install -c suites/constraints.txt tunegate[hf,server]")
     assert "::notice file=suites/instruction_following/suite.toml,line=" in first["Gate"].stdout
 
     recorded = Path("suites/recorded/tuned.jsonl")

@@ -7,11 +7,11 @@ python3 -m venv .venv-tunegate
 . .venv-tunegate/bin/activate
 # Without a GPU, PyTorch for processors: 0.2 GB instead of several.
 command -v nvidia-smi > /dev/null || export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
-# Always the same versions: with others, the stored answers of base have to be computed again.
+# Always the same versions, so that the stored answers of base can be compared with new ones.
 pip install -c suites/constraints.txt "@REQUIREMENT@"
 
-# Download the fine-tune, if it is elsewhere, and set gate_tuned = ../adapter in suites/pytest.ini.
-# Each pull request names its version here. The tool has to be installed, and its key set by the job.
+# If the fine-tune is elsewhere, download it, and write gate_tuned = ../adapter into suites/pytest.ini.
+# Each pull request names its version here. The tool must be installed, and the job must set its key.
 # aws s3 cp --recursive s3://BUCKET/support/v2 adapter
 # oras pull ghcr.io/OWNER/support:v2 --output adapter
 # mlflow artifacts download --artifact-uri models:/support/2 --dst-path adapter
