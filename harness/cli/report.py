@@ -60,7 +60,7 @@ def report(
         ) from error
     lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder)]
     lines += (f"note: {note}" for note in notes)
-    lines += (log_run(t, TrackedRun.read(folder, written["report.html"])) for t in trackers)
     with without_workflow_commands():
+        lines += (log_run(t, TrackedRun.read(folder, written["report.html"])) for t in trackers)
         for line in (*map(str, written.values()), *lines):
             print(escape_control(line).replace("\n", " "))

@@ -82,7 +82,7 @@ def test_mlflow(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "found = [run.info.run_id, run.data.tags, run.data.metrics, file, theirs]\n"
         "print()\nprint(json.dumps(found))"
     )
-    assert f"logged to mlflow: run {run} in sqlite:///" in said
+    assert f"logged to mlflow: run {run} in " in said
     assert (tags["mlflow.runName"], tags["tunegate.exit_code"]) == ("run", "0")
     assert metrics[LOW] == low(project)
     assert Path(file).read_bytes() == page(project)
@@ -91,7 +91,7 @@ def test_mlflow(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("-m", "tunegate.harness.cli", "report", "run", "--log-to", "mlflow")
     result = project.pytester.run(sys.executable, *words, timeout=120)
 
-    assert f"logged to mlflow: run {theirs} in sqlite:///" in result.stdout.str()
+    assert f"logged to mlflow: run {theirs} in " in result.stdout.str()
 
 
 @needs("tensorboard")

@@ -11,6 +11,8 @@ from tunegate.harness.contracts.tracker import PROJECT, TrackedRun
 INSTALL = "mlflow"
 _CHOICES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID")
 """Variables by which the user chose where runs go."""
+_BATCH = 1000
+"""Metrics in a request: https://docs.databricks.com/api/experiments/v1/log-batch"""
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
 """With MLflow's own seven, a server that is down costs more than four minutes."""
 
@@ -29,9 +31,9 @@ def _log(run: TrackedRun) -> str:
     # Nested, so that an active run of the user's own does not end.
     with library.start_run(run_name=run.name, nested=True) as started:
         library.set_tags({f"{PROJECT}.{name}": value for name, value in run.facts.items()})
-        # MLflow refuses the brackets of `exact_match::floor[de]`.
-        library.log_metrics(
-            {re.sub(r"[^\w\-. :/]", "_", name): value for name, value in run.numbers.items()}
-        )
+        # MLflow refuses the brackets of `exact_match::floor[de]`, and too much at once.
+        named = [(re.sub(r"[^\w\-. :/]", "_", name), run.numbers[name]) for name in run.numbers]
+        for at in range(0, len(named), _BATCH):
+            library.log_metrics(dict(named[at : at + _BATCH]))
         library.log_artifact(str(run.page))
     return f"run {started.info.run_id} in {library.get_tracking_uri()}"

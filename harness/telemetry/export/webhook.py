@@ -34,7 +34,7 @@ LONGEST_S = 25.0
 _SLACK = ("hooks.slack.com", "hooks.slack-gov.com")
 _SLACK_LIMIT = 800
 """Characters of a text: all of them escaped are the 4,000 that Slack recommends at most
-(https://docs.slack.dev/changelog/2018-truncating-really-long-messages)."""
+(https://docs.slack.dev/reference/methods/chat.postMessage#truncating)."""
 _BUSY = (408, 429)
 
 
