@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import TunegateError, error_summary
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Manifest
@@ -57,9 +58,10 @@ def _notify(session: GateSession) -> Iterator[str]:
     if session.error is not None and verdict is not None and verdict.verdict is not Verdict.ERROR:
         verdict = None  # judged, but the command failed afterwards
     known = session.folder / "manifest.json"
+    why = str(session.error or session.why or "no suite.toml was judged")
     payload = describe_ending(
         verdict,
-        str(session.error or session.why or "no suite.toml was judged"),
+        typed_options(why, session.command),
         session.exit_status or 0 if session.error is None else session.error.exit_code,
         session.folder.name,
         read_record(known, Manifest).origin if verdict is not None else origin_facts(),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunegate.harness.records.gate_results import GateStatus
-from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
 _SENTENCE = 400
 """Characters of a sentence; that of a mistake may be long."""
@@ -42,7 +42,9 @@ def describe_ending(
         ],
     }
     open_gates = [
-        f"{suite} {gate.id}" for suite, gate in gates if gate.status is not GateStatus.PASS
+        f"{suite} {gate.id}"
+        for suite, gate in gates
+        if gate.status is not GateStatus.PASS and not gate.advisory
     ]
     return {"text": _text(payload, open_gates), **payload}
 
@@ -50,6 +52,8 @@ def describe_ending(
 def _text(payload: Mapping[str, Any], open_gates: list[str]) -> str:
     """Return the message that people read."""
     ended = (payload["verdict"] or "no verdict").replace("_", " ")
+    if payload["verdict"] == Verdict.SHIP and payload["exit_code"]:
+        ended += ", but the command failed"  # such as a test of the user's own
     lines = [f"tunegate: {ended} (exit code {payload['exit_code']}): {payload['sentence']}"]
     if open_gates:
         more = len(open_gates) - _NAMED

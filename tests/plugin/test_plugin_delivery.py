@@ -186,6 +186,23 @@ def test_a_verdict_whose_report_failed_is_not_told_as_one(
     assert "the reports cannot be written" in told["sentence"]
 
 
+def test_a_failed_test_next_to_the_suites_is_told(own: Any, webhook: Webhook) -> None:
+    own.pytester.makepyfile(test_own="def test_own(): assert False")
+
+    result = own.gate(*own.models(), "test_own.py", f"--gate-notify={webhook.url}")
+
+    (told,) = webhook.bodies
+    assert result.ret == 1
+    assert (told["verdict"], told["exit_code"]) == ("SHIP", 1)
+    assert told["text"].startswith("tunegate: SHIP, but the command failed (exit code 1): ")
+
+
+def test_options_are_spelled_as_they_were_typed(own: Any, webhook: Webhook) -> None:
+    own.tunegate("gate", "suites", "--tuned", "replay:nowhere", "--notify", webhook.url)
+
+    assert "give it with --base SPEC" in webhook.bodies[0]["sentence"]
+
+
 def test_a_webhook_that_refuses_is_a_warning(own: Any, webhook: Webhook) -> None:
     webhook.statuses = [404]
 

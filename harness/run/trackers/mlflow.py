@@ -13,7 +13,7 @@ _CHOICES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID")
 """Variables by which the user chose where runs go."""
 _BATCH = 1000
 """Metrics in a request: https://docs.databricks.com/api/experiments/v1/log-batch"""
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
 """With MLflow's own seven, a server that is down costs more than four minutes."""
 
 
