@@ -102,7 +102,8 @@ class Case(Record):
     prompt: FilledText | None = None
     """The user's text, unless there are `messages`."""
     messages: Annotated[tuple[ChatMessage, ...], _FILLED_LIST] | None = None
-    """A whole conversation in the chat format (`role`, `content`), ending with the user's turn."""
+    """A whole conversation in the chat format (`role`, `content`), ending with the user's turn. The
+    content is a text, or a list of text and image parts."""
     expected: Text | Annotated[tuple[Text, ...], _FILLED_LIST] | None = None
     """The right answer, or several right answers."""
     context: Text | None = None
