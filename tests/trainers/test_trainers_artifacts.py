@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import muted
+from tests.tiny_vlm import picture_case, pictures, save_vlm, save_vlm_adapter
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import MissingExtra, ModelError, UnknownName, UsageError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.trainers import artifacts
 
 BUILT_IN = {"four_bit", "gguf_q4_0", "gguf_q4_k_m", "gguf_q8_0", "merged", "merged_16bit"}
@@ -54,6 +56,25 @@ def test_merging_keeps_the_logits(tiny: Any, tmp_path: Path) -> None:
 
     assert 0 < float(tuned.abs().max())
     assert float((tuned - shipped).abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["merged", "four_bit"])
+def test_artifacts_of_a_model_that_sees_see(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    if name == "four_bit":
+        pytest.importorskip("bitsandbytes")
+    base = save_vlm(tmp_path / "base")
+    adapter = save_vlm_adapter(tmp_path / "adapter", base, targets="all-linear")
+    with muted():
+        made = artifacts.build_artifact(
+            artifacts.find_artifact(name), base, adapter, tmp_path / "out"
+        )
+        arms: Any = open_arms({"base": str(base), "tuned": str(adapter), "shipped": made.spec})
+    case = picture_case("a", pictures()[:1])
+    tuned, shipped = (arms[n].prompt(case, GenerationSettings()) for n in ("tuned", "shipped"))
+    assert tuned == shipped
+    apart = arms["tuned"].probe_image() - arms["shipped"].probe_image()
+    assert float(apart.abs().max()) < (1e-4 if name == "merged" else 20)
 
 
 def test_sixteen_bits_round_the_weights(tiny: Any, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tunegate.harness.contracts import lookup
+from tunegate.harness.models._image_prompt import has_processor
 from tunegate.harness.models._load_model import prefix_errors
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
@@ -36,6 +37,7 @@ _PACKAGE = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"
 """File next to an artifact that records its sources."""
 
+_PROCESSOR = ("*processor_config.json",)
 _TOKENIZER = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -156,9 +158,10 @@ def save_merged(base: Path, adapter: Path, out: Path, *, dtype: str) -> None:
 
 
 def copy_tokenizer(base: Path, adapter: Path, out: Path) -> None:
-    """Copy the tokenizer that the tuned arm uses: the adapter's own, else base's."""
+    """Copy tokenizer and processor that the tuned arm uses: the adapter's own, else base's."""
     own = any((adapter / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-    source = adapter if own else base
-    for path in (path for pattern in _TOKENIZER for path in source.glob(pattern)):
-        if path.is_file():
-            shutil.copyfile(path, out / path.name)
+    prepares = adapter if has_processor(adapter) else base
+    for source, patterns in ((adapter if own else base, _TOKENIZER), (prepares, _PROCESSOR)):
+        for path in (path for pattern in patterns for path in source.glob(pattern)):
+            if path.is_file():
+                shutil.copyfile(path, out / path.name)

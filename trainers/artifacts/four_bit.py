@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tunegate.harness.models._load_model import prefix_errors
+from tunegate.harness.models._model_class import text_class
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
 
@@ -30,7 +31,7 @@ def make(base: Path, adapter: Path, out: Path) -> str:
 
 def _quantise(whole: Path, out: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
     computed = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     stored = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # Transformers is untyped there
@@ -40,9 +41,7 @@ def _quantise(whole: Path, out: Path) -> None:
         bnb_4bit_compute_dtype=computed,
     )
     with prefix_errors(f"{whole}: cannot be stored in 4 bits"):
-        model = AutoModelForCausalLM.from_pretrained(
-            whole, quantization_config=stored, dtype=computed
-        )
+        model = text_class(whole).from_pretrained(whole, quantization_config=stored, dtype=computed)
         model.save_pretrained(out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.base_families.seeing import FAMILIES, NEED_TORCHVISION, save_seeing
 from tests.tiny_models import muted
 from tests.tiny_vlm import (
     LANGUAGE,
@@ -131,6 +132,26 @@ def test_answers_are_those_of_generate_and_base_with_the_adapter_off_is_a_fresh_
     assert len(set(own.values())) >= 9
     assert sum(own[k] != tuned[k] for k in own if k != "text") >= 8
     assert (own["text"] == tuned["text"]) is (targets == VISION)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        name if name == "Idefics3" else pytest.param(name, marks=pytest.mark.long)
+        for name in FAMILIES
+    ],
+)
+def test_each_family_writes_what_generate_writes(family: str, tmp_path: Path) -> None:
+    if family in NEED_TORCHVISION:
+        pytest.importorskip("torchvision")
+    folder = save_seeing(family, tmp_path / "base")
+    adapter = save_vlm_adapter(tmp_path / "adapter", folder, targets="all-linear")
+    arms: Any = open_arms({"base": str(folder), "tuned": str(adapter)})
+    asked, stops = cases(), arms["base"].stop_ids
+    for name, trained in (("tuned", adapter), ("base", None)):
+        written = answers(arms[name], asked)
+        assert written == by_hand(folder, trained, asked, stops)
+    assert any(written[str(i)] != written[str(i + 5)] for i in range(5))  # same text
 
 
 def test_rows_that_sample_draw_with_their_own_seed_whatever_their_neighbours(base: Path) -> None:
