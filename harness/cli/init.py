@@ -156,11 +156,11 @@ def _gate_in_ci(service: CiService, suite: str | None, folder: Path | None) -> N
 def _next_in_ci(service: CiService, configuration: Path, *, runs: bool) -> None:
     if is_local():
         say(
-            "note: this tunegate was installed from a folder: write something that pip can install "
-            f"into {SCRIPT}"
+            f"note: this tunegate was installed from a folder: name in {SCRIPT} one that pip can "
+            "install elsewhere"
         )
     if "torch" not in installed_versions(("torch",)):
-        say(f"note: PyTorch is not installed here, so {CONSTRAINTS} does not name its version")
+        say(f"note: PyTorch is not installed here: add to {CONSTRAINTS} what the job installs")
     if service in START:
         say(f"next: {START[service]}")
     first = "it judges recorded examples for now" if runs else "name your fine-tune first"

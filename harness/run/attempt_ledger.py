@@ -165,8 +165,7 @@ class AttemptLedger:
         new: dict[Path, list[LedgerLine]] = {}
         for result in verdict.suites:
             path, sketch = self.files[result.name], self.sketches[result.name]
-            known = {(one.run_id, one.suite, one.scores_sha256) for one in self.lines[path]}
-            if (verdict.run_id, result.name, digest) in known:
+            if (verdict.run_id, result.name, digest) in map(_judged_scores, self.lines[path]):
                 continue
             line = LedgerLine(
                 suite=result.name,
@@ -184,8 +183,13 @@ class AttemptLedger:
                 extended=extended.get(result.hash, 0),
             )
             new.setdefault(path, []).append(line)
-        if self.kept is not None and (kept := [line for of in new.values() for line in of]):
-            list(append_lines(self.kept, kept))  # its notes are about files to commit
+        if self.kept is not None:
+            known = {*map(_judged_scores, self._kept_lines())}
+            lines = [
+                line for of in new.values() for line in of if _judged_scores(line) not in known
+            ]
+            if lines:
+                list(append_lines(self.kept, lines))  # its notes are about files to commit
         notes = [note for path in new for note in self._judged_meanwhile(path)]
         return notes + [note for path, lines in new.items() for note in append_lines(path, lines)]
 
@@ -276,6 +280,10 @@ def _judged_runs(runs: Path | None, suite: str) -> Iterator[tuple[str, tuple[str
                 if found["name"] == suite:
                     run = str(verdict["run_id"])
                     yield run, (run, suite, found["hash"], verdict["seed"])
+
+
+def _judged_scores(line: LedgerLine) -> tuple[str, str, str]:
+    return line.run_id, line.suite, line.scores_sha256
 
 
 def _age(line: LedgerLine) -> tuple[str, str]:

@@ -355,6 +355,21 @@ def test_a_ledger_that_nobody_committed_still_counts(project: Any) -> None:
     assert third.ret == 0
 
 
+def test_the_same_run_again_changes_nothing_that_ci_keeps(project: Any) -> None:
+    """So that a push without a new fine-tune or case saves no cache."""
+    project.suite()
+    kept = [project.path / ".tunegate" / name for name in ("store.sqlite", "attempts.jsonl")]
+    before = []
+    for _ in range(2):
+        project.gate(*project.models(), "--gate-run-dir=r1")
+        before.append([path.read_bytes() for path in kept])
+        (found,) = project.path.rglob(FILE_NAME)
+        found.unlink()  # the next checkout has none
+        shutil.rmtree(project.path / "r1")
+
+    assert before[0] == before[1]
+
+
 def test_another_seed_is_a_second_chance(project: Any) -> None:
     """Judged at a fifth of the error; the same run once more does not count and adds no line."""
     project.suite()
