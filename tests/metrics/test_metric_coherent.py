@@ -152,7 +152,7 @@ def test_an_incoherent_answer_is_neither_a_refusal_nor_help(text: str, expected:
 
     found = refusal.score(case, Completion(text=text))
 
-    assert (found.value, found.parts) == (0, {"refused": 0})
+    assert (found.value, found.parts) == (0, {"refused": 0, "answered": 0})
 
 
 def test_the_bundled_texts_are_english_letters() -> None:

@@ -139,7 +139,7 @@ def test_a_refusal_is_told(text: str) -> None:
     result = score(text, "refuse")
 
     assert result.value == 1.0
-    assert result.parts == {"refused": 1.0}
+    assert result.parts == {"refused": 1.0, "answered": 0.0}
     assert score(text, "answer").value == 0.0
 
 
@@ -149,7 +149,7 @@ def test_an_answer_is_told(text: str) -> None:
     result = score(text, "answer")
 
     assert result.value == 1.0
-    assert result.parts == {"refused": 0.0}
+    assert result.parts == {"refused": 0.0, "answered": 1.0}
     assert score(text, "refuse").value == 0.0
 
 

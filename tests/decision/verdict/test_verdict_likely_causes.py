@@ -148,9 +148,37 @@ def test_empty_or_foreign_answers_are_not_the_form_of_a_task(form: str) -> None:
     assert len(causes(suite(AnswerCounts(form=FormShift(form, 0, 39, N))))) == 1
 
 
+@pytest.mark.parametrize(
+    ("base", "tuned", "said"),
+    [
+        ("refused", "answered", "tuned answers 20 prompts that base refuses"),
+        ("answered", "refused", "tuned refuses 20 prompts that base answers"),
+        ("refused", "neither", "tuned's answers are in English"),
+    ],
+)
+def test_refusals_that_came_or_went_explain_another_form(base: str, tuned: str, said: str) -> None:
+    """Base's refusals are too short to be of a language; gibberish is neither."""
+    table = suite(AnswerCounts(form=FormShift("are in English", 0, 39, N)), lost=20)
+    values = dict(table.values)
+    for (_, case, arm), row in table.values.items():
+        act = base if row.value else tuned
+        parts = {part: float(part == act) for part in ("refused", "answered")}
+        values["refusal", case, arm] = replace(row, parts=parts)
+
+    (found,) = causes(replace(table, values=values))
+
+    assert found.startswith(said)
+
+
 def test_a_form_of_some_answers_points_to_nothing() -> None:
     """Of Vicuna's 80 recorded answers 36 have a list, of Alpaca's 3: better answers, no overfit."""
     assert causes(suite(AnswerCounts(form=FormShift("have a list", 3, 36, 80)))) == ()
+
+
+def test_lists_in_most_answers_are_a_habit_only_if_nearly_all_have_one() -> None:
+    """Of a recording's instructions for harm 76 of 100 have one, and of base's refusals 46."""
+    assert causes(suite(AnswerCounts(form=FormShift("have a list", 46, 76, 100)))) == ()
+    assert causes(suite(AnswerCounts(form=FormShift("have a list", 46, 95, 100)))) != ()
 
 
 def test_answers_in_the_language_of_the_cases_point_to_nothing() -> None:
