@@ -121,8 +121,8 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     if held:
         worst = max(held, key=lambda axis: axis.hidden or 0.0)
         yield (
-            f"Held: {count_noun(len(held), 'axis', 'axes')}; the largest loss that could still "
-            f"hide is {worst.hidden_words}, on {worst.title}."
+            f"Held: {count_noun(len(held), 'gate')}; the largest loss that could still hide is "
+            f"{worst.hidden_words}, on {worst.title}."
         )
     if still:
         named = (f"{axis.title}, where a loss of {axis.hidden_words} could hide" for axis in still)

@@ -76,7 +76,7 @@ def test_the_sentences_name_what_is_lost_open_and_advisory(make_run: Any) -> Non
     lost, held, still, advisory = reviewer_sentences(find_axes(prepare_data(run)))
 
     assert lost == "Lost: general_knowledge (choice_probability)."
-    assert held.startswith("Held: 2 axes; the largest loss that could still hide is ")
+    assert held.startswith("Held: 2 gates; the largest loss that could still hide is ")
     assert all(f"general_knowledge: {tag} (" in still for tag in tags(run)[:2])
     assert "support_json (truncated)" in advisory
 
