@@ -179,7 +179,7 @@ class SuiteRecord(Record):
     sealed: bool = Field(default=False, exclude_if=operator.not_)
     """Whether it is judged only when the user opens it."""
     content_metrics: tuple[str, ...] | None = Field(default=None, exclude_if=is_none)
-    """For replayed traffic: metrics that judge what answers say; a SHIP must rest on one."""
+    """Metrics that judge what answers say, if a SHIP must rest on one."""
     episode: EpisodeSettings | None = Field(default=None, exclude_if=is_none)
     """How its episodes are played; absent if it has none."""
     equal_prompts: tuple[tuple[str, ...], ...] = Field(
