@@ -117,7 +117,7 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     if lost:
         yield f"Lost: {', '.join(lost)}."
     if warning:
-        yield f"Advisory, but a loss is proven, so nothing ships: {', '.join(warning)}."
+        yield f"Advisory, but a loss is proven: {', '.join(warning)}."
     if held:
         worst = max(held, key=lambda axis: axis.hidden or 0.0)
         yield (

@@ -88,7 +88,7 @@ def test_a_loss_that_an_advisory_gate_proves_is_told_before_what_held(make_run: 
 
     assert [line.split(":")[0] for line in said] == [
         "Lost",
-        "Advisory, but a loss is proven, so nothing ships",
+        "Advisory, but a loss is proven",
         "Held",
         "Advisory, so it decided nothing",
     ]
