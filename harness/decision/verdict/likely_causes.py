@@ -73,7 +73,7 @@ class Evidence:
 
     @property
     def form(self) -> FormShift | None:
-        """The form that tuned fell into; none if it refuses otherwise, as answers look different."""
+        """The form that tuned fell into; None if it refuses otherwise, which changes the form."""
         return None if _refusals_changed(self) else self.table.answers.form
 
     @property
