@@ -219,7 +219,7 @@ class Case(Record):
     @property
     def candidates_text(self) -> str:
         """The candidates with their names, as people read them; empty without candidates."""
-        return "\n\n".join(f"{name}: {text}" for name, text in self.candidates.items())
+        return "\n".join(f"{name}: {text}" for name, text in self.candidates.items())
 
     @property
     def allows_empty(self) -> bool:
