@@ -47,9 +47,10 @@ def check_comparability(
             continue
         for other in others:
             theirs = prompts.get((suite, case, other))
-            if theirs is not None:
+            if theirs is not None and not _rendered_apart(prompt, theirs):
                 compared += 1
-                if suite in templates and prompt.text == theirs.text:
+                same_seen = prompt.text == theirs.text and prompt.images == theirs.images
+                if suite in templates and same_seen:
                     split += not prompt.equals(theirs)
                 elif not prompt.equals(theirs):
                     raise NotComparable(_difference(suite, case, other, prompt, theirs, arms))
@@ -82,6 +83,11 @@ def check_comparability(
         **({"chat_template": templates} if templates else {}),
         **({"other_token_ids": split} if split else {}),
     }
+
+
+def _rendered_apart(one: Prompt, other: Prompt) -> bool:
+    """Return whether images were sent to a server by one arm, and prepared here by the other."""
+    return bool(one.images) and (one.token_ids is None) != (other.token_ids is None)
 
 
 def _shared_templates(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:

@@ -101,12 +101,14 @@ def with_images(prompt: Prompt, processor: Any, case: Case) -> Prompt:
         ValueError: as `encode_prompts`.
     """
     inputs = encode_prompts(processor, [prompt.text], [case])
-    digest = hashlib.sha256()
+    ids, digest = inputs.pop("input_ids"), hashlib.sha256()
     for name, value in sorted(inputs.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.contiguous().numpy().data)
-    ids = tuple(inputs["input_ids"][0].tolist())
-    return replace(prompt, token_ids=ids, answering=None, images=(digest.hexdigest(),))
+        for tensor in value if isinstance(value, list) else [value]:
+            if tensor.shape != ids.shape:  # neither mask nor types of the tokens
+                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.contiguous().numpy().data)
+    seen = digest.hexdigest()
+    return replace(prompt, token_ids=tuple(ids[0].tolist()), answering=None, images=(seen,))
 
 
 def probe_case() -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,17 @@ def test_a_pair_is_proven_by_token_ids(tiny: Any) -> None:
         "by": "token ids",
         "template_sha256": arms["base"].identity["template_sha256"],
     }
+
+
+def test_images_that_one_arm_prepares_and_the_other_sends_are_taken_on_trust(tiny: Any) -> None:
+    arms = {**tiny.pair(), "tuned": SimpleNamespace(identity={"prompts": "text"}, remote=True)}
+    seen, sent = Prompt("<image>", (7, 7), images=("pixels",)), Prompt("{}", images=("file",))
+    prompts = {("s", "a", "base"): seen, ("s", "a", "tuned"): sent}
+    proof = comparability.check_comparability(prompts, arms)
+    assert (proof["status"], proof["note"]) == (
+        "declared",
+        "tuned rendered elsewhere: prompts taken on trust",
+    )
 
 
 def test_another_chat_template(tiny: Any, copied: Copy, tiny_tokenizer: Callable[..., Any]) -> None:
