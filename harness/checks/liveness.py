@@ -6,6 +6,7 @@ switched on. With two loads, the logits must differ.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,9 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
 def _two_rankers(name: str, base: RankingArm, arm: RankingArm) -> dict[str, Any]:
     """Prove that two rerankers or embedders score texts differently."""
     theirs = arm.probe_scores
+    for who, rows in (("base", base.probe_scores), (name, theirs)):
+        if not all(math.isfinite(score) for row in rows for score in row):
+            raise NotComparable(f"{who}: its scores of probe texts are NaN; check its weights")
     if len({score for row in theirs for score in row}) == 1:
         raise NotComparable(
             f"{name}: it scores all pairs of probe texts alike: its weights collapsed or were "

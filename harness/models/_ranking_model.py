@@ -124,13 +124,14 @@ def ranking_text(names: Sequence[str], scores: Sequence[float]) -> str:
     return names[order[0]] + "".join(steps)
 
 
-def open_ranking_model(kind: str, target: str, scorer: Scorer) -> RankingModel:
+def open_ranking_model(kind: str, target: str, scorer: Scorer, dtype: str) -> RankingModel:
     """Open a folder or hub id with a class of sentence-transformers.
 
     Args:
         kind: The class: `CrossEncoder` or `SentenceTransformer`.
         target: What follows the backend's name in the spec.
         scorer: How the model scores candidates.
+        dtype: As in `load_model`.
 
     Raises:
         UsageError: sentence-transformers is not installed, or the model cannot be loaded.
@@ -159,7 +160,7 @@ def open_ranking_model(kind: str, target: str, scorer: Scorer) -> RankingModel:
             str(folder),
             device="cuda" if gpu else "cpu",
             local_files_only=True,
-            model_kwargs={"dtype": "auto" if gpu else "float32"},
+            model_kwargs={"dtype": "float32" if dtype == "auto" and not gpu else dtype},
         )
     refuse_nan(model.named_parameters(), folder)
     return RankingModel(spec, folder, model, scorer)

@@ -16,7 +16,7 @@ _MOST_KEPT = 50_000
 """Vectors of texts that are kept: queries often share their candidates."""
 
 
-def embedder(target: str) -> RankingModel:
+def embedder(target: str, *, dtype: str = "auto") -> RankingModel:
     """Open an embedder.
 
     Raises:
@@ -37,4 +37,4 @@ def embedder(target: str) -> RankingModel:
         scores: Sequence[float] = model.similarity(asked, read)[0].tolist()
         return scores
 
-    return open_ranking_model("SentenceTransformer", target, score)
+    return open_ranking_model("SentenceTransformer", target, score, dtype)

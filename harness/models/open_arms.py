@@ -33,7 +33,7 @@ from tunegate.harness.records.errors import ModelError, NotComparable, UsageErro
 
 ROOM = "tunegate.harness.models"
 Backend = Callable[..., Arm]
-"""Opens an arm from what follows its prefix in a spec; one for a network takes `limits`, too."""
+"""Opens an arm from what follows its prefix in a spec; it may take `limits` and `dtype`, too."""
 
 
 def open_arms(
@@ -82,7 +82,8 @@ def open_arms(
         elif backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
-            options = {"limits": bounds} if is_remote(backend) else {}
+            taken, given = inspect.signature(backend).parameters, {"limits": bounds, "dtype": dtype}
+            options = {key: value for key, value in given.items() if key in taken}
             arms[name] = backend(spec.partition(":")[2], **options)
     return {name: arms[name] for name in ordered}
 

@@ -15,13 +15,13 @@ from tunegate.harness.records.errors import ModelError
 SPEC = "reranker:PATH"
 
 
-def reranker(target: str) -> RankingModel:
+def reranker(target: str, *, dtype: str = "auto") -> RankingModel:
     """Open a reranker.
 
     Raises:
         ModelError: it cannot be loaded, its head is lost, or it gives several scores.
     """
-    arm = open_ranking_model("CrossEncoder", target, _score)
+    arm = open_ranking_model("CrossEncoder", target, _score, dtype)
     if arm.model.num_labels != 1:
         raise ModelError(
             f"{arm.spec}: its head has {arm.model.num_labels} outputs, and a reranker gives one "

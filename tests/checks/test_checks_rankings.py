@@ -90,6 +90,12 @@ def test_liveness_needs_other_scores_than_bases() -> None:
         check_liveness({"base": base, "tuned": Ranker("b")})  # type: ignore[dict-item]
 
 
+def test_scores_that_are_no_numbers_are_not_comparable() -> None:
+    base: Any = Ranker()
+    with pytest.raises(NotComparable, match="tuned: its scores of probe texts are NaN"):
+        check_liveness({"base": base, "tuned": Ranker("b", ((0.5, float("nan")),))})  # type: ignore[dict-item]
+
+
 def test_a_model_that_scores_all_texts_alike_is_not_comparable() -> None:
     base: Any = Ranker()
     with pytest.raises(NotComparable, match="scores all pairs of probe texts alike"):

@@ -121,6 +121,14 @@ def test_a_reranker_and_an_embedder_are_compared(pair: Path, static: Path) -> No
 
 
 @needs_library
+def test_the_number_format_is_the_one_asked_for(pair: Path) -> None:
+    arms = open_arms({"base": f"reranker:{pair}", "tuned": f"reranker:{pair}"}, dtype="bfloat16")
+
+    assert arms["tuned"].identity["dtype"] == "bfloat16"
+    assert scores(arms["tuned"]) == pytest.approx(scores(reranker(str(pair))), abs=0.01)
+
+
+@needs_library
 def test_a_lost_head_is_refused(pair: Path, copied: Copy) -> None:
     lost = copied(pair)
     drop_tensors(lost, "classifier.")
