@@ -42,9 +42,10 @@ def evidence_gaps(
 def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterator[str]:
     """Yield the advisory gates that prove a loss: not enough to block, too much to ship.
 
-    A hint yields to a gate on what answers say that counts: phrases miss refusals that argue.
+    A hint yields to a judge that counts: phrases miss refusals that argue.
     """
-    content = suite.content_metrics or ()
+    judges = {metric.name for metric in suite.metrics if metric.judge is not None}
+    content = judges.intersection(suite.content_metrics or ())
     decided = any(gate.metric in content and not gate.advisory for gate in gates)
     hints = {metric.name for metric in suite.metrics if metric.indicative and decided}
     for gate in gates:

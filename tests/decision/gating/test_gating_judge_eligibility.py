@@ -192,6 +192,44 @@ def test_a_good_judge_gates(judge: Any, tone: Any) -> None:
     assert verdict.suites[0].notes[0].startswith("s: tone: the judge agrees with people")
 
 
+GOOD_JUDGE = JudgeRecord(name="rubric", prompt_sha256="p", calibration=calibration())
+
+
+@pytest.mark.parametrize(
+    ("asked", "content", "verdict"),
+    [
+        (GOOD_JUDGE, ("tone",), Verdict.SHIP),
+        (GOOD_JUDGE, None, Verdict.UNDECIDED),
+        (None, ("tone",), Verdict.UNDECIDED),
+    ],
+)
+def test_a_hint_yields_to_a_judge_of_content_that_counts(
+    columns: Any,
+    made: Any,
+    asked: JudgeRecord | None,
+    content: tuple[str, ...] | None,
+    verdict: Verdict,
+) -> None:
+    """On XSTest people saw no loss where Llama 2 came to argue, and phrases one of 10.5 points."""
+    metrics = [
+        made.metric("tone", judge=asked, binary=False),
+        made.metric("refusal", indicative=True),
+    ]
+    gates = [
+        Gate(metric="tone", kind="gain", margin=0.1),
+        Gate(metric="refusal", kind="tolerance", margin=0.05),
+    ]
+    scores = {"tone": made.pairs(70, 10, 60, 60), "refusal": made.pairs(5, 60, 75, 60)}
+    suite = columns(gates, scores, metrics=metrics)
+    record = suite.record().model_copy(update={"content_metrics": content})
+    manifest = made.manifest([suite]).model_copy(update={"suites": (record,)})
+
+    found = decide_run(manifest, {"s": suite.cases()}, suite.rows())
+
+    assert found.verdict is verdict
+    assert [gate.advisory for gate in found.suites[0].gates] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("changes", "margin", "why"),
     [

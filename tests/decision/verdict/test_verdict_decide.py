@@ -761,24 +761,6 @@ def test_an_advisory_gate_with_a_proven_loss_keeps_a_run_from_shipping(
     assert "length" in found.sentence
 
 
-@pytest.mark.parametrize(("content", "verdict"), [(("m",), SHIP), ((), UNDECIDED)])
-def test_a_hint_yields_to_a_gate_on_content(
-    judge: Any, columns: Any, made: Any, content: tuple[str, ...], verdict: Verdict
-) -> None:
-    """On XSTest people saw no loss where Llama 2 came to argue, and phrases one of 10.5 points."""
-    scores = {"m": made.pairs(*BETTER), "refusal": made.pairs(*WORSE)}
-    hint = made.metric("refusal", indicative=True)
-    suite = columns([gain(), tolerance("refusal")], scores, metrics=[hint])
-    record = type(suite).record
-
-    def on_content(self: Any) -> Any:
-        return record(self).model_copy(update={"content_metrics": content or None})
-
-    suite.__class__ = type("OnContent", (type(suite),), {"record": on_content})
-
-    assert judge(suite).verdict is verdict
-
-
 @pytest.mark.parametrize(("odd", "verdict"), [(1.0, Verdict.BLOCK), (0.99, Verdict.UNDECIDED)])
 def test_a_score_does_not_switch_a_guardrail_off(
     judge: Any, columns: Any, made: Any, odd: float, verdict: Verdict
