@@ -173,9 +173,10 @@ class ServerArm:
         Raises:
             BackendError: the server does not answer.
         """
-        body = {**self._chat_fields(case, generation), "max_tokens": 1, "temperature": 0.0}
         with self._connection() as server:
             try:
+                asked = self._chat_fields(case, generation)
+                body = {**asked, "max_tokens": 1, "temperature": 0.0}
                 reply = server.post("chat/completions", body)
             except PermanentError:
                 return None

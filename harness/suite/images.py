@@ -98,7 +98,7 @@ def _open_image(source: str, folder: Path) -> CaseImage:
     if _SCHEME.match(source):
         raise ValueError("images are never fetched: download it, and write its path")
     if problem := outside_problem(folder, source):
-        raise ValueError(problem.partition(" is ")[2].join(("is ", "")))
+        raise ValueError(problem.removeprefix(f"{source!r} "))  # the message names it already
     path = folder / source
     try:
         content = read_file(path, LARGEST_IMAGE)

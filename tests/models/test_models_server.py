@@ -699,6 +699,7 @@ def test_an_image_that_changed_leaves_the_case_unscored(
     (answer,) = arm.complete(requests)
 
     assert answer.error == "image 1.png: was changed since the suite was read"
+    assert arm.count_prompt(requests[0].case, GenerationSettings()) is None
 
 
 def test_prompts_with_images_are_taken_on_trust(fake_server: Start, tiny: Any, seen: Path) -> None:

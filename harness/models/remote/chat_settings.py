@@ -89,18 +89,17 @@ def wire_messages(case: Case, system: str | None) -> list[dict[str, Any]]:
         if not is_image(part):
             return part
         detail = {"detail": part["detail"]} if "detail" in part else {}
+        if part["sha256"] not in images:  # the case was read from a run folder
+            raise ValueError(f"image {part['image']}: only its hash is known here")
         url = images[part["sha256"]].data_url()
         return {"type": "image_url", "image_url": {"url": url, **detail}}
 
-    turns = case.input_messages(system)
-    if not images:
-        return list(turns)
     try:
         return [
             {**turn, "content": [*map(sent, turn["content"])]}
             if isinstance(turn.get("content"), list)
             else turn
-            for turn in turns
+            for turn in case.input_messages(system)
         ]
     except ValueError as error:
         raise PermanentError(str(error), whole=False) from error
