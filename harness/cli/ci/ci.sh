@@ -2,6 +2,7 @@
 # The gate as every CI service runs it, from the root of the repository. Written by `tunegate init`.
 # Exit codes: 0 SHIP, 1 BLOCK, 2 a mistake, 10 UNDECIDED, 11 HOLD, 12 NOT COMPARABLE, 13 ERROR.
 set -eu
+rm -rf tunegate-run # a run folder that was committed, or of another run, is not this run
 
 python3 -m venv .venv-tunegate
 . .venv-tunegate/bin/activate
@@ -18,6 +19,5 @@ pip install -c suites/constraints.txt "@REQUIREMENT@"
 # wandb artifact get OWNER/PROJECT/support:v2 --root adapter
 # hf download OWNER/support --revision v2 --local-dir adapter
 
-rm -rf tunegate-run # a run folder that was committed is not this run
 tunegate gate suites --run-dir tunegate-run "$@"
 test -s tunegate-run/verdict.json # a metric that ends the process leaves no verdict
