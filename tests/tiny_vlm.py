@@ -88,7 +88,7 @@ def pictures() -> tuple[bytes, ...]:
     drawn = (
         Image.linear_gradient("L").resize((40, 30)),
         Image.radial_gradient("L").resize((16, 64)),
-        Image.new("RGBA", (20, 20), (200, 10, 30, 128)),
+        Image.new("RGB", (20, 20), (200, 10, 30)),
         Image.linear_gradient("L").rotate(90),
     )
     files = [io.BytesIO() for _ in drawn]

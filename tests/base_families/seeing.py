@@ -71,7 +71,6 @@ FAMILIES: dict[str, tuple[str, str, Mapping[str, str], tuple[str, ...]]] = {
     "Qwen3_5": ("Qwen3VL", QWEN_PLACE, QWEN, ()),
 }
 """Family → processor, text of an image in its template, tokens of its config, further tokens."""
-NEED_TORCHVISION = ("Mistral3", "Qwen2_5_VL", "Qwen3VL", "Qwen3_5")
 
 
 def save_seeing(family: str, out: Path) -> Path:

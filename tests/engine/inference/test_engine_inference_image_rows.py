@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.base_families.seeing import FAMILIES, NEED_TORCHVISION, save_seeing
+from tests.base_families.seeing import FAMILIES, save_seeing
 from tests.tiny_models import muted
 from tests.tiny_vlm import (
     LANGUAGE,
@@ -142,9 +142,10 @@ def test_answers_are_those_of_generate_and_base_with_the_adapter_off_is_a_fresh_
     ],
 )
 def test_each_family_writes_what_generate_writes(family: str, tmp_path: Path) -> None:
-    if family in NEED_TORCHVISION:
-        pytest.importorskip("torchvision")
-    folder = save_seeing(family, tmp_path / "base")
+    try:
+        folder = save_seeing(family, tmp_path / "base")
+    except ImportError as error:
+        pytest.skip(f"its processor lacks torchvision: {error}")
     adapter = save_vlm_adapter(tmp_path / "adapter", folder, targets="all-linear")
     arms: Any = open_arms({"base": str(folder), "tuned": str(adapter)})
     asked, stops = cases(), arms["base"].stop_ids
