@@ -15,7 +15,6 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
-from tunegate.harness.records.images import content_text
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
@@ -301,6 +300,8 @@ def sample(
 
 def _brief(case: Case, *, width: int = 100) -> str:
     """Return a case in one line: its last message, what is expected, its labels."""
+    from tunegate.harness.records.images import content_text
+
     content = case.input_messages()[-1].get("content")
     asked = content_text(content) or content
     right = case.expected_texts() or tuple(map(str, case.expected_calls or ()))
