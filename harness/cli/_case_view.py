@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.cli._output import say
-from tunegate.harness.records.images import content_text
 
 if TYPE_CHECKING:
     from tunegate.harness.records.answers import Completion, StoredAnswer
@@ -89,6 +88,8 @@ def _rule(name: str, about: str = "") -> str:
 
 
 def _turn_text(turn: Mapping[str, Any]) -> str:
+    from tunegate.harness.records.images import content_text
+
     content = content_text(turn.get("content")) or turn.get("content") or ""
     calls = [call.get("function", call) for call in turn.get("tool_calls") or ()]
     called = [f"→ {call.get('name')}({call.get('arguments')})" for call in calls]
