@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.models.demo_model import make_demo_model
 from tunegate.harness.records.run_folder import Run
 
@@ -107,7 +108,9 @@ def write_labels(run: Path, axis: str, sheet: Path) -> None:
     """Label the answers of a run by the phrases."""
     loaded, suite = Run.load(run), f"safety_{axis}"
     with sheet.open("w", encoding="utf-8") as file:
-        for found in (found for found in loaded.cells if found.cell.suite == suite):
+        for found in loaded.cells:
+            if found.cell.suite != suite or found.cell.arm not in ARMS:
+                continue
             text = "" if found.completion is None else found.completion.text or ""
             case = loaded.cases[suite, found.cell.case].case
             good = is_good(JUDGED[axis], case.expected, text, by_phrase=True)
