@@ -264,9 +264,11 @@ class RecordedComparison:
             return
         judged = RecordedRequest(messages=theirs.case_messages)
         match = compare_requests(RecordedRequest(messages=asked.messages), judged, ("suite", name))
-        if match.difference is not None:
-            names = ("the suite", name)
-            self.differences.append(RequestDifference(suite, case, names, match.difference))
+        text, candidates = match.difference, asked.candidates
+        if text is None and candidates != theirs.candidates:
+            text = Prompt(candidates).difference(Prompt(theirs.candidates), ("suite", name))
+        if text is not None:
+            self.differences.append(RequestDifference(suite, case, ("the suite", name), text))
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -327,6 +329,11 @@ class _AskedCase:
         if self.suite is None or self.content is None:
             return None
         return self.content.input_messages(self.suite.generation.system)
+
+    @property
+    def candidates(self) -> str:
+        """The candidates that the suite lets rank."""
+        return "" if self.content is None else self.content.candidates_text
 
     def of(self, name: str) -> RecordedRequest | None:
         """Return an arm's request; None if it was not asked or nothing is recorded."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tunegate.harness.checks.recorded_requests import compare_requests
-from tunegate.harness.contracts.model import RecordedRequest
+from tunegate.harness.checks.recorded_requests import RecordedComparison, compare_requests
+from tunegate.harness.contracts.model import Prompt, RecordedRequest
+from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.suite import load_suite
 
 CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"})
 USER = ({"role": "user", "content": "2 + 2?"},)
@@ -68,3 +73,28 @@ def test_requests_are_compared_by_what_both_records_hold(
     ):
         found = "equal" if match.known else "unknown"
         assert ("different" if match.difference is not None else found) == outcome
+
+
+def test_scores_of_other_candidates_are_refused(tmp_path: Path) -> None:
+    """Scores are known by their places only."""
+    row = '{"id": "q", "prompt": "2 + 2?", "positive": ["4"], "negative": ["5", "6"]}\n'
+    (tmp_path / "cases.jsonl").write_text(row, encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "ndcg"\n', encoding="utf-8"
+    )
+    told = RecordedRequest(messages=USER, case_messages=USER, candidates="p1: 4\nn1: 5\nn2: 6")
+    other = replace(told, candidates="p1: 4\nn1: 6\nn2: 5")
+
+    def compare(tuned: RecordedRequest) -> None:
+        arms: Any = {
+            name: SimpleNamespace(
+                recorded=True, identity={}, recorded_request=lambda *_, asked=asked: asked
+            )
+            for name, asked in (("base", told), ("tuned", tuned))
+        }
+        prompts = {("s", "q", name): Prompt("2 + 2?") for name in arms}
+        RecordedComparison.of(prompts, arms, [load_suite(tmp_path)]).refuse_different()
+
+    compare(told)
+    with pytest.raises(NotComparable, match="the suite and tuned ask different things in 1 of 1"):
+        compare(other)
