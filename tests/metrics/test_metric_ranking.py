@@ -87,6 +87,10 @@ def test_scores_by_hand(
     assert found == pytest.approx(values, abs=1e-4)
 
 
+def test_rounding_takes_no_ndcg_above_1() -> None:
+    assert score(ndcg, make_case(3, 20, [3, 3, 3]), [1.0] * 3 + [0.0] * 20, k=3) == 1.0
+
+
 def test_equal_scores_gain_nothing_by_the_order_in_the_file() -> None:
     """Of sentence-transformers 6.2, RerankingEvaluator says MRR = 1 here, and the other one 0.1."""
     case = make_case(1, 9)
