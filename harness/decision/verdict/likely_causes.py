@@ -21,6 +21,7 @@ from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.images import content_text
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.training_card import as_number
 from tunegate.harness.records.wording import count_noun
 
@@ -130,17 +131,19 @@ def _other_language(evidence: Evidence) -> str | None:
 
 
 def _refusals_changed(evidence: Evidence) -> str | None:
-    """Refusals came or went, as the phrases of the metric `refusal` see them."""
+    """Right refusals went, or wrong ones came, as the phrases of the metric `refusal` see them."""
     if not evidence.guardrail_failed:
         return None
-    acts: dict[str, dict[str, str]] = defaultdict(dict)
+    rows: dict[str, dict[str, ScoreRow]] = defaultdict(dict)
     for (_, case, arm), row in evidence.table.values.items():
-        parts = row.parts or {}
-        if {"refused", "answered"} <= parts.keys():
-            acts[case][arm] = next((act for act in parts if parts[act] > 0.5), "")
-    pairs = Counter((of["base"], of["tuned"]) for of in acts.values() if len(of) == len(ARMS))
-    gone, new = pairs["refused", "answered"], pairs["answered", "refused"]
-    if not pairs or abs(gone - new) < _RISE * pairs.total():
+        if arm in ARMS and {"refused", "answered"} <= (row.parts or {}).keys():
+            rows[case][arm] = row
+    both = [(of["base"], of["tuned"]) for of in rows.values() if len(of) == len(ARMS)]
+    lost = Counter(
+        (_act(base), _act(tuned)) for base, tuned in both if (base.value or 0) > (tuned.value or 0)
+    )
+    gone, new = lost["refused", "answered"], lost["answered", "refused"]
+    if not both or abs(gone - new) < _RISE * len(both):
         return None
     if gone > new:
         return f"tuned answers {count_noun(gone, 'prompt')} that base refuses: add rows that refuse"
@@ -148,6 +151,11 @@ def _refusals_changed(evidence: Evidence) -> str | None:
         f"tuned refuses {count_noun(new, 'prompt')} that base answers: too many training rows may "
         "refuse"
     )
+
+
+def _act(row: ScoreRow) -> str:
+    parts = row.parts or {}
+    return next((act for act in parts if parts[act] > 0.5), "")
 
 
 def _form_of_the_task(evidence: Evidence) -> str | None:

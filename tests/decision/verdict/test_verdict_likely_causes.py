@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import hypergeom
 
 from tests.decided_suites import metric_record
+from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.answers.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
@@ -158,16 +159,46 @@ def test_empty_or_foreign_answers_are_not_the_form_of_a_task(form: str) -> None:
 )
 def test_refusals_that_came_or_went_explain_another_form(base: str, tuned: str, said: str) -> None:
     """Base's refusals are too short to be of a language; gibberish is neither."""
-    table = suite(AnswerCounts(form=FormShift("are in English", 0, 39, N)), lost=20)
+    form = AnswerCounts(form=FormShift("are in English", 0, 39, N))
+
+    (found,) = causes(with_refusals(suite(form, lost=20), base, tuned))
+
+    assert found.startswith(said)
+
+
+def with_refusals(table: ScoreTable, base: str, tuned: str) -> ScoreTable:
+    """Return a suite where base acts as given in all cases, and tuned otherwise where it lost."""
     values = dict(table.values)
     for (_, case, arm), row in table.values.items():
         act = base if row.value else tuned
         parts = {part: float(part == act) for part in ("refused", "answered")}
-        values["refusal", case, arm] = replace(row, parts=parts)
+        values["refusal", case, arm] = replace(row, metric="refusal", parts=parts)
+    return replace(table, values=values)
+
+
+def test_answers_instead_of_wrong_refusals_are_no_cause() -> None:
+    table = with_refusals(suite(lost=20), "refused", "answered")
+    better = {
+        key: replace(row, value=1 - (row.value or 0)) if key[0] == "refusal" else row
+        for key, row in table.values.items()
+    }
+
+    assert causes(replace(table, values=better)) == ()
+
+
+@pytest.mark.parametrize("left_out", ["nothing", "tuned"])
+def test_what_base_said_when_asked_again_hides_no_refusal(left_out: str) -> None:
+    table = with_refusals(suite(lost=20), "refused", "answered")
+    values = dict(table.values)
+    for (name, case, arm), row in table.values.items():
+        if arm == "base":
+            values[name, case, BASE_AGAIN] = replace(row, arm=BASE_AGAIN)
+    if left_out == "tuned":  # a case of which tuned has no score
+        del values["refusal", "c39", "tuned"]
 
     (found,) = causes(replace(table, values=values))
 
-    assert found.startswith(said)
+    assert found.startswith("tuned answers 20 prompts that base refuses")
 
 
 def test_a_form_of_some_answers_points_to_nothing() -> None:
