@@ -42,14 +42,16 @@ def evidence_gaps(
 def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterator[str]:
     """Yield the advisory gates that prove a loss: not enough to block, too much to ship.
 
-    A hint yields to a judge that counts: phrases miss refusals that argue.
+    A hint yields to a judge that counts on the same cases: phrases miss refusals that argue.
     """
     judges = {metric.name for metric in suite.metrics if metric.judge is not None}
     content = judges.intersection(suite.content_metrics or ())
-    decided = any(gate.metric in content and not gate.advisory for gate in gates)
-    hints = {metric.name for metric in suite.metrics if metric.indicative and decided}
+    judged = {gate.tag for gate in gates if gate.metric in content and not gate.advisory}
+    hints = {metric.name for metric in suite.metrics if metric.indicative}
     for gate in gates:
-        if gate.metric not in hints and gate.advisory and gate_kind(gate.kind).claims_loss(gate):
+        if gate.metric in hints and judged & {None, gate.tag}:
+            continue
+        if gate.advisory and gate_kind(gate.kind).claims_loss(gate):
             yield (
                 f"{suite.name}: {gate.sentence}; the gate is advisory, so this does not block, but "
                 "nothing ships over a proven loss: make the gate count, or remove it"

@@ -9,6 +9,7 @@ import pytest
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
+from tunegate.harness.decision.verdict.evidence_gaps import _advisory_losses
 from tunegate.harness.decision.verdict.incumbent import compare_incumbent
 from tunegate.harness.records.calibration import (
     ArmErrors,
@@ -18,9 +19,9 @@ from tunegate.harness.records.calibration import (
     RateEstimate,
     answers_hash,
 )
-from tunegate.harness.records.gate_results import GateReason, GateStatus
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.labels import Label
-from tunegate.harness.records.manifest import Gate, JudgeRecord
+from tunegate.harness.records.manifest import Gate, JudgeRecord, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 
@@ -228,6 +229,26 @@ def test_a_hint_yields_to_a_judge_of_content_that_counts(
 
     assert found.verdict is verdict
     assert [gate.advisory for gate in found.suites[0].gates] == [False, True]
+
+
+def test_a_hint_yields_to_no_judge_of_other_cases(made: Any) -> None:
+    metrics = [
+        made.metric("tone", judge=GOOD_JUDGE, binary=False),
+        made.metric("refusal", indicative=True),
+    ]
+    lost = GateResult.model_construct(
+        metric="refusal", kind="tolerance", tag=None, advisory=True, sentence="refusal fell",
+        status=GateStatus.FAIL, reason=GateReason.REGRESSED,
+    )  # fmt: skip
+    judged = lost.model_copy(
+        update={"metric": "tone", "advisory": False, "status": GateStatus.PASS, "reason": None}
+    )
+    suite = SuiteRecord.model_construct(name="s", metrics=tuple(metrics), content_metrics=("tone",))
+    of_part = judged.model_copy(update={"tag": "part"})
+
+    assert list(_advisory_losses(suite, [lost, judged])) == []
+    assert len(list(_advisory_losses(suite, [lost, of_part]))) == 1
+    assert list(_advisory_losses(suite, [lost.model_copy(update={"tag": "part"}), of_part])) == []
 
 
 @pytest.mark.parametrize(
