@@ -153,7 +153,7 @@ class AttemptLedger:
     ) -> list[str]:
         """Write a line for each suite of a verdict; return the notes for the user.
 
-        A line that is there already is not written again: the same run with the same scores.
+        A line that is there already is not written again: the same run, judged in the same way.
 
         Args:
             verdict: The verdict.
@@ -165,8 +165,6 @@ class AttemptLedger:
         new: dict[Path, list[LedgerLine]] = {}
         for result in verdict.suites:
             path, sketch = self.files[result.name], self.sketches[result.name]
-            if (verdict.run_id, result.name, digest) in map(_judged_scores, self.lines[path]):
-                continue
             line = LedgerLine(
                 suite=result.name,
                 suite_sha256=result.hash,
@@ -182,12 +180,11 @@ class AttemptLedger:
                 attempt=max(1, verdict.attempts.get(result.hash, 1)),
                 extended=extended.get(result.hash, 0),
             )
-            new.setdefault(path, []).append(line)
+            if _identity(line) not in map(_identity, self.lines[path]):
+                new.setdefault(path, []).append(line)
         if self.kept is not None:
-            known = {*map(_judged_scores, self._kept_lines())}
-            lines = [
-                line for of in new.values() for line in of if _judged_scores(line) not in known
-            ]
+            known = {*map(_identity, self._kept_lines())}
+            lines = [line for of in new.values() for line in of if _identity(line) not in known]
             if lines:
                 list(append_lines(self.kept, lines))  # its notes are about files to commit
         notes = [note for path in new for note in self._judged_meanwhile(path)]
@@ -282,8 +279,10 @@ def _judged_runs(runs: Path | None, suite: str) -> Iterator[tuple[str, tuple[str
                     yield run, (run, suite, found["hash"], verdict["seed"])
 
 
-def _judged_scores(line: LedgerLine) -> tuple[str, str, str]:
-    return line.run_id, line.suite, line.scores_sha256
+def _identity(line: LedgerLine) -> tuple[object, ...]:
+    """Return all but the line's time and counts. In CI, every run folder has the same name."""
+    same = (line.run_id, line.suite, line.suite_sha256, line.candidate, line.seed, line.whole)
+    return (*same, line.scores_sha256, line.verdict)
 
 
 def _age(line: LedgerLine) -> tuple[str, str]:

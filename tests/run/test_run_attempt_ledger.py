@@ -370,6 +370,25 @@ def test_the_same_run_again_changes_nothing_that_ci_keeps(project: Any) -> None:
     assert before[0] == before[1]
 
 
+def test_equal_scores_in_a_folder_of_the_same_name_are_attempts_of_their_own(project: Any) -> None:
+    """In CI every run is `tunegate-run`: another fine-tune, another margin, another seed."""
+    toml = project.suite()
+    text = toml.read_text("utf-8")
+    for changes, margin, seed in (
+        ({}, "0.1", 0),
+        ({"default": "x"}, "0.1", 0),
+        ({}, "0.09", 0),
+        ({}, "0.1", 1),
+    ):
+        toml.write_text(text.replace("gain = 0.1", f"gain = {margin}"), "utf-8")
+        project.gate(*project.models(**changes), f"--gate-seed={seed}")
+        shutil.rmtree(project.run)
+
+    (found,) = project.path.rglob(FILE_NAME)
+    for path in (found, project.path / ".tunegate/attempts.jsonl"):
+        assert len(read_ledger(path)) == 4
+
+
 def test_another_seed_is_a_second_chance(project: Any) -> None:
     """Judged at a fifth of the error; the same run once more does not count and adds no line."""
     project.suite()
