@@ -13,13 +13,14 @@ _CHOICES = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID")
 """Variables by which the user chose where runs go."""
 _BATCH = 1000
 """Metrics in a request: https://docs.databricks.com/api/experiments/v1/log-batch"""
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
-"""With MLflow's own seven, a server that is down costs more than four minutes."""
+_DEFAULTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_DISABLE_TELEMETRY": "true"}
+"""With MLflow's own seven retries, a server that is down costs more than four minutes. MLflow 3
+tells its makers what is used: https://mlflow.org/docs/latest/community/usage-tracking/"""
 
 
 def mlflow(run: TrackedRun) -> str:
     """Log facts as tags, numbers as metrics, and the page as an artifact."""
-    with default_variables(_PATIENCE):
+    with default_variables(_DEFAULTS):
         return _log(run)
 
 
