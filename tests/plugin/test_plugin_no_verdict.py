@@ -46,6 +46,20 @@ def test_words_that_cannot_be_read_leave_their_sentence(project: Any) -> None:
         Path("run/comment.md").unlink()
 
 
+def test_nothing_is_written_where_nobody_asked(project: Any) -> None:
+    """Neither into a folder called like an option, nor in place of a device such as /dev/stdout."""
+    project.suite()
+    Path("device").symlink_to("/dev/null")
+
+    with pytest.raises(UsageError, match="needs a value"):
+        run_gate(["suites", "--run-dir", "--tuned", "x"])
+    refused = project.pytest_here("suites", *project.models(), "--gate-summary=device")
+
+    assert refused.ret == 4
+    assert not Path("--tuned").exists()
+    assert Path("device").is_symlink()
+
+
 def test_a_finished_run_stays_and_no_folder_is_made_unasked(project: Any) -> None:
     project.suite()
     project.gate(*project.models(), "--gate-run-dir=run")
