@@ -59,10 +59,15 @@ def _notify(session: GateSession) -> Iterator[str]:
         verdict = None  # judged, but the command failed afterwards
     known = session.folder / "manifest.json"
     why = str(session.error or session.why or "no suite.toml was judged")
+    code = session.exit_status or 0 if session.error is None else session.error.exit_code
+    if (
+        session.why and not code
+    ):  # `--collect-only` satisfies pytest, and `tunegate gate` ends in 13
+        code = Verdict.ERROR.exit_code
     payload = describe_ending(
         verdict,
         typed_options(why, session.command),
-        session.exit_status or 0 if session.error is None else session.error.exit_code,
+        code,
         session.folder.name,
         read_record(known, Manifest).origin if verdict is not None else origin_facts(),
     )

@@ -154,6 +154,12 @@ def test_a_mistake_in_a_suite_is_told_without_a_verdict(project: Any, webhook: W
     assert told["text"].startswith("tunegate: no verdict (exit code 2): ")
 
 
+def test_a_session_that_judged_nothing_is_not_told_as_a_success(own: Any, webhook: Webhook) -> None:
+    own.gate(*own.models(), "--collect-only", f"--gate-notify={webhook.url}")
+
+    assert (webhook.bodies[0]["verdict"], webhook.bodies[0]["exit_code"]) == (None, 13)
+
+
 def test_an_interrupt_is_told_without_a_verdict(
     own: Any, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
