@@ -7,7 +7,8 @@ rm -rf tunegate-run # a run folder that was committed, or of another run, is not
 python3 -m venv .venv-tunegate
 . .venv-tunegate/bin/activate
 # Without a GPU, PyTorch for processors: 0.2 GB instead of several.
-command -v nvidia-smi > /dev/null || export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+command -v nvidia-smi > /dev/null ||
+    export PIP_EXTRA_INDEX_URL="${PIP_EXTRA_INDEX_URL:-} https://download.pytorch.org/whl/cpu"
 # Always the same versions, so that the stored answers of base can be compared with new ones.
 pip install -c suites/constraints.txt "@REQUIREMENT@"
 
