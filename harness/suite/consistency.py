@@ -46,8 +46,10 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
     return problems + lacking_problems(source.where("cases"), cases, metrics)
 
 
-_MEDIA = re.compile(r"(?:input_)?(image|audio|video|file|document)(?:_url|_file)?", re.IGNORECASE)
-"""Types of message parts other than text, of OpenAI, Anthropic and Transformers."""
+_MEDIA = re.compile(
+    r"(?:input[_-])?(image|img|media|audio|video|file|document)s?(?:[_-](url|file|data))?", re.IGNORECASE
+)
+"""Types and keys of message parts other than text, of OpenAI, Anthropic and Transformers."""
 
 
 def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
@@ -67,6 +69,8 @@ def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
 
 def _unreadable(content: Any) -> Iterator[str]:
     """Yield the types, or keys, of message parts other than text and images."""
+    if isinstance(content, Mapping):
+        yield "a part that is in no list"
     for part in content if isinstance(content, list | tuple) else ():
         if isinstance(part, str):
             continue
@@ -76,6 +80,8 @@ def _unreadable(content: Any) -> Iterator[str]:
             continue  # read by now, or reported
         elif "type" in part and _MEDIA.fullmatch(str(part["type"])):
             yield str(part["type"])
+        elif media := [key for key, value in part.items() if value and _MEDIA.fullmatch(key)]:
+            yield media[0]
         elif "type" not in part and not isinstance(part.get("text"), str):
             yield ", ".join(map(str, part))
 

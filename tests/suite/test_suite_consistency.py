@@ -92,18 +92,31 @@ def _typed(kind: str) -> tuple[dict[str, Any], str]:
         # Gemini's form, and Transformers' without a type
         ({"inline_data": {"mime_type": "image/png", "data": "x"}}, "inline_data"),
         ({"image": "x.png"}, "image"),
+        ({"type": "text", "text": "This?", "image_url": "x.png"}, "image_url"),
+        ({"text": "This?", "images": ["x.png"]}, "images"),
+        ({"type": "image-url", "url": "x.png"}, "image-url"),
+        ({"type": "media", "url": "x.png"}, "media"),
         (7, "int"),
     ],
 )
 def test_a_case_with_an_unknown_part_is_refused(tmp_path: Path, part: Any, kind: str) -> None:
     parts = [{"type": "text", "text": "What is this?"}, {"text": "This?"}, "This?", part]
-    case = {"id": "a", "messages": [{"role": "user", "content": parts}], "expected": "cat"}
-    (tmp_path / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
-    (tmp_path / "suite.toml").write_text(
+    _refused(tmp_path, parts, kind)
+
+
+def test_a_part_that_is_in_no_list_is_refused(tmp_path: Path) -> None:
+    part = {"type": "image_url", "image_url": {"url": "x.png"}}
+    _refused(tmp_path, part, "a part that is in no list")
+
+
+def _refused(folder: Path, content: Any, kind: str) -> None:
+    case = {"id": "a", "messages": [{"role": "user", "content": content}], "expected": "cat"}
+    (folder / "cases.jsonl").write_text(json.dumps(case), encoding="utf-8")
+    (folder / "suite.toml").write_text(
         'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "exact_match"\n', encoding="utf-8"
     )
     with pytest.raises(SuiteError, match=rf"cases\.jsonl:1: case 'a' has '{kind}' in message 0"):
-        load_suite(tmp_path)
+        load_suite(folder)
 
 
 @pytest.mark.parametrize("thinking", ["on", "off"])
