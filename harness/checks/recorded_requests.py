@@ -26,6 +26,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.generation import written_settings
 from tunegate.harness.records.hashing import canonical_json
+from tunegate.harness.records.images import hashed_part
 from tunegate.harness.suite import Suite
 
 SHOWN = 5
@@ -132,7 +133,7 @@ def _short(value: Any) -> str:
 
 
 def _normal(messages: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a conversation with text parts joined and without empty keys."""
+    """Return a conversation with text parts joined, images as hashes, and without empty keys."""
     return [
         {
             key: _content(value) if key == "content" else value
@@ -150,7 +151,7 @@ def _content(value: Any) -> Any:
     texts = [p.get("text") for p in parts if isinstance(p, Mapping) and p.get("type") == "text"]
     if parts and len(texts) == len(parts) and all(isinstance(text, str) for text in texts):
         return "".join(map(str, texts)).strip()
-    return value
+    return [*map(hashed_part, parts)] if parts else value
 
 
 def _as_text(messages: Iterable[Mapping[str, Any]]) -> str:

@@ -78,15 +78,27 @@ def is_image(part: Any) -> bool:
 def hashed_messages(turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a conversation whose images have their hash only: a renamed file is the same image."""
     return [
-        {**turn, "content": [*map(_without_name, turn["content"])]}
+        {**turn, "content": [*map(hashed_part, turn["content"])]}
         if isinstance(turn.get("content"), list)
         else dict(turn)
         for turn in turns
     ]
 
 
-def _without_name(part: Any) -> Any:
-    return {k: v for k, v in part.items() if k != "image"} if is_image(part) else part
+def hashed_part(part: Any) -> Any:
+    """Return a part of a message; an image that was read, or is a data URL, has its hash only."""
+    if is_image(part):
+        return {key: value for key, value in part.items() if key != "image"}
+    link = part.get("image_url") if isinstance(part, Mapping) else None
+    url = link.get("url") if isinstance(link, Mapping) else link
+    if not isinstance(url, str) or not url.startswith("data:"):
+        return part
+    try:
+        content = base64.b64decode(url.partition(",")[2], validate=True)
+    except ValueError:
+        return part
+    detail = {"detail": link["detail"]} if isinstance(link, Mapping) and "detail" in link else {}
+    return {"type": "image", "sha256": bytes_sha256(content), **detail}
 
 
 def content_text(content: Any) -> str | None:

@@ -12,11 +12,21 @@ import pytest
 from tunegate.harness.checks.recorded_requests import RecordedComparison, compare_requests
 from tunegate.harness.contracts.model import Prompt, RecordedRequest
 from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.hashing import bytes_sha256
 from tunegate.harness.suite import load_suite
 
 CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"})
 USER = ({"role": "user", "content": "2 + 2?"},)
 HASH, OTHER_HASH = "a" * 64, "b" * 64
+SENT = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aW1n"}}
+
+
+def _shown(part: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": ({"role": "user", "content": [part, {"type": "text", "text": "2 + 2?"}]},)}
+
+
+def _image(name: str, sha256: str = HASH) -> dict[str, Any]:
+    return _shown({"type": "image", "image": name, "sha256": sha256})
 
 
 @pytest.mark.parametrize(
@@ -59,6 +69,12 @@ HASH, OTHER_HASH = "a" * 64, "b" * 64
             {"rendered": "2 + 2?", "token_sha256": OTHER_HASH},
             "different",
         ),
+        # Of an image the bytes count, not its name or how it was sent.
+        (_image("1.png"), _image("2.png"), "equal"),
+        (_image("1.png"), _image("1.png", OTHER_HASH), "different"),
+        (_image("1.png"), {"messages": USER}, "different"),
+        (_image("1.png", bytes_sha256(b"img")), _shown(SENT), "equal"),
+        (_image("1.png"), _shown(SENT), "different"),
         ({"settings": {"temperature": 0.0}}, {"settings": {"temperature": 0.7}}, "different"),
         ({"settings": {"temperature": 0.0}}, {"settings": {"top_p": 1.0}}, "unknown"),
     ],
