@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.contracts.model import Arm, RecordedArm, ServedArm
+from tunegate.harness.contracts.model import Arm, RecordedArm, RemoteArm, ServedArm
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.run.prepared_run import PreparedRun
@@ -57,18 +57,21 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
         BackendError: the server does not answer.
     """
     arms = {name: arm for name, arm in run.arms.items() if name in run.asked}
-    if not any(isinstance(arm, ServedArm) for arm in arms.values()):
+    if not any(isinstance(arm, RemoteArm) for arm in arms.values()):
         return ServedPrompts()
-    from tunegate.harness.models.servers.blindness import find_blind
+    from tunegate.harness.models.servers.blindness import UNKNOWN, find_blind
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
     from tunegate.harness.models.servers.served_prompt import PromptProof
 
     requests = tuple(run.plan.requests.values())
-    blind = find_blind(requests, arms)
+    blind, unknown = find_blind(requests, arms)
     cut = refuse_short_context(requests, arms)
     found = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
         found.record.setdefault(name, {})["cut_answers"] = note
+    for name in unknown:
+        record = found.record.setdefault(name, {})
+        record["note"] = "; ".join(filter(None, (record.get("note"), UNKNOWN)))
     return ServedPrompts(found.record, blind or found.refusal, found.equal)
 
 

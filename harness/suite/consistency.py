@@ -47,7 +47,8 @@ def case_problems(source: TomlFile, cases: Sequence[Case], metrics: Sequence[Met
 
 
 _MEDIA = re.compile(
-    r"(?:input[_-])?(image|img|media|audio|video|file|document)s?(?:[_-](url|file|data))?", re.IGNORECASE
+    r"(?:input[_-])?(image|img|media|audio|video|file|document)s?(?:[_-](url|file|data))?",
+    re.IGNORECASE,
 )
 """Types and keys of message parts other than text, of OpenAI, Anthropic and Transformers."""
 

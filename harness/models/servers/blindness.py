@@ -1,6 +1,7 @@
 """Blindness: does a server drop the images of a conversation without a word?
 
-An image always takes tokens. A server that computes as many without it never saw it.
+An image always takes tokens. A server that computes as many without it never saw it. One that puts
+a few words in its place is not found.
 """
 
 from __future__ import annotations
@@ -8,38 +9,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tunegate.harness.contracts.model import Arm, Request
+from tunegate.harness.contracts.model import Arm, RemoteArm, Request
 from tunegate.harness.models.server import ServerArm
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.images import is_image
 
 
-def find_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> str:
+UNKNOWN = "whether the model is shown the images is taken on trust: no tokens are counted for them"
+
+
+def find_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> tuple[str, list[str]]:
     """Return which server computes as many tokens without the images of a case as with them.
 
-    Empty if none does. One that reports no tokens, or refuses images, is not told here: its
-    answers will say.
+    Empty if none does. Second are the arms that tell no such number.
 
     Raises:
         BackendError: a server does not answer.
     """
     first: dict[str, Request] = {}
     for request in requests:
-        if request.case.images:
+        if request.case.images and isinstance(arms.get(request.cell.arm), RemoteArm):
             first.setdefault(request.cell.arm, request)
+    unknown = []
     for name, request in first.items():
-        arm = arms.get(name)
-        if not isinstance(arm, ServerArm):
-            continue
-        with_images = arm.count_prompt(request.case, request.generation)
-        without = arm.count_prompt(_without_images(request.case), request.generation)
-        if with_images is not None and without is not None and with_images <= without:
+        arm, with_images, without = arms[name], None, None
+        if isinstance(arm, ServerArm):
+            with_images = arm.count_prompt(request.case, request.generation)
+            without = arm.count_prompt(_without_images(request.case), request.generation)
+        if with_images is None or without is None:
+            unknown.append(name)
+        elif with_images <= without:
             return (
-                f"{name}: {arm.spec} drops images: it computes {with_images} tokens for "
-                f"{request.suite}, case {request.case.id!r}, and {without} for its text alone; "
+                f"{name}: {arm.identity['spec']} drops images: it computes {with_images} tokens "
+                f"for {request.suite}, case {request.case.id!r}, and {without} for its text alone; "
                 "serve a model that sees, or compare all the same with --allow-prompt-difference"
-            )
-    return ""
+            ), unknown
+    return "", unknown
 
 
 def _without_images(case: Case) -> Case:

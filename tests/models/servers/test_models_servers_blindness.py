@@ -39,8 +39,9 @@ def test_a_server_that_computes_no_token_for_an_image_is_named(
     arms = open_arms({"base": f"server:{url}#base", "tuned": f"server:{url}#tuned"})
     requests = make_plan([suite], arms, seed=1).requests.values()
 
-    found = find_blind(requests, arms)
+    found, unknown = find_blind(requests, arms)
 
     assert bool(found) is refused
+    assert unknown == (["base", "tuned"] if tokens is None else [])
     assert not refused or "base: server:" in found
     assert not refused or "drops images: it computes 9 tokens for seen, case 'a', and 9" in found
