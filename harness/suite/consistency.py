@@ -73,18 +73,23 @@ def _unreadable(content: Any) -> Iterator[str]:
     if isinstance(content, Mapping):
         yield "a part that is in no list"
     for part in content if isinstance(content, list | tuple) else ():
-        if isinstance(part, str):
-            continue
-        if not isinstance(part, Mapping):
+        if isinstance(part, Mapping):
+            yield from _unread_keys(part)
+        elif not isinstance(part, str):
             yield type(part).__name__
-        elif part.get("type") in IMAGE_TYPES:
-            continue  # read by now, or reported
-        elif "type" in part and _MEDIA.fullmatch(str(part["type"])):
-            yield str(part["type"])
-        elif media := [key for key, value in part.items() if value and _MEDIA.fullmatch(key)]:
-            yield media[0]
-        elif "type" not in part and not isinstance(part.get("text"), str):
-            yield ", ".join(map(str, part))
+
+
+def _unread_keys(part: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is neither text nor image in a part, if anything is."""
+    if part.get("type") in IMAGE_TYPES:
+        return  # read by now, or reported
+    media = [key for key, value in part.items() if value and _MEDIA.fullmatch(key)]
+    if _MEDIA.fullmatch(str(part.get("type"))):
+        yield str(part["type"])
+    elif media:
+        yield media[0]
+    elif "type" not in part and not isinstance(part.get("text"), str):
+        yield ", ".join(map(str, part))
 
 
 def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric]) -> list[str]:

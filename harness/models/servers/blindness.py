@@ -14,7 +14,6 @@ from tunegate.harness.models.server import ServerArm
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.images import is_image
 
-
 UNKNOWN = "whether the model is shown the images is taken on trust: no tokens are counted for them"
 
 
