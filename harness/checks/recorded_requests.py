@@ -8,7 +8,7 @@ reader of such answers reports what it knows as a `RequestRecord`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -125,6 +125,16 @@ def _match(one: str, other: str, names: tuple[str, str]) -> RequestMatch:
     if one == other:
         return RequestMatch(known=True)
     return RequestMatch(known=True, difference=Prompt(one).difference(Prompt(other), names))
+
+
+def _weighed_texts(case: Case, kinds: Collection[CellKind]) -> str:
+    """Return the texts of a case whose recorded numbers are known by their places only."""
+    texts = [case.candidates_text]
+    if CellKind.CHOICES in kinds:
+        texts += case.choices or ()
+    if CellKind.ANSWER in kinds:
+        texts += case.expected_texts()
+    return "\n".join(texts)
 
 
 def _short(value: Any) -> str:
@@ -265,9 +275,11 @@ class RecordedComparison:
             return
         judged = RecordedRequest(messages=theirs.case_messages)
         match = compare_requests(RecordedRequest(messages=asked.messages), judged, ("suite", name))
-        text, candidates = match.difference, asked.candidates
-        if text is None and candidates != theirs.candidates:
-            text = Prompt(candidates).difference(Prompt(theirs.candidates), ("suite", name))
+        text = match.difference
+        if text is None and asked.content is not None and theirs.case is not None:
+            kinds = {metric.needs for metric in asked.suite.metrics}
+            mine, other = (_weighed_texts(case, kinds) for case in (asked.content, theirs.case))
+            text = _match(mine, other, ("suite", name)).difference
         if text is not None:
             self.differences.append(RequestDifference(suite, case, ("the suite", name), text))
 
@@ -330,11 +342,6 @@ class _AskedCase:
         if self.suite is None or self.content is None:
             return None
         return self.content.input_messages(self.suite.generation.system)
-
-    @property
-    def candidates(self) -> str:
-        """The candidates that the suite lets rank."""
-        return "" if self.content is None else self.content.candidates_text
 
     def of(self, name: str) -> RecordedRequest | None:
         """Return an arm's request; None if it was not asked or nothing is recorded."""

@@ -141,8 +141,8 @@ class RecordedRequest:
     unknown."""
     case_messages: tuple[Mapping[str, Any], ...] | None = None
     """The conversation of the case that the answer was judged for, in a run of tunegate."""
-    candidates: str = ""
-    """The candidates of that case, whose scores are known by their places only."""
+    case: Case | None = None
+    """That case: numbers of its candidates and choices are known by their places only."""
     content_sha256: str | None = None
     """Hash of the prompt in another tool's results (`result_reader.content_id`)."""
     expected_sha256: str | None = None

@@ -362,7 +362,7 @@ def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> Reco
         messages=messages,
         settings=written_settings(settings.model_dump(), row.case),
         case_messages=messages,
-        candidates=row.case.candidates_text,
+        case=row.case,
     )
 
 
@@ -377,7 +377,7 @@ def _recorded_request_of(row: RunCase, generation: Mapping[str, Any], arm: str) 
         messages=own if asked.as_case else asked.messages,
         given_sha256=asked.prompt_sha256,
         case_messages=own,
-        candidates=row.case.candidates_text,
+        case=row.case,
         content_sha256=asked.content_sha256,
         expected_sha256=asked.expected_sha256,
         rules=asked.rules,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ import pytest
 
 from tunegate.harness.checks.recorded_requests import RecordedComparison, compare_requests
 from tunegate.harness.contracts.model import Prompt, RecordedRequest
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.hashing import bytes_sha256
 from tunegate.harness.suite import load_suite
@@ -91,15 +93,34 @@ def test_requests_are_compared_by_what_both_records_hold(
         assert ("different" if match.difference is not None else found) == outcome
 
 
-def test_scores_of_other_candidates_are_refused(tmp_path: Path) -> None:
-    """Scores are known by their places only."""
-    row = '{"id": "q", "prompt": "2 + 2?", "positive": ["4"], "negative": ["5", "6"]}\n'
-    (tmp_path / "cases.jsonl").write_text(row, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("metric", "texts", "others"),
+    [
+        (
+            "ndcg",
+            {"positive": ["4"], "negative": ["5", "6"]},
+            {"positive": ["4"], "negative": ["6", "5"]},
+        ),
+        (
+            "choice_accuracy",
+            {"choices": ["4", "5"], "answer": 0},
+            {"choices": ["5", "4"], "answer": 0},
+        ),
+        ("answer_logprob", {"expected": "4"}, {"expected": "four"}),
+    ],
+)
+def test_numbers_of_other_texts_are_refused(
+    tmp_path: Path, metric: str, texts: dict[str, Any], others: dict[str, Any]
+) -> None:
+    """Numbers are known by their places only."""
+    row = {"id": "q", "prompt": "2 + 2?", **texts}
+    (tmp_path / "cases.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     (tmp_path / "suite.toml").write_text(
-        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "ndcg"\n', encoding="utf-8"
+        f'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "{metric}"\n', encoding="utf-8"
     )
-    told = RecordedRequest(messages=USER, case_messages=USER, candidates="p1: 4\nn1: 5\nn2: 6")
-    other = replace(told, candidates="p1: 4\nn1: 6\nn2: 5")
+    suite = load_suite(tmp_path)
+    told = RecordedRequest(messages=USER, case_messages=USER, case=suite.cases[0])
+    other = replace(told, case=Case.model_validate({"id": "q", "prompt": "2 + 2?", **others}))
 
     def compare(tuned: RecordedRequest) -> None:
         arms: Any = {
@@ -109,7 +130,7 @@ def test_scores_of_other_candidates_are_refused(tmp_path: Path) -> None:
             for name, asked in (("base", told), ("tuned", tuned))
         }
         prompts = {("s", "q", name): Prompt("2 + 2?") for name in arms}
-        RecordedComparison.of(prompts, arms, [load_suite(tmp_path)]).refuse_different()
+        RecordedComparison.of(prompts, arms, [suite]).refuse_different()
 
     compare(told)
     with pytest.raises(NotComparable, match="the suite and tuned ask different things in 1 of 1"):
