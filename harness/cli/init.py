@@ -180,6 +180,7 @@ def _list() -> None:
 
 def _next_steps(place: Path) -> None:
     part = place if (place / "suite.toml").is_file() else place / "*"
-    say(f"next: put your own cases into {part / 'cases.jsonl'}, one per line")
-    say(f"      then adapt name, system prompt and gates in {part / 'suite.toml'}")
-    say(f"      then `tunegate suite check {place}` and `tunegate plan {place}`")
+    say(f"next: `tunegate gate {place} --base BASE --tuned FINE-TUNE`")
+    say(f"      or first put your own cases into {part / 'cases.jsonl'}, one per line,")
+    say(f"      adapt name, system prompt and gates in {part / 'suite.toml'},")
+    say(f"      and run `tunegate suite check {place}` and `tunegate plan {place}`")

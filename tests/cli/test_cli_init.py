@@ -75,7 +75,8 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
 def test_a_folder_of_suites_is_copied_whole(project: Any) -> None:
     output = _init("safety")
 
-    assert "next: put your own cases into suites/safety/*/cases.jsonl, one per line" in output
+    assert "next: `tunegate gate suites/safety " in output
+    assert "your own cases into suites/safety/*/cases.jsonl" in output
     assert Path("suites/safety/leakage/suite.toml").is_file()
     assert Path("suites/safety/harmful/judge.txt").is_file()
 
@@ -84,7 +85,7 @@ def test_the_folder_can_be_named(project: Any) -> None:
     output = _init("production", "deep/mine")
 
     assert Path("deep/mine/suite.toml").is_file()
-    assert "next: put your own cases into deep/mine/cases.jsonl" in output
+    assert "your own cases into deep/mine/cases.jsonl" in output
 
 
 def test_nothing_is_overwritten(project: Any) -> None:

@@ -71,11 +71,17 @@ def datasets(  # noqa: PLR0913 - each is a key of the suite file
     with quiet_libraries("huggingface_hub.repocard"):  # it warns about a folder's README
         hub = {"path": path, "name": name, "revision": revision}
         data = _open_split(library, folder / path, split, hub)
-        # images and sounds would be decoded row by row, and cases have none
-        data = data.remove_columns([c for c, f in data.features.items() if hasattr(f, "decode")])
-        labels = {c: f for c, f in data.features.items() if isinstance(f, library.ClassLabel)}
         place = str(folder / path) if (folder / path).exists() else path
         place = f"{place}, split {split}" if split else place
+        if unseen := [c for c, f in data.features.items() if hasattr(f, "decode")]:
+            raise SuiteError(
+                [
+                    f"{place}: column {unseen[0]!r} holds images, sounds or videos, which this "
+                    "source does not read: save images as files and name them in messages, or "
+                    "save the data set without the column"
+                ]
+            )
+        labels = {c: f for c, f in data.features.items() if isinstance(f, library.ClassLabel)}
 
         def pick(wanted: Sequence[int]) -> Iterator[Row]:
             for number, row in zip(wanted, data.select(wanted), strict=True):

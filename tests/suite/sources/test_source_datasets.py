@@ -98,12 +98,15 @@ def test_a_part_is_drawn(tmp_path: Path, cases: Load) -> None:
     assert [c.prompt for c in cases(TABLE + "limit = 2")] == ["p00", "p01"]
 
 
-def test_pictures_are_left_alone(tmp_path: Path, cases: Load) -> None:
+def test_a_set_with_pictures_is_refused(tmp_path: Path, problems: Refused) -> None:
+    """Asked without them, both arms would be blind."""
     features = library.Features({"prompt": library.Value("string"), "image": library.Image()})
     rows = {"prompt": ["p"], "image": [{"bytes": b"no picture", "path": None}]}
-    library.Dataset.from_dict(rows).cast(features).save_to_disk(str(tmp_path / "d"))
+    library.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "d"))
 
-    assert [c.prompt for c in cases(TABLE)] == ["p"]
+    (problem,) = problems(TABLE)
+
+    assert "column 'image'" in problem
 
 
 @pytest.mark.parametrize(
