@@ -177,7 +177,7 @@ def test_two_suites_of_one_name_are_refused(project: Any) -> None:
 
     assert result.ret == 4
     result.stdout.fnmatch_lines(["two suites are called 'demo'; give one of them another name"])
-    assert not project.run.exists()
+    assert sorted(path.name for path in project.run.iterdir()) == ["comment.md", "summary.md"]
 
 
 def _tagged_suite(project: Any) -> None:
