@@ -7,9 +7,9 @@ WORKDIR /source
 COPY . .
 RUN pip install --no-cache-dir --constraint dev-constraints.txt ".[${EXTRAS}]"
 
-RUN useradd --create-home --uid 1000 tunegate && install --directory --owner 1000 /work
+RUN useradd --create-home --uid 1000 tunegate && install --directory --owner 1000 /project
 USER 1000
-WORKDIR /work
+WORKDIR /project
 HEALTHCHECK CMD ["tunegate", "--version"]
 
 # The quickstart.
