@@ -448,7 +448,7 @@ SCRIPTS = {
     _ci_job.CiService.GITLAB: lambda read: read["tunegate"]["script"],
     _ci_job.CiService.AZURE: lambda read: [read["jobs"][0]["steps"][4]["bash"]],
     _ci_job.CiService.CIRCLECI: lambda read: [
-        read["jobs"]["tunegate"]["steps"][2]["run"]["command"]
+        read["jobs"]["tunegate"]["steps"][3]["run"]["command"]
     ],
     _ci_job.CiService.BUILDKITE: lambda read: [read["steps"][0]["command"]],
     _ci_job.CiService.BITBUCKET: lambda read: read["definitions"]["steps"][0]["step"]["script"],
