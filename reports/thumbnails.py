@@ -26,7 +26,7 @@ LARGEST = 360
 
 
 def case_images(folder: Path, case: Case) -> Iterator[dict[str, Any]]:
-    """Yield name, file and thumbnail of each image of a case, or why there is none."""
+    """Yield name, file and thumbnail of each image of a case, or why it is not drawn."""
     for turn in case.messages or ():
         content = turn.get("content")
         for part in content if isinstance(content, list | tuple) else ():

@@ -21,7 +21,7 @@ def describe_ending(
 
     Args:
         verdict: The verdict; None if the session ended without one.
-        why: Why there is none.
+        why: The mistake or interrupt that ended it without a verdict.
         exit_code: Exit code of the command; only 0 ships.
         run_id: Name of the run folder.
         origin: Known facts about the run, such as its commit.
