@@ -8,9 +8,7 @@ newest is read for each task.
 
 from __future__ import annotations
 
-import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +17,26 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
-    ScoreTraits,
     UnreadLine,
     result_reader,
     score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.wording import count_noun
-from tunegate.harness.results._files import json_document, json_lines
+from tunegate.harness.results._files import json_lines
+from tunegate.harness.results._lm_eval_files import (
+    SampleFile,
+    find_samples,
+    newest_samples,
+    read_header,
+    run_settings,
+    score_traits,
+    task_settings,
+)
 from tunegate.harness.results._values import (
     dict_at,
-    fields_of,
-    list_at,
     sampling_of,
     text_of,
-    without_seed,
 )
 
 _DATE = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?"
@@ -44,30 +46,14 @@ _OWN_KEYS = {
     "doc_hash", "prompt_hash", "target_hash",
 }  # fmt: skip
 """Keys of a line that are not scores, for versions that do not list the scores."""
-HEADERS = (("versions", "task version"), ("n-shot", "number of few-shot examples"))
-"""Parts of the header that hold a setting of each task."""
-RULES = (
-    "output_type", "doc_to_target", "doc_to_choice", "target_delimiter", "process_results",
-    "repeats",
-)  # fmt: skip
-"""Parts of a task's configuration that decide how an answer is generated and scored. What it asks
-is compared by the prompts."""
-SHARES = frozenset({"acc", "acc_norm", "acc_bytes", "exact_match"})
-"""Metrics of `lm_eval/api/metrics.py` that are 0 to 1 whatever the task."""
 CORPUS = (
     "lm-eval computes it over the whole data set and logs its parts; it is not a score of a case"
 )
 
 
-def _sample_files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if _SAMPLES.fullmatch(path.name) else []
-    found = [file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}samples_*.jsonl")]
-    return sorted(file for file in found if _SAMPLES.fullmatch(file.name))
-
-
 def _is_lm_eval(path: Path) -> bool:
-    return bool(_sample_files(path)) or bool(re.fullmatch(rf"results_{_DATE}\.json", path.name))
+    named = re.fullmatch(rf"results_{_DATE}\.json", path.name)
+    return bool(named or find_samples(path, _SAMPLES))
 
 
 @result_reader(
@@ -79,105 +65,34 @@ def lm_eval(path: Path) -> Iterator[ResultLog]:
     Raises:
         UsageError: there are no samples.
     """
-    files = _sample_files(path)
-    if not files:
+    samples = list(newest_samples(path, _SAMPLES))
+    if not samples:
         raise UsageError(
             f"{path}: no samples_TASK_DATE.jsonl; run lm-eval with --log_samples, and name its "
             "output folder"
         )
-    newest: dict[tuple[Path, str], tuple[str, Path]] = {}
-    older: Counter[tuple[Path, str]] = Counter()
-    for file in files:
-        parts = _SAMPLES.fullmatch(file.name)
-        assert parts is not None
-        place = (file.parent, parts["task"])
-        older[place] += place in newest
-        newest[place] = max(newest.get(place, ("", file)), (parts["date"], file))
-    for (folder, task), (date, file) in newest.items():
-        notes = []
-        if older[folder, task]:
-            others = count_noun(older[folder, task], "older run")
-            notes = [f"{task}: {date} is read, the newest; {others} left out"]
-        run = "" if path.is_file() else str(folder.relative_to(path)).removeprefix(".")
-        yield _log(file, task, run, folder / f"results_{date}.json", tuple(notes))
+    yield from map(_log, samples)
 
 
-def _log(file: Path, task: str, run: str, header: Path, notes: tuple[str, ...]) -> ResultLog:
-    found = json_document(header) if header.is_file() else {}
-    if not isinstance(found, dict):
-        raise UsageError(f"{header}: not a JSON object; name the output folder of lm-eval")
-    config = dict_at(dict_at(found, "configs"), task)
-    filters = [one.get("name", "none") for one in config.get("filter_list") or [{}]]
-    better = dict_at(dict_at(found, "higher_is_better"), task)
-    listed = [value_at(one, "metric") for one in list_at(config, "metric_list")]
-    names = [name for name in listed if isinstance(name, str) and name not in better]
-    generation = without_seed(config.get("generation_kwargs"))
-    planned = dict_at(dict_at(found, "n-samples"), task).get("effective")
-    model = found.get("model_name") or dict_at(found, "config").get("model")
+def _log(sample: SampleFile) -> ResultLog:
+    file, task = sample.file, sample.task
+    header = read_header(file.with_name(f"results_{sample.date}.json"), "lm-eval")
+    config = dict_at(dict_at(header, "configs"), task)
+    filters = [entry.get("name", "none") for entry in config.get("filter_list") or [{}]]
+    planned = dict_at(dict_at(header, "n-samples"), task).get("effective")
+    model = header.get("model_name") or dict_at(header, "config").get("model")
     return ResultLog(
         tool="lm-eval",
-        tool_version=found.get("lm_eval_version"),
-        run=run,
+        tool_version=header.get("lm_eval_version"),
+        run=sample.run,
         model=text_of(model),
         tasks=(task,),
-        settings=_run_settings(found),
-        task_settings={
-            task: {
-                **{name: dict_at(found, at).get(task) for at, name in HEADERS if at in found},
-                **fields_of(config, RULES),
-                **({"generation_kwargs": generation} if config else {}),
-            }
-        },
-        traits={
-            f"{task}/{metric},{name}": ScoreTraits(
-                higher_is_better=value if isinstance(value := better.get(metric), bool) else None,
-                range=(0.0, 1.0) if metric in SHARES else None,
-                rule={
-                    "metric": _named(config.get("metric_list"), "metric", metric),
-                    "filter": _named(config.get("filter_list"), "name", name),
-                },
-            )
-            for metric in [*better, *names]
-            for name in filters
-        },
-        notes=notes,
+        settings=run_settings(header),
+        task_settings={task: task_settings(header, task)},
+        traits=score_traits(header, task, filters),
+        notes=sample.notes,
         rows=lambda: _rows(file, task, planned if isinstance(planned, int) else 0),
     )
-
-
-def _named(entries: Any, key: str, name: str) -> Any:
-    """Return the entry of a configuration with a name; all of them if none has it."""
-    listed = entries if isinstance(entries, list) else []
-    return next((one for one in listed if value_at(one, key) == name), entries)
-
-
-def _run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all tasks; none if the run has no header."""
-    if not header:
-        return {}
-    config = dict_at(header, "config")
-    return {
-        "chat template": header.get("chat_template_sha"),
-        "system instruction": header.get("system_instruction_sha"),
-        **({"gen_kwargs": without_seed(config.get("gen_kwargs"))} if config else {}),
-        **({"model_args": sampling_of(_arguments(config.get("model_args")))} if config else {}),
-    }
-
-
-def _arguments(given: Any) -> Any:
-    """Return `model_args`, which is an object or a text `pretrained=x,max_length=2048`."""
-    if not isinstance(given, str):
-        return given
-    parts = (part.partition("=") for part in given.split(","))
-    return {name.strip(): _argument(value.strip()) for name, _, value in parts}
-
-
-def _argument(text: str) -> Any:
-    """Return what lm-eval reads: a number or truth value, or the text."""
-    try:
-        return json.loads(text.lower())
-    except ValueError:
-        return text
 
 
 @dataclass(slots=True)

@@ -21,6 +21,8 @@ RUNS = {
     "promptfoo": ("promptfoo/results.json", "promptfoo/results.json", "#{}"),
     "deepeval": ("deepeval/base", "deepeval/tuned", ""),
     "verifiers": ("verifiers/base", "verifiers/tuned", ""),
+    "lmms_eval": ("lmms_eval/base", "lmms_eval/tuned", ""),
+    "nemo_evaluator": ("nemo_evaluator/base", "nemo_evaluator/tuned", ""),
     "bfcl": ("bfcl", "bfcl", "#{}-prompt"),
     "mlflow": ("mlflow/base.jsonl", "mlflow/tuned.jsonl", ""),
     "openai_evals": ("openai_evals/base.jsonl", "openai_evals/tuned.jsonl", ""),

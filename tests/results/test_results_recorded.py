@@ -1,4 +1,5 @@
-"""Readers of promptfoo, DeepEval, verifiers, BFCL, MLflow, OpenAI evals and lighteval.
+"""Readers of promptfoo, DeepEval, verifiers, BFCL, MLflow, OpenAI evals, lighteval, lmms-eval and
+NeMo Evaluator.
 
 Files are those that the tools wrote (`record_*.py`); the wanted numbers are what the scripts asked
 the tools to grade.
@@ -350,6 +351,79 @@ def verdict_bytes(suite: Path, base: Path, tuned: Path) -> bytes:
     return found
 
 
+def test_a_score_of_lmms_eval_is_a_number_or_within_an_object() -> None:
+    """Of three answers tuned gave two right and base one; `shape_score` is `{…, "score": 1.0}`."""
+    form, base = read(str(RECORDED / "lmms_eval" / "base"))
+    _, tuned = read(str(RECORDED / "lmms_eval" / "tuned"))
+
+    assert form == "lmms_eval"
+    assert [row.key for row in tuned] == ["pictures/0", "pictures/1", "pictures/2"]
+    assert column(base, "exact") == column(base, "shape_score") == [1, 0, 0]
+    assert column(tuned, "exact") == column(tuned, "shape_score") == [1, 1, 0]
+    assert [row.completion for row in tuned] == ["3", "red", "8"]
+    assert base[1].prompt == "Which color? Answer with one word."
+
+
+def test_a_metric_of_lmms_eval_over_the_whole_data_set_is_unscored(tmp_path: Path) -> None:
+    """MMMU's entries hold parsed answers; the accuracy is computed when all are there."""
+    file = next((RECORDED / "lmms_eval" / "base").rglob("*.jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    entry = {"id": "x", "answer": "A", "parsed_pred": "A"}
+    text = "".join(json.dumps(line | {"mmmu_acc": entry}) + "\n" for line in lines)
+    (tmp_path / file.name).write_text(text)
+
+    _, found = read(str(tmp_path))
+
+    assert column(found, "mmmu_acc") == [None] * 3
+    assert column(found, "exact") == [1, 0, 0]
+    assert "whole data set" in found[0].errors["mmmu_acc"]
+
+
+def test_failures_of_nemo_evaluator_are_no_zeros() -> None:
+    """The file has reward 0 for a refused call, and for an answer whose judge was not there."""
+    form, base = read(str(RECORDED / "nemo_evaluator" / "base"))
+    _, tuned = read(str(RECORDED / "nemo_evaluator" / "tuned"))
+
+    def rewards(rows: list[ResultRow]) -> dict[str, list[float | None]]:
+        keys = sorted({row.key for row in rows})
+        return {key: column([r for r in rows if r.key == key], "reward") for key in keys}
+
+    assert form == "nemo_evaluator"
+    assert [row.fields["reward"] for row in tuned if row.error] == [0, 0]
+    assert rewards(base) == {
+        "sums/0": [1, 1], "sums/1": [0, 0], "sums/2": [0, 0], "sums/3": [1, 1]
+    }  # fmt: skip
+    assert rewards(tuned) == {
+        "sums/0": [None, None], "sums/1": [1, 1], "sums/2": [None, None], "sums/3": [0, 0]
+    }  # fmt: skip
+    assert {row.sample for row in base} == {0, 1}
+    assert {row.output_tokens for row in base} == {1}
+
+
+def test_a_model_that_ran_into_a_limit_of_nemo_evaluator_failed_by_itself(tmp_path: Path) -> None:
+    """`turn_budget_exhausted` is the model's failure and counts 0; `rate_limit` is nobody's."""
+    shutil.copytree(RECORDED / "nemo_evaluator" / "tuned" / "sums", tmp_path / "run")
+    file = tmp_path / "run" / "results.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    failed = [line for line in lines if line["scoring_details"].get("method") == "infra_error"]
+    causes = ("turn_budget_exhausted", "rate_limit")
+    for line, cause in zip(failed, causes, strict=True):
+        line["scoring_details"] |= {"method": "solve_failed", "error_category": cause}
+    file.write_text("".join(json.dumps(line) + "\n" for line in failed))
+
+    _, found = read(str(tmp_path / "run"))
+
+    assert column(found, "reward") == [0, None]
+
+
+def test_two_bundles_of_one_benchmark_are_refused(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(RECORDED / "nemo_evaluator" / "base" / "sums", tmp_path / name)
+
+    with pytest.raises(UsageError, match="benchmark sums has two bundles"):
+        read(str(tmp_path))
+
+
 def test_shuffled_episodes_of_verifiers_give_the_same_bytes(tmp_path: Path) -> None:
     folders = [shutil.copytree(RECORDED / "verifiers" / arm, tmp_path / arm)
                for arm in ("base", "tuned")]  # fmt: skip
@@ -378,7 +452,9 @@ HOSTILE = ["", "{", "[]", "null",
            '{"traces": [{"version": 2}]}', '{"traces": [{"agent": 1, "rewards": [1]}]}',
            '{"trace_id": 1, "x/value": {}, "request": null, "assessments": "[{"}']  # fmt: skip
 FORMATS = {"deepeval": "test_run_1.json", "promptfoo": "results.json", "openai_evals": "log.jsonl",
-           "verifiers": "traces.jsonl", "mlflow": "table.jsonl"}  # fmt: skip
+           "verifiers": "traces.jsonl", "mlflow": "table.jsonl",
+           "lmms_eval": "20261202_170446_samples_x.jsonl",
+           "nemo_evaluator": "eval-x.json"}  # fmt: skip
 
 
 def all_rows(spec: str) -> Iterator[ResultRow | UnreadLine]:

@@ -68,6 +68,13 @@ def set_sampling(line: dict[str, Any]) -> None:
         trace["agent"]["config"]["sampling"] = {"top_p": 0.5, "seed": 3}
 
 
+def set_system_prompt(line: dict[str, Any]) -> None:
+    for trajectory in line.get("trajectory", ()):
+        for step in trajectory["steps"]:
+            if step["source"] == "system":
+                step["message"] = "Guess."
+
+
 def set_references(found: dict[str, Any]) -> None:
     for state in found["request_states"]:
         first, second = state["instance"]["references"]
@@ -146,6 +153,34 @@ DIFFERENCES: dict[str, tuple[str, Callable[[Path], None], str]] = {
         "verifiers",
         in_lines("*", set_weight),
         "weight of reward short in . of 4 cases: .* has 0.2 in base and 9 in tuned",
+    ),
+    "settings of lmms-eval": (
+        "lmms_eval",
+        in_json(
+            "*_results.json",
+            lambda f: f["configs"]["pictures"]["generation_kwargs"].update(max_new_tokens=64),
+        ),
+        r'generation_kwargs: base has .*"max_new_tokens": 8.*tuned has .*"max_new_tokens": 64',
+    ),
+    "target of lmms-eval": (
+        "lmms_eval",
+        in_lines("*_samples_*", lambda line: line.update(target="3")),
+        "right answer in 2 of 3 cases: 'pictures/1' has 'red' in base and '3' in tuned",
+    ),
+    "answer of NeMo Evaluator": (
+        "nemo_evaluator",
+        in_lines("results.jsonl", lambda line: line.update(expected_answer="8")),
+        "right answer in . of 4 cases: 'sums/[023]' has '.*' in base and '8' in tuned",
+    ),
+    "system prompt of NeMo Evaluator": (
+        "nemo_evaluator",
+        in_lines("results.jsonl", set_system_prompt),
+        r"system prompt in . of 4 cases: .* has \['You add.'\] in base and \['Guess.'\] in tuned",
+    ),
+    "scorers of NeMo Evaluator": (
+        "nemo_evaluator",
+        in_json("eval-*.json", lambda f: f["config"].update(scorers=["fuzzy"])),
+        "scorers: base has None, tuned has \\['fuzzy'\\]",
     ),
     "sampling": (
         "verifiers",
