@@ -1,9 +1,9 @@
 """The `tunegate` command: one command a file, each imported when it is called.
 
-A command is a module of this folder with an `ORDER` (its place in `tunegate --help`) and
-`register(app)`, which adds the command named like the module, `_` written `-`. Heavy imports are
-inside the commands. A user's mistake is printed as one line and exits 2; a defect of ours keeps its
-traceback.
+A command is a module of this folder with a `PANEL` and an `ORDER` (its place in `tunegate --help`)
+and `register(app)`, which adds the command named like the module, `_` written `-`. Heavy imports
+are inside the commands. A user's mistake is printed as one line and exits 2; a defect of ours keeps
+its traceback.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.defaults import ALLOW_OUTSIDE
 from tunegate.harness.records.errors import TunegateError
@@ -62,6 +63,14 @@ class CommandFolder(Mapping[str, Any]):
         """Return how many commands there are."""
         return len(lookup.ordered_modules(__name__))
 
+    def by_panel(self) -> dict[Panel, list[str]]:
+        """Return panel → names of its commands, in the order of `tunegate --help`."""
+        modules = lookup.ordered_modules(__name__)
+        return {
+            panel: [n.replace("_", "-") for n, module in modules.items() if module.PANEL is panel]
+            for panel in Panel
+        }
+
 
 class CommandGroup(TyperGroup):
     """The group of all commands."""
@@ -70,6 +79,18 @@ class CommandGroup(TyperGroup):
         """Take typer's settings, and the commands from the folder."""
         super().__init__(**settings)
         self.commands: Any = CommandFolder()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each panel with its commands, all in one column."""
+        width = max(len(name) for name in self.commands)
+        for panel, names in self.commands.by_panel().items():
+            limit = formatter.width - 6 - width
+            rows = [
+                (f"{name:<{width}}", self.commands[name].get_short_help_str(limit))
+                for name in names
+            ]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
 
 _FAILED = 13

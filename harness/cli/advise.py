@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.engine.progress import format_duration
 from tunegate.harness.records import defaults
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.estimate.fit import TrainingMachine
 
 ORDER = 130
+PANEL = Panel.BEFORE_TRAINING
 ROOM = 0.7
 """Share of a GPU's memory that 16-bit weights may fill before LoRA has no room next to them: a rule
 of thumb, for `tunegate estimate` to measure."""
@@ -85,7 +87,7 @@ def advise(  # noqa: PLR0913  # a question each
     max_cases: _MaxCases = None,
     dtype: _Dtype = "auto",
 ) -> None:
-    """Measure base, count your rows, and say what to do next: train how, or not at all."""
+    """Measure base, and say whether and how to train."""
     from tunegate.trainers.advise import TrainingSituation, advice_steps
 
     refuse_unknown(dtype)

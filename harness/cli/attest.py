@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
 
 ORDER = 112
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -52,7 +54,7 @@ def attest(  # noqa: PLR0913  # one for each option
         ),
     ] = None,
 ) -> None:
-    """Sign a statement from which `tunegate verify` computes the verdict again.
+    """Sign a statement that lets others verify the verdict.
 
     Example: tunegate attest .tunegate/runs/20260101-120000-0001 --key release.key
     """

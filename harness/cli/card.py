@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError
 
 ORDER = 120
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +29,7 @@ def card(
     ],
     suite: RunSuites = None,
 ) -> None:
-    """Write base, tuned, delta, interval and verdict into the model card. Nothing is uploaded."""
+    """Write the verdict and its numbers into the model card. Nothing is uploaded."""
     from tunegate.harness.models import _model_folder
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.run.verification import load_verified

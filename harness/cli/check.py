@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.records.errors import UsageError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tunegate.harness.run.quick_look import CaseAnswers
 
 ORDER = 40
+PANEL = Panel.AFTER_TRAINING
 SHOWN = 3
 """Prompts whose answers are shown, from the first one on."""
 LONGEST = 160
@@ -55,7 +57,7 @@ def check(
         bool, typer.Option("--trust-remote-code", help="Run code in the folders of both models.")
     ] = False,
 ) -> None:
-    """Check a fine-tune in a minute: is it alive, how far from base, does it stop and answer?
+    """Check in a minute that a fine-tune is alive and stops.
 
     Exits with 1 if it lost something that base does beyond chance, with 12 if the adapter is dead.
     """

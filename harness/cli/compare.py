@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     )
 
 ORDER = 90
+PANEL = Panel.DECIDE
 FOLDER = Path(".tunegate/compare")
 CANDIDATE_COLUMNS = ("", "tuned", "verdict", "alone", "gain", "interval", "tolerance used")
 _DUELS = ("", "metric", "difference", "interval", "p (Holm)", "proven")
@@ -52,7 +54,7 @@ def compare(
         bool, typer.Option("--json", help="Print compare.json and nothing else.")
     ] = False,
 ) -> None:
-    """Decide which of several fine-tunes of one base may ship, and which are better.
+    """Decide which of several fine-tunes may ship, and rank them.
 
     Each candidate is judged again at its share of the error, since the best of many looks better
     than it is. No model is asked. The exit code is the chosen candidate's verdict, 0 for SHIP; 12

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import BackendError, UsageError, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.records.verdict import VerdictRecord
 
 ORDER = 150
+PANEL = Panel.LOOK_CLOSER
 CANDIDATES = ("lazy", "overcooked", "good")
 """In this order: the first verdict comes soon, and the training that takes minutes is the last."""
 SUITES = ("tickets", "general_knowledge", "production")
@@ -50,7 +52,7 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path(".tunegate/demo"),
     only: Annotated[str, typer.Option(help="One candidate: lazy, overcooked or good.")] = "",
 ) -> None:
-    """Fine-tune three adapters of a real model, judge each, and print the three verdicts."""
+    """Train three adapters of a real model, and judge each."""
     from tunegate.harness.engine.progress import format_duration
 
     started = time.monotonic()

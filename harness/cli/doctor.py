@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 ORDER = 170
+PANEL = Panel.LOOK_CLOSER
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def doctor(
         int | None, typer.Option(min=1, help="Only the first N cases of the suite for --aa.")
     ] = None,
 ) -> None:
-    """Report what is installed, what works here, and how to get what is missing."""
+    """Report what is installed, what works, and what is missing."""
     from tunegate.harness.cli._aa_test import run_aa_test
 
     if aa:

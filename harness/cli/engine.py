@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import BackendError, UsageError, unknown_name_message
 
 ORDER = 175
+PANEL = Panel.LOOK_CLOSER
 commands = typer.Typer(help="Install inference engines for vllm: specs.", no_args_is_help=True)
 ENGINES = ("vllm",)
 UNWANTED = ("torchaudio", "torchcodec")

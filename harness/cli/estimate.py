@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.estimate.memory import StepMemory, TrainingSetting
 
 ORDER = 160
+PANEL = Panel.BEFORE_TRAINING
 _METHODS = "tunegate.trainers"
 _TRAINERS = tuple(lookup.definition_lines(_METHODS, "SEQUENCES_PER_ROW"))
 _WRITING = tuple(lookup.definition_lines(_METHODS, "WRITTEN_SHARE"))
@@ -60,7 +62,10 @@ def estimate(  # noqa: PLR0913  # one for each option
         float | None, typer.Option(min=0.0, help="Price of this machine, for the cost.")
     ] = None,
 ) -> None:
-    """Estimate memory with --model; time with flags of `train sft`, such as --config x.yaml."""
+    """Estimate memory and time of a training.
+
+    Memory takes --model; time takes the flags of `train sft`, such as --config x.yaml.
+    """
     if not model and not context.args:
         raise UsageError("give --model NAME for memory, or --config FILE (of train sft) for time")
     if dtype not in ("float32", "bfloat16"):

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tunegate.harness.cli._gate_proposal import propose_gate
+from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from tunegate.harness.plugin.options import GateOption
 
 ORDER = 20
+PANEL = Panel.DECIDE
 OWN_WORDS: dict[str, Any] = {
     "allow_extra_args": True,
     "ignore_unknown_options": True,
@@ -27,7 +32,10 @@ OWN_WORDS: dict[str, Any] = {
     "allow_interspersed_args": False,
 }
 """Settings of a command that reads the words of its command line itself."""
-_DOC = "Judge suites and exit with the verdict: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, 12, 13."
+_DOC = (
+    "Decide whether a fine-tune ships. Exit codes: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, "
+    "12 NOT COMPARABLE, 13 ERROR."
+)
 _HELP = "tunegate gate SUITES… --base SPEC --tuned SPEC [OPTIONS] [-- PYTEST ARGUMENTS]"
 
 
@@ -40,9 +48,12 @@ def gate(context: typer.Context) -> None:
     """Run the gate and exit with the verdict's code."""
     args = list(context.args)
     own = args[: args.index("--")] if "--" in args else args
-    if not args or "--help" in own or "-h" in own:
+    if "--help" in own or "-h" in own:
         print(help_text())
-        raise typer.Exit(0 if args else 2)
+        raise typer.Exit(0)
+    if not args:
+        say(*(propose_gate(Path.cwd()) or help_text().splitlines()), file=sys.stderr)
+        raise typer.Exit(2)
     raise typer.Exit(run_gate(args))
 
 

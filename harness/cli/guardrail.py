@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import UsageError
 
 ORDER = 185
+PANEL = Panel.IN_PRODUCTION
 commands = typer.Typer(help="Measure the guardrail of litellm's proxy.", no_args_is_help=True)
 FALSE_ALARMS = 0.01
 """Share of harmless texts that the proposed threshold flags at most."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.gate_results import GateResult
 
 ORDER = 100
+PANEL = Panel.KEEP_RECORDS
 PAGE = Path(".tunegate/history.html")
 LIMIT = 50
 """Runs shown unless the user asks for more."""
@@ -49,7 +51,7 @@ def history(
         bool, typer.Option("--json", help="Print the runs as JSON, and write no page.")
     ] = False,
 ) -> None:
-    """Show a project's verdicts over time, what shipped, and how often each suite was used.
+    """Show a project's verdicts over time, and what shipped.
 
     Folders without a finished run of this version are named and skipped.
 

@@ -20,11 +20,13 @@ from tunegate.harness.cli._ci_job import (
     write_jobs,
 )
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._recorded_examples import FOLDER
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.versions import installed_versions
 
 ORDER = 10
+PANEL = Panel.DECIDE
 SUITES = Path("suites")
 FIRST = "support_json"
 """The suite that `--ci` copies if the project has no suites yet."""
@@ -53,7 +55,7 @@ def init(
         bool, typer.Option("--list", help="List the bundled suites and write nothing.")
     ] = False,
 ) -> None:
-    """Copy bundled suites to start from, and print what to edit next."""
+    """Copy bundled suites to start from, and say what to edit next."""
     if listed:
         _list()
     elif service is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
 
 ORDER = 200
+PANEL = Panel.DECIDE
 commands = typer.Typer(
-    help="Judge stored runs, calibrate judges, and label answers for them.", no_args_is_help=True
+    help="Judge stored runs, calibrate judges, and label answers.", no_args_is_help=True
 )
 
 

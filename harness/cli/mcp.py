@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import MissingExtra
 
 ORDER = 105
+PANEL = Panel.LOOK_CLOSER
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +25,7 @@ def mcp(
         typer.Option(help="Folder of models outside of the current one. May be repeated."),
     ] = None,
 ) -> None:
-    """Serve a coding agent over stdin and stdout, for the current folder (MCP).
+    """Serve a coding agent over stdin and stdout (MCP).
 
     It gates and explains. It edits no suite, no margin and no case.
     """

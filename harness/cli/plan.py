@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.records.wording import count_noun
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
 
 ORDER = 30
+PANEL = Panel.DECIDE
 _HEAD = ("gate", "spread", "proves (80 %)", "true change", "passes", "cases")
 """Columns: what changes is an improvement, in the metric's unit; cases are the gate's for SHIP."""
 
@@ -42,7 +44,7 @@ def plan(
     ] = None,
     judge: Annotated[str, typer.Option(help="Judges whose calls to price, comma-separated.")] = "",
 ) -> None:
-    """Show what suites can prove, how often a run ships and how many cases it takes."""
+    """Show what suites can prove, and how many cases that takes."""
     loaded = _load(_files(suites or ()))
     forecasts = _forecasts(loaded, from_)
     for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):

@@ -9,10 +9,12 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError
 
 ORDER = 110
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,10 @@ def promote(
         ),
     ] = None,
 ) -> None:
-    """Record in shipped.jsonl that a run's fine-tune was shipped, for `--incumbent promoted`."""
+    """Record that a run's fine-tune was shipped.
+
+    The line in shipped.jsonl is what `--incumbent promoted` reads.
+    """
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.decision.verdict import promotions
     from tunegate.harness.run.verification import load_verified

@@ -16,6 +16,7 @@ import typer
 from tunegate.harness.cli import _production_suite, gate
 from tunegate.harness.cli._case_view import case_lines, print_case
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts.further_arm import RECORDED
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 from tunegate.harness.run import STORE
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
     from tunegate.harness.suite.sources.traces import ProductionCases
 
 ORDER = 70
+PANEL = Panel.IN_PRODUCTION
 FOLDER = Path(".tunegate/replay")
 ARMS = (RECORDED, "base", "tuned")
 """The arms whose answers to one case are shown, in this order."""
-_DOC = "Ask base and tuned what production was asked, and compare all three answers."
+_DOC = "Ask both models what production was asked, and compare."
 _USAGE = "tunegate replay TRACES… [--base SPEC] --tuned SPEC [OPTIONS]"
 _OPTIONS = {
     "case": "Show one case by its id: the prompt, the answers, and the words that differ.",

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError
 
 ORDER = 80
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +37,7 @@ def report(
         typer.Option(metavar="NAMES", help="Log the run to trackers, as in `tunegate gate`."),
     ] = None,
 ) -> None:
-    """Write report.html, summary.md and junit.xml of a finished run."""
+    """Write report.html, summary.md and junit.xml of a run."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.contracts.tracker import TrackedRun, log_run, tracker_names
     from tunegate.harness.decision.verdict.verdict_lines import verdict_lines

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 
 ORDER = 85
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +23,7 @@ def resend(
     run: Annotated[Path | None, typer.Argument(help="Run folder. Default: the newest.")] = None,
     whole: Annotated[bool, typer.Option("--all", help="Send everything again.")] = False,
 ) -> None:
-    """Send the spans, scores and metrics of a run that a collector missed."""
+    """Send telemetry of a run that a collector missed."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.telemetry.export.collector import resend_files
 

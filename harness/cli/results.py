@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._results_suite import PREFIX
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
 
 ORDER = 95
+PANEL = Panel.LOOK_CLOSER
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +46,7 @@ def results(
         typer.Option("--tolerance", help="Also say whether a larger loss is ruled out."),
     ] = None,
 ) -> None:
-    """List the scores of a run of another tool, or compare two runs on the cases that both have.
+    """List the scores of another tool's run, or compare two runs.
 
     Not a verdict: the exit code is always 0. Margins are written into
     a suite before tuned is looked at: `tunegate suite new DIR --from results:RUN`.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import OWN_WORDS
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tunegate.harness.records.manifest import Manifest
 
 ORDER = 60
+PANEL = Panel.DECIDE
 RUNS = Path(defaults.RUNS)
 _HELP = "tunegate resume RUN SUITES… [OPTIONS of `tunegate gate`] [-- PYTEST ARGUMENTS]"
 
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def resume(context: typer.Context) -> None:
-    """Continue an interrupted run: RUN SUITES… and the options it was started with."""
+    """Continue an interrupted run. Give RUN SUITES… and the options it was started with."""
     from tunegate.harness.cli.gate import pytest_arguments, pytest_exit_code
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.manifest import Manifest

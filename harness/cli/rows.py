@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import suite_paths
 from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.records.wording import count_noun
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.row_checks.tokens import RowTokens, TokenizedRows
 
 ORDER = 138
+PANEL = Panel.BEFORE_TRAINING
 SHOWN = 5
 """Rows that are printed, spread evenly over all."""
 _LONGEST = 240
@@ -59,7 +61,7 @@ def rows(
         typer.Option(metavar="DIR", help="Suite to compare the rows with. May be repeated."),
     ] = None,
 ) -> None:
-    """Look at training rows: what is learned of them, what is cut, and what is wrong.
+    """Look at training rows: what is learned, cut or wrong.
 
     Exits with 1 if nothing would be learned.
     """

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tunegate.harness.serving.endpoint import EndpointSettings
 
 ORDER = 65
+PANEL = Panel.LOOK_CLOSER
 TOKEN = "TUNEGATE_SERVE_TOKEN"
 """Environment variable with the token; without it a random one is made."""
 
@@ -66,7 +68,7 @@ def serve(  # noqa: PLR0913  # one for each option
         bool, typer.Option("--trust-remote-code", help="Run code in the folders of both models.")
     ] = False,
 ) -> None:
-    """Serve base and tuned on this machine for tools that play their own tasks.
+    """Serve base and tuned for tools that play their own tasks.
 
     Requests that come at the same time share the batch. The token is printed, or taken from
     TUNEGATE_SERVE_TOKEN. Exits 13 where a command of --each fails.

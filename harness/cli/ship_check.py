@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.records.errors import (
     BackendError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from tunegate.trainers.artifacts import DeploymentArtifact
 
 ORDER = 50
+PANEL = Panel.AFTER_TRAINING
 AGAIN = "finished answers are stored: the same command continues from there"
 LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
 
@@ -82,7 +84,7 @@ def ship_check(  # noqa: PLR0913  # one for each option
         ),
     ] = False,
 ) -> None:
-    """Make each artifact of an adapter and check that it is still the fine-tune.
+    """Check that merged and quantized forms are still the fine-tune.
 
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import refuse_unknown
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tunegate.harness.run.strengths import StrengthSearch
 
 ORDER = 92
+PANEL = Panel.AFTER_TRAINING
 FOLDER = Path(".tunegate/strength")
 AGAIN = "finished answers are stored: the same command continues from there"
 
@@ -56,7 +58,7 @@ def strength(  # noqa: PLR0913  # one for each option
     ] = "bubblewrap",
     seed: Annotated[int, typer.Option(help="Seed of sampling and of the order of cases.")] = 0,
 ) -> None:
-    """Judge an adapter at several strengths, and find the largest that ships.
+    """Find the largest strength at which an adapter ships.
 
     The strengths are candidates: each gate gets an equal share of its error, so that the choice
     among them costs nothing. Exit code: the chosen strength's verdict.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.wording import count_noun
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 ORDER = 190
+PANEL = Panel.DECIDE
 _SOURCES = "tunegate.harness.suite.sources"
 _TEMPLATES = tuple(lookup.definition_lines(_SOURCES, "TEMPLATE"))
 """Sources that come with a suite around them."""

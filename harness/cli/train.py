@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import typer
 
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 
 ORDER = 140
+PANEL = Panel.BEFORE_TRAINING
 METHODS = "tunegate.trainers"
 
 
@@ -21,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(context: typer.Context) -> None:
-    """Train a fine-tune: `tunegate train METHOD --config x.yaml [TRL flags]`."""
+    """Train a fine-tune with TRL: METHOD --config x.yaml [FLAGS]."""
     args = list(context.args)
     if not args or args[0] in ("-h", "--help"):
         names = ", ".join(lookup.ordered_modules(METHODS))

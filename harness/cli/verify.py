@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import UsageError
 
 ORDER = 114
+PANEL = Panel.KEEP_RECORDS
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +53,9 @@ def verify(
         ),
     ] = None,
 ) -> None:
-    """Exit with the verdict's code if signature, form, verdict and model agree; else with 2.
+    """Check a signed verdict before a deployment.
+
+    It exits with the verdict's code if signature, form, verdict and model agree, and else with 2.
 
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """

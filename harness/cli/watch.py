@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
 
 ORDER = 180
+PANEL = Panel.IN_PRODUCTION
 _Traces = Annotated[
     list[str], typer.Argument(help="Trace files, folders or patterns (OTLP as JSON or protobuf).")
 ]
@@ -99,7 +101,9 @@ def watch(  # noqa: PLR0913  # one for each option
     alert: _Alert = "",
     store: _Store = Path(defaults.STORE),
 ) -> None:
-    """Compare production's traces with the gate's figures; exit 1 on an alarm.
+    """Compare production's traces with the gate's figures.
+
+    It exits with 1 on an alarm.
 
     From cron or CI, each call continues where the last one stopped:
 

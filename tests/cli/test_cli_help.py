@@ -11,32 +11,11 @@ from typing import Any
 import pytest
 
 from tunegate.harness.cli import gate
+from tunegate.harness.cli._panels import Panel
+from tunegate.harness.contracts import lookup
 from tunegate.harness.plugin.options import OPTIONS
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
-COMMANDS = (
-    "init",
-    "gate",
-    "plan",
-    "check",
-    "ship-check",
-    "resume",
-    "replay",
-    "report",
-    "compare",
-    "history",
-    "promote",
-    "card",
-    "suite",
-    "judge",
-    "advise",
-    "rows",
-    "train",
-    "demo",
-    "estimate",
-    "doctor",
-    "watch",
-)
 
 
 def test_the_version_is_that_of_the_package(project: Any) -> None:
@@ -47,12 +26,16 @@ def test_the_version_is_that_of_the_package(project: Any) -> None:
     assert (result.ret, result.outlines) == (0, [f"tunegate {about['version']}"])
 
 
-def test_help_lists_every_command(project: Any) -> None:
-    result = project.tunegate("--help")
+def test_every_command_is_in_a_panel_with_a_summary_that_fits_the_line(project: Any) -> None:
+    lines = project.tunegate("--help").outlines
+    start = lines.index("Decide:")
+    panels = [line for line in lines[start:] if line.endswith(":") and not line.startswith(" ")]
+    commands = [line for line in lines[start:] if line.startswith("  ")]
 
-    assert result.ret == 0
-    for command in COMMANDS:
-        result.stdout.fnmatch_lines([f"  {command} *"])
+    assert panels == [f"{panel}:" for panel in Panel]
+    assert len(commands) == len(lookup.ordered_modules("tunegate.harness.cli"))
+    assert [line for line in commands if len(line) > 80 or not line.endswith(".")] == []
+    assert [line for line in commands if line.endswith("...")] == []
 
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
