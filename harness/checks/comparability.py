@@ -5,14 +5,21 @@ Two arms that answered different prompts under one id are not a pair.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.checks.labels import check_labels
 from tunegate.harness.checks.rankings import check_rankings
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm, RemoteArm, SeeingArm
+from tunegate.harness.contracts.model import (
+    Arm,
+    DiscoveredArm,
+    Prompt,
+    RecordedArm,
+    RemoteArm,
+    SeeingArm,
+)
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256
@@ -131,12 +138,17 @@ def _cause(base: Prompt, other: Prompt) -> str:
     return "the rendered texts differ"
 
 
-def check_answerable(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse metrics whose kind of request an arm cannot answer.
+def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
+    """Find out what servers can answer, and refuse metrics that an arm cannot answer for.
 
     Raises:
         UsageError: suite, metric and why.
+        BackendError: a server ended over the question.
     """
+    needed = {metric.needs for suite in suites for metric in suite.metrics}
+    for arm in arms.values():
+        if isinstance(arm, DiscoveredArm):
+            arm.discover_kinds(needed)
     for suite in suites:
         for name, arm in arms.items():
             for metric in suite.metrics:

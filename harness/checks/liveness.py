@@ -201,6 +201,8 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
 
     A difference is evidence only on probes that both answer the same way twice.
     """
+    base.ask_probes()
+    arm.ask_probes()
     pairs = zip(base.probed, arm.probed, strict=True)
     steady = [(ours[0], theirs[0]) for ours, theirs in pairs if len({*ours}) == len({*theirs}) == 1]
     if not steady:

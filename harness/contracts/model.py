@@ -184,6 +184,18 @@ class Arm(Protocol):
 
 
 @runtime_checkable
+class DiscoveredArm(Protocol):
+    """An arm of a server that says only when it is asked what it can answer."""
+
+    def discover_kinds(self, wanted: Set[CellKind]) -> None:
+        """Find out which of the wanted kinds it answers; `kinds` then tells.
+
+        Raises:
+            BackendError: the server ended over it.
+        """
+
+
+@runtime_checkable
 class LocalArm(Protocol):
     """An arm whose model runs in this process: the engine decodes with it."""
 
@@ -301,11 +313,18 @@ class JoinableArm(Protocol):
 
 @runtime_checkable
 class ProbedArm(Protocol):
-    """An arm that can be told from another only by its answers."""
+    """An arm without a weight hash: only its answers tell it from another."""
 
     @property
     def probed(self) -> tuple[tuple[str, str], ...]:
-        """Answers to each of some fixed texts, asked twice before the run."""
+        """Answers to each of some fixed texts, asked twice; empty before `ask_probes`."""
+
+    def ask_probes(self) -> None:
+        """Ask the texts and keep the answers, unless that was done.
+
+        Raises:
+            BackendError: one of them has no answer.
+        """
 
 
 @runtime_checkable

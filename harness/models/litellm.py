@@ -71,6 +71,8 @@ class LitellmArm:
     accepted: frozenset[str] = frozenset()
     """OpenAI's names of the parameters that the model takes."""
     remote: Literal[True] = True
+    probed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Answers to each probe text, asked twice."""
     checked: dict[str, str | None] = field(default_factory=dict, repr=False)
     """Settings → why the model does not take them."""
 
@@ -147,13 +149,14 @@ class LitellmArm:
             f"the budget is sent as {known[0] if known else 'nothing'}, and is not kept here"
         )
 
-    @cached_property
-    def probed(self) -> tuple[tuple[str, str], ...]:
-        """Answers to each probe text, asked twice: greedily, if it can be.
+    def ask_probes(self) -> None:
+        """Ask each probe text twice, unless that was done: greedily, if it can be.
 
         Raises:
             BackendError: it cannot be asked.
         """
+        if self.probed:
+            return
         settings = {"max_tokens": _PROBE, "temperature": 0.0}
         if settings_problem(self.model, settings):
             settings.pop("temperature")
@@ -167,7 +170,7 @@ class LitellmArm:
             if isinstance(result, RequestFailure):
                 raise BackendError(f"{self.spec}: {result.message}")
             found[probe, turn] = result.text or ""
-        return tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
+        self.probed = tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
 
     def complete(self, requests: Sequence[Request]) -> Generator[StoredAnswer, None, None]:
         """Yield one answer a request, each as soon as it is there.

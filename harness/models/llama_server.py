@@ -42,7 +42,7 @@ CONTEXT = 8192
 """Tokens of a prompt and its answer, unless the file's model has fewer or the spec says."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class LlamaServerArm(ServerArm):
     """A GGUF file, with an adapter or without, in a server of ours."""
 

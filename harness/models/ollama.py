@@ -38,7 +38,7 @@ _BLOB = re.compile(r"^(FROM|ADAPTER)\s+(.*sha256[-:][0-9a-f]{64})\s*$", re.MULTI
 _HASH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class OllamaArm(ServerArm):
     """A model in Ollama."""
 

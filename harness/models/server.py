@@ -69,7 +69,7 @@ _PREFIXES = 16
 _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class ServerArm:
     """One model of a server."""
 
@@ -81,6 +81,10 @@ class ServerArm:
     dialect: ServerDialect = field(default=UNKNOWN, repr=False)
     settings: ServerSettings = field(default_factory=ServerSettings, repr=False)
     """How the server is set up, as far as it shows it."""
+    probed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Greedy answers to each probe text, asked twice."""
+    scoring_client: ServerClient | None = field(default=None, repr=False)
+    """The client that knows how likelihoods are asked for, once that was found out."""
     remote: Literal[True] = True
 
     @property
@@ -136,22 +140,27 @@ class ServerArm:
         return hashes if whole else {}
 
     @property
-    def kinds(self) -> ServerKinds:
-        """Generation; and likelihoods of given texts, if the server reports them."""
-        return ServerKinds(self)
+    def kinds(self) -> frozenset[CellKind]:
+        """Generation; and likelihoods of given texts, once the server was found to report them."""
+        client = self.scoring_client
+        scored = client is not None and client.form.logprobs is not None
+        return GENERATED | _SCORED if scored else GENERATED
+
+    def discover_kinds(self, wanted: Set[CellKind]) -> None:
+        """Ask the server whether it reports likelihoods, if they are wanted.
+
+        Raises:
+            BackendError: the server ended over it.
+        """
+        if wanted & _SCORED and self.scoring_client is None:
+            self.scoring_client = self._discover_scoring_client()
 
     @property
     def image_kinds(self) -> frozenset[CellKind]:
         """What it writes; a model that sees no images is the server's to refuse."""
         return GENERATED
 
-    @cached_property
-    def scorer(self) -> ServerClient:
-        """The client that knows how likelihoods are asked for; finding it out is a question.
-
-        Raises:
-            BackendError: the server ended over it.
-        """
+    def _discover_scoring_client(self) -> ServerClient:
         with HttpClient(self.key) as http:
             form = discover_likelihoods(http, self.where, self.client.form, self.tokenizer)
         return replace(self.client, form=form)
@@ -257,7 +266,8 @@ class ServerArm:
         """Return what the server does not offer."""
         if kind is CellKind.TEXT:
             return f"{self.spec}: a whole text's likelihood is read by local models only"
-        return f"{self.spec}: the server {self.scorer.form.why}"
+        why = self.scoring_client.form.why if self.scoring_client else "was not asked for it"
+        return f"{self.spec}: the server {why}"
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
         """Render a case here, or write down what the server is given to render."""
@@ -289,7 +299,9 @@ class ServerArm:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
         timed = any(request.kind is CellKind.LATENCY for request in requests)
         scored = any(request.kind in _SCORED for request in requests)
-        client = self.scorer if scored else self.client
+        if scored:
+            self.discover_kinds(_SCORED)
+        client = (self.scoring_client if scored else None) or self.client
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:
 
@@ -308,13 +320,14 @@ class ServerArm:
                     else:
                         yield StoredAnswer.of(request.cell, result[0], None, result[1])
 
-    @cached_property
-    def probed(self) -> tuple[tuple[str, str], ...]:
-        """Greedy answers to each probe text, asked twice.
+    def ask_probes(self) -> None:
+        """Ask each probe text twice, unless that was done, and keep the greedy answers.
 
         Raises:
             BackendError: one of them has no answer.
         """
+        if self.probed:
+            return
         template = "none" if self.client.form.prompts != "messages" else "chat"
         generation = GenerationSettings(template=template, max_new_tokens=_PROBE_TOKENS)
         requests = []
@@ -327,27 +340,9 @@ class ServerArm:
             if answer.completion is None:
                 raise BackendError(f"{self.spec}: a probe text has no answer: {answer.error}")
             texts[answer.key] = answer.completion.text or ""
-        return tuple((texts[f"first {n}"], texts[f"second {n}"]) for n in range(len(_PROBES)))
-
-
-class ServerKinds(Set[CellKind]):
-    """The kinds of question that a server answers; of likelihoods it is asked when needed."""
-
-    def __init__(self, arm: ServerArm) -> None:
-        """Keep the arm."""
-        self._arm = arm
-
-    def __contains__(self, kind: object) -> bool:
-        """Return whether it answers a kind; asks the server about likelihoods."""
-        return kind in GENERATED or (kind in _SCORED and self._arm.scorer.form.logprobs is not None)
-
-    def __iter__(self) -> Iterator[CellKind]:
-        """Yield the kinds that it answers."""
-        return (kind for kind in CellKind if kind in self)
-
-    def __len__(self) -> int:
-        """Return how many they are."""
-        return sum(1 for _ in self)
+        self.probed = tuple(
+            (texts[f"first {n}"], texts[f"second {n}"]) for n in range(len(_PROBES))
+        )
 
 
 def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSettings) -> Request:
@@ -413,7 +408,7 @@ def open_server(
             # A question was answered: a model that is loaded on demand shows its settings now.
             settings = dialect.settings(server, card)
         arm = ServerArm(where, card, client, limits, key, dialect, settings)
-        _ = arm.probed
+        arm.ask_probes()
     except BackendError as error:
         raise ModelError(str(error)) from error
     return arm

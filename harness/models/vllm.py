@@ -44,7 +44,7 @@ _REMEDIES = {
 """Part of an error of vLLM's → what to do about it here."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class VllmArm(ServerArm):
     """An arm in a server of ours."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tunegate.harness.records.command import typed_options
@@ -18,18 +17,18 @@ if TYPE_CHECKING:
 def deliver(session: GateSession) -> list[str]:
     """Send what was asked for; return the lines to print.
 
-    Nothing is raised, and the exit status stays: a verdict does not depend on who hears of it.
+    Nothing is raised: failed deliveries never change the exit code.
     """
     lines: list[str] = []
     for step in (_log_runs, _notify):
         try:
-            lines += step(session)
+            step(session, lines)
         except (Exception, KeyboardInterrupt) as error:
             lines.append(f"warning: not everything was sent ({error_summary(error)})")
     return lines
 
 
-def _log_runs(session: GateSession) -> Iterator[str]:
+def _log_runs(session: GateSession, lines: list[str]) -> None:
     """Log each run with a report to each tracker."""
     if not session.options["log-to"]:
         return
@@ -40,13 +39,13 @@ def _log_runs(session: GateSession) -> Iterator[str]:
         run = TrackedRun.read(folder, folder / "report.html")
         for name in tracker_names(session.options["log-to"]):
             try:
-                yield log_run(name, run)
+                lines.append(log_run(name, run))
             except TunegateError as error:
                 again = f"tunegate report {relative_path(folder)} --log-to {name}"
-                yield f"warning: {error}; try again: {again}"
+                lines.append(f"warning: {error}; try again: {again}")
 
 
-def _notify(session: GateSession) -> Iterator[str]:
+def _notify(session: GateSession, lines: list[str]) -> None:
     """Post how the session ended; with a mistake or an interrupt there is no verdict."""
     if not session.options["notify"]:
         return
@@ -72,4 +71,4 @@ def _notify(session: GateSession) -> Iterator[str]:
     url = session.options["notify"]
     problem = post_json(url, payload)
     host = webhook_host(url)
-    yield f"warning: {host} was not notified ({problem})" if problem else f"notified {host}"
+    lines.append(f"warning: {host} was not notified ({problem})" if problem else f"notified {host}")

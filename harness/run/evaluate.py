@@ -48,9 +48,10 @@ from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare_with
 from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, end_no_suite
 from tunegate.harness.run.programs import open_sandbox, stored_outcomes
 from tunegate.harness.run.served_proof import prove_prompts, prove_served
-from tunegate.harness.run.telemetry import send_telemetry, write_telemetry
+from tunegate.harness.run.telemetry import write_telemetry
 from tunegate.harness.run.training_provenance import TrainingProvenance
 from tunegate.harness.suite import Suite
+from tunegate.harness.telemetry.export.collector import send_files
 
 if TYPE_CHECKING:
     from tunegate.harness.engine.sharding import WorkerPool
@@ -148,10 +149,11 @@ def _evaluate(
     # score, judge, decide, write
     scored = _score(draft, run, stopping)
     verdict = run.decide(scored, read_records(folder.path / LABELS_FILE, Label))
-    say(*write_telemetry(folder, scored, verdict, suites, options.telemetry.content))
+    notes = write_telemetry(folder, scored, verdict, suites, options.telemetry.content)
     folder.write("verdict.json", verdict)
-    say(*run.attempts.record(verdict, scored.scores))
-    say(*send_telemetry(folder))
+    notes += run.attempts.record(verdict, scored.scores)
+    notes += send_files(folder.path)
+    say(*notes)
     return verdict
 
 

@@ -107,8 +107,8 @@ class RunFolderWriter:
         except TunegateError:
             return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
-    def set_aside(self, manifest: Manifest) -> Iterator[str]:
-        """Move a finished run about something else to a folder beside this one; yield a note.
+    def set_aside(self, manifest: Manifest) -> list[str]:
+        """Move a finished run about something else to a folder beside this one; return a note.
 
         Raises:
             BackendError: the disk cannot be written.
@@ -117,9 +117,9 @@ class RunFolderWriter:
             held = read_record(self.path / "manifest.json", Manifest)
             ended = read_record(self.path / "verdict.json", VerdictRecord)
         except TunegateError:
-            return
+            return []
         if not ended.suites or _subject(held) == _subject(manifest):
-            return
+            return []
         beside = (self.path.with_name(f"{self.path.name}.{n}") for n in itertools.count(1))
         new = next(folder for folder in beside if not folder.exists())
         try:
@@ -130,10 +130,10 @@ class RunFolderWriter:
                     file.rename(new / file.name)
         except OSError as error:
             raise RunFolderWriter(new).failure("manifest.json", error) from error
-        yield (
+        return [
             f"{os.path.relpath(self.path)} held another finished run "
             f"({ended.verdict.value.replace('_', ' ')}), which is now {os.path.relpath(new)}"
-        )
+        ]
 
     def begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest, and remove the outcome of an earlier run; return the manifest.

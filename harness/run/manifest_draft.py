@@ -44,7 +44,8 @@ class ManifestDraft:
         """Write the manifest, and set another finished run of the folder aside."""
         manifest = self.manifest()
         if not self.options.self_check:  # its folder is always the same, and nobody keeps its runs
-            self.options.say(*self.folder.set_aside(manifest))
+            notes = self.folder.set_aside(manifest)
+            self.options.say(*notes)
         self.written = self.folder.begin(manifest)
         return manifest
 

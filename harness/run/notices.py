@@ -38,7 +38,7 @@ def plan_notices(run: PreparedRun) -> Iterator[str]:
         from tunegate.harness.engine.inference.fallbacks import fallback_notices
 
         yield from fallback_notices(run.arms)
-    yield run.plan.sentence(len(run.cached))
+    yield run.plan.sentence(len(run.stored))
 
 
 def judging_costs(draft: ManifestDraft, arms: Mapping[str, Arm]) -> Iterator[str]:

@@ -115,7 +115,8 @@ def prepare_with(
     if options.purpose is RunPurpose.GATE:
         tuned = arms["tuned"].fingerprint
         attempts = CountedAttempts.count(store, suites, tuned, options.seed, whole=options.whole)
-    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts)
+    stored = store.answered(cell.key for cell in plan.cells)
+    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, stored)
 
 
 def _compare_prompts(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
@@ -62,11 +61,8 @@ class PreparedRun:
     comparability: Mapping[str, Any]
     """What was proven about the prompts."""
     attempts: CountedAttempts
-
-    @cached_property
-    def cached(self) -> set[str]:
-        """Keys of the answers that were stored before the run asked anything."""
-        return self.store.answered(cell.key for cell in self.plan.cells)
+    stored: Set[str]
+    """Keys of the answers that were stored before the run asked anything."""
 
     @property
     def cases(self) -> dict[str, tuple[Case, ...]]:
@@ -97,7 +93,6 @@ class PreparedRun:
             RunInterrupted: the user asked to stop; finished answers are stored.
             BackendError: a backend or the store failed; finished answers are stored.
         """
-        _ = self.cached  # read before the first new answer
         progress = ProgressReporter(1.0, stream=stream)
         with self._inspect_player(stream, logs) as outside:
             runner = Runner(
@@ -136,7 +131,7 @@ class PreparedRun:
         Args:
             skipped: Whether a request was left out because its suite was decided without it.
         """
-        return collect_answers(self.plan, self.store, self.cached, skipped=skipped)
+        return collect_answers(self.plan, self.store, self.stored, skipped=skipped)
 
     def score(
         self, answers: Iterable[StoredAnswer], *, known: Mapping[str, Sequence[ScoreRow]] = EMPTY

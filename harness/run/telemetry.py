@@ -1,8 +1,8 @@
-"""Telemetry of a run: its options, the files in the run folder, and sending them."""
+"""Telemetry of a run: its options, and the files in the run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.folder_writer import RunFolderWriter
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry.export import redaction
-from tunegate.harness.telemetry.export.collector import send_files
 from tunegate.harness.telemetry.export.run_records import RunRecords
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ def write_telemetry(
     verdict: VerdictRecord,
     suites: Sequence[Suite],
     content: ContentCapture | None,
-) -> Iterator[str]:
-    """Write spans, log records and metrics; yield notes for the user.
+) -> list[str]:
+    """Write spans, log records and metrics; return notes for the user.
 
     Args:
         folder: Where they are written.
@@ -69,12 +68,8 @@ def write_telemetry(
         judgements=JsonlRecords(folder.path / judgements.JUDGEMENTS_FILE, judgements.Judgement),
     )
     folder.write_traces(records, content)
-    if content is not None and content.failed:
-        from tunegate.harness.telemetry.export.content import REDACTED
+    if content is None or not content.failed:
+        return []
+    from tunegate.harness.telemetry.export.content import REDACTED
 
-        yield f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"
-
-
-def send_telemetry(folder: RunFolderWriter) -> Iterator[str]:
-    """Send the files to the address in the OTEL_ variables; yield notes for the user."""
-    yield from send_files(folder.path)
+    return [f"{content.failed} texts are {REDACTED} in the traces: the redaction failed"]

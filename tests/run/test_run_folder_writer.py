@@ -13,6 +13,7 @@ import pytest
 from tests.image_files import png, write_image_suite
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.run.folder_writer import RunFolderWriter
+from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 
 FILES = {
@@ -51,6 +52,42 @@ def test_a_run_leaves_its_files(project: Any) -> None:
     assert len(_rows(project.run / "traces.jsonl")) == 101  # a line a case, and the run's own
     assert len(_rows(project.run / "logs.jsonl")) == 100
     assert any(word.startswith("--gate-tuned=") for word in manifest["command"])
+
+
+def test_a_run_whose_lines_nobody_prints_does_the_same(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files, the ledger and what goes to a webhook and a collector do not depend on printing."""
+    sent = []
+    monkeypatch.setattr(RunOptions, "say", lambda *_: None)
+    monkeypatch.setattr("tunegate.harness.plugin.terminal._lines", lambda *_: iter(()))
+    monkeypatch.setattr(
+        "tunegate.harness.run.evaluate.send_files", lambda folder: sent.append("collector") or []
+    )
+    monkeypatch.setattr(
+        "tunegate.harness.telemetry.export.webhook.post_json",
+        lambda url, payload: sent.append(f"webhook: {payload['verdict']}"),
+    )
+    suite = project.suite()
+
+    project.gate(*project.models(), "--gate-early-stop=off", "--gate-notify=https://example.org/x")
+
+    assert {path.name for path in project.run.iterdir()} == FILES
+    assert (suite.parents[1] / "tunegate.ledger.jsonl").read_bytes().count(b"\n") == 1
+    assert sent == ["collector", "webhook: SHIP"]
+
+
+def test_a_run_that_takes_a_used_folder_sets_the_other_aside_unseen(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.suite()
+    project.gate(*project.models())
+    monkeypatch.setattr(RunOptions, "say", lambda *_: None)
+
+    project.gate(*project.models(tuned=20))
+
+    assert (project.path / "run.1" / "verdict.json").is_file()
+    assert project.verdict()["verdict"] == "BLOCK"
 
 
 def test_a_second_run_gives_the_same_bytes(project: Any) -> None:
