@@ -282,6 +282,8 @@ def test_probe_answers_are_greedy_and_in_order(served: FakeServer) -> None:
     """The same texts for every arm, so that two arms can be compared."""
     base, tuned = opened(served), opened(served, FINE_TUNE)
 
+    base.ask_probes()
+    tuned.ask_probes()
     ours, theirs = base.probed, tuned.probed
 
     assert len(ours) == len(theirs) == 8
@@ -324,6 +326,8 @@ def test_the_same_answers_of_one_version_are_not_comparable(served: FakeServer) 
 def test_a_model_that_cannot_be_greedy_is_probed_as_it_is(served: FakeServer) -> None:
     served.models, served.reply = {"o1": {}}, lambda model, path, body: completion("hm")
     arm = opened(served, "o1")
+
+    arm.ask_probes()
 
     assert arm.probed == (("hm", "hm"),) * 8
     assert not any("temperature" in body for body in served.asked)

@@ -307,8 +307,9 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
         "prompts": 1,
         "note": "base and tuned rendered elsewhere: prompts taken on trust",
     }
-    assert sorted(arms["base"].kinds) == ["generate", "latency"]
     kind = next(iter(open_kinds("choices")))
+    arms["base"].discover_kinds({kind})
+    assert sorted(arms["base"].kinds) == ["generate", "latency"]
     assert f"name its tokenizer: server:{fake.url}?tokenizer=FOLDER#base" in arms["base"].cannot(
         kind
     )
@@ -415,6 +416,7 @@ def test_a_server_that_tells_no_likelihoods_says_so(fake_server: Start, tiny: An
     arm = opened(fake_server(**served(tiny, logprobs=None)))
 
     (kind,) = open_kinds("answer")
+    arm.discover_kinds({kind})
     assert kind not in arm.kinds
     assert "does not report the log-probabilities of a given text (vLLM: prompt_" in arm.cannot(
         kind
