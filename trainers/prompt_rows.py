@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
 
-_FIELDS = ("id", "expected", "context", "tags", "cluster", "database", "prefix", "tests")
+_FIELDS = ("id", "expected", "context", "tags", "cluster", "database", "prefix", "tests", "objects")
 _STRUCTURES = ("schema", "tools", "expected_calls", "rules", "choices", "row")
 """Fields that may be JSON text: a Parquet column has one shape for all rows."""
 

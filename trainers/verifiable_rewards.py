@@ -112,15 +112,15 @@ def check_rewards(rewards: Sequence[Reward], cases: Sequence[Case], *, where: st
         UsageError: every problem, one per line.
     """
     metrics = [reward.metric for reward in rewards if reward.metric is not None]
-    if any(metric.job is not None for metric in metrics):
-        try:
-            usable_sandbox()
-        except SandboxFailed as error:
-            raise UsageError(f"{where}: {error}") from error
     problems = consistency.lacking_problems(where, cases, metrics)
-    if not problems:
-        for metric in metrics:
-            problems += consistency.metric_problems(where, metric, cases)
+    try:
+        if any(metric.job is not None for metric in metrics):
+            usable_sandbox()
+        for check in (consistency.metric_problems, consistency.dry_run_problems):
+            if not problems:
+                problems = [line for metric in metrics for line in check(where, metric, cases)]
+    except SandboxFailed as error:
+        raise UsageError(f"{where}: {error}") from error
     if problems:
         raise UsageError("\n".join(problems))
 

@@ -171,13 +171,20 @@ def check(
     paths: Annotated[
         list[Path], typer.Argument(help="Suites, folders of suites, or suite.toml files.")
     ],
+    sandbox: Annotated[
+        str, typer.Option(help="Where tests of code run, as for `tunegate gate`.")
+    ] = "bubblewrap",
 ) -> None:
     """Validate suites: files, cases, metrics, gates, and whether the gates can be proven."""
     from tunegate.harness.decision.planning.advisory_gates import advisory_notes
     from tunegate.harness.decision.planning.look_schedule import judged_once_notes
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
+    from tunegate.harness.run.programs import dry_run
+    from tunegate.harness.sandbox.chosen import choose_sandbox
+    from tunegate.harness.sandbox.contract import SandboxFailed
     from tunegate.harness.suite import load_suite
 
+    choose_sandbox(sandbox)
     problems: list[str] = []
     for path in _find_all(paths, problems):
         try:
@@ -192,6 +199,10 @@ def check(
         if not suite.gates:
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
         say(*(f"  {line}" for line in notes))
+        try:
+            problems += dry_run(suite)
+        except SandboxFailed as error:
+            say(f"  warning: not checked whether each test can fail: {error}")
         if suite.episode is not None:
             problems += _play_nothing(suite)
     if problems:

@@ -86,6 +86,9 @@ class Metric:
     """Fields a case must have, such as `expected`."""
     check: Check | None = None
     """Called with the bound options and the cases when a suite is loaded; returns problems."""
+    dry_run: Check | None = None
+    """As `check`, but called by `suite check` and before a run asks: it may run programs in the
+    sandbox. Raises SandboxFailed if that does not work."""
     options: Mapping[str, Any] = field(default_factory=dict)
     indicative: bool = False
     """Whether it is only a hint for people: its gates are advisory."""
@@ -220,6 +223,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     binary: bool = False,
     requires: tuple[str, ...] = (),
     check: Check | None = None,
+    dry_run: Check | None = None,
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
     heaviest: float | CorpusFunction = 6.0,
@@ -246,6 +250,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             binary=binary,
             requires=requires,
             check=check,
+            dry_run=dry_run,
             corpus=corpus,
             aggregate=aggregate,
             heaviest=heaviest,

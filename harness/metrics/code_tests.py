@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from math import comb
@@ -15,9 +18,16 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 from tunegate.harness.sandbox.contract import Limits
-from tunegate.harness.sandbox.inside.names import uses_no_answer
-from tunegate.harness.sandbox.jobs import TestJob
+from tunegate.harness.sandbox.inside.names import bound_names, free_names, read_names
+from tunegate.harness.sandbox.jobs import TestJob, run_jobs
 from tunegate.harness.sandbox.outcome import End
+from tunegate.harness.sandbox.stub_answers import run_stubs
+
+_NAME = re.compile(r"[^\W\d]\w*")
+_REMEDY = (
+    "assert what a right answer returns (is each function called, is no assert a tuple, is nothing "
+    'under `if __name__ == "__main__"`?)'
+)
 
 
 def pass_at_k(values: Sequence[float], k: int) -> float:
@@ -33,33 +43,119 @@ def pass_at_k(values: Sequence[float], k: int) -> float:
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     problems = [f"metric 'code_tests': {text}" for text in _option_problems(options)]
-    command = options.get("command", ())
     for case in cases:
-        code = [isinstance(test, str) for test in case.tests or ()]
-        broken = (_code_problem(test) for test in case.tests or () if isinstance(test, str))
-        if wrong := next(filter(None, broken), ""):
-            pass
-        elif any(code) and not all(code):
-            wrong = "its tests are Python code and outputs of programs: write one kind"
-        elif any(code) and command:
-            wrong = 'with `command` its tests are outputs: write {"code": …, "output": …}'
-        else:
-            continue
-        problems.append(f"case {case.id!r}: {wrong}")
+        if wrong := _case_problem(case, options):
+            problems.append(f"{_place(case)}{wrong}")
     return problems
 
 
-def _code_problem(test: str) -> str | None:
-    """Return why a test says nothing about any answer."""
-    try:
-        tree = ast.parse(test)
-    except (SyntaxError, ValueError) as error:
-        return f"one of its tests is not Python code: {error}"
-    if uses_no_answer(tree):
-        return "one of its tests uses nothing of the answer: call what it defines, as `check(add)`"
-    if "asyncio" in test or any(isinstance(node, ast.AsyncFunctionDef) for node in ast.walk(tree)):
-        return 'one of its tests is asynchronous: write {"code": …, "output": …} instead'
+def _place(case: Case) -> str:
+    return f"{case.where}: case {case.id!r}: " if case.where else f"case {case.id!r}: "
+
+
+def _case_problem(case: Case, options: Mapping[str, Any]) -> str | None:
+    """Return why the tests of a case say nothing about an answer, as far as their code shows."""
+    code = [test for test in case.tests or () if isinstance(test, str)]
+    if code and len(code) < len(case.tests or ()):
+        return "its tests are Python code and outputs of programs: write one kind"
+    if code and options.get("command"):
+        return 'with `command` its tests are outputs: write {"code": …, "output": …}'
+    solutions = _solutions(case)
+    names = _asked_names(case, solutions)
+    read = set()
+    for test in code:
+        try:
+            tree = ast.parse(test)
+        except (SyntaxError, ValueError) as error:
+            return f"one of its tests is not Python code: {error}"
+        if wrong := _test_problem(tree, names):
+            return f"one of its tests {wrong}"
+        read |= free_names(tree)
+    kept = [] if case.objects else [one for tree in solutions for one in _classes(tree)]
+    if wanted := sorted(read.intersection(kept)):
+        return f'its tests use objects of the class {wanted[0]!r}: add "objects": true to the case'
     return None
+
+
+def _test_problem(tree: ast.Module, names: set[str]) -> str | None:
+    nodes, bound = list(ast.walk(tree)), bound_names(tree)
+    if "asyncio" in bound or any(isinstance(node, ast.AsyncFunctionDef) for node in nodes):
+        return 'is asynchronous: write {"code": …, "output": …} instead'
+    if any(isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple) for node in nodes):
+        return "asserts a tuple, which is always true: remove the parentheses"
+    unknown = sorted(n for n in free_names(tree) - names if not hasattr(builtins, n))
+    if unknown and not {"*", "exec"} & (bound | read_names(tree)):
+        return (
+            f"reads {unknown[0]!r}, which neither it nor `expected` defines, nor, without "
+            "`expected`, the prompt names: import or define it in the test"
+        )
+    return None
+
+
+def _solutions(case: Case) -> list[ast.Module]:
+    """Return the case's own solutions in Python."""
+    found = []
+    for text in case.expected_texts():
+        with suppress(SyntaxError, ValueError):
+            found.append(ast.parse(python_code(text, case.prefix)))
+    return found
+
+
+def _classes(tree: ast.Module) -> Iterator[str]:
+    """Yield the classes that a program defines, but for exceptions."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            bases = map(ast.unparse, node.bases)
+            if not any(base.endswith(("Error", "Exception", "Warning")) for base in bases):
+                yield node.name
+
+
+def _asked_names(case: Case, solutions: Sequence[ast.Module]) -> set[str]:
+    """Return what an answer may bring: what the solutions define, else what the prompt names."""
+    if solutions:
+        return set().union(*map(bound_names, solutions))
+    texts = [case.prefix or ""]
+    for turn in case.input_messages():
+        content = turn.get("content") or ""
+        parts = [{"text": content}] if isinstance(content, str) else content
+        texts += [str(part.get("text", "")) for part in parts if isinstance(part, Mapping)]
+    return set(_NAME.findall("\n".join(texts)))
+
+
+def _offered_names(case: Case) -> tuple[str, ...]:
+    """Return the names of `_asked_names` that occur in the tests, even inside `eval`."""
+    words = {name for test in case.tests or () for name in _NAME.findall(str(test))}
+    return tuple(sorted(words & _asked_names(case, _solutions(case))))
+
+
+def _dry_run(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return the cases whose tests pass on an answer that raises, or on one that returns None."""
+    in_python = [case for case in cases if case.tests and isinstance(case.tests[0], str)]
+    results = run_stubs([(list(map(str, c.tests or ())), _offered_names(c)) for c in in_python])
+    problems = []
+    for case, result in zip(in_python, results, strict=True):
+        pairs = list(zip(result.raising, result.returning_none, strict=True))
+        useless = [number for number, pair in enumerate(pairs, start=1) if all(pair)]
+        if all(result.raising) or all(result.returning_none):
+            stub = "raises" if all(result.raising) else "returns None"
+            problems.append(f"{_place(case)}its tests pass on an answer that {stub}: {_REMEDY}")
+        elif useless:
+            problems.append(
+                f"{_place(case)}test {useless[0]} passes on an answer that raises and on one "
+                f"that returns None: {_REMEDY}"
+            )
+    jobs = {case.id: _test_job(case, "", options) for case in cases if _may_pass_empty(case)}
+    run_jobs(jobs.values())
+    for case in cases:
+        if case.id in jobs and jobs[case.id].outcome().end is End.PASSED:
+            problems.append(f"{_place(case)}its tests pass on an empty program: {_REMEDY}")
+    return problems
+
+
+def _may_pass_empty(case: Case) -> bool:
+    """Return whether the tests of a program could pass on one that writes nothing."""
+    tests = [test for test in case.tests or () if not isinstance(test, str)]
+    return bool(tests) and all(test.get("code") or not test["output"].strip() for test in tests)
 
 
 def _option_problems(options: Mapping[str, Any]) -> Iterator[str]:
@@ -88,19 +184,26 @@ def _job(case: Case, completion: Completion, **options: Any) -> TestJob | None:
     """Return the run of an answer's tests; None if there is nothing to run."""
     if not case.tests or not (completion.text or "").strip():
         return None
-    command = tuple(options.get("command", ()))
-    read = other_code if command else python_code
+    read = other_code if options.get("command") else python_code
     own = next(iter(case.expected_texts()), None)
-    return TestJob(
-        code=read(completion.text or "", case.prefix),
-        tests=tuple(case.tests),
+    return replace(
+        _test_job(case, read(completion.text or "", case.prefix), options),
         solution=None if own is None else read(own, case.prefix),
+    )
+
+
+def _test_job(case: Case, code: str, options: Mapping[str, Any]) -> TestJob:
+    return TestJob(
+        code=code,
+        tests=tuple(case.tests or ()),
         partial=options.get("partial", False),
-        command=command,
+        command=tuple(options.get("command", ())),
         file_name=options.get("file_name", "answer.py"),
         limits=Limits(
             cpu_s=options.get("time_limit", 10.0), memory_mb=options.get("memory_mb", 1024)
         ),
+        names=_offered_names(case),
+        objects=case.objects,
     )
 
 
@@ -109,6 +212,7 @@ def _job(case: Case, completion: Completion, **options: Any) -> TestJob | None:
     binary=True,
     requires=("tests",),
     check=_check,
+    dry_run=_dry_run,
     adapt=_with_samples,
     judges_content=True,
     job=_job,
@@ -132,13 +236,21 @@ def code_tests(  # noqa: PLR0913 - each is a key of the suite file
     `output`. A case whose `expected` solution fails is unscored, and so is one whose sandbox
     failed. Running out of time or memory scores 0 and says so.
 
+    Tests get an answer's functions, and copies of plain values (numbers, texts, lists, dicts,
+    dates, arrays); of a derived class the plain value in it; of an iterator its values. They take
+    only names that `expected` defines, or that the prompt of a case without it mentions. Any other
+    object scores 0, unless the case says `"objects": true`: then tests work with the answer's
+    objects, whose methods and operators run.
+
+    Tests that cannot fail are refused by `suite check` and before a run asks: each case's tests run
+    on an answer that raises and on one that returns None, and must fail on both.
+
     Known problems:
-        Tests see plain values (numbers, texts, lists, dicts, dates), and other objects through a
-        proxy: they can call and compare them, but neither derive a class from the answer's, nor
-        inspect or patch it, nor ask for `type()`. An object that does not derive from a plain class
-        equals no plain value, and is neither above nor below one. A list that the answer keeps is a
-        copy after the call. Python code in tests imports what it uses. Only the standard library is
-        sure to be there.
+        With `objects` an answer's own methods decide what tests see, such as `in`, `len` and
+        arithmetic; only `==`, `<` and their like with plain values are computed outside. Tests can
+        neither derive a class from the answer's, nor inspect or patch it, nor ask for `type()`. A
+        list that the answer keeps is a copy after the call. Only the standard library is sure to be
+        there.
 
     Example:
         ```toml

@@ -7,6 +7,7 @@ Example:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -143,6 +144,9 @@ class Case(Record):
     )
     """Tests of the answer's code, which the model does not see: each is Python code that uses what
     the answer defines, or a program's `input` and `output`, with `code` to add to the program."""
+    objects: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether `tests` in Python work with objects of the answer's classes, such as a queue that
+    they fill; otherwise they get plain values only."""
     prefix: Text | None = Field(default=None, exclude_if=is_none)
     """Code that the answer continues, such as imports and a function's first line."""
     positive: Annotated[tuple[FilledText, ...], _FILLED_LIST] | None = Field(

@@ -10,27 +10,47 @@ from tunegate.harness.contracts.judge import JudgeAnswer
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.records.answers import Completion
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.sandbox.chosen import choose_sandbox, usable_sandbox
 from tunegate.harness.sandbox.contract import SandboxFailed
 from tunegate.harness.sandbox.jobs import JobSession, job_session
 from tunegate.harness.sandbox.outcome import Outcome
-from tunegate.harness.suite import Suite
+from tunegate.harness.suite import Suite, consistency
 
 
 def open_sandbox(spec: str, suites: Iterable[Suite]) -> str | None:
     """Choose the sandbox of this process; return its version if a suite needs one.
 
     Raises:
-        UsageError: a suite needs a sandbox and it cannot be used here.
+        UsageError: a suite needs a sandbox and it cannot be used here, or has tests that cannot
+            fail.
     """
     choose_sandbox(spec)
-    if not any(metric.job is not None for suite in suites for metric in suite.metrics):
+    suites = [one for one in suites if any(metric.job is not None for metric in one.metrics)]
+    if not suites:
         return None
     try:
-        return usable_sandbox().version()
+        version = usable_sandbox().version()
+        problems = [problem for suite in suites for problem in dry_run(suite)]
     except SandboxFailed as error:
         raise UsageError(str(error)) from error
+    if problems:
+        raise SuiteError(problems)
+    return version
+
+
+def dry_run(suite: Suite) -> list[str]:
+    """Return the problems of a suite that show when its tests run without a model.
+
+    Raises:
+        SandboxFailed: there is no sandbox, or it did not work.
+    """
+    place = str(suite.path)
+    return [
+        problem
+        for metric in suite.metrics
+        for problem in consistency.dry_run_problems(place, metric, suite.cases)
+    ]
 
 
 @contextmanager

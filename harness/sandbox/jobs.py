@@ -17,7 +17,7 @@ from tunegate.harness.sandbox.outcome import End, Outcome
 from tunegate.harness.sandbox.process import end_all
 from tunegate.harness.sandbox.run_tests import Test, run_program, run_python_tests
 
-_RECIPE = 1
+_RECIPE = 2
 """Changes when the same program could get another outcome."""
 
 
@@ -35,6 +35,10 @@ class TestJob:
     """What runs a program, with `{file}`; empty is the sandbox's Python."""
     file_name: str = "answer.py"
     limits: Limits = field(default_factory=Limits)
+    names: tuple[str, ...] | None = None
+    """What tests in Python may take from the answer; None is everything that it defines."""
+    objects: bool = False
+    """Whether objects of the answer's classes reach tests in Python."""
 
     def outcome(self) -> Outcome:
         """Return the outcome, from memory or the store if the same job has run before."""
@@ -53,7 +57,8 @@ class TestJob:
         """Return a hash of everything that decides the outcome."""
         limits = [self.limits.cpu_s, self.limits.memory_mb, self.limits.processes]
         job = [self.code, self.tests, self.solution, self.partial, self.command, self.file_name]
-        return sha256(["tests", _RECIPE, sandbox.version(), sandbox.python(), limits, job])
+        seen = [self.names, self.objects]
+        return sha256(["tests", _RECIPE, sandbox.version(), sandbox.python(), limits, job, seen])
 
     def _run(self, sandbox: Sandbox) -> Outcome:
         try:
@@ -70,7 +75,8 @@ class TestJob:
     def _run_code(self, sandbox: Sandbox, code: str) -> Outcome:
         texts = [test for test in self.tests if isinstance(test, str)]
         groups = [[text] for text in texts] if self.partial else [texts] if texts else []
-        found = [run_python_tests(sandbox, code, group, self.limits) for group in groups]
+        seen = {"names": self.names, "objects": self.objects}
+        found = [run_python_tests(sandbox, code, group, self.limits, **seen) for group in groups]
         command = self.command or (sandbox.python(), "-s", "-B", "{file}")
         for test in self.tests:
             if isinstance(test, str) or (not self.partial and _any_failed(found)):

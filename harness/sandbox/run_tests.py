@@ -31,7 +31,7 @@ builtins.exit = builtins.quit = sys.exit
 importlib.import_module(f"inside.{sys.argv[2]}").main(sys.argv[1])
 """
 """What the module `site` does besides is left out: it may take longer than a test."""
-_MESSAGE_BYTES = 2**26
+MESSAGE_BYTES = 2**26
 """What the processes of an answer and its tests may tell each other. What they print is dropped."""
 Test = str | Mapping[str, Any]
 _CPU_SIGNALS = (128 + 24, 128 + 9)
@@ -46,20 +46,35 @@ _LIMIT_REASONS = {
 
 
 def run_python_tests(
-    sandbox: Sandbox, answer: str, tests: Sequence[str], limits: Limits
+    sandbox: Sandbox,
+    answer: str,
+    tests: Sequence[str],
+    limits: Limits,
+    *,
+    names: Sequence[str] | None = None,
+    objects: bool = False,
 ) -> Outcome:
     """Run tests that are Python code against the answer's code, until one fails.
+
+    Args:
+        sandbox: Where both run.
+        answer: The answer's code.
+        tests: The tests.
+        limits: What each of the two processes may use.
+        names: What the tests may take from the answer; None is everything that it defines.
+        objects: Whether objects of the answer's classes reach the tests.
 
     Raises:
         SandboxFailed: the sandbox did not work.
     """
-    asked = {"tests.json": json.dumps(tests)}
-    limits = replace(limits, output_bytes=_MESSAGE_BYTES)
+    job = {"tests": tests, "names": names, "objects": objects}
+    asked = {"tests.json": json.dumps(job)}
+    limits = replace(limits, output_bytes=MESSAGE_BYTES)
     with (
-        _folder({"answer.py": answer}) as held,
-        _folder(asked) as apart,
-        _start_peer(sandbox, "answer", held, limits) as answerer,
-        _start_peer(sandbox, "tests", apart, limits) as tester,
+        shared_folder({"answer.py": answer}) as held,
+        shared_folder(asked) as apart,
+        start_inside(sandbox, "answer", held, limits) as answerer,
+        start_inside(sandbox, "tests", apart, limits) as tester,
     ):
         return _converse(answerer, tester, tests)
 
@@ -102,7 +117,7 @@ def _read_result(result: Mapping[str, Any], count: int) -> Outcome:
 def _ended_early(answerer: SandboxedProcess, count: int) -> Outcome:
     """Return the outcome where the answer's process ended by itself, before the tests did."""
     code = answerer.exit_code()
-    _refuse_broken(answerer, code)
+    refuse_broken(answerer, code)
     if code in _CPU_SIGNALS:
         return _over_limit("time", answerer.limits, count)
     return _failed(count, f"the program ended by itself with exit code {code}")
@@ -113,13 +128,13 @@ def _tests_ended(tester: SandboxedProcess, answerer: SandboxedProcess, count: in
     code = tester.exit_code()
     if code == ANSWER_ENDED:
         return _ended_early(answerer, count)
-    _refuse_broken(tester, code)
+    refuse_broken(tester, code)
     if code in _CPU_SIGNALS:
         return _over_limit("time", tester.limits, count)
     raise SandboxFailed(f"the tests ended with exit code {code}")
 
 
-def _refuse_broken(process: SandboxedProcess, code: int) -> None:
+def refuse_broken(process: SandboxedProcess, code: int) -> None:
     """Raise SandboxFailed if the sandbox ended before the program began."""
     if not process.started:
         said = process.error.decode(errors="replace").strip().splitlines()
@@ -151,7 +166,10 @@ def run_program(
         SandboxFailed: the sandbox did not work.
     """
     text = f"{program}\n{test['code']}\n" if test.get("code") else program
-    with _folder({file_name: text}) as folder, _folder({"input": test.get("input", "")}) as apart:
+    with (
+        shared_folder({file_name: text}) as folder,
+        shared_folder({"input": test.get("input", "")}) as apart,
+    ):
         place = f"{sandbox.folder(folder)}/{file_name}"
         argv = [word.replace("{file}", place) for word in command]
         invocation = sandbox.invoke(argv, folder, limits)
@@ -161,7 +179,7 @@ def run_program(
                 code = process.exit_code()
             except Exceeded as error:
                 return _over_limit(str(error), limits, 1)
-            _refuse_broken(process, code)
+            refuse_broken(process, code)
             if code in _CPU_SIGNALS:
                 return _over_limit("time", limits, 1)
             said = process.error.decode(errors="replace").strip()
@@ -201,7 +219,8 @@ def _over_limit(limit: str, limits: Limits, count: int) -> Outcome:
     return Outcome(end=End(limit), tests=(False,) * count, reason=reason)
 
 
-def _start_peer(sandbox: Sandbox, role: str, folder: Path, limits: Limits) -> SandboxedProcess:
+def start_inside(sandbox: Sandbox, role: str, folder: Path, limits: Limits) -> SandboxedProcess:
+    """Start a module of `inside/` with the files of a folder."""
     shutil.copytree(_INSIDE, folder / _INSIDE.name, ignore=shutil.ignore_patterns("__pycache__"))
     place = sandbox.folder(folder)
     command = (sandbox.python(), "-S", "-s", "-B", "-c", _START, place, role)
@@ -209,7 +228,7 @@ def _start_peer(sandbox: Sandbox, role: str, folder: Path, limits: Limits) -> Sa
 
 
 @contextmanager
-def _folder(files: Mapping[str, str]) -> Iterator[Path]:
+def shared_folder(files: Mapping[str, str]) -> Iterator[Path]:
     """Yield a folder with files that a sandbox's user can read."""
     with tempfile.TemporaryDirectory(prefix="tunegate-") as name:
         folder = Path(name)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.contracts.metric import Check, Metric
 from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
 from tunegate.harness.records.answers import CellKind
@@ -22,6 +22,7 @@ from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
+from tunegate.harness.sandbox.contract import SandboxFailed
 from tunegate.harness.suite.images import IMAGE_TYPES
 from tunegate.harness.suite.toml_file import TomlFile
 
@@ -133,11 +134,26 @@ def _missing_fields(case: Case, used: Metric) -> list[str]:
 
 def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
     """Return the problems that the metric's own check finds."""
-    if used.check is None:
+    return _run_check(used.check, where, used, cases)
+
+
+def dry_run_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
+    """Return the problems that the metric's dry run finds.
+
+    Raises:
+        SandboxFailed: the sandbox did not work.
+    """
+    return _run_check(used.dry_run, where, used, cases)
+
+
+def _run_check(check: Check | None, where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
+    if check is None:
         return []
     given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        found = used.check(given, list(cases))
+        found = check(given, list(cases))
+    except SandboxFailed:
+        raise
     except UsageError as error:
         found = [str(error)]
     except (Exception, SystemExit) as error:

@@ -18,8 +18,9 @@ SHORT = replace(LIMITS, cpu_s=1.0)
 TEST = "assert double(4) == 8"
 
 
-def outcome_of(code: str, *tests: str, limits: Limits = LIMITS) -> Outcome:
-    return Job(textwrap.dedent(code), tests or (TEST,), limits=limits).outcome()
+def outcome_of(code: str, *tests: str, limits: Limits = LIMITS, objects: bool = False) -> Outcome:
+    job = Job(textwrap.dedent(code), tests or (TEST,), limits=limits, objects=objects)
+    return job.outcome()
 
 
 REACHED = """
@@ -301,9 +302,10 @@ def double(x): return None
 }
 
 
+@pytest.mark.parametrize("objects", [False, True])
 @pytest.mark.parametrize("code", CHEATING.values(), ids=CHEATING)
-def test_a_program_that_cheats_fails(code: str) -> None:
-    found = outcome_of(code)
+def test_a_program_that_cheats_fails(code: str, objects: bool) -> None:
+    found = outcome_of(code, objects=objects)
 
     assert found.end is End.FAILED, found
 
@@ -335,11 +337,178 @@ CLOSENESS = (
 )
 
 
+@pytest.mark.parametrize("objects", [False, True])
 @pytest.mark.parametrize("test", CLOSENESS)
-def test_an_object_is_not_close_to_a_number_whatever_it_says(test: str) -> None:
-    found = outcome_of(CLOSE, test)
+def test_an_object_is_not_close_to_a_number_whatever_it_says(test: str, objects: bool) -> None:
+    found = outcome_of(CLOSE, test, objects=objects)
 
     assert found.end is End.FAILED, found
+
+
+LYING = """
+class Yes:
+    __eq__ = __ne__ = __lt__ = __gt__ = __contains__ = __bool__ = lambda *a: True
+    __len__ = lambda self: 8
+    __hash__ = lambda self: 8
+    __sub__ = __rsub__ = __add__ = __radd__ = __mod__ = __abs__ = lambda *a: 0
+    __iter__ = lambda self: iter([8])
+    __getitem__ = lambda *a: 8
+    __str__ = __repr__ = lambda self: "8"
+    __getattr__ = lambda self, name: lambda *a, **k: 8
+"""
+DERIVED = "class Lie({}, Yes):\n    __hash__ = Yes.__hash__\n    " + "\n    ".join(
+    f"{name} = Yes.{name}"
+    for name in ("__eq__", "__ne__", "__lt__", "__contains__", "__sub__", "__len__", "__iter__")
+)
+VALUES = {
+    "an equal object": ("double = lambda x: Yes()", TEST),
+    "an object that holds everything": ("double = lambda x: Yes()", "assert 8 in double(4)"),
+    "an object with every attribute": (
+        "double = lambda x: Yes()",
+        "assert double(4).bit_length() == 8",
+    ),
+    "an object with a length": ("double = lambda x: Yes()", "assert len(double(4)) == 8"),
+    "an object with items": ("double = lambda x: Yes()", "assert double(4)[0] == 8"),
+    "an object that can be iterated": ("double = lambda x: Yes()", "assert list(double(4)) == [8]"),
+    "an object with arithmetic": ("double = lambda x: Yes()", "assert double(4) - 8 == 0"),
+    "an object with a remainder": ("double = lambda x: Yes()", "assert double(4) % 8 == 0"),
+    "an object as text": ("double = lambda x: Yes()", "assert str(double(4)) == '8'"),
+    "an object in a format": ("double = lambda x: Yes()", "assert f'{double(4)}' == '8'"),
+    "an object in a list": ("double = lambda x: [Yes()]", "assert double(4) == [8]"),
+    "an object as a key": ("double = lambda x: {Yes(): 1}", "assert double(4) == {8: 1}"),
+    "an object that a test catches": (
+        "double = lambda x: Yes()",
+        "try: double(4)\nexcept BaseException: pass",
+    ),
+    "a text": (DERIVED.format("str") + "\ndouble = lambda x: Lie('7')", "assert double(4) == '8'"),
+    "a text with everything": (
+        DERIVED.format("str") + "\ndouble = lambda x: Lie('7')",
+        "assert '8' in double(4)",
+    ),
+    "a list with everything": (
+        DERIVED.format("list") + "\ndouble = lambda x: Lie()",
+        "assert 8 in double(4)",
+    ),
+    "a number with arithmetic": (
+        DERIVED.format("int") + "\ndouble = lambda x: Lie(7)",
+        "assert double(4) - 8 == 0",
+    ),
+    "a number in a list": (
+        DERIVED.format("float") + "\ndouble = lambda x: [Lie(7)]",
+        "assert double(4) == [8]",
+    ),
+    "a dictionary with everything": (
+        "class Lie(dict):\n    __getitem__ = get = lambda *a: 8\ndouble = lambda x: Lie()",
+        "assert double(4).get('a') == double(4)['a'] == 8",
+    ),
+    "an exception with methods": (
+        """
+        class Lie(Exception):
+            bit_length = lambda self: 8
+            __str__ = lambda self: '8'
+        double = lambda x: Lie()""",
+        "assert double(4).bit_length() == 8 or str(double(4)) == '8'",
+    ),
+    "an object that can be called": (
+        "class Lie(Yes):\n    __call__ = lambda *a: 8\ndouble = lambda x: Lie()",
+        "assert double(4) == 8 or 8 in double(4)",
+    ),
+    "a function with attributes": (
+        "double = lambda x: double\ndouble.value = 8",
+        "assert double(4).value == 8",
+    ),
+    "an iterator with methods": (
+        """
+        class Lie(Yes):
+            __next__ = lambda self: 7
+        double = lambda x: Lie()""",
+        "assert double(4) == 8 or len(double(4)) == 8",
+    ),
+    "the end of a loop": (
+        "def double(x): raise StopIteration",
+        "assert all(map(lambda x: double(x) == 2 * x, [4, 5]))",
+    ),
+    "the end of a loop in an iterator": (
+        """
+        class Lie:
+            __iter__ = lambda self: self
+            def __next__(self): raise StopIteration
+        double = lambda x: Lie()""",
+        "assert next(double(4)) == 8",
+    ),
+    "the end of a loop in a generator": (
+        "def double(x):\n    yield next(iter(()))",
+        "for got in double(4): assert got == 8",
+    ),
+    "an AssertionError of its own": (
+        """
+        class AssertionError(Exception): pass
+        def double(x): raise AssertionError""",
+        TEST,
+    ),
+    "an error in place of an assertion": (
+        "def double(x): raise ValueError",
+        "import unittest\nwith unittest.TestCase().assertRaises(TypeError): double('a')",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "test"), VALUES.values(), ids=VALUES)
+def test_what_an_answer_returns_reaches_a_test_as_a_plain_value(code: str, test: str) -> None:
+    found = outcome_of(LYING + textwrap.dedent(code), test)
+
+    assert found.end is End.FAILED, found
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "try: double(4)\nexcept StopIteration: pass",
+        "assert all(map(lambda x: double(x) == 2 * x, [4, 5]))",
+        "assert list(filter(lambda x: double(x) != 2 * x, [4, 5])) == []",
+        "assert [x for x in map(double, [4]) if x != 8] == []",
+        "for got in iter(lambda: double(4), 8): assert False",
+        "double.attribute",
+        "double[0]",
+        "double in double",
+    ],
+)
+def test_the_end_of_a_loop_is_an_error_of_the_answer_with_objects_too(test: str) -> None:
+    code = """
+class Ending:
+    def __call__(self, *a): raise StopIteration
+    __getattr__ = __getitem__ = __contains__ = __call__
+double = Ending()
+"""
+    found = outcome_of(code, test, objects=True)
+
+    assert (found.end, found.reason) == (
+        End.FAILED,
+        "RuntimeError: the answer raised StopIteration",
+    )
+
+
+SHADOWING = {
+    "check": "check = lambda *a: True\ndouble = len",
+    "assertEqual": "assertEqual = lambda *a: True\ndouble = len",
+    "approx": "approx = lambda x: 7\ndouble = lambda x: 7",
+    "len": "len = lambda x: 1\ndouble = lambda x: []",
+    "candidate": "candidate = lambda x: 8\ndouble = None",
+}
+HELPED = {
+    "check": "check(double(4), 8)",
+    "assertEqual": "assertEqual(double(4), 8)",
+    "approx": "assert double(4) == approx(8)",
+    "len": "assert len(double(4)) == 1",
+    "candidate": "assert candidate(4) == 8",
+}
+
+
+@pytest.mark.parametrize("helper", SHADOWING)
+def test_an_answer_brings_no_name_that_the_task_does_not_ask_for(helper: str) -> None:
+    job = Job(SHADOWING[helper], (HELPED[helper],), limits=LIMITS, names=("double",))
+
+    assert job.outcome().end is End.FAILED
 
 
 REACHING = {

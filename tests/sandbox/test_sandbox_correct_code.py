@@ -68,7 +68,7 @@ PAIRS = {
         assert next(g) == 0 and g.send(7) == 7 and next(g) == 2 and next(g, "end") == "end"
         assert list(itertools.islice(endless(), 3)) == [0, 1, 2]
         a, b, *rest = count(4)
-        assert (a, b, rest) == (0, 1, [2, 3])
+        assert (a, b, rest) == (0, 1, [2, 3]) and dict(zip("ab", endless())) == {"a": 0, "b": 1}
         try:
             next(iter(count(0))); assert False
         except StopIteration: pass
@@ -438,6 +438,49 @@ PAIRS = {
         assert inner() == 2
         """,
     ),
+    "functions and iterators that are returned": (
+        """
+        def adder(n): return lambda x, *, by=1: (x + n) * by
+        def evens(n): yield from range(0, n, 2)
+        def pairs(d): return d.items()
+        def late(xs): return map(str, xs)
+        def twice(f): return lambda x: f(f(x))
+        def endless():
+            n = 0
+            while True: yield n; n += 1
+        class Odd(Exception):
+            def __init__(self, n): super().__init__(f"{n} is odd"); self.n = n
+        def half(n):
+            if n % 2: raise Odd(n)
+            return n // 2
+        """,
+        """
+        import itertools
+        assert adder(2)(3, by=10) == 50 and twice(adder(1))(1) == 3 and twice(str.upper)("a") == "A"
+        assert list(evens(5)) == [0, 2, 4] and sum(evens(5)) == 6 and list(late([1])) == ["1"]
+        g = evens(3)
+        assert next(g) == 0 and next(g) == 2 and next(g, "end") == "end"
+        assert pairs({"a": 1}) == {"a": 1}.items() and ("a", 1) in pairs({"a": 1})
+        assert list(itertools.islice(endless(), 3)) == [0, 1, 2]
+        try: half(3); assert False
+        except Odd as e: assert (e.n, str(e)) == (3, "3 is odd")
+        """,
+    ),
+    "classes that derive from plain ones, as plain values": (
+        """
+        from collections import namedtuple
+        from enum import IntEnum
+        Point = namedtuple("Point", "x y")
+        class Level(IntEnum): LOW = 1
+        class Name(str): pass
+        class Bag(list): pass
+        def all_of(): return [Point(1, 2), Level.LOW, Name("a"), Bag([Name("b")]), {Name("c"): 1}]
+        """,
+        """
+        assert all_of() == [(1, 2), 1, "a", ["b"], {"c": 1}]
+        assert isinstance(all_of()[0], tuple) and isinstance(all_of()[1], int)
+        """,
+    ),
     "what is printed": (
         "def greet(name): print('Hello', name); return None",
         """
@@ -499,9 +542,21 @@ PAIRS = {
 def jobs() -> Iterator[tuple[str, Job]]:
     for name, (code, test) in PAIRS.items():
         tests = (textwrap.dedent(test),)
-        yield name, Job(textwrap.dedent(code), tests, limits=Limits(memory_mb=300))
+        limits, objects = Limits(memory_mb=300), name in OBJECTS
+        yield name, Job(textwrap.dedent(code), tests, limits=limits, objects=objects)
 
 
+OBJECTS = (
+    "class with state",
+    "generators",
+    "context managers",
+    "exceptions",
+    "callbacks",
+    "data classes, enums and named tuples",
+    "operators",
+    "classes that derive from plain ones",
+)
+"""Pairs whose tests use objects of the answer's classes."""
 JOBS = dict(jobs())
 
 

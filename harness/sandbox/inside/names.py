@@ -7,8 +7,6 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from .remote import Remote
-
 
 def read_names(tree: ast.AST) -> set[str]:
     """Return the names that code reads."""
@@ -16,21 +14,24 @@ def read_names(tree: ast.AST) -> set[str]:
     return {node.id for node in names if isinstance(node.ctx, ast.Load)}
 
 
-def free_names(tree: ast.AST) -> set[str]:
-    """Return the names that code reads and does not define."""
-    defined = {"__name__", "__file__", "__debug__"}
+def bound_names(tree: ast.AST) -> set[str]:
+    """Return the names that code defines, at any depth."""
+    bound = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            defined.add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            defined.add(node.name)
+            bound.add(node.id)
         elif isinstance(node, ast.arg):
-            defined.add(node.arg)
+            bound.add(node.arg)
         elif isinstance(node, ast.alias):
-            defined.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            defined.add(node.name)
-    return read_names(tree) - defined
+            bound.add((node.asname or node.name).partition(".")[0])
+        elif name := getattr(node, "name", None):  # a function, class, caught error or pattern
+            bound.add(name)
+    return bound
+
+
+def free_names(tree: ast.AST) -> set[str]:
+    """Return the names that code reads and does not define."""
+    return read_names(tree) - bound_names(tree) - {"__name__", "__file__", "__debug__"}
 
 
 class Names(dict[str, Any]):
@@ -51,14 +52,6 @@ class Names(dict[str, Any]):
         if name not in self._offered or name.startswith("__"):
             raise KeyError(name)
         value = self._fetch(name)
-        if type(value) is Remote:  # any other may change until the next time
+        if callable(value):  # any other may change until the next time
             self[name] = value
         return value
-
-
-_DYNAMIC = {"globals", "locals", "vars", "eval", "exec", "__import__"}
-
-
-def uses_no_answer(tree: ast.AST) -> bool:
-    """Return whether a test can take nothing from any answer."""
-    return not free_names(tree) - {"print"} and not read_names(tree) & _DYNAMIC

@@ -42,9 +42,13 @@ class Peer:
         self.refuse: Callable[[str, Any, list[Any]], None] = lambda *call: None
         """Raises if the other process may not do this to an object of this one."""
         self.printed = _Printed()
+        self.raising = False
+        """Whether what arrives was raised."""
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
         self._found: dict[int, Any] = {}
+        """Number of an object of the other process → what stands for it here."""
+        self._theirs: dict[int, int] = {}
 
     def send(self, message: Any) -> None:
         """Send a message."""
@@ -81,9 +85,11 @@ class Peer:
         while (message := self.receive())[0] == "call":  # it calls a function that it was given
             self.serve(*message[1:])
         kind, packed, changed, printed = message
+        before, self.raising = self.raising, kind == "raise"
         value = self._unpack(packed, exchange)
+        self.raising = before
         for index, content in changed:
-            _update(exchange.objects[index], unpack_content(content, self._find, exchange))
+            _update(exchange.objects[index], unpack_content(content, self.find, exchange))
         if printed:
             sys.stdout.write(printed)
         if kind == "return":
@@ -117,22 +123,24 @@ class Peer:
             return pack(value, self._name, exchange)
         except RecursionError:  # it contains itself
             exchange.cut(count)
-            return {"mine": [self.keep(value), None]}
+            return {"mine": [self.keep(value), None, type(value).__name__]}
 
     def _unpack(self, packed: Any, exchange: Exchange) -> Any:
-        return unpack(packed, self._find, exchange)
+        return unpack(packed, self.find, exchange)
 
     def _name(self, value: Any) -> Any:
         """Return what stands for an object."""
-        if type(value) is Remote:
-            return {"yours": number_of(value)}
+        if id(value) in self._theirs:
+            return {"yours": self._theirs[id(value)]}
         if isinstance(value, ModuleType):
             return {"module": value.__name__}
         if isinstance(value, BaseException):
             return self._name_exception(value)
         if isinstance(value, type) and issubclass(value, BaseException):
             return self._name_exception_class(value)
-        return {"mine": [self.keep(value), plain_base(type(value))]}
+        kind = type(value)
+        use = "next" if hasattr(kind, "__next__") else "call" if callable(value) else kind.__name__
+        return {"mine": [self.keep(value), plain_base(kind), use]}
 
     def _name_exception(self, error: BaseException) -> Any:
         if came_from_other(error) and type(origin := error.__dict__["origin"]) is Remote:
@@ -145,13 +153,12 @@ class Peer:
     def _name_exception_class(self, kind: type) -> Any:
         if _is_builtin(kind):
             return {"class": kind.__name__}
-        for number, one in self._found.items():
-            if one is kind:  # it stands for one of the other process
-                return {"yours": number}
+        if id(kind) in self._theirs:
+            return {"yours": self._theirs[id(kind)]}
         bases = [self._name_exception_class(b) for b in kind.__bases__ if _is_exception(b)]
         return {"exception": [self.keep(kind), kind.__module__, kind.__qualname__, bases]}
 
-    def _find(self, tag: str, inside: Any) -> Any:
+    def find(self, tag: str, inside: Any) -> Any:
         """Return the object that a name stands for."""
         if tag == "yours":
             return self._objects[inside]
@@ -161,10 +168,17 @@ class Peer:
             return self._exception_class(*inside)
         if tag == "error":
             return self._exception(*inside)
-        number, base = inside
+        number, base, use = inside
         if number not in self._found:
-            self._found[number] = Remote(self, number, base)
+            self._put(number, self.stand_in(number, base, use))
         return self._found[number]
+
+    def stand_in(self, number: int, base: str | None, use: str) -> Any:
+        """Return what stands for an object of the other process."""
+        return Remote(self, number, base)
+
+    def _put(self, number: int, value: Any) -> None:
+        self._found[number], self._theirs[id(value)] = value, number
 
     def _exception_class(self, number: int, module: str, name: str, bases: list[Any]) -> Any:
         """Return the class that stands for an exception class of the other process."""
@@ -175,7 +189,7 @@ class Peer:
                 raise TypeError(f"{name!r} is not an exception")
             body = {"__getattr__": _attribute_of_origin, "__str__": _text_of_origin}
             made = standard or _ExceptionClass(name.rpartition(".")[2], kinds, body)
-            self._found[number] = made
+            self._put(number, made)
             if standard is None:
                 made.remote = Remote(self, number, None)
         return self._found[number]
@@ -191,7 +205,7 @@ class Peer:
         error.args = tuple(given)
         with suppress(TypeError):  # some need other arguments than they keep
             error.__init__(*given)
-        error.__dict__["origin"] = self._find("mine", [number, None])
+        error.__dict__["origin"] = Remote(self, number, None)
         error.__cause__ = self._unpack(cause, exchange)
         return error
 

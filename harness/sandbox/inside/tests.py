@@ -6,8 +6,9 @@ import ast
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from .failures import describe_error, last_line, show_value
 from .names import Names
@@ -23,6 +24,16 @@ _SHOWN = ("__name__", "__qualname__", "__doc__", "__module__")
 
 
 class _TestPeer(Peer):
+    """The connection to the answer, whose objects arrive by value unless the task asks for them."""
+
+    def __init__(self, *, objects: bool) -> None:
+        """Open it; `objects` is whether the task asks for objects."""
+        super().__init__()
+        self.refuse = _refuse
+        self.fault: str | None = None
+        """Why the answer fails even if a test catches the error."""
+        self._objects_allowed = objects
+
     def receive(self) -> Any:
         """Return the next message, or end."""
         try:
@@ -30,16 +41,50 @@ class _TestPeer(Peer):
         except Ended:
             os._exit(ANSWER_ENDED)  # an `except` in a test must not hide it
 
+    def ask(self, operation: str, number: int, *arguments: Any) -> Any:
+        """Have the answer do something; return or raise what comes of it."""
+        try:
+            return super().ask(operation, number, *arguments)
+        except StopIteration as error:  # would end a loop of the tests
+            raise RuntimeError("the answer raised StopIteration") from error
+
+    def find(self, tag: str, inside: Any) -> Any:
+        """Return what stands for an object of the answer."""
+        if tag == "mine" and not self._objects_allowed and inside[1] is not None:
+            return self.ask("plain", inside[0])
+        if tag == "error" and not self._objects_allowed and not self.raising:
+            self._refuse_object("an exception")
+        return super().find(tag, inside)
+
+    def stand_in(self, number: int, base: str | None, use: str) -> Any:
+        """Return a function that calls the answer's, an iterator over its values, or a proxy."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.ask("call", number, args, list(kwargs.items()))
+
+        def iterate() -> Iterator[Any]:
+            while values := self.ask("advance", number):
+                yield from values
+
+        if self._objects_allowed:
+            return super().stand_in(number, base, use)
+        if use not in ("call", "next"):
+            self._refuse_object(f"an object ({use})")
+        return call if use == "call" else iterate()
+
+    def _refuse_object(self, what: str) -> NoReturn:
+        self.fault = f'the answer gives {what}; tests see those with "objects": true in the case'
+        raise TypeError(self.fault)
+
 
 def main(folder: str) -> None:
     """Run the tests in the folder and send the host what they gave."""
     with open(f"{folder}/tests.json", encoding="utf-8") as file:  # noqa: PTH123 - as in answer.py
-        tests = json.load(file)
-    peer = _TestPeer()
-    peer.refuse = _refuse
+        job = json.load(file)
+    peer = _TestPeer(objects=job["objects"])
     sys.argv = [FILE]
     try:
-        result = _run_tests(tests, peer)
+        result = _run_tests(job["tests"], job["names"], peer)
     except BaseException as error:  # the answer may send anything
         reason = f"the answer does not keep to the protocol: {type(error).__name__}"
         result = {"passed": 0, "error": type(error).__name__, "reason": reason}
@@ -59,22 +104,33 @@ def _refuse(operation: str, target: Any, arguments: list[Any]) -> None:
         raise AttributeError(f"an answer may not use {name!r} of an object of the tests")
 
 
-def _run_tests(tests: list[str], peer: Peer) -> dict[str, Any]:
+def _run_tests(tests: list[str], names: list[str] | None, peer: _TestPeer) -> dict[str, Any]:
     """Run the tests until one fails."""
     kind, *rest = peer.receive()
     if kind == "broken":
         name, text, line = rest
         place = f" (line {line} of the answer)" if line else ""
         return {"passed": 0, "error": name, "reason": f"{name}: {text}{place}"}
+    offered = frozenset(rest[0]).intersection(rest[0] if names is None else names)
     for index, text in enumerate(tests):
-        failure = _run_test(text, frozenset(rest[0]), peer)
+        failure = run_test(text, offered, lambda name: peer.ask("getattr", 0, name))
+        if failure is None and peer.fault is not None:
+            failure = {"error": "TypeError", "reason": peer.fault}
         if failure is not None:
             return {"passed": index, **failure}
     return {"passed": len(tests)}
 
 
-def _run_test(text: str, names: frozenset[str], peer: Peer) -> dict[str, Any] | None:
-    """Run one test; return how it failed, or None."""
+def run_test(
+    text: str, offered: frozenset[str], fetch: Callable[[str], Any]
+) -> dict[str, Any] | None:
+    """Run one test; return how it failed, or None.
+
+    Args:
+        text: The test's code.
+        offered: Names that it may take from the answer.
+        fetch: Returns the answer's value of a name.
+    """
     compared: list[Any] = []
 
     def equal(left: Any, right: Any) -> Any:
@@ -93,7 +149,7 @@ def _run_test(text: str, names: frozenset[str], peer: Peer) -> dict[str, Any] | 
 
         unittest.main = lambda *args, **kwargs: None  # type: ignore[assignment]  # see uncalled.py
     try:
-        namespace = Names(tree, names, lambda name: peer.ask("getattr", 0, name))
+        namespace = Names(tree, offered, fetch)
         namespace[_Comparisons.NAME] = equal
         exec(code, namespace)
         call_uncalled(tree, namespace)

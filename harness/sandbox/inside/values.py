@@ -102,6 +102,21 @@ _CONTAINERS: dict[str, tuple[type, Callable[..., Any], Callable[..., Any]]] = {
         lambda value, inside: value.hex(),
         lambda packed, inside: bytearray.fromhex(packed),
     ),
+    "keys": (
+        type({}.keys()),
+        _items,
+        lambda packed, inside: dict.fromkeys(_items(packed, inside)).keys(),
+    ),
+    "values": (
+        type({}.values()),
+        _items,
+        lambda packed, inside: dict(enumerate(_items(packed, inside))).values(),
+    ),
+    "items": (
+        type({}.items()),
+        _items,
+        lambda packed, inside: dict(_items(packed, inside)).items(),
+    ),
 }
 """Tag → class, and how its objects are taken apart and put together."""
 _TAGS: dict[type, str] = {kind: tag for tag, (kind, _, _) in _CONTAINERS.items()}
@@ -176,6 +191,8 @@ def _pack_rare(value: Any, name_object: Callable[[Any], Any], exchange: Exchange
         return {"class": name}
     if kind.__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
         return pack(value.item(), name_object, exchange)
+    if kind.__module__ == "numpy" and kind.__name__ == "ndarray":
+        return {"array": [value.dtype.str, pack(value.tolist(), name_object, exchange)]}
     return name_object(value)
 
 
@@ -212,6 +229,7 @@ def unpack_content(packed: Any, find_object: Callable[[str, Any], Any], exchange
         "range": lambda: range(*[unpack(one, find_object, exchange) for one in inside]),
         "slice": lambda: slice(*[unpack(one, find_object, exchange) for one in inside]),
         "class": lambda: _standard_class("builtins", inside),
+        "array": lambda: _array(inside[0], unpack(inside[1], find_object, exchange)),
     }
     return plain[tag]() if tag in plain else find_object(tag, inside)
 
@@ -220,6 +238,12 @@ def _from_text(module: str, name: str, text: str) -> Any:
     make = _FROM_TEXT[module, name][1]  # nothing else is imported
     kind = _standard_class(module, name)
     return kind(text) if make == "__call__" else getattr(kind, make)(text)
+
+
+def _array(dtype: str, values: Any) -> Any:
+    import numpy as np
+
+    return np.array(values, dtype=dtype)
 
 
 def _standard_class(module: str, name: str) -> Any:
