@@ -20,8 +20,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,6 +30,9 @@ from tunegate.harness.records.errors import error_summary
 _LONGEST_LINE = 10_000_000
 _START_LIMIT_S = 60.0
 """Seconds that starting Python and importing a module may take."""
+
+_CPU_SIGNAL = getattr(signal, "SIGPROF", 0)
+"""What ends a process at its timer of processor time (setitimer(2))."""
 
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -126,6 +129,10 @@ class CallTimeout(Exception):
     """The call had not ended at its time limit."""
 
 
+class OutOfCpuTime(CallTimeout):
+    """The call used up the processor time that it had set itself with `limit_cpu`."""
+
+
 class CallFailed(Exception):
     """The call raised, or its process ended; the message describes it."""
 
@@ -177,6 +184,7 @@ def run_with_timeout(module: str, function: str, *arguments: Any, limit_s: float
 
     Raises:
         CallTimeout: it took longer than `limit_s`.
+        OutOfCpuTime: it used up what it had allowed itself with `limit_cpu`.
         CallFailed: it raised, or ended the process twice.
     """
     with _lock:
@@ -189,7 +197,10 @@ def run_with_timeout(module: str, function: str, *arguments: Any, limit_s: float
                 server.close()
                 raise
             except EOFError:
+                used_up = server.exit_code() == -_CPU_SIGNAL
                 server.close()
+                if used_up:
+                    raise OutOfCpuTime("out of processor time") from None
     raise CallFailed("its process ended")
 
 
@@ -229,6 +240,22 @@ def _answer(line: str) -> str:
             _set_alarm(0)
     except BaseException as error:  # panics of Rust libraries are no Exception
         return json.dumps({"error": error_summary(error)})
+
+
+@contextmanager
+def limit_cpu(seconds: float) -> Iterator[None]:
+    """End this child process if what is inside uses more processor time, even in one call of C.
+
+    The caller of `run_with_timeout` gets OutOfCpuTime. Does nothing on Windows.
+    """
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _set_alarm(seconds: float) -> None:

@@ -7,12 +7,14 @@ of seconds, so that the same query has the same score on a busy machine.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.child_process import limit_cpu
 from tunegate.harness.metrics._sql_comparison import Rows, difference, is_ordered
 from tunegate.harness.records.errors import error_reason
 
@@ -26,6 +28,8 @@ MOST_MEMORY = 256 * 2**20
 """Bytes that SQLite may take."""
 MOST_ROWS = 100_000
 MOST_RESULT_BYTES = 50_000_000
+MOST_PROCESS_MEMORY = 2**30
+"""Bytes that the process may take for an answer's query and its result, on Linux."""
 _STEPS_A_LOOK = 10_000
 _STEPS_A_CALL = 100
 """A call of Python takes as long as so many steps."""
@@ -54,7 +58,7 @@ class QueryFailed(Exception):
 
 
 def compare_queries(
-    path: str, answer: str, references: list[str], max_steps: int
+    path: str, answer: str, references: list[str], max_steps: int, cpu_s: float
 ) -> dict[str, str | None]:
     """Return `{"wrong": why}` for an answer, None if right, or `{"problem": …}` of the references.
 
@@ -63,13 +67,16 @@ def compare_queries(
         answer: The query to be judged.
         references: Right queries; the answer must have the result of one of them.
         max_steps: Steps of SQLite's virtual machine that a query may take.
+        cpu_s: Seconds of processor time that the answer may take, even within one step; then this
+            process ends.
     """
     try:
         with _open_database(path, max_steps) as database:
             wanted = [(database.run(query), is_ordered(query)) for query in references]
             most = max(len(rows) for rows, _ in wanted)
             try:
-                found = database.run(answer, most_rows=most + 1)
+                with limit_cpu(cpu_s), _limited_memory():
+                    found = database.run(answer, most_rows=most + 1)
             except QueryFailed as error:
                 return {"wrong": str(error)}
     except QueryFailed as error:
@@ -140,7 +147,10 @@ class _Database:
                 raise QueryFailed("no query")
             rows = _fetch(cursor, most_rows)
         except MemoryError:
-            raise QueryFailed(f"out of memory: more than {MOST_MEMORY // 2**20} MiB") from None
+            raise QueryFailed(
+                f"out of memory: more than {MOST_MEMORY // 2**20} MiB in SQLite or "
+                f"{MOST_PROCESS_MEMORY // 2**20} MiB in all"
+            ) from None
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
             if self._steps_left < 0:
                 steps = f"{self._max_steps:,} steps of SQLite"
@@ -167,6 +177,23 @@ def _fetch(cursor: sqlite3.Cursor, most_rows: int) -> Rows:
         if len(rows) == most_rows:
             break
     return rows
+
+
+@contextmanager
+def _limited_memory() -> Iterator[None]:
+    """Limit what this process takes beyond what it has; a result is copied out of SQLite."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    import resource
+
+    taken = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (taken + MOST_PROCESS_MEMORY, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
 
 
 @contextmanager

@@ -22,6 +22,11 @@ from tunegate.harness.records.scores import Score
 
 LIMIT_S = 60.0
 """Seconds after which the child is killed; queries that loop end at `max_steps` long before."""
+CPU_S = 20.0
+"""Seconds of processor time that an answer may take for each `MAX_STEPS` steps: five times what
+they need, for a step may be a single long call, such as `replace` on large texts."""
+_BUSY = 10.0
+"""How many times slower than its processor time a query may be on a busy machine."""
 MAX_STEPS = 200_000_000
 _LAYOUTS = ("{}.sql", "{}.db", "{}.sqlite", "{0}/{0}.sqlite")
 _EXECUTION = _sql_execution.__name__
@@ -81,8 +86,8 @@ def sql_result(
     or 1e-12 of their size; integers exactly.
 
     Queries can only read. `random()` is refused, and `now` is 2026-01-01 00:00 UTC. SQLite may take
-    256 MiB, a value 1 MB, a result 100,000 rows or 50 MB. A query beyond a limit scores 0, and the
-    reason says which.
+    256 MiB, a value 1 MB, a result 100,000 rows or 50 MB, the process 1 GiB, the query 20 s of
+    processor time. A query beyond a limit scores 0, and the reason says which.
 
     Known problems:
         BIRD's execution accuracy ignores order and duplicates, and wants the reference's order of
@@ -112,6 +117,7 @@ def sql_result(
     if case.database is None or not case.expected_texts():
         return Score.unscored("no reference: the case needs 'expected' and 'database'")
     query = _find_query(completion.text)
+    cpu_s = CPU_S * max(1.0, max_steps / MAX_STEPS)
     try:
         file = _find_database(databases, case.database)
         result = child_process.run_with_timeout(
@@ -121,10 +127,13 @@ def sql_result(
             query,
             case.expected_texts(),
             max_steps,
-            limit_s=LIMIT_S,
+            cpu_s,
+            limit_s=LIMIT_S + _BUSY * cpu_s,
         )
     except ValueError as error:
         return Score.unscored(str(error))
+    except child_process.OutOfCpuTime:
+        return Score.of(0.0, f"timed out: not done after {cpu_s:g} s of processor time")
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         return Score.unscored(f"check_error: the queries could not be run: {error}")
     if "problem" in result:

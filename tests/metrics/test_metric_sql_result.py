@@ -322,14 +322,50 @@ def test_hostile_queries_take_bounded_memory(folder: Path) -> None:
     assert highest < 400_000  # KiB; SQLite may take 256 MiB, and a row is copied
 
 
-def test_the_child_is_killed_if_steps_are_not_enough(
+SLOW = "instr(printf('%.*c', 999000, 'a'), printf('%.*c', 499000, 'a') || 'b')"
+"""Compares 250 billion bytes in one step."""
+IN_ONE_STEP = {
+    "find": f"SELECT {SLOW}, {SLOW}",
+    "replace": f"SELECT {SLOW.replace('instr', 'replace')[:-1]}, 'c'), {SLOW}",
+    "few steps": COUNTING + "SELECT count(substr(printf('%.*c', 999000, 'a'), x)) FROM c",
+}
+
+
+@pytest.mark.parametrize("name", IN_ONE_STEP)
+def test_a_long_time_within_one_step_is_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(module, "CPU_S", 0.5)
+
+    found = score(folder, "SELECT 1", IN_ONE_STEP[name])
+
+    assert (found.value, found.reason) == (
+        0.0,
+        "timed out: not done after 0.5 s of processor time",
+    )
+    assert score(folder, "SELECT 1", "SELECT 1").value == 1.0
+
+
+def test_much_memory_outside_of_sqlite_is_wrong(folder: Path) -> None:
+    """A row of 240 texts of 0.9 MB, which Python keeps as 4 bytes a letter."""
+    texts = ", ".join(["t || 'x'"] * 240)
+    wide = f"SELECT {texts} FROM (SELECT printf('%.*c', 900000, 'a') || '😀' AS t LIMIT 1)"
+
+    found = score(folder, "SELECT 1", wide)
+
+    assert (found.value, found.reason) == (
+        0.0,
+        "out of memory: more than 256 MiB in SQLite or 1024 MiB in all",
+    )
+
+
+def test_a_child_that_hangs_leaves_the_case_unscored(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`instr` compares 250 billion bytes in one step."""
     monkeypatch.setattr(module, "LIMIT_S", 1.0)
-    slow = "instr(printf('%.*c', 999000, 'a'), printf('%.*c', 499000, 'a') || 'b')"
+    monkeypatch.setattr(module, "_BUSY", 0.0)
 
-    found = score(folder, "SELECT 1", f"SELECT {slow}, {slow}, {slow}")
+    found = score(folder, "SELECT 1", f"SELECT {SLOW}")
 
     assert found.value is None
     assert found.reason == "check_error: the queries could not be run: not done after 1 s"
