@@ -140,6 +140,11 @@ def job_session(session: JobSession) -> Iterator[None]:
         _session = before
 
 
+def current_session() -> JobSession:
+    """Return what happens to finished jobs now."""
+    return _session
+
+
 _lock = threading.Lock()
 _known: dict[str, Outcome] = {}
 _session = JobSession()

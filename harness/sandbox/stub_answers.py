@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
+from tunegate.harness.records.hashing import sha256
 from tunegate.harness.sandbox.chosen import usable_sandbox
 from tunegate.harness.sandbox.contract import Limits, Sandbox, SandboxFailed
+from tunegate.harness.sandbox.jobs import current_session
+from tunegate.harness.sandbox.outcome import End, Outcome
 from tunegate.harness.sandbox.process import Exceeded
 from tunegate.harness.sandbox.run_tests import (
     MESSAGE_BYTES,
@@ -18,8 +22,12 @@ from tunegate.harness.sandbox.run_tests import (
     start_inside,
 )
 
+_RECIPE = 1
+"""Changes when the same tests could pass on other stubs."""
 _A_CASE_S = 16
 """Seconds that the tests of a case may take on both stubs, with something to spare."""
+TestedCase = tuple[Sequence[str], Sequence[str]]
+"""Tests in Python, and the names that they may take from an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +38,46 @@ class StubResult:
     returning_none: tuple[bool, ...]
 
 
-def run_stubs(cases: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[StubResult]:
+def run_stubs(cases: Sequence[TestedCase]) -> list[StubResult]:
     """Run the tests of many cases on the stubs, as many sandboxes at once as there are cores.
-
-    Args:
-        cases: Tests in Python, and the names that they may take from an answer.
 
     Raises:
         SandboxFailed: there is no sandbox, or it did not work.
     """
-    sandbox = usable_sandbox()
+    sandbox, session = usable_sandbox(), current_session()
+    recipe = ["stubs", _RECIPE, sandbox.version(), sandbox.python()]
+    keys = [sha256([*recipe, *case]) for case in cases]
+    known = session.read(keys)
+    new = {key: case for key, case in zip(keys, cases, strict=True) if key not in known}
     count = os.cpu_count() or 1
+    parts = [dict(list(new.items())[start::count]) for start in range(count)]
     with ThreadPoolExecutor(max_workers=count) as pool:
-        parts = pool.map(
-            lambda part: _run_part(sandbox, part), [cases[i::count] for i in range(count)]
-        )
-        parts = [iter(part) for part in parts]
-        return [next(parts[i % count]) for i in range(len(cases))]
+        for part in pool.map(partial(_run_part, sandbox), parts):
+            known |= part
+    for key in new:
+        session.write(key, known[key])
+    halves = [known[key].tests for key in keys]
+    return [StubResult(h[: len(h) // 2], h[len(h) // 2 :]) for h in halves]
 
 
-def _run_part(
-    sandbox: Sandbox, cases: Sequence[tuple[Sequence[str], Sequence[str]]]
-) -> list[StubResult]:
+def _run_part(sandbox: Sandbox, cases: Mapping[str, TestedCase]) -> dict[str, Outcome]:
+    """Return the outcome of each key's case: its tests on the raising stub, then on the other."""
     if not cases:
-        return []
+        return {}
     limits = Limits(cpu_s=_A_CASE_S * len(cases), output_bytes=MESSAGE_BYTES)
     with (
-        shared_folder({"cases.json": json.dumps(cases)}) as folder,
+        shared_folder({"cases.json": json.dumps(list(cases.values()))}) as folder,
         start_inside(sandbox, "stubs", folder, limits) as process,
     ):
-        found = []
+        results = {}
         try:
-            for _ in cases:
+            for key in cases:
                 line = process.read_line()
                 if not line.endswith(b"\n"):
                     refuse_broken(process, code := process.exit_code())
                     raise SandboxFailed(f"tests on stubs ended with exit code {code}")
                 raising, none = json.loads(line[1:])
-                found.append(StubResult(tuple(raising), tuple(none)))
+                results[key] = Outcome(end=End.FAILED, tests=(*raising, *none))
         except Exceeded as error:
             raise SandboxFailed(f"tests on stubs took too much {error}") from error
-    return found
+    return results

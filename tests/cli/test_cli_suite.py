@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.records.errors import SuiteError, UsageError
+from tunegate.harness.sandbox import chosen
+from tunegate.harness.sandbox.none import NoSandbox
 
 
 def _call(*args: str | Path) -> str:
@@ -242,3 +244,40 @@ def test_a_folder_that_cannot_be_entered_is_one_line(
 
     with pytest.raises(UsageError, match=r"suites: cannot be read \(Permission denied\)"):
         find_suites(str(tmp_path / "suites"))
+
+
+TESTED = """
+name = "code"
+cases = "cases.jsonl"
+[[metrics]]
+use = "code_tests"
+"""
+
+
+def _tested_suite(project: Any, test: str) -> None:
+    project.raw_suite(TESTED, [{"id": "a", "prompt": "Write double.", "tests": [test]}], "code")
+
+
+def test_check_refuses_tests_that_cannot_fail(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen, "_chosen", chosen.DEFAULT)
+    _tested_suite(project, "class TestDouble:\n    def test_it(self): assert double(4) == 8")
+
+    with pytest.raises(SuiteError, match=r"cases\.jsonl:1: case 'a': its tests pass on an answer"):
+        _call("suite", "check", "suites/code", "--sandbox", "none")
+
+    _tested_suite(project, "assert double(4) == 8")
+    assert "warning" not in _call("suite", "check", "suites/code", "--sandbox", "none")
+
+
+def test_check_says_that_it_has_no_sandbox_for_the_tests(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chosen, "_chosen", chosen.DEFAULT)
+    _tested_suite(project, "assert True")
+    monkeypatch.setattr(NoSandbox, "problem", lambda self: "it is not installed")
+
+    said = _call("suite", "check", "suites/code", "--sandbox", "none")
+
+    assert "warning: not checked whether each test can fail: programs in answers need" in said

@@ -440,7 +440,12 @@ PAIRS = {
     ),
     "functions and iterators that are returned": (
         """
+        import functools
         def adder(n): return lambda x, *, by=1: (x + n) * by
+        def same(f):
+            @functools.wraps(f)
+            def inner(*args): return f(*args)
+            return inner
         def evens(n): yield from range(0, n, 2)
         def pairs(d): return d.items()
         def late(xs): return map(str, xs)
@@ -457,6 +462,11 @@ PAIRS = {
         """
         import itertools
         assert adder(2)(3, by=10) == 50 and twice(adder(1))(1) == 3 and twice(str.upper)("a") == "A"
+        @same
+        def loud(text):
+            "Shouts."
+            return text.upper()
+        assert (loud("a"), loud.__name__, loud.__doc__) == ("A", "loud", "Shouts.")
         assert list(evens(5)) == [0, 2, 4] and sum(evens(5)) == 6 and list(late([1])) == ["1"]
         g = evens(3)
         assert next(g) == 0 and next(g) == 2 and next(g, "end") == "end"

@@ -11,6 +11,8 @@ import pytest
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import file_sha256
+from tunegate.harness.sandbox import chosen
+from tunegate.harness.sandbox.none import NoSandbox
 from tunegate.trainers import verifiable_rewards
 from tunegate.trainers.datasets import TrainingRows
 from tunegate.trainers.prompt_rows import PromptRow, load_prompts
@@ -129,6 +131,17 @@ def test_rows_are_held_to_the_metrics_rules() -> None:
         verifiable_rewards.check_rewards(used, [bare, wordy], where="rewards")
     with pytest.raises(UsageError, match=r"case 'b' has expected='two'.*no number"):
         verifiable_rewards.check_rewards(used, [wordy], where="rewards")
+
+
+def test_tests_that_cannot_fail_are_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chosen, "_chosen", NoSandbox())
+    test = "def check(candidate):\n    assert candidate(4) == 8"
+    uncalled = Case(id="a", prompt="Write double.", tests=(test,)).with_place("rows.jsonl:7")
+    called = Case(id="b", prompt="Write double.", tests=(f"{test}\ncheck(double)",))
+
+    with pytest.raises(UsageError, match=r"rows\.jsonl:7: case 'a': its tests pass on an answer"):
+        verifiable_rewards.check_rewards(load("code_tests"), [uncalled, called], where="rewards")
+    verifiable_rewards.check_rewards(load("code_tests"), [called], where="rewards")
 
 
 class _Pieces:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -68,9 +69,14 @@ class _TestPeer(Peer):
 
         if self._objects_allowed:
             return super().stand_in(number, base, use)
-        if use not in ("call", "next"):
+        if use == "next":
+            return iterate()
+        if use != "call":
             self._refuse_object(f"an object ({use})")
-        return call if use == "call" else iterate()
+        with suppress(AttributeError):
+            for name in ("__name__", "__doc__"):
+                setattr(call, name, self.ask("getattr", number, name))
+        return call
 
     def _refuse_object(self, what: str) -> NoReturn:
         self.fault = f'the answer gives {what}; tests see those with "objects": true in the case'
