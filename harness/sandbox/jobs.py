@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.sandbox.chosen import usable_sandbox
@@ -75,8 +76,8 @@ class TestJob:
     def _run_code(self, sandbox: Sandbox, code: str) -> Outcome:
         texts = [test for test in self.tests if isinstance(test, str)]
         groups = [[text] for text in texts] if self.partial else [texts] if texts else []
-        seen = {"names": self.names, "objects": self.objects}
-        found = [run_python_tests(sandbox, code, group, self.limits, **seen) for group in groups]
+        run = partial(run_python_tests, names=self.names, objects=self.objects)
+        found = [run(sandbox, code, group, self.limits) for group in groups]
         command = self.command or (sandbox.python(), "-s", "-B", "{file}")
         for test in self.tests:
             if isinstance(test, str) or (not self.partial and _any_failed(found)):

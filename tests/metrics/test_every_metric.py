@@ -69,7 +69,7 @@ EXAMPLES = {
     "classification": Example(1.0, {"expected": "refund"}, {"text": "refund"}),
     "code_tests": Example(
         1.0,
-        {"tests": ("assert add(2, 3) == 5",)},
+        {"tests": ("assert add(2, 3) == 5",), "expected": "def add(a, b): return a + b"},
         {"text": "```python\ndef add(a, b):\n    return a + b\n```"},
     ),
     "coherent": Example(1.0, {}, {"text": "Paris."}),

@@ -456,6 +456,7 @@ PAIRS = {
         class Odd(Exception):
             def __init__(self, n): super().__init__(f"{n} is odd"); self.n = n
         def half(n):
+            if n is None: raise ValueError(object(), KeyError("n"))
             if n % 2: raise Odd(n)
             return n // 2
         """,
@@ -474,6 +475,8 @@ PAIRS = {
         assert list(itertools.islice(endless(), 3)) == [0, 1, 2]
         try: half(3); assert False
         except Odd as e: assert (e.n, str(e)) == (3, "3 is odd")
+        try: half(None); assert False
+        except ValueError as e: assert len(e.args) == 2
         """,
     ),
     "classes that derive from plain ones, as plain values": (

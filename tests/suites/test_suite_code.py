@@ -13,6 +13,7 @@ import pytest
 from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
+from tunegate.harness.run.programs import dry_run
 from tunegate.harness.sandbox import bubblewrap
 from tunegate.harness.suite import load_suite
 
@@ -106,6 +107,18 @@ def test_the_prompt_names_what_the_tests_call() -> None:
         assert called, case.id
         assert all(name in (case.prompt or "") for name in called), case.id
         assert re.search(r"fence|block|```", case.prompt or "", re.IGNORECASE), case.id
+
+
+def test_only_tasks_that_ask_for_a_class_let_objects_through() -> None:
+    defining = {case.id for case in CASES if re.search(r"^class ", case.expected_texts()[0], re.M)}
+
+    assert {case.id for case in CASES if case.objects} == defining
+    assert len(defining) == 6
+
+
+@needs_sandbox
+def test_the_tests_fail_on_answers_that_raise_or_return_None() -> None:
+    assert dry_run(SUITE) == []
 
 
 def test_no_template_fills_the_suite() -> None:

@@ -71,6 +71,8 @@ class _TestPeer(Peer):
             return super().stand_in(number, base, use)
         if use == "next":
             return iterate()
+        if use != "call" and self.raising:  # an argument of an error
+            return f"<{use}>"
         if use != "call":
             self._refuse_object(f"an object ({use})")
         with suppress(AttributeError):

@@ -27,7 +27,7 @@ TEXTS = ("id", "prompt", "context", "delimiter", "cluster", "database", "prefix"
 LISTS = ("expected", "choices", "stop", "tags", "tests", "positive", "negative")
 """Fields that may hold several texts: a column with lists, or several columns."""
 STRUCTURES = ("messages", "schema", "tools", "expected_calls", "grades", "objects")
-"""Fields that hold lists or objects: a column with them, or with their JSON text."""
+"""Fields that hold lists, objects or true: a column with them, or with their JSON text."""
 FIELDS = (*TEXTS, *LISTS, *STRUCTURES, "answer")
 _NAMED = re.compile(r"\{([^{}]+)\}")
 
