@@ -14,6 +14,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import json
+import math
 import os
 import queue
 import signal
@@ -31,8 +32,8 @@ _LONGEST_LINE = 10_000_000
 _START_LIMIT_S = 60.0
 """Seconds that starting Python and importing a module may take."""
 
-_CPU_SIGNAL = getattr(signal, "SIGPROF", 0)
-"""What ends a process at its timer of processor time (setitimer(2))."""
+_OUT_OF_CPU_TIME = -signal.SIGPROF if hasattr(signal, "SIGPROF") else math.nan
+"""Exit code of a process at the end of its timer of processor time (setitimer(2))."""
 
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
@@ -197,7 +198,7 @@ def run_with_timeout(module: str, function: str, *arguments: Any, limit_s: float
                 server.close()
                 raise
             except EOFError:
-                used_up = server.exit_code() == -_CPU_SIGNAL
+                used_up = server.exit_code() == _OUT_OF_CPU_TIME
                 server.close()
                 if used_up:
                     raise OutOfCpuTime("out of processor time") from None

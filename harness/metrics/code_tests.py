@@ -131,7 +131,10 @@ def _offered_names(case: Case) -> tuple[str, ...]:
 def _dry_run(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return the cases whose tests pass on an answer that raises, or on one that returns None."""
     in_python = [case for case in cases if case.tests and isinstance(case.tests[0], str)]
-    results = run_stubs([(list(map(str, c.tests or ())), _offered_names(c)) for c in in_python])
+    results = run_stubs(
+        [(list(map(str, case.tests or ())), _offered_names(case)) for case in in_python],
+        memory_mb=options.get("memory_mb", 1024),
+    )
     problems = []
     for case, result in zip(in_python, results, strict=True):
         pairs = list(zip(result.raising, result.returning_none, strict=True))

@@ -108,7 +108,7 @@ def sql_result(
     Options:
         databases: Folder with the databases, or SQL scripts that make them.
         max_steps: Steps of SQLite's virtual machine that a query may take; 200 million take about
-            4 seconds.
+            4 seconds, and an answer may use 20 s of processor time for as many.
         strict: false also takes references that return no row, or whose result depends on the
             order in which SQLite reads the rows; some of Spider's and BIRD's do.
     """

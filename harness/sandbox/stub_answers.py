@@ -14,7 +14,7 @@ from tunegate.harness.sandbox.chosen import usable_sandbox
 from tunegate.harness.sandbox.contract import Limits, Sandbox, SandboxFailed
 from tunegate.harness.sandbox.jobs import current_session
 from tunegate.harness.sandbox.outcome import End, Outcome
-from tunegate.harness.sandbox.process import Exceeded
+from tunegate.harness.sandbox.process import Exceeded, end_all
 from tunegate.harness.sandbox.run_tests import (
     MESSAGE_BYTES,
     refuse_broken,
@@ -38,8 +38,12 @@ class StubResult:
     returning_none: tuple[bool, ...]
 
 
-def run_stubs(cases: Sequence[TestedCase]) -> list[StubResult]:
+def run_stubs(cases: Sequence[TestedCase], *, memory_mb: int = 1024) -> list[StubResult]:
     """Run the tests of many cases on the stubs, as many sandboxes at once as there are cores.
+
+    Args:
+        cases: The cases.
+        memory_mb: Memory that a sandbox may take.
 
     Raises:
         SandboxFailed: there is no sandbox, or it did not work.
@@ -52,19 +56,26 @@ def run_stubs(cases: Sequence[TestedCase]) -> list[StubResult]:
     count = os.cpu_count() or 1
     parts = [dict(list(new.items())[start::count]) for start in range(count)]
     with ThreadPoolExecutor(max_workers=count) as pool:
-        for part in pool.map(partial(_run_part, sandbox), parts):
-            known |= part
+        try:
+            for part in pool.map(partial(_run_part, sandbox, memory_mb), parts):
+                known |= part
+        except BaseException:
+            end_all()
+            raise
     for key in new:
         session.write(key, known[key])
     halves = [known[key].tests for key in keys]
     return [StubResult(h[: len(h) // 2], h[len(h) // 2 :]) for h in halves]
 
 
-def _run_part(sandbox: Sandbox, cases: Mapping[str, TestedCase]) -> dict[str, Outcome]:
+def _run_part(
+    sandbox: Sandbox, memory_mb: int, cases: Mapping[str, TestedCase]
+) -> dict[str, Outcome]:
     """Return the outcome of each key's case: its tests on the raising stub, then on the other."""
     if not cases:
         return {}
-    limits = Limits(cpu_s=_A_CASE_S * len(cases), output_bytes=MESSAGE_BYTES)
+    cpu_s = float(_A_CASE_S * len(cases))
+    limits = Limits(cpu_s=cpu_s, memory_mb=memory_mb, output_bytes=MESSAGE_BYTES)
     with (
         shared_folder({"cases.json": json.dumps(list(cases.values()))}) as folder,
         start_inside(sandbox, "stubs", folder, limits) as process,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import operator
-from itertools import islice
 from typing import Any
 
 from .values import PLAIN_CLASSES, plain_value
@@ -23,6 +22,16 @@ _UNARY = {
     "format": format, "copy": copy.copy,
     "getitem": operator.getitem, "contains": operator.contains,
 }  # fmt: skip
+
+
+def _advance(iterator: Any) -> list[Any]:
+    """Return the next value in a list, which is empty at the end."""
+    try:
+        return [next(iterator)]
+    except StopIteration:
+        return []
+
+
 _IN_PLACE = {f"i{name.rstrip('_')}" for name in _ARITHMETIC}
 OPERATIONS: dict[str, Any] = {
     **{name: getattr(operator, name) for name in (*_ORDER, *_ARITHMETIC, *_IN_PLACE)},
@@ -38,7 +47,7 @@ OPERATIONS: dict[str, Any] = {
     "issubclass": issubclass,
     "deepcopy": copy.deepcopy,
     "plain": plain_value,
-    "advance": lambda iterator: [*islice(iterator, 1)],
+    "advance": _advance,
 }
 """Operation → what does it to an object."""
 
