@@ -424,6 +424,29 @@ VALUES = {
         double = lambda x: Lie()""",
         "assert double(4) == 8 or len(double(4)) == 8",
     ),
+    "a class with a metaclass": (
+        "class Meta(type):\n    __eq__ = Yes.__eq__\nclass Lie(metaclass=Meta): pass\ndouble = Lie",
+        TEST,
+    ),
+    "a date": (
+        """
+        import datetime
+        class Lie(datetime.date): __eq__ = Yes.__eq__
+        double = lambda x: Lie(2020, 1, 1)""",
+        "import datetime\nassert double(4) == datetime.date(2021, 1, 1)",
+    ),
+    "an object that it writes itself": (
+        PEER + """def double(x): fds(b'["return", {"mine": [5, null, "X"]}, [], ""]\\n')""",
+        "assert double(4).bit_length() == 8",
+    ),
+    "an object without an end": (
+        PEER
+        + """
+def double(x):
+    while True: fds(b'["return", {"mine": [5, "int", "X"]}, [], ""]\\n')
+""",
+        TEST,
+    ),
     "the end of a loop": (
         "def double(x): raise StopIteration",
         "assert all(map(lambda x: double(x) == 2 * x, [4, 5]))",

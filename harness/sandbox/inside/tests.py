@@ -76,7 +76,7 @@ class _TestPeer(Peer):
         if use != "call":
             self._refuse_object(f"an object ({use})")
         with suppress(AttributeError):
-            for name in ("__name__", "__doc__"):
+            for name in ("__name__", "__qualname__", "__doc__"):
                 setattr(call, name, self.ask("getattr", number, name))
         return call
 
