@@ -19,6 +19,7 @@ One module for each question:
 | `continuous` | the same for scores between 0 and 1 and for unbounded ones, both ends  |
 | `corpora`    | a corpus value at its margin is called no worse, through whole runs    |
 | `clusters`   | the same where cases belong together                                   |
+| `copies`     | the same where prompts occur more than once                            |
 | `runs`       | a whole run ships with a broken guardrail or an absent gain, or alarms |
 | `guardrails` | a floor passes or blocks at its level, or one odd score hides a loss   |
 | `looks`      | the same when the growing sample is looked at before its end           |

@@ -20,7 +20,6 @@ from tunegate.harness.comparison.mean_level import (
 )
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.manifest import MetricRecord
-from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval, OneSidedTest
 
 PairFill = Callable[[float | None, float | None], tuple[float, float]]
@@ -47,18 +46,6 @@ class Pairs(PairedScores):
     """Human labels of each pair's two answers, which correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
     """The labelled pairs of its calibration, which correct a judge's scores instead."""
-    equal_prompts: tuple[int, int] = (0, 0)
-    """How many cases share their prompt with others, and how many such prompts there are."""
-
-    @property
-    def cluster_words(self) -> str:
-        """`the cases come in 3 clusters`, and how many only share a prompt."""
-        count = self.n if self.n_clusters is None else self.n_clusters
-        words = f"the cases come in {count_noun(count, 'cluster')}"
-        sharing, prompts = self.equal_prompts
-        if not sharing:
-            return words
-        return f"{words} ({sharing} of them share {count_noun(prompts, 'prompt')})"
 
     @cached_property
     def estimator(self) -> Estimator:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tunegate.harness.comparison.corpus_level import PairedCounts, Row
+from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
@@ -115,7 +116,7 @@ class ScoreTable:
         return self.value(metric, case, arm)
 
     def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
-        """Return the complete pairs of a metric, `arm` against tuned."""
+        """Return the complete pairs of a metric, `arm` against tuned; one for each prompt."""
         both = [
             (case, b, t)
             for case in self.asked(metric.name)
@@ -127,12 +128,13 @@ class ScoreTable:
     def labelled(self, pairs: Pairs) -> Pairs:
         """Return a judge's pairs with people's labels, if there are any."""
         name = pairs.metric.name
-        known = tuple(
-            None if base is None or tuned is None else (base, tuned)
-            for case in pairs.cases
-            for base, tuned in [[self.labels.get((name, case, arm)) for arm in ARMS]]
-        )
-        return replace(pairs, labels=known) if any(known) else pairs
+        known: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for case in self.asked(name):
+            base, tuned = (self.labels.get((name, case, arm)) for arm in ARMS)
+            if base is not None and tuned is not None:
+                known[self._first_copy.get(case, case)].append((base, tuned))
+        labels = tuple(_mean_pair(known[case]) if case in known else None for case in pairs.cases)
+        return replace(pairs, labels=labels) if any(labels) else pairs
 
     def noise(self, metric: MetricRecord) -> NoiseFloor | None:
         """Return base against itself asked again, over the whole suite; None if it was not."""
@@ -182,9 +184,10 @@ class ScoreTable:
             observed: The complete pairs of the gate's metric.
             is_advisory: Returns whether a gate on such pairs would be advisory.
         """
-        if observed.n == len(self.asked(observed.metric.name)) or not is_advisory(observed):
+        if not is_advisory(observed):
             return False
-        return not is_advisory(self.imputed(observed.metric))
+        whole = self.imputed(observed.metric)
+        return observed.n < whole.n and not is_advisory(whole)
 
     def _pair_rows(
         self,
@@ -194,6 +197,8 @@ class ScoreTable:
         *,
         again: str = "tuned",
     ) -> Pairs:
+        if metric.corpus is None:
+            rows = self._by_prompt(rows)
         ids = [case for case, _, _ in rows]
         clusters = shared_clusters([self.cases[i].cluster or f"\0{i}" for i in ids])
         return Pairs(
@@ -206,15 +211,27 @@ class ScoreTable:
             chance=self._chance(metric, ids),
             corpus=self._corpus(metric, ids, (arm, again), clusters),
             cases=tuple(ids),
-            equal_prompts=self.sharing(ids),
         )
 
-    def sharing(self, ids: Collection[str]) -> tuple[int, int]:
-        """Return how many of these cases share their prompt with others, and how many prompts."""
-        known = set(ids) if self.suite.equal_prompts else set()
-        counts = [len(known.intersection(group)) for group in self.suite.equal_prompts]
-        several = [count for count in counts if count > 1]
-        return sum(several), len(several)
+    @cached_property
+    def _first_copy(self) -> dict[str, str]:
+        """Case → the first case of the table with the same prompt, for cases that share one."""
+        groups = ([i for i in group if i in self.cases] for group in self.suite.equal_prompts)
+        return {case: group[0] for group in groups for case in group if len(group) > 1}
+
+    def _by_prompt(
+        self, rows: Sequence[tuple[str, float, float]]
+    ) -> Sequence[tuple[str, float, float]]:
+        """Return the mean scores of each prompt, under the first of its cases."""
+        copies: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        for case, base, tuned in rows:
+            copies[self._first_copy.get(case, case)].append((base, tuned))
+        return [(case, *_mean_pair(scores)) for case, scores in copies.items()]
+
+    @property
+    def copies(self) -> tuple[int, int]:
+        """How many of the cases share their prompt with others, and how many prompts these are."""
+        return len(self._first_copy), len(set(self._first_copy.values()))
 
     def _corpus(
         self,
@@ -277,6 +294,11 @@ class ScoreTable:
         unknown = 0.5 if metric.picks else 0.0
         choices = [self.cases[i].choices for i in ids]
         return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
+
+
+def _mean_pair(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    base, tuned = map(exact_mean, zip(*pairs, strict=True))
+    return base, tuned
 
 
 def _active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:

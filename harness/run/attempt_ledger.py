@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from tunegate.harness.decision.verdict import promotions
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.jsonl import record_lines
@@ -63,6 +64,7 @@ class AttemptLedger:
         *,
         whole: bool,
         kept: Path | None = None,
+        answers: Sequence[StoredAnswer] = (),
     ) -> AttemptLedger:
         """Read the ledgers of suites.
 
@@ -72,6 +74,7 @@ class AttemptLedger:
             seed: Seed of the run.
             whole: Whether all cases and gates are judged.
             kept: The copy beside the store.
+            answers: All of the fine-tune's answers, if they are recorded.
 
         Raises:
             UsageError: a line cannot be read; the message names it.
@@ -79,32 +82,59 @@ class AttemptLedger:
         suites = tuple(suites)
         files = {suite.name: ledger_file(suite) for suite in suites}
         lines = {path: read_ledger(path) for path in dict.fromkeys(files.values())}
-        sketches = {suite.name: CaseSketch.of(suite) for suite in suites}
+        if kept is not None:
+            lines[kept] = _read_copy(kept)
+        sketches = {
+            suite.name: CaseSketch.of(suite).with_answers(answers, recorded=True)
+            for suite in suites
+        }
         return cls(sketches, files, lines, candidate, seed, whole, kept)
 
     def attempt(self, name: str) -> JudgedAttempt:
         """Return which candidate of a suite this one is, and how often it was judged before."""
-        sketch = self.sketches[name]
-        lines = dict.fromkeys((*self.lines[self.files[name]], *self._kept_lines()))
-        related = [line for line in lines if sketch.is_of(line)]
-        order = dict.fromkeys(line.candidate for line in sorted(related, key=_age))
-        number = [*order, self.candidate].index(self.candidate) + 1
-        own = [line for line in related if line.candidate == self.candidate]
-        number = max([number, *(line.attempt for line in own)])
-        return JudgedAttempt(number, self._earlier_versions(sketch, own))
+        related, candidate = self._related(name), self.candidate_on(name)
+        order = dict.fromkeys(line.candidate for line in related)
+        number = [*order, candidate].index(candidate) + 1
+        own = (line.attempt for line in related if line.candidate == candidate)
+        return JudgedAttempt(max(number, *own, 1), self._earlier_versions(name))
 
-    def _kept_lines(self) -> tuple[LedgerLine, ...]:
-        with suppress(UsageError):  # it is only a copy
-            return () if self.kept is None else read_ledger(self.kept)
-        return ()
+    def candidate_on(self, name: str) -> str:
+        """Return the fingerprint under which a suite knows the fine-tune.
 
-    def _earlier_versions(self, sketch: CaseSketch, own: Sequence[LedgerLine]) -> int:
+        A recorded one has that of the first file with the same answers. If a few answers differ, it
+        is the same fine-tune on other cases or with another seed, which costs a share of the error
+        there; on the same cases it is a candidate of its own, or edited answers would be free.
+        """
+        sketch, related = self.sketches[name], self._related(name)
+        if any(line.candidate == self.candidate for line in related):
+            return self.candidate
+        for line in related:
+            if sketch.has_all_answers_of(line):
+                return line.candidate
+        alike = [line for line in related if sketch.has_answers_of(line)]
+        if not alike or any(self._is_same_attempt(sketch, line) for line in alike):
+            return self.candidate
+        return alike[0].candidate
+
+    def _related(self, name: str) -> list[LedgerLine]:
+        """Return the lines about a suite, oldest first."""
+        kept = () if self.kept is None else self.lines.get(self.kept, ())
+        lines = dict.fromkeys((*self.lines[self.files[name]], *kept))
+        return sorted(filter(self.sketches[name].is_of, lines), key=_age)
+
+    def _earlier_versions(self, name: str) -> int:
         """Return how many other cases or seeds judged the candidate before these first did.
 
         Judging all cases after a look at some of them is not an extension: the look decided
         nothing. Another seed is one: picking the best of ten seeds is choosing the answers.
         """
-        own = [line for line in own if line.whole or line.seed != self.seed]
+        sketch, candidate = self.sketches[name], self.candidate_on(name)
+        own = [
+            line
+            for line in self._related(name)
+            if line.whole or line.seed != self.seed
+            if line.candidate == candidate or sketch.has_answers_of(line)
+        ]
         same = [line for line in own if self._is_same_attempt(sketch, line)]
         since = min((line.judged for line in same), default="9999")
         earlier = {
@@ -126,10 +156,11 @@ class AttemptLedger:
         """
         path, sketch = self.files[name], self.sketches[name]
         related = [line for line in self.lines[path] if sketch.is_of(line)]
+        candidate = self.candidate_on(name)
         same = [
             line
             for line in related
-            if line.candidate == self.candidate and self._is_same_attempt(sketch, line)
+            if line.candidate == candidate and self._is_same_attempt(sketch, line)
         ]
         versions = {line.suite_sha256 for line in same}
         known = {(one.run_id, one.suite, one.suite_sha256, one.seed) for one in self.lines[path]}
@@ -150,6 +181,7 @@ class AttemptLedger:
         verdict: VerdictRecord,
         scores: Iterable[ScoreRow],
         extended: Mapping[str, int] = MappingProxyType({}),
+        answers: Iterable[StoredAnswer] = (),
     ) -> list[str]:
         """Write a line for each suite of a verdict; return the notes for the user.
 
@@ -159,18 +191,25 @@ class AttemptLedger:
             verdict: The verdict.
             scores: The scores of its run.
             extended: Hash of a suite → how many other cases or seeds had judged the candidate.
+            answers: The answers of the run, by which a recorded copy of them is recognised.
         """
+        sketched = {i for sketch in self.sketches.values() for ids in sketch.places for i in ids}
+        tuned = [a for a in answers if a.cell.arm == "tuned" and a.cell.case in sketched]
         digest = sha256("".join(record_lines(scores)))
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds")
         new: dict[Path, list[LedgerLine]] = {}
         for result in verdict.suites:
             path, sketch = self.files[result.name], self.sketches[result.name]
+            if not sketch.answers:
+                sketch = sketch.with_answers(tuned, recorded=False)
             line = LedgerLine(
                 suite=result.name,
                 suite_sha256=result.hash,
                 n_cases=sketch.n_cases,
                 cases=sketch.hashes,
-                candidate=self.candidate,
+                candidate=self.candidate_on(result.name),
+                answers=sketch.answers,
+                answers_sha256=sketch.answers_sha256,
                 seed=self.seed,
                 whole=self.whole,
                 run_id=verdict.run_id,
@@ -183,7 +222,7 @@ class AttemptLedger:
             if _identity(line) not in map(_identity, self.lines[path]):
                 new.setdefault(path, []).append(line)
         if self.kept is not None:
-            known = {*map(_identity, self._kept_lines())}
+            known = {*map(_identity, _read_copy(self.kept))}
             lines = [line for of in new.values() for line in of if _identity(line) not in known]
             if lines:
                 list(append_lines(self.kept, lines))  # its notes are about files to commit
@@ -214,16 +253,26 @@ class CountedAttempts:
 
     @classmethod
     def count(
-        cls, store: AnswerCache, suites: Sequence[Suite], candidate: str, seed: int, *, whole: bool
+        cls,
+        store: AnswerCache,
+        suites: Sequence[Suite],
+        candidate: str,
+        seed: int,
+        *,
+        whole: bool,
+        answers: Sequence[StoredAnswer] = (),
     ) -> CountedAttempts:
         """Count by the ledger and by the store, whichever knows of more.
 
         The store knows the runs whose verdict is still to come, the ledger those of other machines.
         """
         kept = store.path.with_name(COPY)
-        ledger = AttemptLedger.of(suites, candidate, seed, whole=whole, kept=kept)
-        versions = [SuiteVersion(s.hash, s.rule_hash, len(s.cases)) for s in suites]
-        stored = store.record_attempt(versions, candidate, whole=whole)
+        ledger = AttemptLedger.of(suites, candidate, seed, whole=whole, kept=kept, answers=answers)
+        stored: dict[str, JudgedAttempt] = {}
+        for suite in suites:
+            version = SuiteVersion(suite.hash, suite.rule_hash, len(suite.cases))
+            judged_as = ledger.candidate_on(suite.name)
+            stored |= store.record_attempt([version], judged_as, whole=whole)
         recorded = {suite.hash: ledger.attempt(suite.name) for suite in suites}
         return cls(
             ledger,
@@ -256,11 +305,22 @@ class CountedAttempts:
             return {}
         return {name: self.ledger.state(name, runs) for name in self.ledger.sketches}
 
-    def record(self, verdict: VerdictRecord, scores: Iterable[ScoreRow]) -> list[str]:
+    def record(
+        self,
+        verdict: VerdictRecord,
+        scores: Iterable[ScoreRow],
+        answers: Iterable[StoredAnswer] = (),
+    ) -> list[str]:
         """Write the verdict to the ledger; return the notes for the user."""
         if self.ledger is None:
             return []
-        return self.ledger.record(verdict, scores, self.extended)
+        return self.ledger.record(verdict, scores, self.extended, answers)
+
+
+def _read_copy(path: Path) -> tuple[LedgerLine, ...]:
+    with suppress(UsageError):  # it is only a copy
+        return read_ledger(path)
+    return ()
 
 
 def _judged_runs(runs: Path | None, suite: str) -> Iterator[tuple[str, tuple[str, str, str, int]]]:

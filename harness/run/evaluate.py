@@ -151,7 +151,7 @@ def _evaluate(
     verdict = run.decide(scored, read_records(folder.path / LABELS_FILE, Label))
     notes = write_telemetry(folder, scored, verdict, suites, options.telemetry.content)
     folder.write("verdict.json", verdict)
-    notes += run.attempts.record(verdict, scored.scores)
+    notes += run.attempts.record(verdict, scored.scores, stored)
     notes += send_files(folder.path)
     say(*notes)
     return verdict

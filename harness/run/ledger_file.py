@@ -6,6 +6,7 @@ merge by keeping the lines of both.
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 import subprocess
@@ -39,6 +40,11 @@ class LedgerLine(Record):
     """Sketch of its cases: the smallest hashes of their prompts, 8 hexadecimal digits each."""
     candidate: str
     """Fingerprint of the fine-tune."""
+    answers: str = Field(default="", exclude_if=operator.not_)
+    """Sketch of its answers: four hexadecimal digits for each case of `cases`, 0000 without one;
+    absent in the lines of earlier versions."""
+    answers_sha256: str = Field(default="", exclude_if=operator.not_)
+    """Hash of all its answers, without times, if they were recorded."""
     seed: int
     whole: bool = True
     """Whether all cases and gates were judged; False for a look during a training, too."""

@@ -24,9 +24,10 @@ from typing import Any
 
 from tunegate.harness.checks import comparability
 from tunegate.harness.contracts.further_arm import add_derived_arms
-from tunegate.harness.contracts.model import Arm, ScoredArm
+from tunegate.harness.contracts.model import Arm, RecordedArm, ScoredArm
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.run.attempt_ledger import CountedAttempts
 from tunegate.harness.run.prepared_run import PreparedRun
@@ -113,10 +114,24 @@ def prepare_with(
     proven = _compare_prompts(plan, arms, suites)
     attempts = CountedAttempts()
     if options.purpose is RunPurpose.GATE:
-        tuned = arms["tuned"].fingerprint
-        attempts = CountedAttempts.count(store, suites, tuned, options.seed, whole=options.whole)
+        tuned = arms["tuned"]
+        attempts = CountedAttempts.count(
+            store,
+            suites,
+            tuned.fingerprint,
+            options.seed,
+            whole=options.whole,
+            answers=_recorded_answers(plan, tuned),
+        )
     stored = store.answered(cell.key for cell in plan.cells)
     return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, stored)
+
+
+def _recorded_answers(plan: Plan, tuned: Arm) -> list[StoredAnswer]:
+    """Return all answers of a recorded fine-tune; none of a model."""
+    if not isinstance(tuned, RecordedArm):
+        return []
+    return list(tuned.complete([r for (_, arm), r in plan.requests.items() if arm == "tuned"]))
 
 
 def _compare_prompts(

@@ -80,10 +80,8 @@ class TrainingProvenance:
 
         sources = find_training_files(card, folder, options.files)
         card = _note_foreign_files(card, [source.file for source in sources])
-        return cls(
-            card,
-            check_contamination(suites, sources, mode=options.mode, unknown=card.unknown),
-        )
+        checked = check_contamination(suites, sources, mode=options.mode, unknown=card.unknown)
+        return cls(card, _note_fewer_rows(card, checked))
 
     def as_typed(self, command: Sequence[str]) -> TrainingProvenance:
         """Return the findings with options spelled as the user types them."""
@@ -127,6 +125,15 @@ def _note_foreign_files(
         if file.state is FileState.GIVEN
     ]
     return card.model_copy(update={"notes": (*card.notes, *foreign)}) if foreign else card
+
+
+def _note_fewer_rows(card: TrainingSummary, checked: ContaminationCheck) -> ContaminationCheck:
+    """Return the check, in part where the card tells of more rows than were compared."""
+    rows = training_card.as_number(card.believed_card.get("rows"))
+    if checked.checked is not ContaminationCoverage.ALL or rows is None or rows <= checked.rows:
+        return checked
+    why = f"the card tells of {rows:,.0f} rows, and the files hold {checked.rows:,}"
+    return checked.model_copy(update={"checked": ContaminationCoverage.PART, "why": why})
 
 
 def _folder(spec: str) -> Path | None:

@@ -23,7 +23,7 @@ from tunegate.harness.stats import distributions, validation
 from tunegate.harness.stats.binary import ratio_lower, tango_lower, tango_z
 from tunegate.harness.stats.paired_mean import MeanFit, Reach, fit_units
 from tunegate.harness.stats.types import Interval, OneSidedTest
-from tunegate.harness.stats.unit_means import guarded_units, jackknife
+from tunegate.harness.stats.unit_means import guarded_units, independent_units, jackknife
 from tunegate.harness.stats.validation import Floats, Ints, Labels
 
 _LEAST_DISCORDANT = 5
@@ -78,7 +78,8 @@ def clustered_binary_interval(
     """Score interval for the difference of two success rates over clustered cases.
 
     Source: Tango (1998) on counts divided by the design effect (Rao and Scott 1992, Biometrics
-    48:577-585), with the t quantile of G - 1 degrees of freedom in place of the normal one. A limit
+    48:577-585), with the t quantile of the clusters less 1, counted as equal ones
+    (`unit_means.independent_units`), in place of the normal one. A limit
     that is not beyond 0 is that of `paired_mean.mean_interval` over the clusters, if that is wider.
     """
     validation.check_between("confidence", confidence, 0, 1)
@@ -222,7 +223,8 @@ class _EffectiveCounts:
     losses: float
     n: float
     effect: float
-    degrees: int
+    degrees: float
+    """Of the t quantile: clusters less 1, counted as equal ones."""
     rare: MeanFit
     """The mean over clusters, with its guards against clusters that were not seen."""
 
@@ -242,7 +244,7 @@ def _reduce(differences: ArrayLike, clusters: Labels) -> _EffectiveCounts:
         losses / effect,
         values.size / effect,
         effect=float(effect),
-        degrees=int(numbers.max()),
+        degrees=max(independent_units(np.bincount(numbers).tolist()) - 1, 1.0),
         rare=_fit_clusters(values, numbers, (1.0, 1.0)),
     )
 

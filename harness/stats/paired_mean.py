@@ -66,8 +66,9 @@ def mean_interval(
         gives the widest one: the data do not show how far the next difference may be.
 
     Source: Student's t; Hall (1992), JRSS B 54:221-228, cubic transformation; with clusters the
-    delete-one-cluster jackknife (CR3) on G - 1 degrees of freedom. Without spread the guard is the
-    exact binomial bound on what was never seen (Clopper and Pearson 1934).
+    delete-one-cluster jackknife (CR3), with the clusters less 1 as degrees of freedom, counted as
+    equal ones (`unit_means.independent_units`). Without spread the guard is the exact binomial
+    bound on what was never seen (Clopper and Pearson 1934).
 
     Traps: unbounded lognormal-like data stay liberal (see `skewness_warning`); repeated samples
     of one case must be averaged before they come here.

@@ -1,11 +1,12 @@
-r"""Equal prompts: cases that ask the same question in the same words are one cluster.
+r"""Equal prompts: cases that ask the same question in the same words count as one.
 
 The same question asked forty times is no more evidence than asked once, even under forty ids, in
 capitals, or with invisible characters between the letters. Texts are compared by their words:
 without case, white space, punctuation at the edges of words, invisible characters, and a number in
 front (`Question 12:`) or behind (`[#12]`); letters that look like Latin ones count as Latin.
 Digits, operators and punctuation inside words are content: `3 + 4` and `3 - 4`, `a[1:]` and `a[1]`,
-`3.5` and `35` are different questions.
+`3.5` and `35` are different questions. A greeting, a name or a time in front of a question makes no
+other one, if the answer is compared with the same.
 
 Source of the lookalikes: Unicode Technical Standard 39, confusables.txt, single letters of the
 scripts below; letters in the form of small capitals are added.
@@ -56,6 +57,24 @@ _NUMBERED = re.compile(
 """A number in front of a text of three words or more."""
 _LEADING = re.compile(r"[\s.,;:!?…]+(?=[^\W\d_])")
 """Marks in front of the first word of a text."""
+_NAME = r"(?:(?:Mr|Mrs|Ms|Dr|Prof)\.? )?[A-ZÀ-ÖØ-Þ][\w'’-]+(?: [A-ZÀ-ÖØ-Þ][\w'’-]+)?"
+_MOMENT = (
+    r"(?:\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?"
+    r"|(?i:(?:mon|tues|wednes|thurs|fri|satur|sun)day|mon|tue|wed|thu|fri|sat|sun|[ap]\.?m\.?|z|utc))"
+)
+_MOMENTS = rf"{_MOMENT}(?:(?:[ ,]+|T|(?<=\d)(?=[A-Za-z])){_MOMENT})*"
+_END = r"\s*(?:[,.!:;|–—-]+(?=\s)|\n)\s*"
+_FRONT = re.compile(
+    r"\s*(?:"
+    rf"(?i:hi|hello|hey|dear|greetings|good (?:morning|afternoon|evening|day))"
+    rf"(?:(?: (?:there|all|team|everyone|assistant|{_NAME}))?{_END}|(?: there)?\s+)"
+    rf"|(?:(?i:my name is|this is) {_NAME}|{_NAME} here){_END}"
+    rf"|\[{_MOMENTS}\]\s*|\({_MOMENTS}\)\s*|{_MOMENTS}{_END}"
+    r")"
+)
+"""A greeting, a name or a time in front of a text."""
+_CALLED = re.compile(rf"\s*{_NAME},\s+(?=(?:\S+\s+){{5}}\S)")
+"""A name alone in front of a text of six words or more; it may be what the text is about."""
 _TAGGED = re.compile(r"\s+(?:\[#?\d+\]|\(?#\d+\)?|[\[(](?:id|case|no|nr|ref)[ .:#]*\w+[\])])$")
 """A number behind a text."""
 
@@ -120,10 +139,10 @@ class JoinedCases:
             return ()
         count, prompts = sum(map(len, self.groups)), count_noun(len(self.groups), "prompt")
         if self.spelled:
-            prompts += f" ({self.spelled} of them spelled differently)"
+            prompts += f" ({self.spelled} of them spelled or introduced differently)"
         return (
             f"{count:,} cases share {prompts}, such as {self.groups[0][0]!r} and "
-            f"{self.groups[0][1]!r}; cases with the same prompt count as one cluster",
+            f"{self.groups[0][1]!r}; cases with the same prompt count as one",
         )
 
 
@@ -132,18 +151,25 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
 
     Prompts are compared by their words (`normalize_prompt`) and tools; for log-likelihoods also by
     the choices, in any order, or the expected answer, which are scored there. What an answer is
-    compared with makes no difference.
+    compared with makes no difference, except between prompts that differ in a greeting, a name or
+    a time in front.
 
     Args:
         cases: The cases of a suite.
         kinds: What its metrics ask for; cases that are equal for one kind are joined.
     """
     places: dict[str, list[int]] = {}
-    kinds = tuple(kinds)
+    asked = dict.fromkeys(kinds)
+    # The same words may be another question where choices are scored; their time tells nothing.
+    kinds = [kind for kind in asked if kind is not CellKind.LATENCY] or list(asked)
     for place, case in enumerate(cases):
         texts = normalize_messages(list(case.input_messages()))
         for kind in kinds:
             places.setdefault(_seen_by_model(case, texts, kind), []).append(place)
+    bare = [_without_fronts(case) for case in cases]
+    if any(bare):
+        for place, (case, turns) in enumerate(zip(cases, bare, strict=True)):
+            places.setdefault(_bare_question(case, turns), []).append(place)
     shared = {key: found for key, found in places.items() if len(found) > 1}
     clusters: dict[str, list[int]] = {}
     for place, case in enumerate(cases):
@@ -153,7 +179,7 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
     names: dict[int, str] = {}
     for cluster, members in clusters.items():
         names.setdefault(first[members[0]], cluster)
-    for key, members in shared.items():
+    for key, members in sorted(shared.items()):
         names.setdefault(first[members[0]], f"prompt {key[:12]}")
     groups: dict[int, list[str]] = {}
     for case, start in zip(cases, _first_of_component(len(cases), shared.values()), strict=True):
@@ -188,6 +214,37 @@ def _seen_by_model(case: Case, texts: Any, kind: CellKind) -> str:
     if kind is CellKind.CHOICES and case.choices is not None:
         scored = sorted(map(normalize_prompt, case.choices))
     return sha256([texts, offered, scored])
+
+
+def _without_fronts(case: Case) -> list[dict[str, Any]] | None:
+    """Return the messages without what is put in front of their questions; None if nothing is."""
+    right = case.expected is not None or case.choices is not None
+    turns = [
+        {**turn, "content": _strip_fronts(text, named=right)}
+        if turn.get("role") == "user" and isinstance(text := turn.get("content"), str)
+        else turn
+        for turn in case.input_messages()
+    ]
+    return None if turns == [*case.input_messages()] else turns
+
+
+def _bare_question(case: Case, turns: list[dict[str, Any]] | None) -> str:
+    """Hash messages, with what is offered to the model and what scores its answer."""
+    scored = case.model_dump(mode="json", exclude=_NOT_SCORED, exclude_defaults=True)
+    return sha256([normalize_messages(turns or list(case.input_messages())), scored])
+
+
+_NOT_SCORED = {"id", "prompt", "messages", "tags", "cluster", "max_new_tokens"}
+"""Fields of a case that neither score its answer nor are offered to the model."""
+
+
+def _strip_fronts(text: str, *, named: bool) -> str:
+    """Return a text of three words or more without greetings, times and names in front."""
+    while front := _FRONT.match(text) or (named and _CALLED.match(text)):
+        if len(text[front.end() :].split(maxsplit=2)) < 3:
+            break
+        text = text[front.end() :]
+    return text
 
 
 def normalize_messages(value: Any) -> Any:

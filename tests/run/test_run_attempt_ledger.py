@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.engine.answer_cache import JudgedAttempt
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.jsonl import record_lines
@@ -486,3 +487,120 @@ def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
 
     assert result.ret == 4
     assert "alpha_per_attempt = true makes every look count" in result.stdout.str()
+
+
+def answers(n: int, *, edited: int = 0, said: str = "answer", seconds: float = 1.0) -> list[Any]:
+    """Return recorded answers to the first cases, of which the last ones were edited."""
+    return [
+        StoredAnswer.of(
+            Cell(suite="st", case=str(i), arm="tuned", kind=CellKind.GENERATE, key=str(i)),
+            Completion(text=f"{said} {i}{' edited' * (i >= n - edited)}", latency_s=seconds),
+            None,
+            seconds,
+        )
+        for i in range(n)
+    ]
+
+
+def judged(of: Any, candidate: str, recorded: list[Any], **changes: Any) -> LedgerLine:
+    """Return the line of recorded answers."""
+    sketch = CaseSketch.of(of).with_answers(recorded, recorded=True)
+    known = {"answers": sketch.answers, "answers_sha256": sketch.answers_sha256}
+    return line(of, candidate, **(known | changes))
+
+
+def again(of: Any, recorded: list[Any], *lines: LedgerLine, seed: int = 0) -> JudgedAttempt:
+    """Return how a suite counts recorded answers in a file that it does not know."""
+    path = Path("ledger")
+    sketches = {"st": CaseSketch.of(of).with_answers(recorded, recorded=True)}
+    ledger = AttemptLedger(sketches, {"st": path}, {path: lines}, "new file", seed, True)
+    return ledger.attempt("st")
+
+
+@pytest.mark.parametrize(
+    ("n", "recorded", "seed", "expected"),
+    [
+        # the same answers in another order, with other times, under another name
+        (60, answers(60, seconds=2.0)[::-1], 0, (1, 0)),
+        (60, answers(60, seconds=2.0), 7, (1, 1)),
+        # 54 of 60 are nine in ten, and 53 are not
+        (60, answers(60, edited=6), 7, (1, 1)),
+        (60, answers(60, edited=7), 7, (2, 0)),
+        # in capitals and with a mark; each other text counts
+        (60, answers(60, said="  ANSWER"), 7, (1, 1)),
+        (60, answers(60, said="reply"), 7, (2, 0)),
+        # on twice the cases
+        (120, answers(120), 0, (1, 1)),
+        # edited answers to the same cases are a candidate of their own
+        (60, answers(60, edited=3), 0, (2, 0)),
+    ],
+)
+def test_a_recorded_candidate_is_known_by_its_answers(
+    n: int, recorded: list[Any], seed: int, expected: tuple[int, int]
+) -> None:
+    """(attempt, further chances); the bytes of the file make no other candidate."""
+    first = judged(suite(range(60)), "first file", answers(60))
+
+    found = again(suite(range(n)), recorded, first, seed=seed)
+
+    assert (found.number, found.extended) == expected
+
+
+def test_ten_edited_recordings_are_ten_attempts_and_one_candidate_of_another_seed() -> None:
+    of = suite(range(60))
+    lines = [
+        judged(of, f"file {k}", answers(60, edited=k), attempt=k + 1, day=k + 1) for k in range(6)
+    ]
+
+    assert again(of, answers(60, edited=2, seconds=9.0), *lines).number == 3
+    assert again(of, [*answers(60)[:-1], *answers(60, said="x")[-1:]], *lines).number == 7
+    assert again(of, answers(60), *lines, seed=1).extended == 1
+
+
+def test_the_recorded_answers_of_a_model_are_the_model() -> None:
+    """Its line has no hash of all answers, and a gap where a look ended the run."""
+    of = suite(range(30))
+    sketch = CaseSketch.of(of).with_answers(answers(30)[:20], recorded=False)
+    live = line(of, "model", answers=sketch.answers)
+
+    assert again(of, answers(30), live) == JudgedAttempt(1, 0)
+    assert again(of, answers(30), live, seed=1) == JudgedAttempt(1, 1)
+    assert sketch.answers.count("0000") == 10
+    assert len(sketch.answers) == 4 * 30
+
+
+def test_lines_without_a_sketch_of_answers_are_read(tmp_path: Path) -> None:
+    of, path = suite(range(30)), tmp_path / FILE_NAME
+    (text,) = record_lines([line(of, "before")])
+    path.write_text(text, encoding="utf-8")
+
+    assert "answers" not in text
+    assert again(of, answers(30), *read_ledger(path)) == JudgedAttempt(2, 0)
+
+
+def test_a_recording_with_other_times_is_no_further_candidate(project: Any) -> None:
+    """Through whole runs: neither the ledger nor the store counts it, with a seed it costs."""
+    toml = project.suite()
+    toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), encoding="utf-8")
+    names = []
+    for seconds in (1.0, 2.0):
+        lines = [
+            {"id": case["id"], "completion": case["expected"], "latency_s": seconds}
+            for case in map(
+                json.loads, (toml.parent / "cases.jsonl").read_text("utf-8").splitlines()
+            )
+        ]
+        names.append(project.path / f"{seconds}.jsonl")
+        order = 1 if seconds == 1.0 else -1
+        names[-1].write_text("".join(json.dumps(of) + "\n" for of in lines[::order]), "utf-8")
+    base = project.models()[0]
+    first, second, third = (
+        project.gate(
+            base, f"--gate-tuned=replay:{name}", f"--gate-seed={seed}", f"--gate-run-dir=r{i}"
+        )
+        for i, (name, seed) in enumerate([(names[0], 0), (names[1], 0), (names[1], 3)])
+    )
+
+    assert "candidate 2 on this suite" not in second.stdout.str() + third.stdout.str()
+    assert "judged at 1/5 of it" in third.stdout.str()
+    assert "judged at 1/5 of it" not in first.stdout.str() + second.stdout.str()

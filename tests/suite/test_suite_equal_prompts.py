@@ -1,21 +1,25 @@
-"""Cases with the same prompt are one cluster, whatever they are called."""
+"""Cases with the same prompt count as one, whatever they are called."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
-from tunegate.harness.suite import load_suite
+from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.suite.equal_prompts import join_equal_prompts, normalize_prompt
+from tunegate.harness.suite.find import BUNDLED
 
 GENERATE, CHOICES, ANSWER = CellKind.GENERATE, CellKind.CHOICES, CellKind.ANSWER
 TOOL = {"type": "function", "function": {"name": "look_up"}}
@@ -73,6 +77,8 @@ def test_likelihoods_are_asked_of_more_than_the_prompt() -> None:
     assert groups(turned, CHOICES) == [{"0", "1"}]
     assert groups(pairs, CHOICES) == [{"0", "2"}]
     assert groups(pairs, CHOICES, GENERATE) == [{"0", "1", "2"}]
+    assert groups(pairs, CHOICES, CellKind.LATENCY) == [{"0", "2"}]
+    assert groups(pairs, CellKind.LATENCY) == [{"0", "1", "2"}]
     assert groups(texts, ANSWER) == []
     assert groups(texts, ANSWER, GENERATE) == [{"0", "1"}]
 
@@ -147,7 +153,7 @@ def test_forty_spellings_of_one_prompt_are_one_cluster() -> None:
     joined = join_equal_prompts(cases, [GENERATE])
 
     assert len({case.cluster for case in joined.cases}) == 1
-    assert joined.notes[0].startswith("40 cases share 1 prompt (39 of them spelled differently)")
+    assert joined.notes[0].startswith("40 cases share 1 prompt (39 of them spelled or")
 
 
 def test_clusters_of_equal_prompts_are_united() -> None:
@@ -192,8 +198,7 @@ def test_a_suite_tells_and_records_them(suite_folder: Callable[..., Path]) -> No
     record = suite.record()
 
     assert suite.notes == (
-        "6 cases share 3 prompts, such as 'c0' and 'c1'; cases with the same prompt count as one "
-        "cluster",
+        "6 cases share 3 prompts, such as 'c0' and 'c1'; cases with the same prompt count as one",
     )
     assert record.equal_prompts == (("c0", "c1"), ("c2", "c3"), ("c4", "c5"))
     assert SuiteRecord.model_validate_json(record.model_dump_json()) == record
@@ -210,7 +215,7 @@ def test_a_manifest_without_the_groups_is_read(suite_folder: Callable[..., Path]
 
 
 def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> None:
-    """40 copies of a prompt that tuned gets right are one case, and the reason names them."""
+    """40 copies of a prompt that tuned gets right are one case, and a note names them."""
     lines = [{"id": f"c{i}", "prompt": "q", "expected": "1"} for i in range(40)]
     suite = load_suite(suite_folder(TOML, lines))
     scores = [
@@ -221,16 +226,127 @@ def test_copies_of_one_case_prove_nothing(suite_folder: Callable[..., Path]) -> 
     found = decide_run(manifest_of(suite.record()), {"s": suite.cases}, scores)
 
     assert found.verdict is Verdict.UNDECIDED
-    assert (
-        found.suites[0]
-        .gates[0]
-        .sentence.endswith(
-            "the cases come in 1 cluster (40 of them share 1 prompt), and it takes 10 at least"
-        )
+    (gate,) = found.suites[0].gates
+    assert (gate.n, gate.sentence.endswith("one case is too little to judge by")) == (1, True)
+    assert any(note.startswith("s: 40 cases share 1 prompt: ") for note in found.suites[0].remarks)
+
+
+def decided(
+    suite: Suite, base: Callable[[int], float], tuned: Callable[[int], float]
+) -> GateResult:
+    """Return the gate of a suite whose cases have these scores, by their number."""
+    scores = [
+        ScoreRow(suite="s", metric="exact_match", case=case.id, arm=arm, value=score(number))
+        for number, case in enumerate(suite.cases)
+        for arm, score in (("base", base), ("tuned", tuned))
+    ]
+    (gate,) = decide_run(manifest_of(suite.record()), {"s": suite.cases}, scores).suites[0].gates
+    return gate
+
+
+@pytest.mark.parametrize("copies", [0, 3, 59])
+@pytest.mark.parametrize(("prompts", "passes"), [(59, True), (58, False)])
+def test_copies_cost_no_power(
+    suite_folder: Callable[..., Path], copies: int, prompts: int, passes: bool
+) -> None:
+    """A floor of 95 % takes 59 right answers, .95^59 = .0485, however often prompts occur."""
+    toml = TOML.replace("gain = 0.1", "floor = 0.95\nfloor_mode = 'certified'")
+    lines = [{"id": f"c{i}", "prompt": f"q{i % prompts}"} for i in range(prompts + copies)]
+    suite = load_suite(suite_folder(toml, [{**of, "expected": "1"} for of in lines]))
+
+    gate = decided(suite, lambda i: 1.0, lambda i: 1.0)
+
+    assert (gate.n, gate.status is GateStatus.PASS) == (prompts, passes)
+    assert (not unreachable_gates(suite)) is passes
+
+
+def test_a_prompt_has_the_mean_score_of_its_copies(suite_folder: Callable[..., Path]) -> None:
+    """20 prompts, of which the first occurs 41 times and is lost in 21 of these: 21/41 of 1/20."""
+    lines = [{"id": f"c{i}", "prompt": f"q{max(0, i - 40)}", "expected": "1"} for i in range(60)]
+    gate = decided(
+        load_suite(suite_folder(TOML, lines)), lambda i: 1.0, lambda i: 0.0 if i < 21 else 1.0
     )
-    assert "s: 40 cases share 1 prompt: cases with the same prompt count as one cluster" in (
-        found.suites[0].remarks
-    )
+
+    assert (gate.n, gate.base) == (20, 1.0)
+    assert gate.tuned == pytest.approx(1 - 21 / 41 / 20)
+
+
+def test_a_slice_has_the_copies_with_its_tag(suite_folder: Callable[..., Path]) -> None:
+    """Of each two copies the second is tagged, and lost; the slice does not know the first."""
+    toml = f"{TOML}tag = 'late'"
+    lines = [
+        {"id": f"c{i}", "prompt": f"q{i // 2}", "expected": "1", "tags": ["late"] * (i % 2)}
+        for i in range(24)
+    ]
+    gate = decided(load_suite(suite_folder(toml, lines)), lambda i: 1.0, lambda i: 1.0 - i % 2)
+
+    assert (gate.n, gate.base, gate.tuned) == (12, 1.0, 0.0)
+
+
+FRONTS = [
+    "Hi Anna, {}",
+    "Hello there! {}",
+    "Hey Dr. Jane Smith:\n{}",
+    "Good morning Bob: [2024-05-01 10:32] {}",
+    "10:32 - {}",
+    "Monday, 10:32 am: {}",
+    "2024-05-01T10:32:00Z: {}",
+    "(Mon 10:32) {}",
+    "My name is Zoë Lee. {}",
+    "Anna here, hello! {}",
+    "Dear Mr. Müller,\n\n{}",
+]
+
+
+def test_a_greeting_a_name_or_a_time_in_front_makes_no_other_case() -> None:
+    """If the answer is compared with the same; a name alone also needs an expected answer."""
+    texts = [ASKED, *(front.format(ASKED) for front in FRONTS)]
+    same = cases_of(*({"prompt": text, "expected": "Paris"} for text in texts))
+    other = cases_of(*({"prompt": text, "expected": str(i)} for i, text in enumerate(texts)))
+    named = [{"prompt": f"{name}, {ASKED}"} for name in ("Anna", "Bob")]
+
+    assert groups(same, GENERATE) == [{case.id for case in same}]
+    assert groups(other, GENERATE) == []
+    assert groups(cases_of(*({**of, "expected": "Paris"} for of in named)), GENERATE) != []
+    assert groups(cases_of(*named), GENERATE) == []
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("On Monday, is the shop open?", "On Sunday, is the shop open?"),
+        ("2024-05-01 was a Wednesday, wasn't it?", "2023-05-01 was a Wednesday, wasn't it?"),
+        ("10:30 is the time of which train?", "11:30 is the time of which train?"),
+        ("I am Spanish. Do I need a visa?", "I am Turkish. Do I need a visa?"),
+        ("Berlin: is it a large city at all?", "Paris: is it a large city at all?"),
+        ("Hi Anna", "Hi Bob"),
+        (
+            "Awful film. Is this review positive or not?",
+            "Dull film. Is this review positive or not?",
+        ),
+        ("Extract the name as JSON: Anna", "Extract the name as JSON: Bob"),
+    ],
+)
+def test_what_a_text_is_about_makes_another_case(texts: tuple[str, str]) -> None:
+    """Even with the same expected answer."""
+    assert groups(cases_of(*({"prompt": t, "expected": "yes"} for t in texts)), GENERATE) == []
+
+
+def test_one_instruction_with_many_payloads_is_as_many_cases() -> None:
+    """10,000 of 400 words and equal labels, in seconds: nothing is compared in pairs."""
+    rule = "Read the order below and answer with its status alone, in one word. " * 30
+    cases = cases_of(*({"prompt": f"{rule}\nOrder {i}", "expected": "open"} for i in range(10_000)))
+
+    start = time.process_time()
+    found = join_equal_prompts(cases, [GENERATE])
+
+    assert found.groups == ()
+    assert time.process_time() - start < 15
+
+
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in BUNDLED.glob("*/suite.toml")))
+def test_no_case_of_a_bundled_suite_is_joined(name: str) -> None:
+    assert load_suite(BUNDLED / name).equal_prompts == ()
 
 
 def manifest_of(suite: SuiteRecord) -> Manifest:

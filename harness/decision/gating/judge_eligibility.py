@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -91,6 +91,8 @@ def judge_eligibility(
     found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(
         gate, pairs, known, _changed_answers(known, answers)
     )
+    if found.status is EligibilityStatus.CALIBRATED:
+        found = replace(found, why=found.why + _coverage_note(pairs, known, answers))
     if found.counts and known.canaries.failed:
         names = ", ".join(known.canaries.failed)
         return JudgeEligibility(
@@ -118,18 +120,48 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
 
 def _not_random(pairs: Pairs) -> str:
     """Return why the labelled pairs cannot be a random sample; "" if they may be one."""
-    from tunegate.harness.stats.ppi import sample_distance
-
     known = [pair is not None for pair in pairs.labels or ()]
-    chosen = [d for d, there in zip(pairs.differences, known, strict=True) if there]
-    rest = [d for d, there in zip(pairs.differences, known, strict=True) if not there]
-    if not rest or abs(sample_distance(chosen, rest)) <= FARTHEST_SAMPLE:
+    means = _far_means([pairs.sign * d for d in pairs.differences], known)
+    if means is None:
         return ""
-    means = [pairs.sign * exact_mean(column) for column in (chosen, rest)]
     return (
         f"the labelled pairs are not a random sample: the judge's difference is {means[0]:+.3f} on "
         f"them and {means[1]:+.3f} on the others; draw them with `tunegate judge label`"
     )
+
+
+def _far_means(values: Sequence[float], chosen: Sequence[bool]) -> tuple[float, float] | None:
+    """Return the means of chosen values and of the rest; None if chance may explain both."""
+    from tunegate.harness.stats.ppi import sample_distance
+
+    inside, rest = (
+        [v for v, there in zip(values, chosen, strict=True) if there is of] for of in (True, False)
+    )
+    if not inside or not rest or abs(sample_distance(inside, rest)) <= FARTHEST_SAMPLE:
+        return None
+    return exact_mean(inside), exact_mean(rest)
+
+
+def _coverage_note(pairs: Pairs, known: Calibration, answers: Mapping[str, str] | None) -> str:
+    """Return in what the calibration's answers differ from the others of the run; "" in nothing."""
+    labelled = known.answers or {}
+    chosen = [
+        case in labelled and (answers or {}).get(case) == labelled[case] for case in pairs.cases
+    ]
+    columns = {
+        "place in the suite": [float(place) for place in range(1, pairs.n + 1)],
+        "judged score of base": pairs.base,
+        "judged difference": [pairs.sign * d for d in pairs.differences],
+    }
+    for name, values in columns.items():
+        means = _far_means(values, chosen)
+        if means is not None:
+            return (
+                f"; the labelled answers are not a random sample of the run's: the mean {name} is "
+                f"{means[0]:.3g} on them and {means[1]:.3g} on the others; draw them with "
+                "`tunegate judge label`"
+            )
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

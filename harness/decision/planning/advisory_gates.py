@@ -8,7 +8,7 @@ from tunegate.harness.comparison.corpus_level import LEAST, few_for_corpus
 from tunegate.harness.comparison.estimator import LEAST_UNBOUNDED, few_without_range
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import CONTENT_GAP, HINT, Metric
-from tunegate.harness.decision.planning.gate_cases import cases_on, cluster_count, count_asked
+from tunegate.harness.decision.planning.gate_cases import cluster_count, count_asked, prompts_on
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.calibration import LEAST_PAIRS
@@ -33,7 +33,7 @@ def _why_advisory(suite: Suite, gate: Gate) -> str:
         return few_for_corpus(n)
     if not rests_on_unbounded_scores(suite, gate):
         return ""
-    return few_without_range(min(n, cluster_count(cases_on(suite, gate.tag)) or n))
+    return few_without_range(min(n, cluster_count(prompts_on(suite, gate.tag)) or n))
 
 
 def rests_on_unbounded_scores(suite: Suite, gate: Gate) -> bool:

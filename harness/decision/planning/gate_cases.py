@@ -25,6 +25,16 @@ def cases_on(suite: Suite, tag: str | None) -> list[Case]:
     return [case for case in suite.cases if tag is None or tag in case.tags]
 
 
+def prompts_on(suite: Suite, tag: str | None = None) -> list[Case]:
+    """Return one case for each prompt, of those with a tag if one is given."""
+    return _drop_copies(suite, cases_on(suite, tag))
+
+
+def _drop_copies(suite: Suite, cases: Sequence[Case]) -> list[Case]:
+    first = {case: group[0] for group in suite.equal_prompts for case in group}
+    return list({first.get(case.id, case.id): case for case in reversed(cases)}.values())[::-1]
+
+
 def cluster_count(cases: Sequence[Case]) -> int | None:
     """Return the number of clusters; None if every case is its own."""
     names = shared_clusters([c.cluster or f"\0{i}" for i, c in enumerate(cases)])
@@ -32,7 +42,8 @@ def cluster_count(cases: Sequence[Case]) -> int | None:
 
 
 def count_asked(suite: Suite, metric: Metric, tag: str | None = None) -> int:
-    """Return how many cases the metric scores, with a tag if one is given."""
+    """Return how many prompts the metric scores, with a tag if one is given."""
     timed = metric.needs is CellKind.LATENCY
     cases = suite.cases[: suite.generation.latency_cases] if timed else suite.cases
-    return sum(tag is None or tag in case.tags for case in cases)
+    tagged = [case for case in cases if tag is None or tag in case.tags]
+    return len(tagged if metric.corpus is not None else _drop_copies(suite, tagged))

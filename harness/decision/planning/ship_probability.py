@@ -33,7 +33,7 @@ from tunegate.harness.decision.planning.advisory_gates import (
     silent_goals,
 )
 from tunegate.harness.decision.planning.cheaper_designs import cheaper_designs
-from tunegate.harness.decision.planning.gate_cases import cases_on, cluster_count, count_asked
+from tunegate.harness.decision.planning.gate_cases import cluster_count, count_asked, prompts_on
 from tunegate.harness.decision.planning.look_schedule import judged_once_notes, planned_shares
 from tunegate.harness.decision.planning.pilot import PilotRun, pilot_spread
 from tunegate.harness.decision.planning.unreachable_gates import (
@@ -115,7 +115,8 @@ def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
     up to 20 % at most, all pass with a probability of 80 %, however they are related. The cases are
     the fewest for which they do, so the error falls on the gates that are hard to prove.
     """
-    n_clusters = cluster_count(suite.cases)
+    prompts = prompts_on(suite)
+    n_clusters = cluster_count(prompts)
     refusals = (
         *unreachable_gates(suite),
         *silent_goals(suite),
@@ -123,7 +124,7 @@ def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
     )
     gap = any(content_gap(suite))
     # Fewer than ten clusters decide nothing, however few cases the spread needs.
-    least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(suite.cases) / n_clusters)
+    least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(prompts) / n_clusters)
     plan = _Planner(suite, observed, least)
     gates = plan.gates()
     chances, cases = plan.whole_rule([g for g in gates if g.counts])
@@ -286,13 +287,14 @@ class _Planner:
         """Return the share of the suite's cases that the gate rests on."""
         if gate.tag is None:
             return 1.0
-        return max(1, len(cases_on(self.suite, gate.tag))) / len(self.suite.cases)
+        return max(1, len(prompts_on(self.suite, gate.tag))) / len(prompts_on(self.suite))
 
     def _shares(self, gate: Gate, n: int) -> tuple[float, ...]:
         """Return the share of the gate's `n` cases seen at each look."""
         # A slice waits until it has as many cases as the suite at its first look.
         share = self._share(gate)
-        suite = self.shares(round(n / share))
+        copies = len(self.suite.cases) / len(prompts_on(self.suite))
+        suite = self.shares(round(n / share * copies))
         return tuple(t for t in suite if t == 1 or t * share >= suite[0])
 
     def _at_least(self, gate: Gate, cases: int | None) -> int | None:

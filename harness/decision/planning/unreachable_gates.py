@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from tunegate.harness.comparison.estimator import FEW_CLUSTERS
 from tunegate.harness.decision.planning.gate_cases import (
-    cases_on,
     cluster_count,
     count_asked,
     independent_share,
+    prompts_on,
 )
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.defaults import CONFIDENCE
@@ -47,7 +47,7 @@ def unreachable_reasons(suite: Suite, gate: Gate, cases: int | None = None) -> I
 
 def _refusals(suite: Suite, gate: Gate, n: int) -> Iterator[str]:
     """Yield why the gate's kind cannot pass with `n` cases."""
-    metric, cases = suite.metric(gate.metric), cases_on(suite, gate.tag)
+    metric, cases = suite.metric(gate.metric), prompts_on(suite, gate.tag)
     if metric.corpus is not None and not gate_kind(gate.kind).counts_cases:
         # An unseen cluster weighs several times as much as the others in any case.
         units = min(n, cluster_count(cases) or n)
@@ -66,7 +66,7 @@ def _too_few_of_slice(suite: Suite, gate: Gate, n: int) -> str | None:
     rule = f"{gate_kind(gate.kind).margin_key(gate)}={gate.margin} on {gate.metric!r}"
     if n < 2:
         return f"{rule} stays undecided: the tag has {count_noun(n, 'case')}, and it takes 2"
-    clusters = cluster_count(cases_on(suite, gate.tag))
+    clusters = cluster_count(prompts_on(suite, gate.tag))
     if gate_kind(gate.kind).rests_on_interval(gate) and (clusters or FEW_CLUSTERS) < FEW_CLUSTERS:
         come = f"the {n} cases of the tag come in {count_noun(clusters or 0, 'cluster')}"
         return f"{rule} stays undecided: {come}, and it takes {FEW_CLUSTERS}"

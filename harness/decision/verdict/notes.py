@@ -152,11 +152,11 @@ def _no_goal(suite: SuiteRecord) -> Iterator[str]:
 
 
 def _equal_prompts(table: ScoreTable) -> Iterator[str]:
-    sharing, prompts = table.sharing(table.cases)
-    if sharing:
+    copies, prompts = table.copies
+    if copies:
         yield (
-            f"{sharing:,} cases share {count_noun(prompts, 'prompt')}: cases with the same prompt "
-            "count as one cluster"
+            f"{copies:,} cases share {count_noun(prompts, 'prompt')}: cases with the same prompt "
+            "count as one, with their mean score"
         )
 
 

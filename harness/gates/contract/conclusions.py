@@ -53,7 +53,8 @@ def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
     if pairs.labels is not None:
         return "more labels would narrow it"
     if clusters is not None and clusters < FEW_CLUSTERS:
-        return f"{pairs.cluster_words}, and it takes {FEW_CLUSTERS} at least"
+        come = f"the cases come in {count_noun(clusters, 'cluster')}"
+        return f"{come}, and it takes {FEW_CLUSTERS} at least"
     if result.low is None and result.high is None:
         return "all differences are equal, so the next one cannot be predicted"
     return None

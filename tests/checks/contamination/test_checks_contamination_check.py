@@ -30,6 +30,7 @@ from tunegate.harness.records.contamination import (
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary, read_training_card
+from tunegate.harness.run.training_provenance import DataOptions, TrainingProvenance
 from tunegate.harness.suite import Suite
 
 ROOT = Path(__file__).parents[3]
@@ -228,6 +229,22 @@ def test_rows_of_the_adapter_before_count_too(suite: Suite, tmp_path: Path) -> N
     assert (both.checked, both.suites[0].touched) == (ContaminationCoverage.ALL, ("c1", "c2"))
     assert (one.checked, one.suites[0].touched) == (ContaminationCoverage.PART, ("c1",))
     assert one.sentence.endswith("; what sft was trained on before is not known")
+
+
+@pytest.mark.parametrize(("told", "part"), [(2, False), (3, True), ("many", False), (None, False)])
+def test_fewer_rows_than_the_card_tells_of_are_said(
+    suite: Suite, tmp_path: Path, told: Any, part: bool
+) -> None:
+    rows = write(tmp_path / "rows.jsonl", [pair(sentence(1)), pair("harmless")])
+    named = {"files": card(rows).card["files"], "rows": told}
+    (tmp_path / "tunegate_training.json").write_text(json.dumps(named), encoding="utf-8")
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
+
+    found = TrainingProvenance.of(str(tmp_path), {}, [suite], DataOptions()).leakage
+
+    assert found.suites[0].touched == ("c1",)
+    assert (found.checked is ContaminationCoverage.PART) is part
+    assert ("; the card tells of 3 rows, and the files hold 2" in found.sentence) is part
 
 
 def test_nothing_compared_is_never_clean(suite: Suite, tmp_path: Path) -> None:

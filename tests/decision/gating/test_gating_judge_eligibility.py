@@ -172,6 +172,28 @@ def test_a_calibration_is_bound_to_the_answers_that_were_labelled(
     assert why in gate.right
 
 
+@pytest.mark.parametrize(
+    ("labelled", "said"),
+    [
+        (range(0, 200, 2), ""),
+        # the first 60: places 1 to 60 of 200; base is right on 10 of them, and on 60 of the others
+        (range(60), "the mean place in the suite is 30.5 on them and 130 on the others"),
+        # base is right on cases 70 to 139, so on all of these 40, and on 30 of the other 160
+        ([*range(86, 106), *range(96, 116)], "the mean judged score of base is 1 on them and"),
+    ],
+)
+def test_labels_of_chosen_answers_are_told(tone: Any, made: Any, labelled: Any, said: str) -> None:
+    """Early or easy ones: the calibration still counts, and its line says what it rests on."""
+    now = {f"c{i:03}": answers_hash(f"base {i}", f"tuned {i}") for i in range(200)}
+    known = calibration(answers={f"c{i:03}": now[f"c{i:03}"] for i in labelled})
+    suite = tone(known, Gate(metric="tone", kind="gain", margin=0.15))
+    run = (made.manifest([suite]), {"s": suite.cases()}, suite.rows())
+    (gate,) = decide_run(*run, answers={"s": AnswerCounts(hashes=now)}).suites[0].gates
+
+    assert not gate.advisory
+    assert (("not a random sample" in gate.right), said in gate.right) == (bool(said), True)
+
+
 def test_the_labels_of_this_run_need_no_answers_of_the_calibration(tone: Any, made: Any) -> None:
     suite = tone(calibration(answers={"c000": "other"}))
     said = labels({at: ((0.0, 1.0) if at < 35 else (1.0, 1.0)) for at in range(0, 200, 2)})
