@@ -51,8 +51,7 @@ def plan(
         lines = (*_lines(one, from_), *_playing(suite), *_judging(suite, judge))
         say(*([""] if number else []), *lines)
     if len(forecasts) > 1 and all(one.chances for one in forecasts):
-        run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
-        say(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
+        say(f"\nall {len(forecasts)} suites: {_whole_run(forecasts)}")
     refusals = [text for one in forecasts for text in one.refusals]
     if refusals:
         raise SuiteError(refusals)
@@ -197,6 +196,18 @@ def _whole_rule(one: SuitePlan) -> str:
     several = sum(gate.counts for gate in one.gates) > 1
     independent = ", as if gates were independent" if several else ""
     return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
+
+
+def _whole_run(forecasts: Sequence[SuitePlan]) -> str:
+    """Return the probability that all suites ship, for each assumption on the spread.
+
+    Beside assumed spreads, a declared one counts in each column as suite.toml has it.
+    """
+    columns = max(len(one.chances) for one in forecasts)
+    fixed = [one for one in forecasts if len(one.chances) < columns]
+    chances = [o.chances[-1:] * columns if o in fixed else o.chances for o in forecasts]
+    run = [math.prod(column) for column in zip(*chances, strict=True)]
+    return f"SHIP {_shares(run)}" + (", declared spreads as in suite.toml" if fixed else "")
 
 
 def _time(one: SuitePlan) -> str:
