@@ -6,7 +6,6 @@ report`, `history` and `compare` read it, and the ledger counts it.
 
 from __future__ import annotations
 
-import uuid
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -144,7 +143,7 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
     )
     options.refuse_impossible()
     try:
-        evaluate_once(options, arms, session=uuid.uuid4().hex)
+        evaluate_once(options, arms)
     except KeyboardInterrupt:
         raise RunInterrupted(f"stopped\n{_CONTINUE}") from None
     except RunInterrupted as error:

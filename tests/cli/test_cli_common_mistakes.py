@@ -175,6 +175,12 @@ MISTAKES = {
         "s", "--tuend", "x", parts=("'--tuend'", "did you mean '--tuned'?")
     ),
     "an option without a value": judged("s", "--tuned", parts=("--tuned needs a value",)),
+    "help in place of a value": judged(
+        "s", "--tuned", "--help", parts=("--tuned needs a value",)
+    ),
+    "help in place of a value of replay": Mistake(
+        ("replay", "traces.jsonl", "--sample", "--help"), ("--sample needs a value",)
+    ),
     "a value that is not a choice": judged(
         "s", *MODELS, "--early-stop", "of", parts=("--early-stop", "'of'", "did you mean 'off'?")
     ),
