@@ -169,7 +169,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths += find_suites(word)
+            paths += [_without_brackets(path) for path in find_suites(word)]
         elif name not in options:
             raise UsageError(_unknown_option(name, value or next(iter(rest), "SUITE")))
         elif options[name].flag:
@@ -183,6 +183,17 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
+
+
+def _without_brackets(path: str) -> str:
+    """Refuse a suite whose path pytest would read as a test with parameters.
+
+    Raises:
+        UsageError: the path has a bracket.
+    """
+    if "[" in path.partition("::")[0]:
+        raise UsageError(f"{path}: pytest reads [ as a test's parameters; rename the folder")
+    return path
 
 
 def _unknown_option(name: str, value: str) -> str:

@@ -92,6 +92,7 @@ def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuitePlan]:
 
 def _load(files: Sequence[Path]) -> list[Suite]:
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import refuse_shared_name
 
     problems: list[str] = []
     loaded = []
@@ -102,6 +103,7 @@ def _load(files: Sequence[Path]) -> list[Suite]:
             problems += error.problems
     if problems:
         raise SuiteError(problems)
+    refuse_shared_name(loaded)
     return loaded
 
 

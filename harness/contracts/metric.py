@@ -86,6 +86,8 @@ class Metric:
     """Fields a case must have, such as `expected`."""
     check: Check | None = None
     """Called with the bound options and the cases when a suite is loaded; returns problems."""
+    caveats: Check | None = None
+    """Called likewise; returns notes on cases whose scores mean little."""
     options: Mapping[str, Any] = field(default_factory=dict)
     indicative: bool = False
     """Whether it is only a hint for people: its gates are advisory."""
@@ -220,6 +222,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     binary: bool = False,
     requires: tuple[str, ...] = (),
     check: Check | None = None,
+    caveats: Check | None = None,
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
     heaviest: float | CorpusFunction = 6.0,
@@ -246,6 +249,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             binary=binary,
             requires=requires,
             check=check,
+            caveats=caveats,
             corpus=corpus,
             aggregate=aggregate,
             heaviest=heaviest,

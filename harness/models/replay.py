@@ -28,7 +28,7 @@ from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, Stor
 from tunegate.harness.records.cases import Case, ChatMessage
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.files import read_file, read_record, split_fragment
 from tunegate.harness.records.generation import GenerationSettings, written_settings
 from tunegate.harness.records.hashing import file_sha256, sha256
 from tunegate.harness.records.jsonl import JsonlRecords
@@ -207,8 +207,7 @@ def replay(target: str) -> ReplayArm:
     Raises:
         ModelError: nothing is there, or lines are broken: every one with its number.
     """
-    name, _, arm = target.partition("#")
-    path = Path(name)
+    path, arm = split_fragment(target)
     if path.is_dir():
         return _from_run(path, arm or "tuned")
     if not path.is_file():
@@ -280,6 +279,11 @@ def _content(path: Path) -> bytes:
     content = read_file(path)
     if content.lstrip(_BLANK).startswith(b"[") and content.rstrip().endswith(b"]"):
         raise ModelError(f"{path}:1: a JSON list; write one completion a line")
+    if content.strip(_BLANK) and b"{" not in content:
+        raise ModelError(
+            f"{path}:1: no line is a JSON object; write one completion a line, such as "
+            '{"id": "a", "completion": "…"}'
+        )
     return content
 
 

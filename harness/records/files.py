@@ -49,6 +49,13 @@ def read_file(path: Path, most: int = LARGEST_FILE) -> bytes:
     return path.read_bytes()
 
 
+def split_fragment(target: str) -> tuple[Path, str]:
+    """Return a path, and what follows the last `#`; a path that exists is not split."""
+    place, mark, fragment = target.rpartition("#")
+    whole = not mark or Path(target).exists()
+    return (Path(target), "") if whole else (Path(place), fragment)
+
+
 def parse_record(kind: type[R], text: bytes) -> R:
     """Parse a record from JSON.
 

@@ -106,6 +106,7 @@ def _evaluate(
     draft.sandbox = open_sandbox(options.sandbox, suites)
     comparability.check_answerable(suites, arms)
     recorded_answers.refuse_examples(arms)
+    recorded_answers.refuse_foreign_ids(suites, arms)
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
         draft.judge_models = open_judge_models(parse_specs(options.judge), store)

@@ -24,6 +24,7 @@ from tunegate.harness.run.telemetry import TelemetryOptions
 from tunegate.harness.run.training_provenance import DataOptions
 from tunegate.harness.run.workers import HERE, ExecutionBackend
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.find import refuse_shared_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +117,7 @@ class RunOptions:
         _ = self.calibrations  # refuses a file that cannot be read
         self._refuse_foreign_labels()
         self._refuse_unreachable_gates()
-        names = [suite.name for suite in self.suites]
-        if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
-            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+        refuse_shared_name(self.suites)
 
     def _refuse_foreign_labels(self) -> None:
         file = self.folder / LABELS_FILE

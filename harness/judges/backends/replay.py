@@ -31,7 +31,7 @@ from tunegate.harness.judges.asking.judge_model import (
 from tunegate.harness.records import judgements
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import ModelError
-from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.files import read_file, read_record, split_fragment
 from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.jsonl import JsonlRecords, read_records
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
@@ -198,8 +198,7 @@ def replay(target: str) -> ReplayedJudgeModel:
     Raises:
         ModelError: nothing is there, or lines are broken (every one is listed).
     """
-    place, _, judge = target.partition("#")
-    path = Path(place)
+    path, judge = split_fragment(target)
     if path.is_dir():
         return _from_run(target, path, judge)
     if not path.is_file():
