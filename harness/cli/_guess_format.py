@@ -14,7 +14,7 @@ from typing import Any
 
 from tunegate.harness.contracts.source import USUAL_NAMES
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
-from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.files import check_regular, numbered_lines, read_file
 
 _NEEDED = "give a .csv, .tsv, .parquet, .json, .jsonl or .yaml file, or a saved data set"
 
@@ -87,9 +87,9 @@ def _ends_with_answer(messages: Any) -> bool:
 
 def _first(path: Path) -> Mapping[str, Any]:
     """Return the first row of a JSON file, or the object that it is."""
-    with path.open(encoding="utf-8-sig") as file:
-        lines = (line for line in file if line.strip())
-        found = json.load(file) if path.suffix == ".json" else json.loads(next(lines, "null"))
+    lines = (line for _, line in numbered_lines(path) if line.strip())
+    text = read_file(path) if path.suffix == ".json" else next(lines, b"null")
+    found = json.loads(text.decode("utf-8-sig"))
     first = found[0] if isinstance(found, list) and found else found
     if not isinstance(first, Mapping):
         raise ValueError("its first row is not an object")

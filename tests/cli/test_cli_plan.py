@@ -160,7 +160,7 @@ def test_what_cannot_ship_is_refused(project: Any) -> None:
         ),
         (("suites", "--from", "nowhere"), "nowhere: no such run folder"),
         (("production", "--from", "run"), "run: unknown suite 'production'; there are: demo"),
-        (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'loops'"),
+        (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'json_valid'"),
     ],
 )
 def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str) -> None:
@@ -169,7 +169,7 @@ def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str
     if "run" in args:
         project.gate(*project.models())
         more = (project.path / "suites/demo/suite.toml").read_text(encoding="utf-8")
-        more = more.replace("exact_match", "loops")
+        more = more.replace("exact_match", "json_valid")
         project.raw_suite(more, [{"prompt": "q"}] * 1, "more")
 
     with pytest.raises(UsageError) as caught:

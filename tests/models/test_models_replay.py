@@ -12,9 +12,10 @@ import pytest
 
 from tunegate.harness.contracts.model import RecordedRequest, Request
 from tunegate.harness.models.replay import ReplayArm, replay
+from tunegate.harness.records import files
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.jsonl import record_lines
 
@@ -182,6 +183,15 @@ def test_nothing_recorded(recorded: Callable[..., str], tmp_path: Path) -> None:
             replay(target)
     with pytest.raises(ModelError, match="no such file or run folder"):
         replay(str(tmp_path / "nowhere.jsonl"))
+
+
+def test_a_line_without_end_is_refused(
+    recorded: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = recorded(FULL, {"id": "r2", "completion": "x" * 1000})
+    monkeypatch.setattr(files, "LONGEST_LINE", 999)
+    with pytest.raises(UsageError, match=":2: a line of more than 999 bytes"):
+        replay(target)
 
 
 def test_a_path_with_a_hash_sign(run: Path, tmp_path: Path) -> None:
@@ -360,10 +370,10 @@ def test_a_file_without_permission_is_one_line(
     path = tmp_path / "tuned.jsonl"
     path.write_text('{"id": "a", "completion": "x"}\n', encoding="utf-8")
 
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(ModelError, match=r"tuned\.jsonl: cannot be read \(Permission denied\)"):
         replay(str(path))
 
