@@ -204,6 +204,6 @@ def wrong_lines(
 
 
 def _excerpt(text: str) -> str:
-    from tunegate.reports.escaping import escape_hidden
+    from tunegate.harness.records.hidden_text import escape_hidden
 
     return escape_hidden(" ".join(text.split())[:_START])

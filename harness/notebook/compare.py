@@ -20,12 +20,12 @@ from tunegate.harness.notebook.progress import notebook_stream
 from tunegate.harness.notebook.suite_folder import MetricTable, write_suite
 from tunegate.harness.records.command import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.run import STORE
 from tunegate.harness.run.origin import repository_root
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.reports.escaping import escape_hidden
 from tunegate.reports.notebook import render_notebook
 
 Model = str | Path | InMemory
