@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, BinaryIO, TextIO, TypeVar, cast
+from typing import Any, BinaryIO, TextIO, TypeVar, cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -54,7 +54,9 @@ LONGEST_LINE = 1 << 27
 """Bytes of the longest line that is read: 128 MiB, more than twice a whole file of cases."""
 
 
-def bounded_lines(file: IO[bytes], place: object, number: int = 1) -> Iterator[tuple[int, bytes]]:
+def bounded_lines(
+    file: io.BufferedIOBase, place: object, number: int = 1
+) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of an open file with their numbers; no line is ever read beyond the limit.
 
     Raises:

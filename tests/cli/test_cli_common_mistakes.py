@@ -331,7 +331,7 @@ MISTAKES = {
     ),
     "CSV in place of answers": judged(
         "s", "--base", "replay:x.jsonl", "--tuned", "replay:ok.jsonl",
-        parts=("x.jsonl:1", "no line is a JSON object", "completion"),
+        parts=("x.jsonl:1", "no JSON object", "completion"),
         **{"x.jsonl": "id,completion\na,yes\n"},
     ),
     "two suites of one name": judged(
