@@ -18,44 +18,15 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tunegate.harness.records.hidden_text import (
+    HIDDEN,
+    PERHAPS_HIDDEN,
+    escape_hidden,
+    name_character,
+)
+
 if TYPE_CHECKING:
     from markupsafe import Markup
-
-_ALWAYS_HIDDEN = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, without tab and line feed
-    "\xad\u034f\u061c\u115f\u1160\u180e\u3164\uffa0"  # soft hyphen, joiners, fillers
-    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"  # zero width, separators, bidi
-    "\ufff9-\ufffb\ufffe\uffff"  # annotations, noncharacters
-    "\ud800-\udfff\U000e0000-\U000e007f"  # lone surrogates, tag characters
-)
-_HIDDEN = re.compile(
-    f"[{_ALWAYS_HIDDEN}]"
-    # Joiners shape Persian, Indic and emoji text; anywhere else they only hide.
-    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
-)
-
-_PERHAPS_HIDDEN = re.compile(f"[{_ALWAYS_HIDDEN}\u200c\u200d]")
-"""Finds a text to look at in full: one class of characters is searched for many times faster."""
-
-
-def escape_hidden(text: str) -> str:
-    r"""Return `text` with every hidden character written as `\uXXXX`; not yet escaped for HTML."""
-    if _PERHAPS_HIDDEN.search(text) is None:
-        return text
-    return _HIDDEN.sub(lambda match: _name(match[0]), text)
-
-
-_COMMANDS = re.compile(r"^([^\S\n]*)::|##\[", re.MULTILINE)
-
-
-def escape_terminal(text: str) -> str:
-    r"""Return `text` with what a terminal or the log of a CI would obey written out or split.
-
-    GitHub Actions obeys a line that begins with `::`, Azure Pipelines one with `##[`.
-    """
-    return _COMMANDS.sub(
-        lambda found: "## [" if found[0] == "##[" else f"{found[1]}: :", escape_hidden(text)
-    )
 
 
 def one_line(text: str, limit: int = 120) -> str:
@@ -69,7 +40,7 @@ def mark_for_script(text: str) -> str:
 
     No text holds that character itself, as it is hidden and so written out.
     """
-    return _HIDDEN.sub(lambda match: f"\x01{_name(match[0])}\x01", text)
+    return HIDDEN.sub(lambda match: f"\x01{name_character(match[0])}\x01", text)
 
 
 def link_address(text: str) -> str:
@@ -82,16 +53,11 @@ def escape_html(text: str) -> Markup:
     from markupsafe import Markup, escape
 
     out, end = Markup(""), 0
-    for match in _HIDDEN.finditer(text):
-        mark = Markup('<span class="esc">{}</span>').format(_name(match[0]))
+    for match in HIDDEN.finditer(text):
+        mark = Markup('<span class="esc">{}</span>').format(name_character(match[0]))
         out += escape(text[end : match.start()]) + mark
         end = match.end()
     return out + escape(text[end:])
-
-
-def _name(character: str) -> str:
-    code = ord(character)
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 JOINER = "\u2060"
@@ -148,7 +114,7 @@ def script_json(value: Any) -> str:
     """Return a value as JSON that is safe inside a `<script>`, hidden characters written out."""
     written = _compact_json(value)
     if any(sign in written for sign in _CONTROLS) or (
-        not written.isascii() and _PERHAPS_HIDDEN.search(written)
+        not written.isascii() and PERHAPS_HIDDEN.search(written)
     ):
         written = _compact_json(_mark_value(value))
     for sign, spelling in _MARKUP.items():  # many times faster than `translate`
@@ -157,7 +123,7 @@ def script_json(value: Any) -> str:
 
 
 _CONTROLS = ("\x7f", "\\u00", "\\b", "\\f", "\\r")
-"""The escapes in ASCII JSON of the characters that `_HIDDEN` names."""
+"""The escapes in ASCII JSON of the characters that `HIDDEN` names."""
 
 _compact_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 

@@ -16,12 +16,12 @@ from xml.etree import ElementTree as ET
 
 from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import ArmResult, SuiteResult, Verdict
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_view import CaseView, PairScore
 from tunegate.reports.data import ReportData, once_per_report, prepare_data
-from tunegate.reports.escaping import escape_hidden
 
 NAMED = 200
 """Regressed cases named of one metric; those of thousands are in scores.jsonl."""

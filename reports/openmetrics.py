@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict
-from tunegate.reports.escaping import escape_hidden
 
 HELP = {
     "tunegate_ships": "1 if the verdict is SHIP, else 0.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.quantity import QuantityFormat, parity_format, quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports import escaping, formatting
 
@@ -73,8 +74,4 @@ def _finalize(value: Any) -> Any:
     """Write out hidden characters of every value that a template prints."""
     from markupsafe import Markup
 
-    return (
-        escaping.escape_hidden(value)
-        if isinstance(value, str) and type(value) is not Markup
-        else value
-    )
+    return escape_hidden(value) if isinstance(value, str) and type(value) is not Markup else value

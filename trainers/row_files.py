@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError, error_reason
-from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.files import check_regular, numbered_lines
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -26,10 +26,9 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix == ".json":
         yield from _read_json(path)
         return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path}:{number}", _parse(line)
+    for number, line in numbered_lines(path):
+        if line.strip():
+            yield f"{path}:{number}", _parse(line)
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, Any]]:

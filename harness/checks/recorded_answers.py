@@ -1,8 +1,9 @@
-"""Recorded answers that must not be judged: examples in CI, and more samples than asked for."""
+"""Recorded answers that must not be judged: examples, other cases, more samples than asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from tunegate.harness.contracts.environment import in_ci
 from tunegate.harness.contracts.model import Arm
@@ -26,6 +27,31 @@ def refuse_examples(arms: Mapping[str, Arm]) -> None:
                 "`tunegate init`: name your models in suites/pytest.ini (gate_tuned = "
                 "hf:you/your-adapter@v1) and drop gate_base there"
             )
+
+
+def refuse_foreign_ids(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
+    """Refuse a recording that answers no case at all.
+
+    Raises:
+        UsageError: the recording, and ids of both sides.
+    """
+    cases = {(suite.name, case.id): None for suite in suites for case in suite.cases}
+    ids = {case_id for _, case_id in cases}
+    for arm in arms.values():
+        lines = {(suite, case_id): None for suite, case_id, _ in getattr(arm, "lines", {})}
+        if lines and not any((suite, i) in cases if suite else i in ids for suite, i in lines):
+            named = any(suite for suite, _ in lines)
+            there = ((suite if named else "", case_id) for suite, case_id in cases)
+            raise UsageError(
+                f"{arm.identity['spec']}: none of its answers is to one of the "
+                f"{count_noun(len(cases), 'case')}: it has {_first_ids(lines)}, and the cases are "
+                f"{_first_ids(there)}; record the answers under the ids of the cases"
+            )
+
+
+def _first_ids(keys: Iterable[tuple[str, str]]) -> str:
+    """Return the first two ids, with their suites where those are known."""
+    return ", ".join(f"{suite}: {i!r}" if suite else repr(i) for suite, i in islice(keys, 2))
 
 
 def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:

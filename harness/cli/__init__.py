@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -23,7 +23,7 @@ from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
 from tunegate.harness.records.defaults import ALLOW_OUTSIDE
-from tunegate.harness.records.errors import TunegateError
+from tunegate.harness.records.errors import MissingExtra, TunegateError
 
 _SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -150,6 +150,12 @@ def main() -> None:
         app(prog_name="tunegate")
 
 
+def _exit_with(error: TunegateError) -> NoReturn:
+    for line in str(error).splitlines():
+        say(f"tunegate: {line}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
 @contextlib.contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
     """Turn an interrupt, and errors that are no defect of ours, into lines and an exit code."""
@@ -158,9 +164,14 @@ def errors_as_exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except TunegateError as error:
-        for line in str(error).splitlines():
-            say(f"tunegate: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _exit_with(error)
+    except ModuleNotFoundError as error:
+        from tunegate.harness.cli.doctor import extra_with
+
+        module = (error.name or "").partition(".")[0]
+        if (extra := extra_with(module)) is None:
+            raise
+        _exit_with(MissingExtra(f"this command imports {module}; it", extra))
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

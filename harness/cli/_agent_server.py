@@ -20,8 +20,8 @@ from tunegate.harness.cli._agent_paths import AgentPaths
 from tunegate.harness.cli.resume import RUNS, newest_run
 from tunegate.harness.engine.interrupts import sigterm_interrupts
 from tunegate.harness.records.errors import TunegateError, UsageError
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
-from tunegate.reports.escaping import escape_hidden
 
 _INSTRUCTIONS = """\
 tunegate decides whether a fine-tune may ship: it asks base and tuned the same cases and proves the

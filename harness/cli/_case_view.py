@@ -76,7 +76,7 @@ _RULES = re.compile(r"^([^\S\n]*)─", re.MULTILINE)
 
 def _harmless(text: str) -> str:
     """Return a text that no terminal or CI obeys, without lines that look like our headings."""
-    from tunegate.reports.escaping import escape_terminal
+    from tunegate.harness.records.hidden_text import escape_terminal
 
     return _RULES.sub(r"\1\\u2500", escape_terminal(text))
 

@@ -12,22 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.source import USUAL_NAMES
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
-from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.files import check_regular, numbered_lines, read_file
 
-_NAMES = {
-    "id": ("id", "uid", "case_id", "nr"),
-    "prompt": ("prompt", "question", "instruction", "query", "input", "text", "ticket",
-               "utterance", "user_input", "message", "request", "sentence", "review", "email",
-               "problem", "source", "article"),
-    "expected": ("expected", "answer", "expected_output", "output", "response", "completion",
-                 "label", "target", "reference", "ideal", "expected_answer", "intent", "class",
-                 "gold", "ground_truth", "solution", "reply", "summary", "sentiment", "sql"),
-    "context": ("context", "passage", "document"),
-    "tags": ("tags", "tag", "topic", "category", "subject"),
-    "cluster": ("cluster", "customer", "customer_id", "group", "title"),
-}  # fmt: skip
-"""Case field → what columns for it are often called, the likeliest first."""
 _NEEDED = "give a .csv, .tsv, .parquet, .json, .jsonl or .yaml file, or a saved data set"
 
 
@@ -99,9 +87,9 @@ def _ends_with_answer(messages: Any) -> bool:
 
 def _first(path: Path) -> Mapping[str, Any]:
     """Return the first row of a JSON file, or the object that it is."""
-    with path.open(encoding="utf-8-sig") as file:
-        lines = (line for line in file if line.strip())
-        found = json.load(file) if path.suffix == ".json" else json.loads(next(lines, "null"))
+    lines = (line for _, line in numbered_lines(path) if line.strip())
+    text = read_file(path) if path.suffix == ".json" else next(lines, b"null")
+    found = json.loads(text.decode("utf-8-sig"))
     first = found[0] if isinstance(found, list) and found else found
     if not isinstance(first, Mapping):
         raise ValueError("its first row is not an object")
@@ -132,7 +120,7 @@ def _columns(names: Iterable[str]) -> dict[str, Any]:
     there = {name.lower(): name for name in names}
     found = {
         field: next((there[name] for name in usual if name in there), None)
-        for field, usual in _NAMES.items()
+        for field, usual in USUAL_NAMES.items()
     }
     known = {field: name for field, name in found.items() if name is not None}
     left = [name for name in there.values() if name not in known.values()]

@@ -112,6 +112,18 @@ def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
     }
 
 
+def extra_with(module: str) -> str | None:
+    """Return an extra that installs a module, the smallest that runs models first; None without."""
+    packages = {"PIL": "pillow", "yaml": "pyyaml"}
+    package = packages.get(module, module).lower().replace("_", "-")
+    extras = [
+        extra
+        for extra, required in extra_requirements().items()
+        if package in (one.name.lower().replace("_", "-") for one in required)
+    ]
+    return "hf" if "hf" in extras else next(iter(extras), None)
+
+
 def _extras() -> Iterator[DoctorFinding]:
     """Check the optional packages without importing them."""
     from tunegate.harness.records.versions import installed_versions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ OWN_WORDS: dict[str, Any] = {
     "allow_interspersed_args": False,
 }
 """Settings of a command that reads the words of its command line itself."""
+_HELP_WORDS = ("--help", "-h")
 _DOC = (
     "Decide whether a fine-tune ships. Exit codes: 0 SHIP, 1 BLOCK, 10 UNDECIDED, 11 HOLD, "
     "12 NOT COMPARABLE, 13 ERROR."
@@ -47,14 +49,26 @@ def register(app: typer.Typer) -> None:
 def gate(context: typer.Context) -> None:
     """Run the gate and exit with the verdict's code."""
     args = list(context.args)
-    own = args[: args.index("--")] if "--" in args else args
-    if "--help" in own or "-h" in own:
+    if asks_help(args):
         print(help_text())
         raise typer.Exit(0)
     if not args:
         say(*(propose_gate(Path.cwd()) or help_text().splitlines()), file=sys.stderr)
         raise typer.Exit(2)
     raise typer.Exit(run_gate(args))
+
+
+def asks_help(words: Sequence[str]) -> bool:
+    """Return whether `--help` is among the words before `--`, other than for an option's value."""
+    from tunegate.harness.plugin.options import OPTIONS, PREFIX
+
+    flags = {start + o.name for o in OPTIONS if o.flag for start in ("--", PREFIX)}
+    needs_value = False
+    for word in itertools.takewhile(lambda word: word != "--", words):
+        if word in _HELP_WORDS and not needs_value:
+            return True
+        needs_value = word.startswith("--") and "=" not in word and word not in flags
+    return False
 
 
 def help_text() -> str:
@@ -155,13 +169,13 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
             break
         name, has_value, value = word.partition("=")
         if not word.startswith("-"):
-            paths += find_suites(word)
+            paths += [_without_brackets(path) for path in find_suites(word)]
         elif name not in options:
             raise UsageError(_unknown_option(name, value or next(iter(rest), "SUITE")))
         elif options[name].flag:
             translated.append(PREFIX + options[name].name)
         else:
-            if not has_value and (not rest or rest[0].startswith("--")):
+            if not has_value and (not rest or rest[0].startswith("--") or rest[0] in _HELP_WORDS):
                 raise UsageError(f"{name} needs a value")
             given = value if has_value else rest.pop(0)
             _refuse_value(options[name], given, named)
@@ -169,6 +183,17 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
+
+
+def _without_brackets(path: str) -> str:
+    """Refuse a suite whose path pytest would read as a test with parameters.
+
+    Raises:
+        UsageError: the path has a bracket.
+    """
+    if "[" in path.partition("::")[0]:
+        raise UsageError(f"{path}: pytest reads [ as a test's parameters; rename the folder")
+    return path
 
 
 def _unknown_option(name: str, value: str) -> str:

@@ -90,17 +90,14 @@ def read_labelled_texts(path: Path) -> list[LabelledText]:
         UsageError: the file cannot be read, a line is not a labelled text, or one of the labels
             is missing.
     """
-    from tunegate.harness.records.files import read_file
+    from tunegate.harness.records.files import numbered_lines
 
     try:
-        content = read_file(path).decode("utf-8-sig")
+        lines = [(number, line.decode("utf-8-sig")) for number, line in numbered_lines(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
-    found = [
-        _parse_line(line, f"{path}:{number}")
-        for number, line in enumerate(content.split("\n"), start=1)
-        if line.strip()
-    ]
+    texts = ((number, line.strip()) for number, line in lines)
+    found = [_parse_line(text, f"{path}:{number}") for number, text in texts if text]
     if len({one.attack for one in found}) < 2:
         raise UsageError(
             f"{path}: {len(found)} texts of one label; rates take attacks and harmless texts"
@@ -207,6 +204,6 @@ def wrong_lines(
 
 
 def _excerpt(text: str) -> str:
-    from tunegate.reports.escaping import escape_hidden
+    from tunegate.harness.records.hidden_text import escape_hidden
 
     return escape_hidden(" ".join(text.split())[:_START])

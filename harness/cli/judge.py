@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import uuid
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,10 +61,9 @@ def run(
 
     Run.load(run)  # refused before anything is copied
     folder = _copy_run(run, output) if output is not None else run
-    with FolderLock(folder, session=uuid.uuid4().hex, shared=False) as lock:
+    with FolderLock(folder):
         _judge(Run.load(folder), judge, suite_paths(suite), calibration, store)
         judged = decided_again(folder)
-    lock.forget()
     _print_result(judged)
 
 

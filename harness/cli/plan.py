@@ -51,8 +51,7 @@ def plan(
         lines = (*_lines(one, from_), *_playing(suite), *_judging(suite, judge))
         say(*([""] if number else []), *lines)
     if len(forecasts) > 1 and all(one.chances for one in forecasts):
-        run = [math.prod(chances) for chances in zip(*(f.chances for f in forecasts), strict=True)]
-        say(f"\nall {len(forecasts)} suites: SHIP {_shares(run)}")
+        say(f"\nall {len(forecasts)} suites: {_whole_run(forecasts)}")
     refusals = [text for one in forecasts for text in one.refusals]
     if refusals:
         raise SuiteError(refusals)
@@ -93,6 +92,7 @@ def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuitePlan]:
 
 def _load(files: Sequence[Path]) -> list[Suite]:
     from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite.find import refuse_shared_name
 
     problems: list[str] = []
     loaded = []
@@ -103,6 +103,7 @@ def _load(files: Sequence[Path]) -> list[Suite]:
             problems += error.problems
     if problems:
         raise SuiteError(problems)
+    refuse_shared_name(loaded)
     return loaded
 
 
@@ -197,6 +198,18 @@ def _whole_rule(one: SuitePlan) -> str:
     several = sum(gate.counts for gate in one.gates) > 1
     independent = ", as if gates were independent" if several else ""
     return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
+
+
+def _whole_run(forecasts: Sequence[SuitePlan]) -> str:
+    """Return the probability that all suites ship, for each assumption on the spread.
+
+    Beside assumed spreads, a declared one counts in each column as suite.toml has it.
+    """
+    columns = max(len(one.chances) for one in forecasts)
+    fixed = [one for one in forecasts if len(one.chances) < columns]
+    chances = [o.chances[-1:] * columns if o in fixed else o.chances for o in forecasts]
+    run = [math.prod(column) for column in zip(*chances, strict=True)]
+    return f"SHIP {_shares(run)}" + (", declared spreads as in suite.toml" if fixed else "")
 
 
 def _time(one: SuitePlan) -> str:

@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 def replay(context: typer.Context) -> None:
     """Replay traces and exit with the verdict's code."""
     args = list(context.args)
-    if not args or "--help" in args or "-h" in args:
+    if not args or gate.asks_help(args):
         say(help_text())
         raise typer.Exit(0 if args else 2)
     raise typer.Exit(run_replay(args))

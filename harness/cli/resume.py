@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tunegate.harness.cli._panels import Panel
-from tunegate.harness.cli.gate import OWN_WORDS
+from tunegate.harness.cli.gate import OWN_WORDS, asks_help
 from tunegate.harness.records import defaults
 from tunegate.harness.records.errors import UsageError
 
@@ -39,7 +39,7 @@ def resume(context: typer.Context) -> None:
     from tunegate.harness.records.run_folder import refuse_links
 
     words = list(context.args)
-    if {"--help", "-h"} & set(words):
+    if asks_help(words):
         print(f"Usage: {_HELP}\n\n{resume.__doc__}")
         return
     folder = Path(words.pop(0)) if words else newest_run(RUNS)

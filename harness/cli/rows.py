@@ -113,7 +113,7 @@ def _shorten_paths(text: str) -> str:
 def _plain(text: str) -> Text:
     from rich.text import Text
 
-    from tunegate.reports.escaping import escape_terminal
+    from tunegate.harness.records.hidden_text import escape_terminal
 
     return Text(escape_terminal(text))
 
@@ -171,7 +171,7 @@ def _stretches(row: RowTokens, tokenizer: Any, marks: tuple[str, str]) -> Iterat
 
 def _shorten(text: str) -> str:
     """Return a text on one line, harmless to a terminal, without its middle where it is long."""
-    from tunegate.reports.escaping import escape_terminal
+    from tunegate.harness.records.hidden_text import escape_terminal
 
     line = escape_terminal(text.replace("\n", "↵"))
     half = _LONGEST // 2

@@ -77,17 +77,19 @@ def verify(
     else:
         verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
-    if model in (None, "any"):
-        about = statement.judged_model(verdict)
-        remedy = "; name yours with --model PATH, or --model any" if model is None else ""
-        say(f"not checked: whether the model that you have is {about}{remedy}")
+    about = statement.judged_model(verdict)
+    if model is None:
+        raise UsageError(
+            f"{file}: signed by {signer}, but nothing shows that the model that you have is "
+            f"{about}: name yours with --model PATH, or compare none with --model any"
+        )
+    if model == "any":
+        say(f"not checked: whether the model that you have is {about}")
     else:
-        assert model is not None
         statement.refuse_other_model(verdict, model, str(file))
         say(f"checked: {model} has the weights that were judged")
     say(f"proven: {signer} signed this, and its scores give {verdict.verdict.value}")
     say(attestation.NOT_PROVEN)
     say(f"run {verdict.run_id}, tuned {verdict.arms.get('tuned', {}).get('spec')}")
     say(f"{verdict.verdict.value}: {verdict.sentence}")
-    unchecked = UsageError.exit_code if model is None else 0
-    raise typer.Exit(verdict.verdict.exit_code or unchecked)
+    raise typer.Exit(verdict.verdict.exit_code)

@@ -89,6 +89,8 @@ class Metric:
     dry_run: Check | None = None
     """As `check`, but called by `suite check` and before a run asks: it may run programs in the
     sandbox. Raises SandboxFailed if that does not work."""
+    caveats: Check | None = None
+    """Called likewise; returns notes on cases whose scores mean little."""
     options: Mapping[str, Any] = field(default_factory=dict)
     indicative: bool = False
     """Whether it is only a hint for people: its gates are advisory."""
@@ -224,6 +226,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     requires: tuple[str, ...] = (),
     check: Check | None = None,
     dry_run: Check | None = None,
+    caveats: Check | None = None,
     corpus: CorpusFunction | None = None,
     aggregate: Aggregate = "corpus",
     heaviest: float | CorpusFunction = 6.0,
@@ -251,6 +254,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             requires=requires,
             check=check,
             dry_run=dry_run,
+            caveats=caveats,
             corpus=corpus,
             aggregate=aggregate,
             heaviest=heaviest,

@@ -80,6 +80,8 @@ def _find(use: str) -> Any:
         return found
     if use in judges:
         return lookup.find_object("tunegate.harness.judges", use, what="judge")
+    if use.lower() in ("judge", "llm_judge"):
+        raise UnknownName(f"unknown metric {use!r}; name a judge: {', '.join(judges)}")
     raise UnknownName(unknown_name_message(use, tuple(sorted({*judges, *metrics})), what="metric"))
 
 

@@ -44,6 +44,37 @@ def summarize_notes(notes: Sequence[str]) -> tuple[str, ...]:
     return (*notes[:SHOWN], f"… and {more} more lines; `tunegate suite check` shows them")
 
 
+USUAL_NAMES = {
+    "id": ("id", "uid", "case_id", "nr"),
+    "prompt": ("prompt", "question", "instruction", "query", "input", "text", "ticket",
+               "utterance", "user_input", "message", "request", "sentence", "review", "email",
+               "problem", "source", "article"),
+    "expected": ("expected", "answer", "expected_output", "output", "response", "completion",
+                 "label", "target", "reference", "ideal", "expected_answer", "intent", "class",
+                 "gold", "ground_truth", "solution", "reply", "summary", "sentiment", "sql"),
+    "context": ("context", "passage", "document"),
+    "tags": ("tags", "tag", "topic", "category", "subject"),
+    "cluster": ("cluster", "customer", "customer_id", "group", "title"),
+}  # fmt: skip
+"""Case field → what it is often called, the likeliest first."""
+
+
+def _misnamed(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of a row that look like a field which it lacks."""
+    fields = {name: field for field, usual in USUAL_NAMES.items() for name in usual}
+    known = case_validator().schema["properties"]
+    for key in row:
+        field = fields.get(key.lower())
+        is_text = key == "answer" and "choices" not in row and isinstance(row[key], str)
+        is_other = key not in known or is_text
+        taken = field in row or (field == "prompt" and "messages" in row)
+        if field is not None and is_other and not taken:
+            yield (
+                f"the key {key!r}: did you mean {field!r}? Rename it, or write under [cases]: "
+                f"columns = {{ {field} = {json.dumps(key)}, … }}"
+            )
+
+
 def make_case(row: Mapping[str, Any], where: str = "") -> Case:
     """Turn a row in the form of case.schema.json into a Case.
 
@@ -58,7 +89,7 @@ def make_case(row: Mapping[str, Any], where: str = "") -> Case:
         ValueError: what is wrong, in words, without the place.
     """
     fields: dict[str, Any] = replace_surrogates(dict(row))
-    problems = schema_problems(fields, case_validator())
+    problems = [*_misnamed(fields)] or schema_problems(fields, case_validator())
     if problems:
         turns = isinstance(fields.get("prompt"), list)
         hint = "; a list of turns is called `messages`" if turns else ""

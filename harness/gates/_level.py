@@ -46,7 +46,7 @@ class LevelGate(GateKind):
     """The 0/1 score that certifies the bound with the fewest cases, as a word."""
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
-        """Yield a bound that no level can break or reach, and a mode that does not fit."""
+        """Yield a bound on the wrong side or that no level can break or reach, and a wrong mode."""
         if gate.floor_mode == "zero_tolerance" and metric.corpus is not None:
             yield (
                 f"floor_mode = zero_tolerance asks every case, and {gate.metric!r} is one value "
@@ -54,6 +54,14 @@ class LevelGate(GateKind):
             )
         margin = numeric_margin(gate)
         if metric.range is None:
+            return
+        if metric.higher_is_better is not self.is_lower:
+            better, other = ("less", "ceiling") if self.is_lower else ("more", "floor")
+            declare = f", or declare @metric(higher_is_better={self.is_lower})"
+            yield (
+                f"{self.name}={margin:g}: {better} is better for {gate.metric!r}, so a better "
+                f"model breaks it; write {other} = {margin:g}{'' if metric.is_bundled else declare}"
+            )
             return
         low, high = metric.range
         if margin == (low if self.is_lower else high):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.record import replace_surrogates
 
 OTHERS = 8
@@ -84,19 +85,18 @@ def read_answers(path: Path) -> RecordedAnswers:
 def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
     """Return the answers of a file; `changed` and `size` identify its version."""
     found: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path}:{number}: not JSON ({error})") from None
-            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-                raise ValueError(f"{path}:{number}: a line must be an object with an id")
-            text = row.get("completion")
-            if isinstance(text, str) and text.strip():
-                found.setdefault(row["id"], replace_surrogates(text))
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: not JSON ({error})") from None
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+            raise ValueError(f"{path}:{number}: a line must be an object with an id")
+        text = row.get("completion")
+        if isinstance(text, str) and text.strip():
+            found.setdefault(row["id"], replace_surrogates(text))
     return RecordedAnswers(found, tuple(sorted(found)))
 
 

@@ -10,6 +10,7 @@ from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
+from tunegate.harness.records.wording import count_noun
 
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
@@ -32,7 +33,23 @@ def _empty(where: str, texts: Sequence[str]) -> list[str]:
     return [f"metric 'contains': {where}: an empty text is in every answer; write what must be"]
 
 
-@metric(label="answers with the required text", binary=True, check=_check)
+def _caveats(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
+    """Return the first case in which one letter is enough."""
+    loose = [
+        (case, text)
+        for case in cases
+        for text in options.get("texts") or case.expected_texts()
+        if len(text.strip()) == 1 and text.strip().isascii() and text.strip().isalpha()
+    ]
+    return [
+        f"{case.where}: metric 'contains' looks for the letter {text!r}, which is in almost any "
+        f"answer ({len({case.id for case, _ in loose})} of {count_noun(len(cases), 'case')}); use "
+        rf"exact_match, or regex with \b{text.strip()}\b"
+        for case, text in loose[:1]
+    ]
+
+
+@metric(label="answers with the required text", binary=True, check=_check, caveats=_caveats)
 def contains(
     case: Case,
     completion: Completion,

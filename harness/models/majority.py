@@ -20,6 +20,7 @@ from tunegate.harness.models.classifier import read_texts
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
@@ -80,10 +81,10 @@ def majority(path: str) -> MajorityArm:
     """
     spec, counts = f"majority:{path}", Counter[str]()
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
+        lines = [(n, line.decode("utf-8")) for n, line in numbered_lines(Path(path))]
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{spec}: cannot be read ({error}); write it as {SPEC}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if not line.strip():
             continue
         try:

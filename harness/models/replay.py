@@ -28,7 +28,7 @@ from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, Stor
 from tunegate.harness.records.cases import Case, ChatMessage
 from tunegate.harness.records.episodes import EpisodeRecord
 from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.files import numbered_lines, read_record, split_fragment
 from tunegate.harness.records.generation import GenerationSettings, written_settings
 from tunegate.harness.records.hashing import file_sha256, sha256
 from tunegate.harness.records.jsonl import JsonlRecords
@@ -207,8 +207,7 @@ def replay(target: str) -> ReplayArm:
     Raises:
         ModelError: nothing is there, or lines are broken: every one with its number.
     """
-    name, _, arm = target.partition("#")
-    path = Path(name)
+    path, arm = split_fragment(target)
     if path.is_dir():
         return _from_run(path, arm or "tuned")
     if not path.is_file():
@@ -226,11 +225,9 @@ def _read(path: Path) -> Mapping[tuple[str, str, int], RecordedCompletion]:
     numbers: dict[tuple[str, str, int], int] = {}
     first: dict[str, tuple[int, RecordedRequest]] = {}
     problems = []
-    for number, raw in enumerate(_content(path).split(b"\n"), start=1):
-        if not raw.strip(_BLANK):
-            continue
+    for number, raw in _lines(path):
         try:
-            line = _read_line(raw.removeprefix(_BOM))
+            line = _read_line(raw)
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
             continue
@@ -273,14 +270,22 @@ def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
         raise ValueError(f"the key {twice!r} is in the line twice; keep one of them")
 
 
-def _content(path: Path) -> bytes:
-    """Return what a file of answers holds."""
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file of answers that are not blank, with their numbers."""
     if pointer := lfs_problem(path):
         raise ModelError(pointer)
-    content = read_file(path)
-    if content.lstrip(_BLANK).startswith(b"[") and content.rstrip().endswith(b"]"):
-        raise ModelError(f"{path}:1: a JSON list; write one completion a line")
-    return content
+    is_first = True
+    for number, raw in numbered_lines(path):
+        if not raw.strip(_BLANK):
+            continue
+        if is_first and (raw.lstrip(_BLANK).startswith(b"[") or b"{" not in raw):
+            what = "a JSON list" if raw.lstrip(_BLANK).startswith(b"[") else "no JSON object"
+            raise ModelError(
+                f"{path}:{number}: {what}; write one completion a line, such as "
+                '{"id": "a", "completion": "…"}'
+            )
+        is_first = False
+        yield number, raw.removeprefix(_BOM)
 
 
 def _from_run(folder: Path, arm: str) -> ReplayArm:

@@ -6,7 +6,6 @@ report`, `history` and `compare` read it, and the ledger counts it.
 
 from __future__ import annotations
 
-import uuid
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +20,12 @@ from tunegate.harness.notebook.progress import notebook_stream
 from tunegate.harness.notebook.suite_folder import MetricTable, write_suite
 from tunegate.harness.records.command import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.run import STORE
 from tunegate.harness.run.origin import repository_root
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.reports.escaping import escape_hidden
 from tunegate.reports.notebook import render_notebook
 
 Model = str | Path | InMemory
@@ -144,7 +143,7 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
     )
     options.refuse_impossible()
     try:
-        evaluate_once(options, arms, session=uuid.uuid4().hex)
+        evaluate_once(options, arms)
     except KeyboardInterrupt:
         raise RunInterrupted(f"stopped\n{_CONTINUE}") from None
     except RunInterrupted as error:

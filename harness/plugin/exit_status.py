@@ -43,7 +43,7 @@ LIMIT = 2_000
 
 def escape_control(text: str) -> str:
     """Return the beginning of a text, escaped so that no terminal or CI obeys it."""
-    from tunegate.reports.escaping import escape_terminal
+    from tunegate.harness.records.hidden_text import escape_terminal
 
     return escape_terminal(text if len(text) <= LIMIT else text[: LIMIT - 1] + "…")
 

@@ -11,7 +11,7 @@ import re
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -68,6 +68,9 @@ class GateSession:
     """Whether this process is one of xdist's workers."""
     uncaptured: Callable[[], AbstractContextManager[Any]] = nullcontext
     """Makes a context in which what is written reaches the terminal."""
+    locks: dict[Path, FolderLock] = field(default_factory=dict)
+    """The run folders that this process holds until their reports are written."""
+    held: ExitStack = field(default_factory=ExitStack)
     loaded: dict[Path, Suite] = field(default_factory=dict)
     chosen: tuple[Suite, ...] = ()
     """The suites with a selected gate; they make the run."""
@@ -129,10 +132,20 @@ class GateSession:
         """
         if (self.folder / "lock").is_file():
             try:
-                with FolderLock(self.folder, session=self.name, shared=False):
+                with FolderLock(self.folder):
                     pass
             except UsageError as error:
                 raise pytest.UsageError(str(error)) from None
+
+    def hold(self, folder: Path) -> FolderLock:
+        """Lock a run folder until the end of the session.
+
+        Raises:
+            UsageError: another session holds it.
+        """
+        if folder not in self.locks:
+            self.locks[folder] = self.held.enter_context(FolderLock(folder))
+        return self.locks[folder]
 
     def load(self, path: Path) -> Suite:
         """Load a suite once."""
@@ -290,8 +303,9 @@ class GateSession:
         return evaluate_once(
             options,
             self._open_arms(specs),
-            session=self.name,
-            shared=self.worker,
+            lock=FolderLock(folder, shared_by=self.name)
+            if self.worker
+            else nullcontext(self.hold(folder)),
             around=self.uncaptured(),
         )
 
@@ -336,6 +350,7 @@ class GateSession:
             self.error = self.error or error
         except (Exception, SystemExit) as error:
             self.error = self.error or _report_failure(self.folder, error)
+        self.held.close()
         self._clean()
         self.note_unevaluated(session.config)
         if self.verdict is None and (sentence := str(self.error or self.why)):
@@ -378,6 +393,7 @@ class GateSession:
     def _write_reports(self) -> None:
         from tunegate.reports.page import write_all
 
+        self.hold(self.folder)  # of xdist's workers, none holds it any more
         written = write_all(Run.load(self.folder), self.folder, repository_root())
         copy_exports(self.options, written)
 
@@ -389,6 +405,7 @@ class GateSession:
 
         made = [folder for folder in self.folders if (folder / "verdict.json").is_file()]
         for folder in made:
+            self.hold(folder)
             written = write_all(Run.load(folder), folder, repository_root())
             if self.verdict is None and len(made) == 1:
                 copy_exports(self.options, written)
@@ -409,7 +426,7 @@ class GateSession:
     def _clean(self) -> None:
         """Remove the holder.json files of xdist's workers."""
         for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
-            FolderLock(folder, session=self.name, shared=True).forget()
+            FolderLock(folder, shared_by=self.name).forget()
 
 
 _DISK_ERRORS = frozenset(

@@ -106,7 +106,8 @@ def error_summary(error: BaseException) -> str:
 
 def unknown_name_message(name: str, allowed: tuple[str, ...], *, what: str) -> str:
     """Return the sentence for a name that is not among `allowed`."""
-    near = get_close_matches(name, allowed, n=1, cutoff=0.6)
+    same = [one for one in allowed if one.lower() == name.lower()]
+    near = same or get_close_matches(name, allowed, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else "there are: " + ", ".join(allowed)
     return f"unknown {what} {name!r}; {hint}"
 

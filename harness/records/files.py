@@ -10,6 +10,7 @@ import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeVar, cast
@@ -47,6 +48,47 @@ def read_file(path: Path, most: int = LARGEST_FILE) -> bytes:
     """
     check_regular(path, most)
     return path.read_bytes()
+
+
+LONGEST_LINE = 1 << 27
+"""Bytes of the longest line that is read: 128 MiB, more than twice a whole file of cases."""
+
+
+def bounded_lines(
+    file: io.BufferedIOBase, place: object, number: int = 1
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of an open file with their numbers; no line is ever read beyond the limit.
+
+    Raises:
+        UsageError: a line is longer than `LONGEST_LINE`.
+    """
+    lines = iter(partial(file.readline, LONGEST_LINE + 1), b"")
+    for at, line in enumerate(lines, start=number):
+        if len(line) > LONGEST_LINE:
+            raise UsageError(
+                f"{place}:{at}: a line of more than {LONGEST_LINE:,} bytes, and at most as many "
+                "are read; the file is damaged: restore it, or shorten the line"
+            )
+        yield at, line
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a regular file with their numbers.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+        UsageError: a line is longer than `LONGEST_LINE`.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        yield from bounded_lines(file, path)
+
+
+def split_fragment(target: str) -> tuple[Path, str]:
+    """Return a path, and what follows the last `#`; a path that exists is not split."""
+    place, mark, fragment = target.rpartition("#")
+    whole = not mark or Path(target).exists()
+    return (Path(target), "") if whole else (Path(place), fragment)
 
 
 def parse_record(kind: type[R], text: bytes) -> R:

@@ -13,7 +13,12 @@ from typing import Any, Generic, TypeVar, overload
 from pydantic_core import to_jsonable_python
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import parse_record, record_problem
+from tunegate.harness.records.files import (
+    bounded_lines,
+    numbered_lines,
+    parse_record,
+    record_problem,
+)
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -157,7 +162,7 @@ def _scan(
     try:
         with path.open("rb") as lines:
             lines.seek(start)
-            for at, line in enumerate(lines, start=number):
+            for at, line in bounded_lines(lines, path, number):
                 try:
                     record = parse_record(kind, line)
                 except (ValueError, RecursionError) as error:
@@ -180,9 +185,8 @@ def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSON-lines file of ours; nothing if it does not exist."""
     if path.is_file():
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            for line in lines:
-                yield json.loads(line)
+        for _, line in numbered_lines(path):
+            yield json.loads(line)
 
 
 def record_lines(records: Iterable[object], *, packed: bool = False) -> Iterator[str]:

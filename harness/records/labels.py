@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError
-from tunegate.harness.records.files import read_file
+from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.problems import validation_problem
 from tunegate.harness.records.record import Record, Text
@@ -71,13 +71,13 @@ def read_labels(
         UsageError: the file cannot be read, or has no label.
     """
     try:
-        lines = read_file(path).decode("utf-8").splitlines()
+        lines = [(number, line.decode("utf-8")) for number, line in numbered_lines(path)]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{path}: cannot be read ({reason}); give a file of labels") from error
     found: list[Label] = []
     problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         if line.strip():
             try:
                 given = _object(line)

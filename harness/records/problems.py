@@ -52,9 +52,32 @@ def _problem(kind: type[BaseModel], error: Mapping[str, Any], others: Mapping[st
         return unknown_name_message(str(last), tuple(kind.model_fields), what="key")
     place = ".".join(map(str, error["loc"]))
     words = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "json_invalid":
+        try:
+            json.loads(error["input"])
+        except json.JSONDecodeError as other:  # whose place and reason are better
+            words = json_problem(other)
+        except (ValueError, RecursionError):
+            pass
     if error["type"] in ("value_error", "json_invalid"):
         return f"{place}: {words}" if place else words
     return f"{place}: {short_value(error['input'])}: {words}" if place else words
+
+
+def json_problem(error: json.JSONDecodeError) -> str:
+    """Return where a text is no JSON, and what to write in place of what other languages have."""
+    rest = error.doc[error.pos :]
+    remedy = next((text for form, text in _NO_JSON.items() if re.match(form, rest)), "")
+    line = f"line {error.lineno}, " if error.lineno > 1 else ""
+    return f"broken JSON at {line}column {error.colno}: {error.msg}{remedy}"
+
+
+_NO_JSON = {
+    r"//|#|/\*": "; JSON has no comments: remove it",
+    "'": "; texts have double quotes: json.dumps writes them so",
+    r"(None|True|False)\b": "; JSON writes null, true and false, as json.dumps does",
+}
+"""What a text has that JSON lacks → what to do."""
 
 
 def short_value(value: Any) -> str:

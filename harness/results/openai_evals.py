@@ -22,6 +22,7 @@ from tunegate.harness.contracts.result_reader import (
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.results._files import first_bytes, json_lines
 from tunegate.harness.results._values import dict_at, fields_of, prompt_of, text_of
 
@@ -76,8 +77,7 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has_report(path: Path) -> bool:
     """Return whether the log has a final report; events may follow it."""
-    with path.open("rb") as file:
-        return any(line.startswith(b'{"final_report"') for line in file)
+    return any(line.startswith(b'{"final_report"') for _, line in numbered_lines(path))
 
 
 @dataclass

@@ -7,7 +7,6 @@ wrong there. Each comparison keeps its run folder in `.tunegate/aa/<suite>/`.
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -91,7 +90,7 @@ def compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult
 
 def _evaluate(options: RunOptions, arms: dict[str, Arm]) -> VerdictRecord:
     try:
-        return evaluate_once(options, arms, session=uuid.uuid4().hex)
+        return evaluate_once(options, arms)
     except KeyboardInterrupt:
         text = f"stopped by signal {last_signal()}"
         raise RunInterrupted(_how_to_continue(text), last_signal()) from None

@@ -106,6 +106,7 @@ def _evaluate(
     draft.sandbox = open_sandbox(options.sandbox, suites)
     comparability.check_answerable(suites, arms)
     recorded_answers.refuse_examples(arms)
+    recorded_answers.refuse_foreign_ids(suites, arms)
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
         draft.judge_models = open_judge_models(parse_specs(options.judge), store)
@@ -161,8 +162,7 @@ def evaluate_once(
     options: RunOptions,
     opened: dict[str, Arm] | None = None,
     *,
-    session: str,
-    shared: bool = False,
+    lock: contextlib.AbstractContextManager[FolderLock] | None = None,
     around: contextlib.AbstractContextManager[Any] | None = None,
 ) -> VerdictRecord:
     """Evaluate with the run folder locked; read the verdict if the session has made it already.
@@ -170,8 +170,7 @@ def evaluate_once(
     Args:
         options: What to do.
         opened: As for `evaluate`.
-        session: Name of the session, the same in all its processes.
-        shared: Whether other processes of the session may ask for the same run.
+        lock: The folder's lock, if others of the session use it as well.
         around: A context for the evaluation alone, which reading does not need.
 
     Raises:
@@ -179,10 +178,10 @@ def evaluate_once(
         RunInterrupted: as `evaluate` does.
         BackendError: as `evaluate` does; also in the processes that waited for it.
     """
-    with FolderLock(options.folder, session=session, shared=shared) as lock, sigterm_interrupts():
-        if lock.error is not None:
-            raise lock.error
-        if lock.done:
+    with lock or FolderLock(options.folder) as held, sigterm_interrupts():
+        if held.error is not None:
+            raise held.error
+        if held.done:
             return read_record(options.folder / "verdict.json", VerdictRecord)
         with around or contextlib.nullcontext():
             return evaluate(options, opened)

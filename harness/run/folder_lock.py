@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,23 +25,22 @@ from tunegate.harness.records.errors import (
 )
 
 _WAIT_S = 0.5
-"""Time between two tries; another session is refused on the second."""
+"""Time between two tries."""
 
 
 class FolderLock:
     """A context in which this process owns a run folder."""
 
-    def __init__(self, folder: Path, *, session: str, shared: bool) -> None:
+    def __init__(self, folder: Path, *, shared_by: str | None = None) -> None:
         """Prepare the lock.
 
         Args:
             folder: The run folder.
-            session: Name of the pytest session, the same in all its workers.
-            shared: Whether other processes of the session may hold it, and this one waits.
+            shared_by: Name of the pytest session whose other workers may hold it; this one waits.
         """
         self.folder = folder
-        self.session = session
-        self.shared = shared
+        self.session = shared_by or uuid.uuid4().hex
+        self.shared = shared_by is not None
         self.done = False
         """Whether this session has finished the run already."""
         self.error: TunegateError | None = None
@@ -86,9 +86,10 @@ class FolderLock:
         self._lock.release()
 
     def forget(self) -> None:
-        """Remove the note of who holds the folder."""
-        with contextlib.suppress(OSError):
-            self._holder.unlink()
+        """Remove the note of who holds the folder, if it is of this session."""
+        if self._read().get("session") == self.session:
+            with contextlib.suppress(OSError):
+                self._holder.unlink()
 
     def _take(self) -> None:
         foreign = 0
@@ -99,7 +100,7 @@ class FolderLock:
             except Timeout:
                 holder = self._read()
                 foreign += not (self.shared and holder.get("session") in (self.session, None))
-                if foreign > 1:
+                if foreign > self.shared:  # a worker may read the note of the session before
                     raise UsageError(
                         f"{self.folder}: another run uses this folder (process "
                         f"{holder.get('pid', 'unknown')}); wait for it, or choose another folder "

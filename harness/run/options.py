@@ -17,6 +17,7 @@ from tunegate.harness.judges.asking.specs import parse_specs, refuse_unjudged
 from tunegate.harness.records.calibration import Calibration
 from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.hidden_text import escape_terminal
 from tunegate.harness.records.jsonl import read_records
 from tunegate.harness.records.labels import LABELS_FILE, Label, refuse_judges_labels, refuse_one_arm
 from tunegate.harness.run.ledger_file import refuse_broken_ledgers
@@ -24,6 +25,7 @@ from tunegate.harness.run.telemetry import TelemetryOptions
 from tunegate.harness.run.training_provenance import DataOptions
 from tunegate.harness.run.workers import HERE, ExecutionBackend
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.find import refuse_shared_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,11 @@ class RunOptions:
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
 
     def say(self, *lines: str) -> None:
-        """Write lines for the user, with options named as they were typed."""
-        typed = (typed_options(line, self.command) for line in lines)
+        """Write lines for the user, with options named as they were typed.
+
+        They may have paths of a stranger's card in them: a terminal or a CI obeys nothing.
+        """
+        typed = (escape_terminal(typed_options(line, self.command)) for line in lines)
         self.output.writelines(f"tunegate: {line}\n" for line in typed)
         self.output.flush()
 
@@ -116,9 +121,7 @@ class RunOptions:
         _ = self.calibrations  # refuses a file that cannot be read
         self._refuse_foreign_labels()
         self._refuse_unreachable_gates()
-        names = [suite.name for suite in self.suites]
-        if (twice := next((n for n in names if names.count(n) > 1), None)) is not None:
-            raise UsageError(f"two suites are called {twice!r}; give one of them another name")
+        refuse_shared_name(self.suites)
 
     def _refuse_foreign_labels(self) -> None:
         file = self.folder / LABELS_FILE

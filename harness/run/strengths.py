@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +62,7 @@ class StrengthSearch:
             options = self._options(strength)
             opened = {"base": arms["base"], "tuned": arms[self._arm(strength)]}
             options.say(f"strength {strength:g}")
-            yield strength, evaluate_once(options, opened, session=uuid.uuid4().hex)
+            yield strength, evaluate_once(options, opened)
 
     def _open(self) -> Mapping[str, Arm]:
         """Open base with the adapter at every strength, on one load."""

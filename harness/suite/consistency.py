@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from tunegate.harness.contracts.lookup import available_names
 from tunegate.harness.contracts.metric import Check, Metric
 from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
@@ -174,7 +175,7 @@ def gate_problems(
     for gate in gates:
         if gate.metric not in by_name:
             if complete:
-                yield (f"{gate.where}: {unknown_name_message(gate.metric, names, what='metric')}")
+                yield f"{gate.where}: {_unlisted(gate.metric, names)}"
             continue
         if gate.id in seen:
             on = f" with the tag {gate.tag!r}" if gate.tag is not None else ""
@@ -185,6 +186,17 @@ def gate_problems(
             yield f"{gate.where}: {gate.kind} on {gate.metric!r}: {why}"
         problems = kind.problems(gate, by_name[gate.metric])
         yield from (f"{gate.where}: {problem}" for problem in problems)
+
+
+def _unlisted(name: str, listed: tuple[str, ...]) -> str:
+    """Return what to do about a gate on a metric that the suite does not list."""
+    rooms = ("tunegate.harness.metrics", "tunegate.harness.judges")
+    if any(name in available_names(room) for room in rooms):
+        return (
+            f'the metric {name!r} is not listed; add a [[metrics]] table with use = "{name}", or '
+            f"gate one that is: {', '.join(listed)}"
+        )
+    return unknown_name_message(name, listed, what="metric")
 
 
 MOST_TAGS = 10
@@ -249,6 +261,13 @@ def unseen_images(metrics: Sequence[Metric], cases: Sequence[Case]) -> Iterator[
                 f"{used.name}: a judge reads texts only, not the images of "
                 f"{count_noun(count, 'case')}: its cases need `expected` or `context`"
             )
+
+
+def metric_caveats(metrics: Sequence[Metric], cases: Sequence[Case]) -> Iterator[str]:
+    """Yield the metrics' notes on cases whose scores mean little."""
+    for used in metrics:
+        if used.caveats is not None:
+            yield from used.caveats(used.options, cases)
 
 
 WIDE = 1 / 3

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunegate.harness.records.errors import UsageError, unknown_name_message
+
+if TYPE_CHECKING:
+    from tunegate.harness.suite.suite import Suite
 
 BUNDLED = Path(__file__).resolve().parents[2] / "suites"
 FILE_NAME = "suite.toml"
@@ -59,6 +65,23 @@ def find_suites(word: str) -> list[str]:
             f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
         )
     return [f"{file}{colons}{gate}" for file in found]
+
+
+def refuse_shared_name(suites: Iterable[Suite]) -> None:
+    """Refuse two suites of one name: reports and gates could not tell them apart.
+
+    Raises:
+        UsageError: the name and both folders.
+    """
+    places: dict[str, Path] = {}
+    for suite in suites:
+        first = places.setdefault(suite.name, suite.path)
+        if first != suite.path:
+            folders = " and ".join(os.path.relpath(path.parent) for path in (first, suite.path))
+            raise UsageError(
+                f"{folders}: two suites are called {suite.name!r}; give one of them another name "
+                f"in its {FILE_NAME}"
+            )
 
 
 def cases_file_problem(path: Path) -> str | None:

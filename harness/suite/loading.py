@@ -59,6 +59,7 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
         notes=(
             *consistency.wide_guardrails(metrics, parts.gates),
             *consistency.unseen_images(metrics, joined.cases),
+            *consistency.metric_caveats(metrics, joined.cases),
             *joined.notes,
             *parts.notes,
         ),

@@ -42,6 +42,7 @@ class SuiteParts:
         self.source = source
         self.own_code = own_code
         located = located_problems(source.data, suite_validator())
+        located = [(p, _one_table(source, p) or text) for p, text in located]
         typos = {place[:2] for place, text in located if "did you mean" in text}
         # a gate whose only key is misspelled does not also lack a key
         located = [(p, t) for p, t in located if not (p in typos and "needs at least one" in t)]
@@ -179,6 +180,13 @@ class SuiteParts:
                     f"{least} samples of each case, not {self.generation.samples}: set samples = "
                     f"{least} under [generation]"
                 )
+
+
+def _one_table(source: TomlFile, place: tuple[str | int, ...]) -> str:
+    """Return what to write for a table in single brackets that must be one of several; else ""."""
+    if place not in (("metrics",), ("gates",)) or not isinstance(source.data[place[0]], dict):
+        return ""
+    return f"[{place[0]}] is a single table; write [[{place[0]}]], once for each"
 
 
 def _open_source(source: TomlFile) -> Iterable[Case]:

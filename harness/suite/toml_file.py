@@ -148,6 +148,9 @@ def _remedy(reason: str, text: str, line: int) -> str:
     """Return a remedy for tomllib's complaint, with the line of a repeated key."""
     if reason == "Invalid value":
         return "; texts need quotes, numbers a digit before the point"
+    at = text.split("\n")[line - 1] if line else ""
+    if comma := re.search(r"=\s*([-+]?\d+),(\d+)\s*(#|\r?$)", at):
+        return f" ({comma[1]},{comma[2]}); numbers have a point: {comma[1]}.{comma[2]}"
     if not line or not re.search("overwrite|twice|mutate", reason):
         return ""
     lines = text.splitlines()

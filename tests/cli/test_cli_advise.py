@@ -86,7 +86,7 @@ def test_base_is_asked_once(project: Any) -> None:
         ("gain = 0.1", "no floor of suites/demo could be decided"),
         ("floor = 0.8\nfloor_mode = 'certified'", "exact_match 0.85 (floor 0.8 broken)"),
         ("floor = 0.8", "exact_match 0.85 (floor 0.8 held)"),
-        ("ceiling = 0.8", "exact_match 0.85 (ceiling 0.8 broken)"),
+        ("floor = 0.9", "exact_match 0.85 (floor 0.9 broken)"),
     ],
 )
 def test_floors_are_decided_as_the_gate_does(project: Any, gates: str, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +138,19 @@ def test_the_command_line_prints_the_same_and_exits_2(project: Any) -> None:
 
     assert result.ret == 2
     assert _told(result, parts)
+
+
+def test_a_command_without_its_extra_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(SystemExit) as ended, errors_as_exit_codes():
+        importlib.import_module("safetensors.torch")
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert all(part in line for part in ("safetensors", "pip install 'tunegate[hf]'"))
+    with pytest.raises(ModuleNotFoundError), errors_as_exit_codes():
+        importlib.import_module("no_extra_has_this")
 
 
 def test_an_error_prints_nothing_that_a_terminal_or_ci_obeys(

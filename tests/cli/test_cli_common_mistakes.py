@@ -131,7 +131,56 @@ MISTAKES = {
         SUITE + GATE.replace("floor", "flor"), "suite.toml:", "'flor'", "'floor'"
     ),
     "a gate on a metric that is not listed": checked(
-        SUITE + GATE.replace("exact_match", "token_f1"), "suite.toml:", "'token_f1'", "exact_match"
+        SUITE + GATE.replace("exact_match", "token_f1"),
+        "suite.toml:7", 'use = "token_f1"', "exact_match",
+    ),
+    "a gate on a listed metric's misspelled name": checked(
+        SUITE + GATE.replace("exact_match", "exact_mach"), "suite.toml:7", "did you mean"
+    ),
+    "a decimal comma": checked(SUITE + GATE.replace("0.5", "0,8"), "suite.toml:7", "0,8", "0.8"),
+    "one gate's table": checked(SUITE + GATE.replace("[[gates]]", "[gates]"), ":5", "[[gates]]"),
+    "one metric's table": checked(
+        SUITE.replace("[[metrics]]", "[metrics]") + GATE, ":3", "[[metrics]]"
+    ),
+    "a judge by no name": checked(
+        SUITE.replace("exact_match", "judge") + GATE.replace("exact_match", "judge"),
+        "suite.toml:4", "'judge'", "rubric",
+    ),
+    "a ceiling where more is better": checked(
+        SUITE + GATE.replace("floor", "ceiling"), "suite.toml:7", "ceiling=0.5", "floor = 0.5"
+    ),
+    "a floor where less is better": checked(
+        SUITE.replace("exact_match", "loops") + GATE.replace("exact_match", "loops"),
+        "suite.toml:7", "floor=0.5", "ceiling = 0.5",
+    ),
+    "a prompt of another name": checked(
+        SUITE + GATE, "cases.jsonl:1", "'question'", "did you mean 'prompt'?",
+        cases_jsonl=CASE.replace("prompt", "question"),
+    ),
+    "an id in capitals": checked(
+        SUITE + GATE, "cases.jsonl:1", "'ID'", "did you mean 'id'?",
+        cases_jsonl=CASE.replace('"id"', '"ID"'),
+    ),
+    "what is expected, of another name": checked(
+        SUITE + GATE, "cases.jsonl:1", "'answer'", "did you mean 'expected'?",
+        cases_jsonl=CASE.replace("expected", "answer"),
+    ),
+    "CSV in place of lines": checked(
+        SUITE + GATE, "cases.jsonl:1", "one case a line", 'from = "csv"',
+        cases_jsonl="prompt,expected\nq,a\n",
+    ),
+    "Python in place of JSON": checked(
+        SUITE + GATE, "cases.jsonl:1", "double quotes", "json.dumps",
+        cases_jsonl=CASE.replace('"', "'"),
+    ),
+    "None in place of null": checked(
+        SUITE + GATE, "cases.jsonl:1", "null", cases_jsonl=CASE.replace('"yes"', "None")
+    ),
+    "a comment in the cases": checked(
+        SUITE + GATE, "cases.jsonl:2", "JSON has no comments", cases_jsonl=CASE + "// more\n"
+    ),
+    "a comment after a case": checked(
+        SUITE + GATE, "cases.jsonl:1", "JSON has no comments", cases_jsonl=CASE[:-1] + " // one\n"
     ),
     "a floor in per cent": checked(SUITE + GATE.replace("0.5", "90"), "suite.toml:7", "0.9"),
     "a number as a text": checked(SUITE + GATE.replace("0.5", '"high"'), "suite.toml:7", "number"),
@@ -175,6 +224,12 @@ MISTAKES = {
         "s", "--tuend", "x", parts=("'--tuend'", "did you mean '--tuned'?")
     ),
     "an option without a value": judged("s", "--tuned", parts=("--tuned needs a value",)),
+    "help in place of a value": judged(
+        "s", "--tuned", "--help", parts=("--tuned needs a value",)
+    ),
+    "help in place of a value of replay": Mistake(
+        ("replay", "traces.jsonl", "--sample", "--help"), ("--sample needs a value",)
+    ),
     "a value that is not a choice": judged(
         "s", *MODELS, "--early-stop", "of", parts=("--early-stop", "'of'", "did you mean 'off'?")
     ),
@@ -266,6 +321,32 @@ MISTAKES = {
     "workers without an engine that has them": judged(
         "s", *MODELS, "--workers", "2", parts=("--workers", "--engine ray")
     ),
+    "answers to other cases": judged(
+        "s", "--base", "replay:x.jsonl", "--tuned", "replay:ok.jsonl",
+        parts=("replay:x.jsonl", "'x1', 'x2'", "'a', 'b'"),
+        **{
+            "s/cases.jsonl": CASE + CASE.replace('"a"', '"b"'),
+            "x.jsonl": ANSWERS.replace('"a"', '"x1"') + ANSWERS.replace('"a"', '"x2"'),
+        },
+    ),
+    "CSV in place of answers": judged(
+        "s", "--base", "replay:x.jsonl", "--tuned", "replay:ok.jsonl",
+        parts=("x.jsonl:1", "no JSON object", "completion"),
+        **{"x.jsonl": "id,completion\na,yes\n"},
+    ),
+    "two suites of one name": judged(
+        "s", "t", *MODELS, parts=("s and t", "called 's'", "another name"),
+        **{"t/suite.toml": SUITE + GATE, "t/cases.jsonl": CASE},
+    ),
+    "two suites of one name, planned": Mistake(
+        ("plan", "s", "t"), ("s and t", "called 's'"),
+        {f"{name}/{file}": text for name in "st"
+         for file, text in (("suite.toml", SUITE + GATE), ("cases.jsonl", CASE))},
+    ),
+    "a bracket in a suite's path": judged(
+        "s[1]", *MODELS, parts=("s[1]/suite.toml", "pytest", "rename"),
+        **{"s[1]/suite.toml": SUITE + GATE, "s[1]/cases.jsonl": CASE},
+    ),
     "a suite without gates": judged(
         "s", *MODELS, parts=("[[gates]]", "suite.toml"), **{"s/suite.toml": SUITE}
     )._replace(code=10),
@@ -308,6 +389,19 @@ def test_a_common_mistake_is_one_line(project: Any, name: str) -> None:
     assert any(all(part in line for part in mistake.parts) for line in lines), lines
     assert "Traceback" not in "".join(lines)
     assert sum(line.startswith("tunegate: s/") for line in lines) <= 1, lines
+
+
+def test_a_letter_that_almost_any_answer_contains_is_a_note(project: Any) -> None:
+    """Nothing is refused; the line names the first such case."""
+    toml = (SUITE + GATE).replace("exact_match", "contains")
+    case = {"id": "a", "prompt": "q", "expected": "B"}
+    project.raw_suite(toml, [case, {**case, "id": "b", "prompt": "r"}])
+
+    result = project.tunegate("suite", "check", "suites")
+
+    assert result.ret == 0
+    parts = ("suites/demo/cases.jsonl:1", "'B'", "2 of 2 cases")
+    assert any(all(part in line for part in parts) for line in result.outlines)
 
 
 def test_the_forty_commonest_are_here() -> None:

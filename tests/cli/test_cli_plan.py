@@ -74,6 +74,19 @@ def test_several_suites_are_one_run(project: Any) -> None:
     assert output.splitlines()[-1] == "all 2 suites: SHIP >99 / 89 / 67 %"
 
 
+def test_a_declared_spread_counts_in_each_column_of_the_whole_run(project: Any) -> None:
+    """Beside .999, .942 and .82 of an assumed spread, a declared ψ of .2 ships with .942."""
+    gates = "gain = 0.0\nexpected_gain = 0.1"
+    project.suite("assumed", gates=gates, n=200)
+    project.suite("declared", gates=gates + "\n[plan]\nspread = { exact_match = 0.2 }", n=200)
+
+    output = _plan("suites")
+
+    # .999 x .942 = .94, .942² = .89, .82 x .942 = .77
+    last = "all 2 suites: SHIP 94 / 89 / 77 %, declared spreads as in suite.toml"
+    assert output.splitlines()[-1] == last
+
+
 def test_a_bundled_suite_is_found_by_its_name(project: Any) -> None:
     """As with `tunegate gate`; its suite.toml says what spread to expect."""
     output = _plan("production")
@@ -147,7 +160,7 @@ def test_what_cannot_ship_is_refused(project: Any) -> None:
         ),
         (("suites", "--from", "nowhere"), "nowhere: no such run folder"),
         (("production", "--from", "run"), "run: unknown suite 'production'; there are: demo"),
-        (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'loops'"),
+        (("suites/more", "--from", "run"), "run: suite 'demo': unknown metric 'json_valid'"),
     ],
 )
 def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str) -> None:
@@ -156,7 +169,7 @@ def test_a_mistake_is_one_line(project: Any, args: tuple[str, ...], message: str
     if "run" in args:
         project.gate(*project.models())
         more = (project.path / "suites/demo/suite.toml").read_text(encoding="utf-8")
-        more = more.replace("exact_match", "loops")
+        more = more.replace("exact_match", "json_valid")
         project.raw_suite(more, [{"prompt": "q"}] * 1, "more")
 
     with pytest.raises(UsageError) as caught:

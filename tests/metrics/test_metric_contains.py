@@ -56,6 +56,17 @@ def test_looks_for_texts(
     assert score(expected, text, **options).value == value
 
 
+def test_one_letter_is_in_almost_any_answer() -> None:
+    """A note names the first such case and their number; digits and other scripts are words."""
+    texts = ("yes", "B", ("no", "a"), "7", "是")
+    cases = [Case(id=f"c{n}", prompt="p", expected=text) for n, text in enumerate(texts)]
+    assert contains.caveats is not None
+    [note] = contains.caveats({}, cases)
+    assert all(part in note for part in ("'B'", "2 of 5 cases", r"\bB\b"))
+    assert not contains.caveats({}, cases[:1])
+    assert contains.caveats({"texts": ("a",)}, cases[:1])
+
+
 def test_the_reason_names_what_is_missing() -> None:
     """In the mode `all` only what is not there."""
     assert score(("a", "b", "c"), "b", mode="all").reason == "missing: 'a', 'c'"

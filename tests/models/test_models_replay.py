@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 from tunegate.harness.contracts.model import RecordedRequest, Request
 from tunegate.harness.models.replay import ReplayArm, replay
+from tunegate.harness.records import files
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.jsonl import record_lines
 
@@ -145,7 +147,15 @@ def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
         replay(target)
     lines = str(caught.value).splitlines()
     assert [int(line.split(":")[1]) for line in lines] == [2, 4, 5, 6, 7, 8, 9]
-    starts = ["line", "completion", "colour", "id", "", "latency_s", " id 'r1' is already in"]
+    starts = [
+        "broken JSON at column 2",
+        "completion",
+        "colour",
+        "id",
+        "",
+        "latency_s",
+        " id 'r1' is already in",
+    ]
     for line, start in zip(lines, starts, strict=True):
         assert start in line.split(":", 2)[2]
     assert lines[-1].endswith("in line 1; give a sample number")
@@ -173,6 +183,26 @@ def test_nothing_recorded(recorded: Callable[..., str], tmp_path: Path) -> None:
             replay(target)
     with pytest.raises(ModelError, match="no such file or run folder"):
         replay(str(tmp_path / "nowhere.jsonl"))
+
+
+def test_a_line_without_end_is_refused(
+    recorded: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = recorded(FULL, {"id": "r2", "completion": "x" * 1000})
+    monkeypatch.setattr(files, "LONGEST_LINE", 999)
+    with pytest.raises(UsageError, match=":2: a line of more than 999 bytes"):
+        replay(target)
+
+
+def test_a_path_with_a_hash_sign(run: Path, tmp_path: Path) -> None:
+    """What follows the last `#` is an arm only where no such path exists."""
+    folder = tmp_path / "a#b"
+    shutil.copytree(run, folder / "run")
+    file = folder / "base.jsonl"
+    file.write_text('{"id": "r1", "completion": "x"}\n', encoding="utf-8")
+    assert _ask(replay(str(file)), "r1").completion.text == "x"
+    base, tuned = replay(f"{folder}/run#base"), replay(f"{folder}/run")
+    assert base.identity != tuned.identity
 
 
 def test_a_byte_order_mark_and_windows_lines(tmp_path: Path) -> None:
@@ -340,10 +370,10 @@ def test_a_file_without_permission_is_one_line(
     path = tmp_path / "tuned.jsonl"
     path.write_text('{"id": "a", "completion": "x"}\n', encoding="utf-8")
 
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(ModelError, match=r"tuned\.jsonl: cannot be read \(Permission denied\)"):
         replay(str(path))
 

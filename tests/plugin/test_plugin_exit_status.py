@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,29 +88,53 @@ def test_a_folder_has_one_session_and_names_its_process(tmp_path: Path) -> None:
     """A foreign session is refused; the holder's process id is in the message."""
     folder = tmp_path / "run"
     with (
-        FolderLock(folder, session="mine", shared=False),
+        FolderLock(folder),
         pytest.raises(UsageError, match=r"another run uses this folder \(process \d+\)"),
-        FolderLock(folder, session="theirs", shared=True),
+        FolderLock(folder, shared_by="theirs"),
     ):
         pass
 
 
+def test_a_folder_is_held_until_its_reports_are_written(project: Any) -> None:
+    """Another gate in the same folder is refused between the verdict and the page."""
+    project.suite()
+    (project.path / "conftest.py").write_text(
+        "import pytest\n"
+        "from pathlib import Path\n"
+        "from tunegate.harness.records.errors import UsageError\n"
+        "from tunegate.harness.run.folder_lock import FolderLock\n"
+        "@pytest.hookimpl(wrapper=True, tryfirst=True)\n"
+        "def pytest_sessionfinish(session):\n"
+        "    with pytest.raises(UsageError), FolderLock(Path('run')):\n"
+        "        pass\n"
+        "    yield\n"
+        "    with FolderLock(Path('run')):\n"
+        "        Path('told').write_text('both')\n",
+        encoding="utf-8",
+    )
+
+    result = project.gate(*project.models())
+
+    assert (result.ret, Path("told").read_text()) == (0, "both")
+    assert not Path("run/holder.json").exists()
+
+
 def test_workers_learn_how_the_run_ended(tmp_path: Path) -> None:
-    with FolderLock(tmp_path, session="s", shared=True) as first:
+    with FolderLock(tmp_path, shared_by="s") as first:
         assert not first.done
-    with FolderLock(tmp_path, session="s", shared=True) as second:
+    with FolderLock(tmp_path, shared_by="s") as second:
         assert second.done
-    with FolderLock(tmp_path, session="other", shared=True) as stranger:
+    with FolderLock(tmp_path, shared_by="other") as stranger:
         assert not stranger.done
-    with pytest.raises(UsageError), FolderLock(tmp_path, session="t", shared=True):
+    with pytest.raises(UsageError), FolderLock(tmp_path, shared_by="t"):
         raise UsageError("no such model")
-    with FolderLock(tmp_path, session="t", shared=True) as late:
+    with FolderLock(tmp_path, shared_by="t") as late:
         assert str(late.error) == "no such model"
 
 
 def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with pytest.raises(UsageError), FolderLock(folder, session="s", shared=False):
+    with pytest.raises(UsageError), FolderLock(folder):
         raise UsageError("no such model")
 
     assert not folder.exists()

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tunegate.harness.records import files
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import parse_record, read_file, read_record, write_atomic
+from tunegate.harness.records.files import (
+    numbered_lines,
+    parse_record,
+    read_file,
+    read_record,
+    write_atomic,
+)
 from tunegate.harness.records.jsonl import (
     FilteredRecords,
     IndexedRecords,
     JsonlRecords,
+    read_jsonl,
+    read_records,
     record_lines,
 )
 from tunegate.harness.records.scores import ScoreRow
@@ -33,6 +43,36 @@ def _lines(tmp_path: Path) -> JsonlRecords[ScoreRow]:
     """Return the lines of a file of three scores."""
     write_atomic(tmp_path / "scores.jsonl", record_lines(ROWS))
     return JsonlRecords(tmp_path / "scores.jsonl", ScoreRow)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: JsonlRecords(path, ScoreRow),
+        lambda path: read_records(path, ScoreRow),
+        lambda path: list(read_jsonl(path)),
+        lambda path: list(numbered_lines(path)),
+    ],
+)
+def test_a_line_beyond_the_limit_is_refused_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    write_atomic(path, record_lines([row("a"), row("b" * 200)]))
+    short, long = (len(line) for line in path.read_bytes().splitlines(keepends=True))
+    monkeypatch.setattr(files, "LONGEST_LINE", long)
+    read(path)
+    monkeypatch.setattr(files, "LONGEST_LINE", long - 1)
+    with pytest.raises(UsageError, match=rf"scores\.jsonl:2: .* {long - 1} bytes"):
+        read(path)
+    assert short < long - 1
+
+
+def test_lines_of_a_pipe_are_not_read(tmp_path: Path) -> None:
+    """It would wait for a writer."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(OSError, match="a pipe or device"):
+        list(numbered_lines(tmp_path / "pipe.jsonl"))
 
 
 def test_lines_are_a_sequence_of_records(lines: JsonlRecords[ScoreRow]) -> None:

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunegate.harness.records.hidden_text import escape_hidden, escape_terminal
 from tunegate.harness.records.run_folder import Run
 from tunegate.reports.escaping import (
-    escape_hidden,
     escape_html,
-    escape_terminal,
     mark_for_script,
     one_line,
     script_json,

@@ -69,12 +69,12 @@ def test_suite_check_shows_it(written: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize(
     ("gate", "beyond"),
-    [('metric = "token_f1"\nfloor = 0.0', "below"), ('metric = "bleu"\nceiling = 100', "above")],
+    [('metric = "token_f1"\nfloor = 0.0', "below"), ('metric = "loops"\nceiling = 1', "above")],
 )
 def test_a_bound_that_nothing_can_break_is_refused(
     refused: Callable[..., list[str]], gate: str, beyond: str
 ) -> None:
-    (problem,) = refused(METRICS + gate + "\n")
+    (problem,) = refused(METRICS.replace("bleu", "loops") + gate + "\n")
 
     assert problem.startswith("suite.toml:11: ")
     assert f"is {beyond} it: it never fails" in problem

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import check_regular
+from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.hashing import file_sha256
 from tunegate.trainers.training_card import DatasetFile
 
@@ -76,11 +76,9 @@ def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
-        check_regular(path)
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", line
+        for number, line in numbered_lines(path):
+            if line.strip():
+                yield f"{path}:{number}", line
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 

@@ -66,14 +66,15 @@ def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> 
     """Return the file that a card names, if its content has not changed."""
     wanted, path = file["sha256"], Path(file["path"])
     places = [path] + ([] if folder is None else [folder / path.name])
-    # A card may come from anywhere: anything but files and saved data sets is ignored.
-    there = [place for place in places if place.is_file() or _is_folder_of_rows(place)]
-    if any(map(_is_too_large, there)):
-        unread = TrainingDataFile(
-            path=str(path), sha256=wanted, rows=None, state=FileState.UNREADABLE
-        )
+    unread = TrainingDataFile(path=str(path), sha256=wanted, rows=None, state=FileState.UNREADABLE)
+    try:
+        # A card may come from anywhere: anything but files and saved data sets is ignored.
+        there = [place for place in places if _is_file_of_rows(place) or _is_folder_of_rows(place)]
+        if any(map(_is_too_large, there)):
+            return TrainingSource(unread, None)
+        hashes = {place: content_sha256(place) for place in there} | given
+    except OSError:
         return TrainingSource(unread, None)
-    hashes = {place: content_sha256(place) for place in there} | given
     same = next((place for place, digest in hashes.items() if digest == wanted), None)
     state = FileState.SAME
     if same is None:
@@ -81,6 +82,11 @@ def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> 
     return TrainingSource(
         TrainingDataFile(path=str(same or path), sha256=wanted, rows=None, state=state), same
     )
+
+
+def _is_file_of_rows(path: Path) -> bool:
+    """Return whether it is a regular file with content: those of /proc may wait, and have none."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _is_folder_of_rows(path: Path) -> bool:

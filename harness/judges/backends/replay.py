@@ -31,7 +31,7 @@ from tunegate.harness.judges.asking.judge_model import (
 from tunegate.harness.records import judgements
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import ModelError
-from tunegate.harness.records.files import read_file, read_record
+from tunegate.harness.records.files import numbered_lines, read_record, split_fragment
 from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.jsonl import JsonlRecords, read_records
 from tunegate.harness.records.judgements import Judgement, JudgementStatus
@@ -198,15 +198,14 @@ def replay(target: str) -> ReplayedJudgeModel:
     Raises:
         ModelError: nothing is there, or lines are broken (every one is listed).
     """
-    place, _, judge = target.partition("#")
-    path = Path(place)
+    path, judge = split_fragment(target)
     if path.is_dir():
         return _from_run(target, path, judge)
     if not path.is_file():
         raise ModelError(f"judge replay:{target}: no such file or run folder")
     lines: dict[Key, RecordedJudgement] = {}
     problems = []
-    for number, raw in enumerate(read_file(path).splitlines(), start=1):
+    for number, raw in numbered_lines(path):
         if not raw.strip():
             continue
         try:

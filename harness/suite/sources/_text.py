@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.errors import SuiteError
-from tunegate.harness.records.problems import lfs_problem
+from tunegate.harness.records.problems import json_problem, lfs_problem
 
 Row = tuple[str, Mapping[str, Any] | str]
 """The place of a row, and the row, or its error message."""
 
 LARGEST_FILE = 50_000_000
 """Largest file that is read, in bytes; suites have thousands of lines at most."""
+_EXAMPLE = '{"prompt": "…"}'
 DEEPEST = 100
 """Most levels of nesting in a line, since parsers, schemas and writers recurse."""
 
@@ -67,8 +68,7 @@ def json_value(text: str) -> Any:
             text, object_pairs_hook=_no_duplicates, parse_constant=_finite, parse_float=_number
         )
     except json.JSONDecodeError as error:
-        line = f"line {error.lineno}, " if error.lineno > 1 else ""
-        raise ValueError(f"broken JSON at {line}column {error.colno}: {error.msg}") from error
+        raise ValueError(json_problem(error)) from error
     except RecursionError as error:
         raise ValueError("nested too deeply to be a case") from error
     except ValueError as error:
@@ -77,7 +77,7 @@ def json_value(text: str) -> Any:
 
 def _object(row: Any, what: str) -> dict[str, Any]:
     if not isinstance(row, dict):
-        raise ValueError(f'{what} must be an object such as {{"prompt": "…"}}')
+        raise ValueError(f"{what} must be an object such as {_EXAMPLE}")
     if _depth(row) > DEEPEST:
         raise ValueError(f"nested too deeply to be a case; at most {DEEPEST} levels are read")
     return row
@@ -93,6 +93,13 @@ def json_rows(path: Path, *, form: str) -> Iterator[Row]:
     if path.suffix != ".json":
         if text.lstrip().startswith("[") and text.rstrip().endswith("]"):
             raise SuiteError([f"{path}:1: a JSON list; {form}, or name the file .json"])
+        if text.strip() and "{" not in text:
+            raise SuiteError(
+                [
+                    f"{path}:1: no line is a JSON object; {form}, such as {_EXAMPLE}, or for CSV "
+                    f'write under [cases]: from = "csv", file = {json.dumps(path.name)}'
+                ]
+            )
         lines = enumerate(text.split("\n"), start=1)
         yield from ((f"{path}:{n}", _parse_line(line)) for n, line in lines if line.strip())
         return

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.records.files import bounded_lines
+
 
 def read_batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
     """Yield a file's items in batches of at least `size` for an exporter, with their number.
@@ -21,10 +23,8 @@ def read_batches(path: Path, size: int) -> Iterator[tuple[int, Any]]:
     make = _MAKERS[path.name.removesuffix(".gz")]
     found: list[Any] = []
     packed = path.suffix == ".gz"
-    with (
-        gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines
-    ):
-        for line in lines:
+    with gzip.open(path) if packed else path.open("rb") as file:
+        for _, line in bounded_lines(file, path):
             found += make(json.loads(line))
             if len(found) >= size:
                 yield len(found), _wrap_metrics(path, found)

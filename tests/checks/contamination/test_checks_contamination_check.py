@@ -190,6 +190,18 @@ def _state(known: TrainingSummary, folder: Path, *given: Path) -> tuple[FileStat
     return source.file.state, source.file.path
 
 
+def test_a_card_opens_no_device_and_no_file_that_may_wait(tmp_path: Path) -> None:
+    """Files of /proc are regular and empty; what cannot be read at all is no crash."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "empty.jsonl").touch()
+    for path in ("/dev/zero", "/proc/self/mem", "pipe.jsonl", "empty.jsonl", "a\0b"):
+        named = {"path": str(tmp_path / path), "sha256": "0" * 64}
+        known = TrainingSummary(card={"files": [named]})
+        assert _state(known, tmp_path)[0] is FileState.MISSING
+    named = {"path": "x" * 5000, "sha256": "0" * 64}
+    assert _state(TrainingSummary(card={"files": [named]}), tmp_path)[0] is FileState.UNREADABLE
+
+
 def test_a_changed_file_is_said_and_not_compared(suite: Suite, tmp_path: Path) -> None:
     """Rows that were not trained on clear nothing; the other file is compared all the same."""
     one = write(tmp_path / "one.jsonl", [pair(sentence(1))])

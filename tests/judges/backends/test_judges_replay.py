@@ -113,7 +113,7 @@ def test_a_completion_and_another_hash_are_a_contradiction(recorded: Callable[..
         ({"value": 1}, ":1: the key 'id' is missing"),
         ({"id": "a", "value": 1, "score": 2}, ":1: unknown key 'score'; call it 'value'"),
         ('{"id": "a", "value": NaN}', ":1: "),
-        ("not json", ":1: Invalid JSON"),
+        ("not json", ":1: broken JSON at column 1"),
     ],
 )
 def test_a_broken_line_is_told_with_its_number(
