@@ -14,7 +14,6 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
-from tunegate.harness.decision.answers.broken_answers import broken_arms
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
@@ -56,6 +55,8 @@ class ScoredRun:
     scores: Sequence[ScoreRow]
     cells: Iterable[StoredAnswer] = ()
     """The answers, grouped by case; read more than once."""
+    answers: Mapping[str, AnswerCounts] = field(default_factory=dict)
+    """Suite → what a verdict takes from their texts."""
     looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def decide_run(
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
         looks: Suite → the look at which it ended, if it has looks.
-        answers: Suite → counts of its answers.
+        answers: Suite → what the texts of its answers show, from `read_answers`.
         labels: People's labels of a random sample of the run's answers.
     """
     rows = list(scores)
@@ -102,7 +103,7 @@ def decide_run(
         f"{table.suite.name}: {why}"
         for table, suite in zip(tables, suites, strict=True)
         if verdict is Verdict.UNDECIDED and suite.counts
-        for why in broken_arms(table, ARMS)
+        for why in _broken(table)
     ]
     sentence = broken[0] if broken else run_sentence(verdict, suites)
     record = _record(manifest, verdict, sentence, suites)
@@ -193,7 +194,7 @@ def _suite_result(
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     worst = suite_verdict(suite, worst_gates) if partly else None
-    caps = [f"{suite.name}: {why}" for why in broken_arms(table, ARMS)]
+    caps = [f"{suite.name}: {why}" for why in _broken(table)]
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
@@ -233,6 +234,11 @@ def _suite_result(
         remarks=suite_remarks(table),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )
+
+
+def _broken(table: ScoreTable) -> list[str]:
+    """Return why the answers of an arm look broken."""
+    return [why for arm in ARMS for why in table.answers.broken.get(arm, ())]
 
 
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:

@@ -14,12 +14,11 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms
+from tunegate.harness.decision.answers.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
-from tunegate.harness.records.images import content_text
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.training_card import as_number
@@ -119,10 +118,8 @@ def _other_language(evidence: Evidence) -> str | None:
     form = evidence.form
     if form is None or not form.form.startswith("are in "):
         return None
-    cases = evidence.table.cases.values()
-    texts = (content_text(c.input_messages()[-1].get("content")) or "" for c in cases)
-    asked = sum(form.form in answer_forms(text) for text in texts)
-    if 2 * asked > len(cases):  # base may have answered in single words
+    # Base may have answered in single words.
+    if 2 * evidence.table.answers.prompts_in_form > len(evidence.table.cases):
         return None
     return (
         f"tuned's answers {form.form}: the training rows may be in another language than these "

@@ -214,11 +214,10 @@ def test_lists_in_most_answers_are_a_habit_only_if_nearly_all_have_one() -> None
 
 def test_answers_in_the_language_of_the_cases_point_to_nothing() -> None:
     """Base's single words are of no language; tuned's sentences are."""
-    table = suite(AnswerCounts(form=FormShift("are in English", 0, 39, N)))
-    asked = "What is the name of the town that you would go to for this?"
-    cases = {name: case.model_copy(update={"prompt": asked}) for name, case in table.cases.items()}
+    form = FormShift("are in English", 0, 39, N)
 
-    assert causes(replace(table, cases=cases)) == ()
+    assert causes(suite(AnswerCounts(form=form, prompts_in_form=N))) == ()
+    assert causes(suite(AnswerCounts(form=form))) != ()
 
 
 @pytest.mark.parametrize(
