@@ -38,7 +38,7 @@ _BY_HEART = 0.05
 """Training loss a token below which a model knows its rows by heart."""
 _MOST_LISTS = 0.9
 """Share of answers with a list that is a habit: of recorded instructions for harm 77 % have one."""
-_EVERYDAY = "mix everyday rows into the training data: docs/guides/forgetting.md"
+_EVERYDAY = "mix everyday rows into the training data: `tunegate help forgetting`"
 _ROWS = "`tunegate rows FILES --model BASE` shows what the rows teach"
 
 

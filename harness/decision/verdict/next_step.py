@@ -52,7 +52,7 @@ def next_step(
             return f"look at the failing cases: {report}"
         return (
             "if tuned forgot this, mix everyday rows into the training data: "
-            "docs/guides/forgetting.md"
+            "`tunegate help forgetting`"
         )
     paths = {one.name: one.path for one in suites}
     plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])

@@ -356,7 +356,7 @@ def test_a_headline_has_25_words_at_most() -> None:
         (
             [rule(TOLERANCE, 0.05)], (0, 30, 70, 0),
             "if tuned forgot this, mix everyday rows into the training data: "
-            "docs/guides/forgetting.md",
+            "`tunegate help forgetting`",
         ),
         (
             [rule(GAIN, 0.5), rule(TOLERANCE, 0.05)], (0, 30, 70, 0),
