@@ -21,10 +21,9 @@ import pytest
 
 from tunegate.harness.decision.verdict.verdict_lines import columns, verdict_lines
 from tunegate.harness.plugin.exit_status import escape_control
-from tunegate.harness.plugin.items import relative_path
 from tunegate.harness.records.command import resume_command, typed_options
 from tunegate.harness.records.errors import RunInterrupted, UsageError
-from tunegate.harness.records.files import read_record
+from tunegate.harness.records.files import read_record, relative_path
 from tunegate.harness.records.jsonl import read_records
 from tunegate.harness.records.judgements import JUDGEMENTS_FILE, Judgement, judge_spending
 from tunegate.harness.records.manifest import Manifest

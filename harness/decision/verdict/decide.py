@@ -22,7 +22,7 @@ from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import suite_verdict
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings
 from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
-from tunegate.harness.decision.verdict.likely_causes import find_causes
+from tunegate.harness.decision.verdict.likely_causes import find_causes, has_one_form
 from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
@@ -131,15 +131,23 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
         observed if complete else decide_gates(manifest, tables, imputation)
         for imputation in (ImputationCase.WORST, ImputationCase.BEST)
     )
+    gates = {
+        table.suite.name: tuple(
+            open_if_unscored(gate, at_best, table)
+            for gate, at_best in zip(
+                observed[table.suite.name], best[table.suite.name], strict=True
+            )
+        )
+        for table in tables
+    }
+    collapsed = any(has_one_form(table, gates[table.suite.name], manifest) for table in tables)
     return tuple(
         _suite_result(
             manifest,
             table,
-            tuple(
-                open_if_unscored(gate, at_best, table)
-                for gate, at_best in zip(observed[name], best[name], strict=True)
-            ),
+            gates[name],
             tuple(open_if_boundless(gate, table) for gate in worst[name]),
+            collapsed=collapsed,
         )
         for table in tables
         for name in [table.suite.name]
@@ -182,6 +190,8 @@ def _suite_result(
     table: ScoreTable,
     gates: tuple[GateResult, ...],
     worst_gates: tuple[GateResult, ...],
+    *,
+    collapsed: bool,
 ) -> SuiteResult:
     suite = table.suite
     # An advisory gate of a judge does not need scores, unless all gates are such.
@@ -230,7 +240,7 @@ def _suite_result(
             *kinship_notes(manifest, suite),
         ),
         collapsed=_collapsed(table, gates),
-        causes=find_causes(table, gates, manifest),
+        causes=find_causes(table, gates, manifest, collapsed=collapsed),
         remarks=suite_remarks(table),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )
