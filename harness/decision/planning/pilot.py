@@ -72,7 +72,7 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     pairs = {name: _pairs(run, table, name) for name in metrics}
     counts = count_answers(run.cells).get(suite, AnswerCounts())
     unchanged = None if records[suite].generation.get("temperature") else counts.same_share
-    return PilotRun(pairs, _seconds(run, suite), table, unchanged)
+    return PilotRun(pairs, seconds_per_case(run, suite), table, unchanged)
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
@@ -99,8 +99,8 @@ def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:
     return pairs
 
 
-def _seconds(run: Run, suite: str) -> dict[str, float]:
-    """Return arm → seconds per case; the answers of a batch share its time."""
+def seconds_per_case(run: Run, suite: str) -> dict[str, float]:
+    """Return arm → seconds per case that was asked; the answers of a batch share its time."""
     batches: dict[tuple[str, float], list[StoredAnswer]] = defaultdict(list)
     for stored in run.cells:
         if stored.started_s is not None and _latency(stored) is not None:
@@ -109,7 +109,9 @@ def _seconds(run: Run, suite: str) -> dict[str, float]:
     for (arm, _), answers in batches.items():
         mine = sum(stored.cell.suite == suite for stored in answers)
         totals[arm] += max(_latency(stored) or 0.0 for stored in answers) * mine / len(answers)
+    result = next((s for s in run.verdict.suites if s.name == suite), None)
     n = sum(where == suite for where, _ in run.cases)
+    n -= 0 if result is None else result.n_skipped_decided
     return {arm: totals[arm] / n for arm in ARMS if arm in totals}
 
 
