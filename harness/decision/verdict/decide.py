@@ -19,7 +19,7 @@ from tunegate.harness.decision.gating.contamination_strata import compute_strata
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.decision.verdict.decision_table import suite_verdict
+from tunegate.harness.decision.verdict.decision_table import goals_lost_to_holm, suite_verdict
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings
 from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
 from tunegate.harness.decision.verdict.likely_causes import find_causes, has_one_form
@@ -203,6 +203,13 @@ def _suite_result(
     asked = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
+    lost_to_holm = {
+        gate.id: f"{gate.subject}: {why}" for gate, why in goals_lost_to_holm(suite, gates)
+    }
+    gates = tuple(
+        gate.model_copy(update={"sentence": lost_to_holm.get(gate.id, gate.sentence)})
+        for gate in gates
+    )
     worst = suite_verdict(suite, worst_gates) if partly else None
     caps = [f"{suite.name}: {why}" for why in _broken(table)]
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
@@ -230,6 +237,7 @@ def _suite_result(
         worst_case=worst,
         notes=(
             *caps,
+            *(f"{suite.name}: {why}" for why in lost_to_holm.values()),
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
