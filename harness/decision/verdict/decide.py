@@ -203,11 +203,11 @@ def _suite_result(
     asked = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
-    lost_to_holm = {
-        gate.id: f"{gate.subject}: {why}" for gate, why in goals_lost_to_holm(suite, gates)
-    }
+    by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
     gates = tuple(
-        gate.model_copy(update={"sentence": lost_to_holm.get(gate.id, gate.sentence)})
+        gate.model_copy(update={"sentence": f"{gate.sentence}, but {by_itself[gate.id]}"})
+        if gate.id in by_itself
+        else gate
         for gate in gates
     )
     worst = suite_verdict(suite, worst_gates) if partly else None
@@ -237,7 +237,11 @@ def _suite_result(
         worst_case=worst,
         notes=(
             *caps,
-            *(f"{suite.name}: {why}" for why in lost_to_holm.values()),
+            *(
+                f"{suite.name}: {gate.subject}: proven {by_itself[gate.id]}"
+                for gate in gates
+                if gate.id in by_itself
+            ),
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),

@@ -54,7 +54,7 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
 def goals_lost_to_holm(
     suite: SuiteRecord, gates: Sequence[GateResult]
 ) -> list[tuple[GateResult, str]]:
-    """Return the goals proven by themselves, but not as one of several; and why, in words."""
+    """Return the goals proven only by themselves, not as one of several; and why, in words."""
     goals = [g for g in gates if gate_kind(g.kind).is_goal and not g.advisory]
     if suite.goal_rule != "any" or suite.looks is not None:
         return []
@@ -64,9 +64,8 @@ def goals_lost_to_holm(
     return [
         (
             goal,
-            f"proven by itself, but not as one of {len(goals)} goals of which any would do: Holm's "
-            f"adjustment makes p = {goal.p_value:.2g} to {p:.2g}, above "
-            f"{one_sided(goal.confidence):.2g}",
+            f"only by itself: as one of {len(goals)} goals of which any would do, Holm's adjustment "
+            f"makes p = {goal.p_value:.2g} to {p:.2g}, above {one_sided(goal.confidence):.2g}",
         )
         for p, goal in zip(adjusted, goals, strict=True)
         if goal.status is GateStatus.PASS and p > one_sided(goal.confidence) + 1e-12
