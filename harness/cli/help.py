@@ -10,6 +10,7 @@ import typer
 
 import tunegate
 from tunegate.harness.cli._output import say
+from tunegate.harness.records.errors import UsageError, unknown_name_message
 
 ORDER = 165
 _PACKAGE = Path(tunegate.__file__).parent
@@ -28,9 +29,6 @@ def show_topic(
 
     Example: tunegate help forgetting
     """
-    from tunegate.harness.contracts.lookup import unknown_name_message
-    from tunegate.harness.records.errors import UsageError
-
     pages = help_pages()
     if topic in pages:
         say(*_readable(pages[topic].read_text(encoding="utf-8"), pages).splitlines())

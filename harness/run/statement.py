@@ -25,7 +25,7 @@ from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import record_json
+from tunegate.harness.records.files import record_json, record_problem
 from tunegate.harness.records.hashing import file_sha256, sha256, text_hash
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.labels import LABELS_FILE, Label
@@ -234,10 +234,9 @@ def _read_counts(written: Any) -> Mapping[str, AnswerCounts]:
     try:
         return _COUNTS.validate_python(written)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{_ANSWERS}: {where}: {first['msg']}: made by another version; sign the run again"
+            f"{_ANSWERS} in the statement: {record_problem(AnswerCounts, error)}: it was changed, "
+            "or made by another version; sign the run again"
         ) from error
 
 

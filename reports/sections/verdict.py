@@ -40,7 +40,7 @@ def render(data: ReportData) -> Markup:
         n_touched=sum(suite.n_touched for suite in suites),
         skip_reason=skip_reason(s for s in suites if s.n_skipped_decided),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
-        saved=saved_time(data.run, suites),
+        saved=saved_time(data.run),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
         not_checked=_unchecked_facts(data.run),
         step=next_step(

@@ -33,6 +33,7 @@ _FIRST_BINARY, _FIRST_MEAN = 20, 50
 """Cases at the first look; the t interval needs more than the score interval."""
 
 _QUARTERS = 4
+"""Looks at a suite that asks for likelihoods."""
 _ASKED_WHOLE = (CellKind.LATENCY, CellKind.RECORDED)
 """Questions of which a part says little, or saves nothing."""
 

@@ -60,13 +60,14 @@ def goals_lost_to_holm(
         return []
     from tunegate.harness.stats.multiplicity import holm
 
-    adjusted = holm([1.0 if g.p_value is None else g.p_value for g in goals])
-    return [
-        (
-            goal,
-            f"only by itself: as one of {len(goals)} goals of which any would do, Holm's adjustment "
-            f"makes p = {goal.p_value:.2g} to {p:.2g}, above {one_sided(goal.confidence):.2g}",
-        )
-        for p, goal in zip(adjusted, goals, strict=True)
-        if goal.status is GateStatus.PASS and p > one_sided(goal.confidence) + 1e-12
-    ]
+    alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
+    found = []
+    for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
+        alpha = one_sided(goal.confidence)
+        if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
+            why = (
+                f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
+                f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
+            )
+            found.append((goal, why))
+    return found
