@@ -10,9 +10,11 @@ import typer
 
 import tunegate
 from tunegate.harness.cli._output import say
+from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import UsageError, unknown_name_message
 
-ORDER = 165
+ORDER = 171
+PANEL = Panel.LOOK_CLOSER
 _PACKAGE = Path(tunegate.__file__).parent
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]*)\)")
 
@@ -23,9 +25,9 @@ def register(app: typer.Typer) -> None:
 
 
 def show_topic(
-    topic: Annotated[str, typer.Argument(help="Which guide. Default: list all of them.")] = "",
+    topic: Annotated[str, typer.Argument(help="Which guide. Default: the list.")] = "",
 ) -> None:
-    """Print a guide: what to do after forgetting, how to choose margins, and so on.
+    """Print a guide, or list all of them.
 
     Example: tunegate help forgetting
     """
