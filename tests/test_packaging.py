@@ -62,6 +62,8 @@ def test_the_data_that_code_reads_is_inside(wheel: zipfile.ZipFile) -> None:
         "tunegate/reports/templates/style.css",
         "tunegate/trainers/demo/everyday.jsonl",
         "tunegate/trainers/demo/good.yaml",
+        "tunegate/guides/forgetting.md",
+        "tunegate/statistics.md",
         *(f"tunegate/{package}/py.typed" for package in PACKAGES),
         "tunegate/py.typed",
     }

@@ -40,6 +40,7 @@ def report(
     """Write report.html, summary.md and junit.xml of a run."""
     from tunegate.harness.cli.resume import RUNS, newest_run
     from tunegate.harness.contracts.tracker import TrackedRun, log_run, tracker_names
+    from tunegate.harness.decision.verdict.early_ends import early_end_lines
     from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
     from tunegate.harness.plugin.exit_status import escape_control
     from tunegate.harness.plugin.terminal import without_workflow_commands
@@ -60,7 +61,7 @@ def report(
         raise UsageError(
             f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
         ) from error
-    lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder)]
+    lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder), *early_end_lines(loaded)]
     lines += (f"note: {note}" for note in notes)
     with without_workflow_commands():
         lines += (log_run(t, TrackedRun.read(folder, written["report.html"])) for t in trackers)

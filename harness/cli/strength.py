@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageE
 
 if TYPE_CHECKING:
     from tunegate.harness.records.candidates import CandidateComparison
+    from tunegate.harness.records.run_folder import Run
     from tunegate.harness.run.strengths import StrengthSearch
 
 ORDER = 92
 PANEL = Panel.AFTER_TRAINING
+COMMAND = "tunegate strength"
 FOLDER = Path(".tunegate/strength")
 AGAIN = "finished answers are stored: the same command continues from there"
 
@@ -121,8 +124,34 @@ def _compare(search: StrengthSearch, output: Path) -> CandidateComparison:
         say(line)
     say("")
     say(f"{found.verdict.value}: {found.sentence}")
+    if step := _next_step(found, runs, output, paths):
+        say(f"next: {step}")
     say(f"page: {page}")
     return found
+
+
+def _next_step(
+    found: CandidateComparison, runs: Sequence[Run], output: Path, paths: Sequence[Path]
+) -> str | None:
+    """Return what helps a fine-tune of which no strength ships."""
+    from tunegate.harness.decision.verdict.next_step import next_step
+    from tunegate.harness.records.verdict import Verdict
+
+    if found.verdict is Verdict.SHIP:
+        return None
+    chosen = [candidate.letter for candidate in found.candidates].index(found.chosen)
+    run, folder = runs[chosen], output / runs[chosen].folder.name
+    if run.verdict.verdict is Verdict.SHIP:  # alone, and not as one of several
+        places = (str(path.parent) for path in paths)
+        plan = shlex.join(["tunegate", "plan", *places, "--from", str(folder)])
+        return f"add cases: several strengths share the error of one: {plan}"
+    suites = tuple(
+        suite.model_copy(update={"causes": tuple(c for c in suite.causes if COMMAND not in c)})
+        for suite in run.verdict.suites
+    )
+    verdict = run.verdict.model_copy(update={"suites": suites})
+    report = str(output / "compare.html")
+    return next_step(verdict, run.manifest.suites, run=str(folder), report=report)
 
 
 _HEAD = ("strength", "verdict", "alone", "gain", "tolerance used")

@@ -33,7 +33,7 @@ def _log_runs(session: GateSession, lines: list[str]) -> None:
     if not session.options["log-to"]:
         return
     from tunegate.harness.contracts.tracker import TrackedRun, log_run, tracker_names
-    from tunegate.harness.plugin.items import relative_path
+    from tunegate.harness.records.files import relative_path
 
     for folder in session.reported_folders():
         run = TrackedRun.read(folder, folder / "report.html")

@@ -26,6 +26,7 @@ from tunegate.harness.plugin.options import (
     read_options,
 )
 from tunegate.harness.records.errors import RunInterrupted, TunegateError, UsageError
+from tunegate.harness.records.files import relative_path
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.run_folder import Run
@@ -210,8 +211,3 @@ def _stored_scores(
         if row.value is not None:
             rows[suite, metric, arm][case] = row.value
     return run, rows
-
-
-def relative_path(path: Path) -> Path:
-    """Return a path as people type it, relative to the current folder if it is inside."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

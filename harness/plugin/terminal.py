@@ -19,15 +19,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tunegate.harness.decision.verdict.early_ends import early_end_lines
 from tunegate.harness.decision.verdict.verdict_lines import columns, verdict_lines
 from tunegate.harness.plugin.exit_status import escape_control
-from tunegate.harness.plugin.items import relative_path
 from tunegate.harness.records.command import resume_command, typed_options
 from tunegate.harness.records.errors import RunInterrupted, UsageError
-from tunegate.harness.records.files import read_record
+from tunegate.harness.records.files import read_record, relative_path
 from tunegate.harness.records.jsonl import read_records
 from tunegate.harness.records.judgements import JUDGEMENTS_FILE, Judgement, judge_spending
 from tunegate.harness.records.manifest import Manifest
+from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def _lines(state: GateSession) -> Iterator[str]:
     elif state.verdict is not None:
         manifest = read_record(state.folder / "manifest.json", Manifest)
         yield from verdict_lines(state.verdict, manifest, relative_path(state.folder))
+        if any(suite.n_skipped_decided for suite in state.verdict.suites):
+            yield from early_end_lines(Run.load(state.folder))
         for spent in judge_spending(read_records(state.folder / JUDGEMENTS_FILE, Judgement)):
             yield f"judging: {spent.suite} {spent.metric}: {spent.sentence}"
     elif state.codes - {0, 1}:

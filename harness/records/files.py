@@ -240,3 +240,8 @@ def record_pieces(record: BaseModel) -> Iterator[str]:
     writer = json.JSONEncoder(sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
     yield from writer.iterencode(value)
     yield "\n"
+
+
+def relative_path(path: Path) -> Path:
+    """Return a path as people type it, relative to the current folder if it is inside."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -7,6 +7,7 @@ identities of the arms, the plan, and what was proven about the arms before the 
 from __future__ import annotations
 
 import operator
+from itertools import takewhile
 from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, field_validator
@@ -295,6 +296,14 @@ class Manifest(Record):
     def shell_words(self) -> tuple[str, ...]:
         """Return the words that repeat the run in a shell."""
         return shell_words(self.command)
+
+    def suite_words(self) -> tuple[str, ...]:
+        """Return the suites' folders as `tunegate gate` was told them, else as they are stored."""
+        words = self.shell_words()
+        files = [suite.path for suite in self.suites]
+        if words[:2] == ("tunegate", "gate"):
+            files = list(takewhile(lambda word: not word.startswith("-"), words[2:]))
+        return tuple(file.removesuffix("/suite.toml") for file in files)
 
     def identity(self, arm: str) -> dict[str, Any]:
         """Return an arm's identity; arms made from base, such as `base_again`, are base."""

@@ -18,6 +18,7 @@ from tunegate.harness.decision.verdict import promotions
 from tunegate.harness.engine.answer_cache import AnswerCache, JudgedAttempt, SuiteVersion
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.files import relative_path
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.manifest import LedgerState
@@ -29,7 +30,6 @@ from tunegate.harness.run.ledger_file import (
     append_lines,
     ledger_file,
     read_ledger,
-    relative_path,
     why_unwritable,
 )
 from tunegate.harness.suite import Suite
@@ -168,7 +168,7 @@ class AttemptLedger:
         promoted = (one.run_id for one in shipped if name in one.suites)
         named = {line.run_id for line in related}
         return LedgerState(
-            file=relative_path(path),
+            file=str(relative_path(path)),
             first=len(same) == len(related),
             unwritable=why_unwritable(path),
             unknown_runs=tuple(run for run, line in _judged_runs(runs, name) if line not in known),

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import parse_record, record_problem
+from tunegate.harness.records.files import parse_record, record_problem, relative_path
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.verdict import Verdict
@@ -183,9 +183,3 @@ def why_unwritable(path: Path) -> Text | None:
         return None if os.access(path.parent, os.W_OK) else "no permission to write the folder"
     except OSError as error:
         return str(error.strerror)
-
-
-def relative_path(path: Path) -> str:
-    """Return a path as seen from the current folder."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.answers.read_answers import read_answers
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -222,6 +222,7 @@ class PreparedRun:
             cases=self.cases,
             scores=scores,
             cells=cells,
+            answers=read_answers(manifest, self.cases, scores, cells, looks),
             looks=looks,
             arms=self.arms,
             prompts=self.plan.prompts,
@@ -243,7 +244,7 @@ class PreparedRun:
             scored.cases,
             scored.scores,
             looks=scored.looks,
-            answers=count_answers(scored.cells, scored.cases),
+            answers=scored.answers,
             labels=labels,
         )
         for name, comparison in comparisons(self.arms).items():

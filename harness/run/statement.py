@@ -1,7 +1,7 @@
 """Statement about a run: an in-toto statement from which its verdict can be decided again.
 
-The predicate holds the run without texts: hashes of prompts and answers, and all scores. A reader
-needs no model, suite or run folder to decide the run again, by the same code.
+The predicate holds the run without texts: hashes of prompts and answers, what the texts show, and
+all scores. A reader needs no model, suite or run folder to decide the run again, by the same code.
 
 Source: in-toto attestation framework, Statement v1.
 """
@@ -11,17 +11,21 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.decision.answers.answer_counts import whole_text
+from pydantic import TypeAdapter, ValidationError
+
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts, whole_text
+from tunegate.harness.decision.verdict.redecide import read_stored_answers
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.files import record_json
+from tunegate.harness.records.files import record_json, record_problem
 from tunegate.harness.records.hashing import file_sha256, sha256, text_hash
 from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.labels import LABELS_FILE, Label
@@ -31,6 +35,8 @@ from tunegate.harness.run.verification import refuse_other_verdict
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:tunegate:attestation:verdict:v1"
+_ANSWERS = "answers.json"
+_COUNTS = TypeAdapter(dict[str, AnswerCounts])
 _RECORDS = ("cases.jsonl", "cells.jsonl", "scores.jsonl", LABELS_FILE)
 
 
@@ -132,12 +138,40 @@ def _statement(run: Run) -> dict[str, Any]:
         "predicate": {
             "manifest.json": json.loads(record_json(run.manifest)),
             "verdict.json": json.loads(record_json(run.verdict)),
+            _ANSWERS: _what_texts_show(run),
             "cases.jsonl": _rows(map(_without_texts, run.cases.values())),
             "cells.jsonl": _rows(map(_without_answer, run.cells)),
             "scores.jsonl": _rows(run.scores),
             LABELS_FILE: _rows(map(_label_of_hash, run.labels)),
         },
     }
+
+
+def _what_texts_show(run: Run) -> dict[str, Any]:
+    """Return suite → what its texts show, quoting only what the verdict quotes."""
+    quoted = "\n".join(_texts(run.verdict.model_dump(mode="json")))
+    return {
+        suite: asdict(
+            replace(
+                counts,
+                form=counts.form and counts.form.hidden(quoted),
+                broken={
+                    arm: tuple(why for why in found if why in quoted)
+                    for arm, found in counts.broken.items()
+                },
+            )
+        )
+        for suite, counts in read_stored_answers(run).items()
+    }
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def _rows(records: Any) -> list[Any]:
@@ -151,7 +185,6 @@ def _without_texts(row: RunCase) -> RunCase:
     case = Case(
         id=whole.id,
         prompt=text_hash(repr(whole.prompt or whole.messages)),
-        expected="" if whole.allows_empty else None,
         tags=whole.tags,
         cluster=whole.cluster,
     )
@@ -193,8 +226,18 @@ def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:
             lines = (json.dumps(row) + "\n" for row in (rows if isinstance(rows, list) else ()))
             (folder / name).write_text("".join(lines), encoding="utf-8")
         run = Run.load(folder)
-        refuse_other_verdict(run)
+        refuse_other_verdict(run, _read_counts(predicate.get(_ANSWERS)))
         return run.verdict
+
+
+def _read_counts(written: Any) -> Mapping[str, AnswerCounts]:
+    try:
+        return _COUNTS.validate_python(written)
+    except ValidationError as error:
+        raise UsageError(
+            f"{_ANSWERS} in the statement: {record_problem(AnswerCounts, error)}: it was changed, "
+            "or made by another version; sign the run again"
+        ) from error
 
 
 def canonical_json(value: Any) -> bytes:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.records.errors import UsageError
@@ -145,8 +146,12 @@ def _check_named_suites(run: Run, suites: Mapping[str, Suite]) -> tuple[str, ...
     return notes
 
 
-def refuse_other_verdict(run: Run) -> None:
-    """Decide a run again from its scores alone, and refuse it if the result differs.
+def refuse_other_verdict(run: Run, answers: Mapping[str, AnswerCounts]) -> None:
+    """Decide a run without texts again, and refuse it if the result differs.
+
+    Args:
+        run: The run.
+        answers: Suite → what its texts show.
 
     Raises:
         UsageError: verdict.json does not follow from the scores, or cannot be decided here.
@@ -154,13 +159,9 @@ def refuse_other_verdict(run: Run) -> None:
     if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
         return
     try:
-        again = decide_again(run)
+        again = decide_again(run, answers)
     except ValueError as error:
         raise UsageError(_refusal(run, f"cannot be decided again ({error})")) from error
-    # `collapsed` quotes answers; an attestation holds only their hashes.
-    pairs = zip(run.verdict.suites, again.suites, strict=False)
-    same = [new.model_copy(update={"collapsed": old.collapsed}) for old, new in pairs]
-    again = again.model_copy(update={"suites": (*same, *again.suites[len(same) :])})
     if difference := next(_differences(run, again), None):
         raise UsageError(_refusal(run, difference))
 

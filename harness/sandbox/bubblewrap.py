@@ -156,7 +156,7 @@ def _problem() -> str | None:
         said = process.error.decode(errors="replace").strip() or f"exit code {code}"
         return (
             f"bubblewrap does not start ({said.splitlines()[-1]}): this machine or container does "
-            "not let it make namespaces (see docs/guides/code.md), or name another sandbox: "
+            "not let it make namespaces (see `tunegate help code`), or name another sandbox: "
             "`--sandbox docker`"
         )
     return None

@@ -50,12 +50,13 @@ def obrien_fleming(fraction: float, alpha: float) -> float:
     )
 
 
-def look_sizes(n: int, *, first: int = 20) -> list[int]:
+def look_sizes(n: int, *, first: int = 20, most: int = MOST_LOOKS) -> list[int]:
     """Cases seen at each look: every 5 % of the plan or 32 cases, whichever is more, and all.
 
     Args:
         n: Planned units (cases, or clusters), at least 1.
         first: Fewest units at the first look: 20 for 0/1 scores, 50 for continuous ones.
+        most: Looks at most: 20 come every 5 % of the plan, 4 every quarter.
 
     Returns:
         Growing counts that end with `n`. A last step of less than half is merged into the one
@@ -66,7 +67,8 @@ def look_sizes(n: int, *, first: int = 20) -> list[int]:
     """
     validation.check_count("n", n, least=1)
     validation.check_count("first", first, least=1)
-    step = max(LOOK, -(-n // MOST_LOOKS))
+    validation.check_count("most", most, least=1)
+    step = max(LOOK, -(-n // most))
     sizes = [size for size in range(step, n, step) if size >= first and n - size >= step / 2]
     return [*sizes, n]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunegate.harness.decision.verdict.early_ends import saved_time
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.records.contamination import ContaminationCoverage
 from tunegate.harness.records.run_folder import Run
@@ -39,6 +40,7 @@ def render(data: ReportData) -> Markup:
         n_touched=sum(suite.n_touched for suite in suites),
         skip_reason=skip_reason(s for s in suites if s.n_skipped_decided),
         n_skipped=sum(suite.n_skipped_decided for suite in suites),
+        saved=saved_time(data.run),
         unscored={arm: n for arm, n in sorted(unscored.items()) if n},
         not_checked=_unchecked_facts(data.run),
         step=next_step(

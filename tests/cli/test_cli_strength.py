@@ -74,8 +74,11 @@ def test_nothing_is_saved_if_no_strength_ships(
 ) -> None:
     code = run(suite, tiny.adapter(), base=str(tiny.base()), at="0.1,0.2", save=Path("ships"))
 
+    told = capsys.readouterr().out
     assert code == 1
-    assert "no strength ships" in capsys.readouterr().out
+    assert "no strength ships" in told
+    assert re.search(r"^next: look at the failing cases: \.tunegate/strength/", told, re.MULTILINE)
+    assert "tunegate strength " not in told
     assert not Path("ships").exists()
 
 

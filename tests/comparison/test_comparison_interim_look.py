@@ -91,14 +91,26 @@ def test_clusters_stay_whole(suite_folder: Callable[..., Path]) -> None:
     ("n", "use"),
     [
         (99, "exact_match"),
-        (200, "choice_accuracy"),
-        (200, "answer_logprob"),
         (200, "latency"),
     ],
 )
 def test_some_suites_are_asked_whole(suite_folder: Callable[..., Path], n: int, use: str) -> None:
-    """Under 100 cases, for log-likelihoods and for latency there are no looks."""
+    """Under 100 cases and for latency there are no looks."""
     assert schedule_looks(_suite(suite_folder, n, use), seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("use", "sizes"),
+    [("choice_accuracy", (100, 200, 300, 400)), ("choice_probability", (100, 200, 300, 400))],
+)
+def test_likelihoods_are_looked_at_in_quarters(
+    suite_folder: Callable[..., Path], use: str, sizes: tuple[int, ...]
+) -> None:
+    """Each look computes the shared beginnings of prompts once more."""
+    looks = schedule_looks(_suite(suite_folder, 400, use), seed=0)
+
+    assert looks is not None
+    assert looks.sizes == sizes
 
 
 def test_a_continuous_metric_is_first_looked_at_with_fifty(

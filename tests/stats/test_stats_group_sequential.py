@@ -269,6 +269,14 @@ def test_refuses(call, message):
         call()
 
 
+def test_looks_may_come_every_quarter() -> None:
+    """Of 504 cases 126; of 100 the least step is 32, and one of 36 ends the plan."""
+    assert look_sizes(504, first=50, most=4) == [126, 252, 378, 504]
+    assert look_sizes(100, most=4) == [32, 64, 100]
+    with pytest.raises(ValueError, match="most"):
+        look_sizes(100, most=0)
+
+
 @pytest.mark.parametrize(
     ("n", "first", "sizes"),
     [

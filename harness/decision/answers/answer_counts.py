@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from statistics import median
 from types import MappingProxyType
-from typing import NamedTuple
 
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answers.arm_answers import AnswerWatch, ArmAnswers
@@ -24,31 +24,45 @@ FEW_CASES = 20
 """Below this, equal scores are no surprise."""
 
 
-class AnswerCounts(NamedTuple):
-    """Counts of a suite's written answers."""
+@dataclass(frozen=True, slots=True)
+class AnswerCounts:
+    """Counts of a suite's written answers: all that a verdict takes from their texts.
+
+    An attestation holds them, so that its verdict needs no text.
+    """
 
     same: int = 0
     """Answers that are equal in base and tuned."""
     compared: int = 0
     """Answers that both wrote."""
-    cut: Mapping[str, tuple[int, int]] = MappingProxyType({})
+    cut: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Arm → (answers that the token limit cut, answers written)."""
-    failed: Mapping[str, int] = MappingProxyType({})
+    failed: Mapping[str, int] = field(default_factory=dict)
     """Arm → answers that failed in this arm only."""
     pairs: int = 0
     """Answers asked of both arms."""
-    open: Mapping[str, int] = MappingProxyType({})
+    open: Mapping[str, int] = field(default_factory=dict)
     """Arm → answers cut within their thoughts, which `cut` does not count."""
-    thought: Mapping[str, int] = MappingProxyType({})
+    thought: Mapping[str, int] = field(default_factory=dict)
     """Arm → answers with thoughts before them."""
-    arms: Mapping[str, ArmAnswers] = MappingProxyType({})
-    """Arm → its answers, to recognize a broken arm; empty if the cases are unknown."""
+    empty: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Arm → (empty answers, prompts answered)."""
+    broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Arm → why its answers look broken; as the next two, filled by `read_answers`."""
+    equals_incumbent: bool | None = None
+    """Whether tuned wrote the incumbent's answers; None if one of them wrote none."""
+    all_expected: bool = False
+    """Whether every answer of tuned is an expected one."""
     form: FormShift | None = None
     """The form that tuned's answers have far more often than base's."""
+    prompts_in_form: int = 0
+    """Prompts that have this form themselves."""
     length_ratio: float | None = None
     """Median of the length of tuned's answer over that of base's; None if few were written."""
     hashes: Mapping[str, str] | None = None
     """Case → hash of its two answers, by which labelled ones are recognized; None if unknown."""
+    arms: Mapping[str, ArmAnswers] = field(default_factory=dict)
+    """Arm → its answers; empty after `read_answers`, or if the cases are unknown."""
 
     @property
     def same_share(self) -> float | None:
@@ -59,7 +73,7 @@ class AnswerCounts(NamedTuple):
 def count_answers(
     cells: Iterable[StoredAnswer], cases: Mapping[str, Sequence[Case]] = MappingProxyType({})
 ) -> dict[str, AnswerCounts]:
-    """Return suite → counts of its written answers.
+    """Return suite → counts of its written answers, before `read_answers` adds what is broken.
 
     Args:
         cells: The answers, grouped by case.
@@ -101,8 +115,10 @@ def count_answers(
             counts[suite]["failed base"] += found["base"] and not found["tuned"]
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
-        suite: _answer_counts(own)._replace(
-            arms=watch.arms.get(suite, {}),
+        suite: replace(
+            _answer_counts(own),
+            arms=(arms := watch.arms.get(suite, {})),
+            empty={arm: (found.empty, len(found.texts)) for arm, found in arms.items()},
             form=find_shift(forms[suite]),
             hashes=hashes[suite],
             length_ratio=median(ratios[suite]) if len(ratios[suite]) >= FEW_CASES else None,

@@ -47,8 +47,9 @@ def answer_notes(
                 "thoughts and count as empty: raise thinking_budget, or switch thinking off, under "
                 "[generation]"
             )
-    for arm in (arm for arm in ARMS if arm in counts.arms):
-        empty, asked = counts.arms[arm].empty - counts.open.get(arm, 0), len(counts.arms[arm].texts)
+    for arm in (arm for arm in ARMS if arm in counts.empty):
+        empty, asked = counts.empty[arm]
+        empty -= counts.open.get(arm, 0)
         if MOST_CUT * asked < empty <= MOST_EMPTY * asked:
             yield f"{empty:,} of {count_noun(asked, 'answer')} of {arm} are empty"
     yield from _thinking_notes(counts, card)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.hashing import is_text_hash
 
 MOST_EMPTY = 0.5
 """Share of an arm's answers above which empty ones look broken."""
@@ -30,8 +29,6 @@ class ArmAnswers:
     """The text that most answers are, if more than half of them are one text."""
     votes: int = 0
     words: dict[str, frozenset[str]] = field(default_factory=dict)
-    hashed: bool = False
-    """Whether they are hashes, from an attestation; then only blank answers are recognized."""
 
     def add(self, case: Case, text: str) -> None:
         """Count an answer; the scores of another tool come with the same answers again."""
@@ -39,7 +36,6 @@ class ArmAnswers:
             return
         text = text.strip()
         self.texts[case.id] = hash(text)
-        self.hashed |= is_text_hash(text)
         self.empty += not text and not case.allows_empty
         # Boyer and Moore's vote: a text of more than half of the answers is left at the end.
         if not self.votes:

@@ -37,9 +37,7 @@ def broken_arms(table: ScoreTable, arms: Iterable[str]) -> Iterator[str]:
     for arm in arms:
         found = table.answers.arms.get(arm)
         if found is not None and len(found.texts) >= FEWEST:
-            why = _empty(found)
-            if not why and not found.hashed:
-                why = _one_text(table, arm, found) or _shifted(found)
+            why = _empty(found) or _one_text(table, arm, found) or _shifted(found)
             if why:
                 yield f"{arm} looks broken: {why}"
 

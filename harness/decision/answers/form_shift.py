@@ -6,9 +6,10 @@ recognized without a library: the verdict must not depend on what is installed.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 
@@ -44,6 +45,15 @@ class FormShift:
     def sentence(self) -> str:
         """The finding, as in ``159 of 160 answers of tuned start with `{`; base: 0``."""
         return f"{self.tuned} of {self.n} answers of tuned {self.form}; base: {self.base}"
+
+    def hidden(self, quoted: str) -> FormShift:
+        """Return the form without the answer's text in it, unless that is quoted elsewhere."""
+        if self.sentence in quoted:
+            return self
+        return replace(self, form=_QUOTED.sub("`…`", self.form))
+
+
+_QUOTED = re.compile("`.*`", re.DOTALL)
 
 
 def find_shift(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> FormShift | None:

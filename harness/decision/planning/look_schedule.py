@@ -32,21 +32,25 @@ def judged_once_notes(suite: Suite) -> Iterator[str]:
 _FIRST_BINARY, _FIRST_MEAN = 20, 50
 """Cases at the first look; the t interval needs more than the score interval."""
 
+_QUARTERS = 4
+"""Looks at a suite that asks for likelihoods."""
+_ASKED_WHOLE = (CellKind.LATENCY, CellKind.RECORDED)
+"""Questions of which a part says little, or saves nothing."""
+
 
 def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     """Return when to look at the suite; None if all its cases are answered first.
 
-    A suite has no looks if it has fewer than 100 cases, asks for log-likelihoods or latency, gates
-    a corpus value (its error over several looks is unknown), or has a gate that all cases can only
-    just prove (the last look is stricter). A gate that is advisory with few cases delays the first
-    look until it counts.
+    A suite has no looks if it has fewer than 100 cases, times answers or repeats another tool's
+    scores, gates a corpus value (its error over several looks is unknown), or has a gate that all
+    cases can only just prove (the last look is stricter). A gate that is advisory with few cases
+    delays the first look until it counts. Where likelihoods are asked for, looks come every quarter
+    of the cases: each computes what prompts begin with, such as examples, once more.
     """
-    from tunegate.harness.stats.group_sequential import look_sizes
-
     if not _is_looked_at(suite, len(suite.cases)):
         return None
     units = _units(suite.cases, suite=suite.name, seed=seed)
-    wanted = look_sizes(len(suite.cases), first=_first_look(suite))
+    wanted = _look_sizes(suite, len(suite.cases))
     least = _least_units(suite)
     sizes: list[int] = []
     shares: list[float] = []
@@ -64,8 +68,6 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
 
 def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
     """Return the share of the cases seen at each look if the suite had `n` of them."""
-    from tunegate.harness.stats.group_sequential import look_sizes
-
     if any(m.judge is not None for m in suite.gated_metrics):
         return ()  # judges are asked after all completions
     if n == len(suite.cases):
@@ -74,7 +76,7 @@ def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
     if not _is_looked_at(suite, n):
         return ()
     # With equal steps, one set of bounds serves every number of cases with this many looks.
-    count = len(look_sizes(n, first=_first_look(suite)))
+    count = len(_look_sizes(suite, n))
     shares = tuple(look / count for look in range(1, count + 1))
     looks = LookSchedule(order=(), sizes=(n,) * count, shares=shares)
     return shares if count > 1 and _reachable(suite, looks, n) else ()
@@ -82,11 +84,19 @@ def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
 
 def _is_looked_at(suite: Suite, n: int) -> bool:
     """Return whether looks at `n` cases save answers and have a known error."""
-    generated = all(m.needs is CellKind.GENERATE for m in suite.metrics)
-    whole = not generated or any(m.corpus for m in suite.gated_metrics)
+    whole = any(m.needs in _ASKED_WHOLE for m in suite.metrics)
+    whole = whole or any(m.corpus for m in suite.gated_metrics)
     # How many cases of a tag a look will have seen is unknown.
     whole = whole or any(gate.tag and _counts_late(suite, gate) for gate in suite.gates)
     return n >= EARLY_STOP_CASES and bool(suite.gates) and not whole
+
+
+def _look_sizes(suite: Suite, n: int) -> list[int]:
+    """Return how many of `n` cases each look sees."""
+    from tunegate.harness.stats.group_sequential import MOST_LOOKS, look_sizes
+
+    read = any(m.needs is not CellKind.GENERATE for m in suite.metrics)
+    return look_sizes(n, first=_first_look(suite), most=_QUARTERS if read else MOST_LOOKS)
 
 
 def _first_look(suite: Suite) -> int:

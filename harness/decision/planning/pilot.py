@@ -6,7 +6,7 @@ score depends mostly on the suite and the metric.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,7 +72,7 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
     pairs = {name: _pairs(run, table, name) for name in metrics}
     counts = count_answers(run.cells).get(suite, AnswerCounts())
     unchanged = None if records[suite].generation.get("temperature") else counts.same_share
-    return PilotRun(pairs, _seconds(run, suite), table, unchanged)
+    return PilotRun(pairs, seconds_per_case(run).get(suite, {}), table, unchanged)
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
@@ -99,18 +99,23 @@ def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:
     return pairs
 
 
-def _seconds(run: Run, suite: str) -> dict[str, float]:
-    """Return arm → seconds per case; the answers of a batch share its time."""
+def seconds_per_case(run: Run) -> dict[str, dict[str, float]]:
+    """Return suite → arm → seconds per case that was asked; a batch's answers share its time."""
     batches: dict[tuple[str, float], list[StoredAnswer]] = defaultdict(list)
     for stored in run.cells:
         if stored.started_s is not None and _latency(stored) is not None:
             batches[stored.cell.arm, stored.started_s].append(stored)
-    totals: dict[str, float] = defaultdict(float)
+    totals: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for (arm, _), answers in batches.items():
-        mine = sum(stored.cell.suite == suite for stored in answers)
-        totals[arm] += max(_latency(stored) or 0.0 for stored in answers) * mine / len(answers)
-    n = sum(where == suite for where, _ in run.cases)
-    return {arm: totals[arm] / n for arm in ARMS if arm in totals}
+        longest = max(_latency(stored) or 0.0 for stored in answers)
+        for stored in answers:
+            totals[stored.cell.suite][arm] += longest / len(answers)
+    asked = Counter(suite for suite, _ in run.cases)
+    asked.subtract({s.name: s.n_skipped_decided for s in run.verdict.suites})
+    return {
+        suite: {arm: times[arm] / asked[suite] for arm in ARMS if arm in times}
+        for suite, times in totals.items()
+    }
 
 
 def _latency(stored: StoredAnswer) -> float | None:

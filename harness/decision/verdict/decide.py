@@ -14,16 +14,15 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
-from tunegate.harness.decision.answers.broken_answers import broken_arms
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.decision.verdict.decision_table import suite_verdict
+from tunegate.harness.decision.verdict.decision_table import goals_lost_to_holm, suite_verdict
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings
 from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
-from tunegate.harness.decision.verdict.likely_causes import find_causes
+from tunegate.harness.decision.verdict.likely_causes import find_causes, has_one_form
 from tunegate.harness.decision.verdict.notes import suite_notes, suite_remarks
 from tunegate.harness.decision.verdict.run_sentence import run_sentence
 from tunegate.harness.decision.verdict.timing_notes import recorded_times_notes
@@ -56,6 +55,8 @@ class ScoredRun:
     scores: Sequence[ScoreRow]
     cells: Iterable[StoredAnswer] = ()
     """The answers, grouped by case; read more than once."""
+    answers: Mapping[str, AnswerCounts] = field(default_factory=dict)
+    """Suite → what a verdict takes from their texts."""
     looks: Mapping[str, InterimLook] = field(default_factory=dict)
     """Suite → the interim look at which base and tuned are judged."""
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -80,7 +81,7 @@ def decide_run(
         cases: Suite name → its cases, in the order of the suite.
         scores: Every score of the run.
         looks: Suite → the look at which it ended, if it has looks.
-        answers: Suite → counts of its answers.
+        answers: Suite → what the texts of its answers show, from `read_answers`.
         labels: People's labels of a random sample of the run's answers.
     """
     rows = list(scores)
@@ -102,7 +103,7 @@ def decide_run(
         f"{table.suite.name}: {why}"
         for table, suite in zip(tables, suites, strict=True)
         if verdict is Verdict.UNDECIDED and suite.counts
-        for why in broken_arms(table, ARMS)
+        for why in _broken(table)
     ]
     sentence = broken[0] if broken else run_sentence(verdict, suites)
     record = _record(manifest, verdict, sentence, suites)
@@ -130,15 +131,23 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
         observed if complete else decide_gates(manifest, tables, imputation)
         for imputation in (ImputationCase.WORST, ImputationCase.BEST)
     )
+    gates = {
+        table.suite.name: tuple(
+            open_if_unscored(gate, at_best, table)
+            for gate, at_best in zip(
+                observed[table.suite.name], best[table.suite.name], strict=True
+            )
+        )
+        for table in tables
+    }
+    collapsed = any(has_one_form(table, gates[table.suite.name], manifest) for table in tables)
     return tuple(
         _suite_result(
             manifest,
             table,
-            tuple(
-                open_if_unscored(gate, at_best, table)
-                for gate, at_best in zip(observed[name], best[name], strict=True)
-            ),
+            gates[name],
             tuple(open_if_boundless(gate, table) for gate in worst[name]),
+            collapsed=collapsed,
         )
         for table in tables
         for name in [table.suite.name]
@@ -181,6 +190,8 @@ def _suite_result(
     table: ScoreTable,
     gates: tuple[GateResult, ...],
     worst_gates: tuple[GateResult, ...],
+    *,
+    collapsed: bool,
 ) -> SuiteResult:
     suite = table.suite
     # An advisory gate of a judge does not need scores, unless all gates are such.
@@ -192,8 +203,15 @@ def _suite_result(
     asked = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
+    by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
+    gates = tuple(
+        gate.model_copy(update={"sentence": f"{gate.sentence}, but {by_itself[gate.id]}"})
+        if gate.id in by_itself
+        else gate
+        for gate in gates
+    )
     worst = suite_verdict(suite, worst_gates) if partly else None
-    caps = [f"{suite.name}: {why}" for why in broken_arms(table, ARMS)]
+    caps = [f"{suite.name}: {why}" for why in _broken(table)]
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
@@ -219,6 +237,11 @@ def _suite_result(
         worst_case=worst,
         notes=(
             *caps,
+            *(
+                f"{suite.name}: {gate.subject}: proven {by_itself[gate.id]}"
+                for gate in gates
+                if gate.id in by_itself
+            ),
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
@@ -229,10 +252,15 @@ def _suite_result(
             *kinship_notes(manifest, suite),
         ),
         collapsed=_collapsed(table, gates),
-        causes=find_causes(table, gates, manifest),
+        causes=find_causes(table, gates, manifest, collapsed=collapsed),
         remarks=suite_remarks(table),
         gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
     )
+
+
+def _broken(table: ScoreTable) -> list[str]:
+    """Return why the answers of an arm look broken."""
+    return [why for arm in ARMS for why in table.answers.broken.get(arm, ())]
 
 
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:

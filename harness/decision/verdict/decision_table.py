@@ -47,10 +47,27 @@ def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:
         return all(g.status is GateStatus.PASS for g in goals)
     if suite.looks is not None:  # the goals share the error already: see `InterimLook.judged`
         return any(g.status is GateStatus.PASS for g in goals)
+    passed = [goal for goal in goals if goal.status is GateStatus.PASS]
+    return len(passed) > len(goals_lost_to_holm(suite, goals))
+
+
+def goals_lost_to_holm(
+    suite: SuiteRecord, gates: Sequence[GateResult]
+) -> list[tuple[GateResult, str]]:
+    """Return the goals proven only by themselves, not as one of several; and why, in words."""
+    goals = [g for g in gates if gate_kind(g.kind).is_goal and not g.advisory]
+    if suite.goal_rule != "any" or suite.looks is not None:
+        return []
     from tunegate.harness.stats.multiplicity import holm
 
-    adjusted = holm([1.0 if g.p_value is None else g.p_value for g in goals])
-    return any(
-        p <= one_sided(g.confidence) + 1e-12 and g.status is GateStatus.PASS
-        for p, g in zip(adjusted, goals, strict=True)
-    )
+    alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
+    found = []
+    for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
+        alpha = one_sided(goal.confidence)
+        if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
+            why = (
+                f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
+                f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
+            )
+            found.append((goal, why))
+    return found

@@ -16,8 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT
-from tunegate.harness.decision.answers.answer_counts import FEW_CASES, AnswerCounts, count_answers
-from tunegate.harness.decision.answers.broken_answers import all_expected, broken_arms
+from tunegate.harness.decision.answers.answer_counts import FEW_CASES
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind
@@ -51,22 +50,15 @@ def compare(run: ScoredRun) -> IncumbentResult:
 
 def _doubts(run: ScoredRun) -> Iterator[str]:
     """Yield why the incumbent may not be what ships today: broken answers, or tuned's own."""
-    answers = count_answers(run.cells, run.cases)
-    for table in tables_of(run.manifest, run.cases, run.scores, {}):
-        counts = answers.get(table.suite.name, AnswerCounts())
-        broken = broken_arms(replace(table, answers=counts), (INCUMBENT,))
-        yield from (f"{table.suite.name}: {why}" for why in broken)
+    for suite, counts in run.answers.items():
+        yield from (f"{suite}: {why}" for why in counts.broken.get(INCUMBENT, ()))
     arms = (INCUMBENT, "tuned")
     if all(run.manifest.identity(arm).get("weights_sha256") for arm in arms):
         return  # liveness refuses equal weights
-    pairs = [
-        (counts.arms[INCUMBENT], counts.arms["tuned"])
-        for counts in answers.values()
-        if counts.arms.keys() >= set(arms) and not counts.arms["tuned"].hashed
-    ]
-    n = sum(len(tuned.texts) for _, tuned in pairs)
-    same = all(incumbent.texts == tuned.texts for incumbent, tuned in pairs)
-    if same and n >= FEW_CASES and not all(all_expected(tuned) for _, tuned in pairs):
+    both = [c for c in run.answers.values() if c.equals_incumbent is not None]
+    n = sum(counts.empty["tuned"][1] for counts in both)
+    same = all(counts.equals_incumbent for counts in both)
+    if same and n >= FEW_CASES and not all(counts.all_expected for counts in both):
         yield (
             f"the incumbent's answers are tuned's on all {count_noun(n, 'case')}: is it tuned "
             "itself, or was its record overwritten?"

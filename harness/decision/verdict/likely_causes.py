@@ -14,12 +14,11 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms
+from tunegate.harness.decision.answers.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
 from tunegate.harness.records.gate_results import GateResult, GateStatus
-from tunegate.harness.records.images import content_text
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.training_card import as_number
@@ -39,7 +38,7 @@ _BY_HEART = 0.05
 """Training loss a token below which a model knows its rows by heart."""
 _MOST_LISTS = 0.9
 """Share of answers with a list that is a habit: of recorded instructions for harm 77 % have one."""
-_EVERYDAY = "mix everyday rows into the training data: docs/guides/forgetting.md"
+_EVERYDAY = "mix everyday rows into the training data: `tunegate help forgetting`"
 _ROWS = "`tunegate rows FILES --model BASE` shows what the rows teach"
 
 
@@ -52,6 +51,8 @@ class Evidence:
     """The gates that fail."""
     goal_reached: bool
     manifest: Manifest
+    collapsed: bool = False
+    """Whether tuned learned one form for every prompt, as some suite of the run shows."""
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -84,15 +85,37 @@ class Evidence:
         return any(not kind.is_goal and not kind.reads_level for kind in kinds)
 
 
-def find_causes(
-    table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest
-) -> tuple[str, ...]:
-    """Return what probably led to the failing gates of a suite, and what to do; often nothing."""
+def has_one_form(table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest) -> bool:
+    """Return whether a suite failed because tuned learned one form for every prompt."""
+    return _form_of_the_task(_evidence(table, gates, manifest)) is not None
+
+
+def _evidence(
+    table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest, *, collapsed: bool = False
+) -> Evidence:
     failed = [gate for gate in gates if not gate.advisory and gate.status is GateStatus.FAIL]
-    if not failed or manifest.draft:
-        return ()
     reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
-    evidence = Evidence(table, failed, reached, manifest)
+    return Evidence(table, failed, reached, manifest, collapsed)
+
+
+def find_causes(
+    table: ScoreTable,
+    gates: Sequence[GateResult],
+    manifest: Manifest,
+    *,
+    collapsed: bool = False,
+) -> tuple[str, ...]:
+    """Return what probably led to the failing gates of a suite, and what to do; often nothing.
+
+    Args:
+        table: The suite's scores.
+        gates: How its gates ended.
+        manifest: The run.
+        collapsed: Whether `has_one_form` holds for some suite of the run.
+    """
+    evidence = _evidence(table, gates, manifest, collapsed=collapsed)
+    if not evidence.failed or manifest.draft:
+        return ()
     found = (rule(evidence) for rule in _RULES)
     return tuple(sentence for sentence in found if sentence is not None)[:MOST]
 
@@ -119,10 +142,8 @@ def _other_language(evidence: Evidence) -> str | None:
     form = evidence.form
     if form is None or not form.form.startswith("are in "):
         return None
-    cases = evidence.table.cases.values()
-    texts = (content_text(c.input_messages()[-1].get("content")) or "" for c in cases)
-    asked = sum(form.form in answer_forms(text) for text in texts)
-    if 2 * asked > len(cases):  # base may have answered in single words
+    # Base may have answered in single words.
+    if 2 * evidence.table.answers.prompts_in_form > len(evidence.table.cases):
         return None
     return (
         f"tuned's answers {form.form}: the training rows may be in another language than these "
@@ -172,6 +193,8 @@ def _became_short(evidence: Evidence) -> str | None:
     ratio = evidence.table.answers.length_ratio
     if ratio is None or ratio > _SHORTER or not evidence.guardrail_failed:
         return None
+    if _form_of_the_task(evidence) is not None:
+        return None  # the same advice
     return (
         f"answers of tuned have {100 * ratio:.0f} % of the length of base's (median): the training "
         f"rows may all be short; {_EVERYDAY}"
@@ -252,14 +275,19 @@ def _by_heart(evidence: Evidence) -> str | None:
 
 
 def _part_may_ship(evidence: Evidence) -> str | None:
-    """A LoRA adapter lost something, so less of it may keep enough."""
+    """A LoRA adapter lost something, so less of it may keep enough.
+
+    A form for every prompt is not lost with half of the adapter.
+    """
     identity = evidence.manifest.arms.get("tuned", {})
     config = identity.get("adapter_config")
     if identity.get("backend") != "hf" or not isinstance(config, dict) or why_unscalable(config):
         return None
     if not evidence.guardrail_failed or _diverged(evidence) or "strength" in evidence.card:
         return None
-    suites = (str(suite.path) for suite in evidence.manifest.suites)
+    if evidence.collapsed:
+        return None
+    suites = evidence.manifest.suite_words()
     command = shlex.join(["tunegate", "strength", *suites, "--tuned", str(identity["spec"])])
     return f"part of the fine-tune may ship: `{command}` finds the largest that does"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from tunegate.harness.decision.verdict.run_sentence import deciding_gate
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.files import relative_path
 from tunegate.harness.records.gate_results import GateReason, GateResult
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
@@ -44,17 +46,18 @@ def next_step(
     if found is None:
         return None
     suite, gate = found
-    if suite.causes:
-        first, *others = suite.causes
-        return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in others)
+    others = (s.causes for s in verdict.suites if s.verdict is Verdict.BLOCK and s.causes)
+    if causes := suite.causes or next(others, ()):
+        first, *more = causes
+        return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in more)
     if verdict.verdict is Verdict.BLOCK:
         if gate.reason in _BROKEN_BOUNDS or suite.has_goal:
             return f"look at the failing cases: {report}"
         return (
             "if tuned forgot this, mix everyday rows into the training data: "
-            "docs/guides/forgetting.md"
+            "`tunegate help forgetting`"
         )
-    paths = {one.name: one.path for one in suites}
+    paths = {one.name: str(relative_path(Path(one.path))) for one in suites}
     plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])
     if gate.reason in _ADVICE:
         return _ADVICE[gate.reason].format(report=report)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
-from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.answers.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.jsonl import FilteredRecords
@@ -16,28 +17,32 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import VerdictRecord
 
 
-def decide_again(run: Run) -> VerdictRecord:
-    """Return the verdict of a stored run from its present scores and labels."""
-    skipped: dict[str, set[str]] = {}
-    for stored in run.cells:
-        if stored.status == "skipped":
-            skipped.setdefault(stored.cell.suite, set()).add(stored.cell.case)
-    looks = {
-        suite.name: look
-        for suite in run.manifest.suites
-        if (look := _look(suite, skipped.get(suite.name, set()))) is not None
-    }
-    asked = FilteredRecords(run.cells, lambda stored: stored.status != "skipped")
+def decide_again(run: Run, answers: Mapping[str, AnswerCounts] | None = None) -> VerdictRecord:
+    """Return the verdict of a stored run from its present scores and labels.
+
+    Args:
+        run: The run.
+        answers: What its texts show, if it has no texts.
+    """
+    looks = _looks(run)
+    asked = _asked(run)
+    if answers is None:
+        answers = read_stored_answers(run)
     verdict = decide_run(
         run.manifest,
         run.cases_of,
         run.scores,
         looks=looks,
-        answers=count_answers(asked, run.cases_of),
+        answers=answers,
         labels=standing_labels(run.labels, run.cells, run.manifest.suites),
     )
     scored = ScoredRun(
-        manifest=run.manifest, cases=run.cases_of, scores=run.scores, cells=asked, looks=looks
+        manifest=run.manifest,
+        cases=run.cases_of,
+        scores=run.scores,
+        cells=asked,
+        answers=answers,
+        looks=looks,
     )
     results = run.verdict.further_arms
     for name, compared in comparisons(run.manifest.arms).items():
@@ -45,6 +50,28 @@ def decide_again(run: Run) -> VerdictRecord:
         if name in results:
             verdict = verdict.after(name, compared.compare_again(scored, results[name]))
     return verdict
+
+
+def read_stored_answers(run: Run) -> dict[str, AnswerCounts]:
+    """Return suite → what the texts of a stored run show."""
+    return read_answers(run.manifest, run.cases_of, run.scores, _asked(run), _looks(run))
+
+
+def _asked(run: Run) -> FilteredRecords[StoredAnswer]:
+    return FilteredRecords(run.cells, lambda stored: stored.status != "skipped")
+
+
+def _looks(run: Run) -> dict[str, InterimLook]:
+    """Return suite → the look at which it ended."""
+    skipped: dict[str, set[str]] = {}
+    for stored in run.cells:
+        if stored.status == "skipped":
+            skipped.setdefault(stored.cell.suite, set()).add(stored.cell.case)
+    return {
+        suite.name: look
+        for suite in run.manifest.suites
+        if (look := _look(suite, skipped.get(suite.name, set()))) is not None
+    }
 
 
 def standing_labels(

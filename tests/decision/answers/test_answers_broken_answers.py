@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.decided_suites import SuiteOfColumns, manifest_of, metric_record
-from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.answers.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -53,7 +53,9 @@ def decide(
         for arm in arms
     ]
     of = {"s": tuple(cases)}
-    return decide_run(manifest_of([suite]), of, suite.rows(), answers=count_answers(cells, of))
+    manifest, rows = manifest_of([suite]), suite.rows()
+    answers = read_answers(manifest, of, rows, cells, {})
+    return decide_run(manifest, of, rows, answers=answers)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -356,7 +357,7 @@ def test_a_headline_has_25_words_at_most() -> None:
         (
             [rule(TOLERANCE, 0.05)], (0, 30, 70, 0),
             "if tuned forgot this, mix everyday rows into the training data: "
-            "docs/guides/forgetting.md",
+            "`tunegate help forgetting`",
         ),
         (
             [rule(GAIN, 0.5), rule(TOLERANCE, 0.05)], (0, 30, 70, 0),
@@ -387,6 +388,32 @@ def test_a_verdict_that_does_not_ship_names_the_next_step(
     found = judge(columns(gates, {"m": made.pairs(*counts)}))
 
     assert next_step(found, (), run="run", report="report.html") == step
+
+
+def test_the_cause_of_another_blocked_suite_is_the_next_step(
+    judge: Any, columns: Any, made: Any
+) -> None:
+    """Knowledge has no written answers; the form that explains its loss shows elsewhere."""
+    lost = {"m": made.pairs(0, 60, 40, 0)}, {"m": made.pairs(0, 30, 70, 0)}
+    gates = [rule(TOLERANCE, 0.05)]
+    found = judge(columns(gates, lost[0], name="a"), columns(gates, lost[1], name="b"))
+    first, second = found.suites
+    known = found.model_copy(
+        update={"suites": (first, second.model_copy(update={"causes": ("one form", "two")}))}
+    )
+
+    assert found.sentence.startswith("a: ")
+    assert next_step(known, (), run="run", report="report.html") == "one form. Two"
+
+
+def test_a_command_names_a_suite_as_seen_from_here(judge: Any, columns: Any, made: Any) -> None:
+    suite = columns([rule(GAIN, 0.1)], {"m": made.pairs(12, 2, 30, 30)})
+    record = suite.record().model_copy(update={"path": str(Path.cwd() / "suites/s/suite.toml")})
+    found = judge(suite)
+    step = next_step(found, (record,), run="run", report="report.html")
+
+    assert step is not None
+    assert step.endswith("tunegate plan suites/s/suite.toml --from run")
 
 
 def test_what_was_lost_speaks_before_a_floor_that_base_never_reached(

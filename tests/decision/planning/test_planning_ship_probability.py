@@ -495,8 +495,8 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
 ) -> None:
     """σ² = ψ/39 at best, .0051; a run with σ = .1 tells (2.487 · .1/.02)² = 155, and some more.
 
-    149 cases is the least that shows the absence of rare total losses (.98^149 < .05), and where
-    both matter it takes more than either.
+    149 cases is the least that shows the absence of rare total losses (.98^149 < .05), a few more
+    at a last look, and where both matter it takes more than either.
     """
     cases = [{"prompt": str(i), "choices": ["a", "b"], "answer": 0} for i in range(200)]
     head = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "choice_accuracy"\n'
@@ -518,7 +518,7 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
     [note] = [note for note in planned.notes if "choice_probability with the same margin" in note]
     [count] = re.findall(r"takes (\d+) cases", note)
     assert ("as in the run" in note) is measured
-    assert 155 <= int(count) <= 195 if measured else 149 <= int(count) <= 155
+    assert 155 <= int(count) <= 195 if measured else 149 <= int(count) <= 160
 
 
 def test_corpus_gates_with_few_cases_do_not_count(suite: Callable[..., Suite]) -> None:

@@ -195,6 +195,22 @@ def test_any_corrects_for_looking_twice(judge: Any, columns: Any, made: Any) -> 
     assert judge(columns(gates, scores, goal_rule="primary")).verdict is SHIP
 
 
+def test_a_goal_that_holm_takes_away_says_so(judge: Any, columns: Any, made: Any) -> None:
+    """Both have p = .031, and Holm makes .062 of it: where all gates hold, it is the headline."""
+    scores = {"a": made.pairs(4, 0, 96, 0), "b": made.pairs(4, 0, 96, 0)}
+    gates = [gain("a", 0.0), gain("b", 0.0)]
+    one = judge(columns(gates, scores, goal_rule="any"))
+
+    assert one.verdict is UNDECIDED
+    assert "Holm" in one.sentence
+    assert "p = 0.031 to 0.062, above 0.05" in one.suites[0].gates[0].sentence
+    assert "is proven, but only by itself" in one.suites[0].gates[0].sentence
+    assert sum("Holm" in note for note in one.suites[0].notes) == 2
+    shipped = judge(columns(gates, scores | {"a": made.pairs(9, 0, 91, 0)}, goal_rule="any"))
+    assert shipped.verdict is SHIP
+    assert not any("Holm" in note for note in shipped.suites[0].notes)
+
+
 def test_regressions_are_adjusted_over_the_whole_run(judge: Any, columns: Any, made: Any) -> None:
     """Five losses of five have p = 1/64 = .0156: one metric regressed, four metrics have not.
 

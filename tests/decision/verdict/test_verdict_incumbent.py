@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tunegate.harness.decision.answers.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.decision.verdict.incumbent import compare, compare_incumbent
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
@@ -209,7 +210,9 @@ def doubted(
     ]
     manifest = made.manifest([suite], arms=arms)
     scores = [*suite.rows(), *rows]
-    return compare(ScoredRun(manifest=manifest, cases={"s": cases}, scores=scores, cells=cells))
+    answers = read_answers(manifest, {"s": cases}, scores, cells, {})
+    run = ScoredRun(manifest=manifest, cases={"s": cases}, scores=scores, answers=answers)
+    return compare(run)
 
 
 @pytest.mark.parametrize(

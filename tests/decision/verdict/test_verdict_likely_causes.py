@@ -13,9 +13,10 @@ from tunegate.harness.contracts.further_arm import BASE_AGAIN
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
 from tunegate.harness.decision.answers.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.decision.verdict.likely_causes import _chance_of, find_causes
+from tunegate.harness.decision.verdict.likely_causes import _chance_of, find_causes, has_one_form
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.command import NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
@@ -57,6 +58,7 @@ def suite(answers: AnswerCounts | None = None, lost: int = 10, tags: int = 0) ->
 def manifest(**changes: Any) -> Manifest:
     given: dict[str, Any] = {
         "arms": {"tuned": {"spec": "out/a"}}, "suites": (), "training": None, "draft": False,
+        "command": (),
     }  # fmt: skip
     return Manifest.model_construct(**(given | changes))
 
@@ -214,11 +216,10 @@ def test_lists_in_most_answers_are_a_habit_only_if_nearly_all_have_one() -> None
 
 def test_answers_in_the_language_of_the_cases_point_to_nothing() -> None:
     """Base's single words are of no language; tuned's sentences are."""
-    table = suite(AnswerCounts(form=FormShift("are in English", 0, 39, N)))
-    asked = "What is the name of the town that you would go to for this?"
-    cases = {name: case.model_copy(update={"prompt": asked}) for name, case in table.cases.items()}
+    form = FormShift("are in English", 0, 39, N)
 
-    assert causes(replace(table, cases=cases)) == ()
+    assert causes(suite(AnswerCounts(form=form, prompts_in_form=N))) == ()
+    assert causes(suite(AnswerCounts(form=form))) != ()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +293,27 @@ def test_an_adapter_that_broke_a_guardrail_may_ship_in_part() -> None:
 
     assert "`tunegate strength 'my suites/s' --tuned out/a`" in said
     assert missed_goal == ()
+
+
+def test_strength_names_the_suites_as_the_command_did() -> None:
+    suites = (replace_path("/home/me/project/suites/s/suite.toml"),)
+    command = ("suites/s/suite.toml", *NO_ADDOPTS, *PYTEST_QUIETLY, "--gate-tuned=out/a")
+
+    (said,) = causes(suite(), arms=ADAPTER, suites=suites, command=command)
+
+    assert "`tunegate strength suites/s --tuned out/a`" in said
+
+
+def test_an_adapter_that_learned_one_form_does_not_ship_in_part() -> None:
+    """Half of it has the same form: the form is learned first."""
+    one_form = suite(AnswerCounts(form=FormShift("start with `{`", 0, 39, N), length_ratio=0.1))
+    run = manifest(arms=ADAPTER, suites=(replace_path("suites/s"),))
+
+    assert has_one_form(one_form, (gate(),), run)
+    assert not has_one_form(suite(), (gate(),), run)
+    assert find_causes(suite(), (gate(),), run, collapsed=True) == ()
+    (said,) = find_causes(one_form, (gate(),), run, collapsed=True)
+    assert said.endswith("mix everyday rows into the training data: `tunegate help forgetting`")
 
 
 @pytest.mark.parametrize(
