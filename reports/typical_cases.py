@@ -196,7 +196,7 @@ def excerpt(text: str | None, limit: int) -> str:
         return "–"
     line = _one_line(text) or "(empty)"
     end = limit // 4
-    return line if len(line) <= limit else f"{line[: limit - end - 3]} … {line[-end:]}"
+    return line if len(line) <= limit else _shorten(line, limit - end - 3, end)
 
 
 def published(text: str | None, limit: int) -> str:
@@ -213,4 +213,8 @@ def _one_line(text: str) -> str:
 
 def _cut(text: str) -> str:
     half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[:half]} … {text[-half:]}"
+    return text if len(text) <= LONGEST else _shorten(text, half, half)
+
+
+def _shorten(text: str, begin: int, end: int) -> str:
+    return f"{text[:begin].rstrip()} … {text[-end:].lstrip()}"

@@ -1,6 +1,7 @@
 """Every gate with its rule, numbers, interval and sentence, suite by suite.
 
-The gate of the headline comes first with its suite, then the worst ones. Suites that decide nothing, since all their gates are advisory, come last.
+The gate of the headline comes first with its suite, then the worst ones. Suites that decide
+nothing, since all their gates are advisory, come last.
 """
 
 from __future__ import annotations
