@@ -168,7 +168,7 @@ def _command(suite: Suite, given: Mapping[str, str | None]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What `compare` found. A notebook shows the verdict, the gates and the worst cases."""
+    """What `compare` found. A notebook shows the verdict, typical cases and the gates."""
 
     folder: Path
     """The run's folder."""

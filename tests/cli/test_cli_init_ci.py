@@ -312,8 +312,9 @@ def test_the_comment_of_the_gate_is_posted_and_updated(commenter: StepRunner) ->
     text = _fenced(fields["body"])
     (fence,) = (t for t in MarkdownIt().parse(files["comment.md"].decode()) if t.type == "fence")
     assert text == fence.content
-    assert "rose 0 → 96.0 %" in text
-    assert "base   I do not know what to answer to t043." in text
+    assert re.search(
+        r"^Typical of \d+ cases .*\n.* → .*\n  asked  .*\n  base   .*\n  tuned  ", text, re.M
+    )
     assert not re.search(r"\\\W|<\w|&\w+;|^\|", text, re.MULTILINE)
     assert len(fields["body"].encode()) <= 3_000
     assert not Path("hacked").exists()
