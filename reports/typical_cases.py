@@ -19,7 +19,6 @@ from tunegate.harness.contracts.quantity import format_scores
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
-from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.telemetry.export.redaction import scrub_text
@@ -71,15 +70,20 @@ class TypicalCases:
     cases: tuple[TypicalCase, ...]
 
     @property
+    def silent(self) -> str:
+        """What is said where the run has no text of either arm; else empty."""
+        texts = [text for case in self.cases for text in (case.base, case.tuned)]
+        if any(text is not None for text in texts):
+            return ""
+        return "The run holds scores and no answers, so no case shows what the verdict rests on"
+
+    @property
     def closed(self) -> str:
         """What a log or comment says in place of the texts; empty where it shows them."""
-        if all(case.base is None and case.tuned is None for case in self.cases):
-            why = "the run holds scores and no answers"
-        elif self.offensive:
-            why = "texts that may be offensive are in the report"
-        else:
-            return ""
-        return f"{self.title}: {', '.join(case.view.name for case in self.cases)}; {why}"
+        if self.silent or not self.offensive:
+            return self.silent
+        names = ", ".join(case.view.name for case in self.cases)
+        return f"{self.title}: {names}; texts that may be offensive are in the report"
 
 
 def typical_lines(data: ReportData) -> list[str]:
@@ -107,18 +111,13 @@ def typical_cases(data: ReportData) -> TypicalCases | None:
     words, worse_arm, scored = _cases_of(data, suite.name, gate)
     if not scored:
         return None
-    record = next((s for s in data.run.manifest.suites if s.name == suite.name), None)
+    metrics = [m for s in data.run.manifest.suites if s.name == suite.name for m in s.metrics]
     count = count_noun(len(scored), "case")
     return TypicalCases(
         title=f"Typical of {count} {words} on {gate.subject} of {suite.name}",
-        offensive=record is not None and may_offend(record),
+        offensive=any(metric.use in OFFENSIVE for metric in metrics),
         cases=tuple(_shown(view, score) for view, score in _choose(scored, worse_arm)),
     )
-
-
-def may_offend(suite: SuiteRecord) -> bool:
-    """Return whether the texts of a suite may be offensive: it scores refusals or harm."""
-    return any(metric.use in OFFENSIVE for metric in suite.metrics)
 
 
 def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str, Scored]:

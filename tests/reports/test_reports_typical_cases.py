@@ -189,9 +189,12 @@ def test_scores_without_answers_say_so_in_one_line() -> None:
     run = run_of([(None, None, 0.0, 1.0)] * 5)
     (line,) = typical_lines(prepare_data(run))
 
-    assert line.endswith(": c000, c002, c004; the run holds scores and no answers")
+    assert line.startswith("The run holds scores and no answers")
     assert line in render_comment(run).replace("\n  ", " ")
-    assert "c004; the run holds scores" in render_summary(run)
+    assert line in render_summary(run)
+    page = str(verdict_section.render(prepare_data(run)))
+    assert line in page
+    assert "<caption>Typical" not in page
 
 
 def test_texts_that_may_offend_are_folded_on_the_page_and_left_out_elsewhere() -> None:
