@@ -139,14 +139,14 @@ def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str,
     everything = ("with a score" if gained or lost else "with equal scores", TUNED, scored)
     up, down = ("that gained", BASE, gained), ("that lost", TUNED, lost)
     if kind.is_goal or gate.status is GateStatus.PASS:
-        groups = (up, down, everything) if improved else (down, up, everything)
+        groups = [up, down] if improved else [down, up]
     else:
         words = kind.against_words(gate)
         against = (words, TUNED, [pair for pair in scored if _speaks_against(gate, pair[1])])
         fell = [pair for pair in lost if _speaks_against(gate, pair[1])]
         also = f"that lost and are {words}" if kind.reads_level else words
         worst = (also, TUNED, [] if improved else fell)
-        groups = (worst, against, down, everything)
+        groups = [worst, against, down]
     return next((group for group in groups if group[2]), everything)
 
 
