@@ -75,8 +75,7 @@ def render_comment(run: Run, data: ReportData | None = None) -> str:
     """Return the comment on a pull request: its hidden marker, a heading, and a fenced text."""
     data, face = data or prepare_data(run), FACES[run.verdict.verdict]
     head = f"{MARKER}\n### {face.sign} tunegate: {face.word}\n\n"
-    room = COMMENT - len(head.encode()) - len(fenced_block("", "text").encode()) - 1
-    return f"{head}{fenced_block(_fit_lines(comment_lines(data), room), 'text')}\n"
+    return f"{head}{_fenced_lines(comment_lines(data), COMMENT - len(head.encode()) - 1)}\n"
 
 
 def comment_lines(data: ReportData) -> Iterator[str]:
@@ -117,16 +116,16 @@ def _typical_lines(data: ReportData) -> Iterator[str]:
     yield ""
 
 
-def _fit_lines(lines: Iterable[str], room: int) -> str:
-    """Return lines, wrapped, as many as fit into `room` bytes; then how many are left out."""
+def _fenced_lines(lines: Iterable[str], room: int) -> str:
+    """Return wrapped lines in a fence of at most `room` bytes, and how many are left out."""
     wrapped = ["\n".join(_wrap(line)) for line in lines]
-    cut = "… {} more lines in report.html"
-    for shown in range(len(wrapped), -1, -1):
-        more = [cut.format(len(wrapped) - shown)] * (shown < len(wrapped))
-        text = "\n".join([*wrapped[:shown], *more])
+    text = fenced_block("\n".join(wrapped), "text")
+    for shown in reversed(range(len(wrapped))):
         if len(text.encode()) <= room:
-            return text
-    return ""
+            break
+        more = f"… {len(wrapped) - shown} more lines in report.html"
+        text = fenced_block("\n".join([*wrapped[:shown], more]), "text")
+    return text
 
 
 def _wrap(line: str) -> list[str]:
