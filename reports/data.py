@@ -94,6 +94,15 @@ class ReportData:
             for scores in [self.pair_scores.get((suite.name, gate.metric), ())]
         )
 
+    @property
+    def gate_links(self) -> Mapping[tuple[str, str], tuple[int, str]]:
+        """Suite and gate → its place in the page's data, and its cases in words, if it has any."""
+        return {
+            (one.suite, one.gate.id): (place, one.words)
+            for place, one in enumerate(self.gate_cases)
+            if one.cases
+        }
+
     def with_outcome(self, outcome: CaseChange) -> int:
         """Return how many cases changed in this way."""
         return self.outcomes.get(outcome, 0)

@@ -1,26 +1,37 @@
-"""summary.md and comment.md: a run in GitHub-flavoured Markdown, for a job and a pull request.
+"""summary.md and comment.md: a run for a job's page and for a pull request.
 
-GitHub drops a summary over 1 MiB while the step stays green, and refuses a comment over 65,536
-characters. Both texts stay below: fewer regressed cases are shown until everything fits, and a
-section that still does not fit is named and left to the report.
+The summary is GitHub-flavoured Markdown. GitHub drops one over 1 MiB while the step stays green, so
+fewer regressed cases are shown until everything fits, and a section that still does not fit is
+named and left to the report. The comment is plain text in a fence, and short: the report has all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from tunegate.harness.contracts.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.decision.gating.tag_slices import TagSlice
 from tunegate.harness.decision.verdict.next_step import next_step
-from tunegate.harness.decision.verdict.verdict_lines import interim_look, sorted_gates
-from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.decision.verdict.verdict_lines import (
+    interim_look,
+    sorted_gates,
+    verdict_notes,
+)
+from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_detail import ARMS, compare_choices, turn_text
+from tunegate.reports.case_detail import ARMS, turn_text
 from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
-from tunegate.reports.data import ReportData, once_per_report, prepare_data
-from tunegate.reports.escaping import code_span, escape_markdown, fenced_block, html_code
+from tunegate.reports.data import ReportData, prepare_data
+from tunegate.reports.escaping import (
+    code_span,
+    escape_hidden,
+    escape_markdown,
+    fenced_block,
+    html_code,
+)
 from tunegate.reports.formatting import (
     FACES,
     STATUSES,
@@ -34,17 +45,21 @@ from tunegate.reports.identity import run_command, run_folder
 from tunegate.reports.sections import judge_health, summarize_sections
 from tunegate.reports.sections.regressions import shared_traits
 from tunegate.reports.text_diff import line_diff
+from tunegate.reports.typical_cases import ON_PAGE, published, typical_cases
 
 LIMIT = 900_000
 """Limit in bytes of a summary."""
 
-COMMENT = 60_000
-"""Limit in characters of a comment."""
+COMMENT = 2_600
+"""Limit in bytes of a comment; with the lines that a workflow adds it is at most 3,000."""
+
+WIDTH, LONGEST = 98, 600
+"""Characters of a line in a comment, where a fence does not wrap, and of what is wrapped."""
 
 MARKER = "<!-- tunegate -->"
 """First line of a comment, by which the next run finds it; no text of a run can begin a comment."""
 
-GATES, CASES, SUBJECTS, WORST = 100, 10, 5, 3
+GATES, CASES, SUBJECTS = 100, 10, 5
 """Limits of the tables' rows."""
 
 _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
@@ -57,19 +72,71 @@ def render_summary(run: Run, data: ReportData | None = None) -> str:
 
 
 def render_comment(run: Run, data: ReportData | None = None) -> str:
-    """Return the comment on a pull request: its hidden marker, then the summary, kept shorter."""
-    return f"{MARKER}\n{_comment(data or prepare_data(run))}"
+    """Return the comment on a pull request: its hidden marker, a heading, and a fenced text."""
+    data, face = data or prepare_data(run), FACES[run.verdict.verdict]
+    head = f"{MARKER}\n### {face.sign} tunegate: {face.word}\n\n"
+    return f"{head}{_fenced_lines(comment_lines(data), COMMENT - len(head.encode()) - 1)}\n"
 
 
-@once_per_report  # the page holds it too
-def _comment(data: ReportData) -> str:
-    room = COMMENT - len(MARKER) - 1
-    return _fit_text(data, lambda text: len(text) <= room)
+def comment_lines(data: ReportData) -> Iterator[str]:
+    """Yield what a comment says as plain text, what can change a reader's decision first."""
+    run, verdict = data.run, data.run.verdict
+    yield verdict.sentence
+    yield ""
+    yield from _typical_lines(data)
+    yield from (f"but {why}" for why in verdict.prompt_warnings())
+    yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)
+    if verdict.slices is not None:
+        yield f"but {verdict.slices.sentence}"
+    yield from (f"filtered run: {why}" for why in run.manifest.filtered)
+    step = next_step(verdict, run.manifest.suites, run=run_folder(run), report="report.html")
+    yield from [f"next: {step}"] if step else []
+    holding = 0
+    for suite, gate in sorted_gates(verdict):
+        if gate.status is GateStatus.PASS:
+            holding += 1
+        else:
+            advisory = " (advisory)" * gate.advisory
+            yield f"{STATUSES[gate.status].word}{advisory}: {suite}: {gate.sentence}"
+    yield f"{count_noun(holding, 'gate')} passed; {_scored(run)}"
+    yield from (f"note: {note}" for note in verdict_notes(verdict))
+
+
+def _typical_lines(data: ReportData) -> Iterator[str]:
+    """Yield the cases that carry the verdict, both answers below each other."""
+    found = typical_cases(data)
+    if found is None or found.closed:
+        yield from [] if found is None else [found.closed]
+        return
+    yield f"{found.title}:"
+    for case in found.cases:
+        yield f"{case.view.name} ({case.scores})"
+        for name, text in (("asked", case.asked), ("base", case.base), ("tuned", case.tuned)):
+            yield f"  {name:<5}  {published(text, WIDTH - 9)}"
+    yield ""
+
+
+def _fenced_lines(lines: Iterable[str], room: int) -> str:
+    """Return wrapped lines in a fence of at most `room` bytes, and how many are left out."""
+    wrapped = ["\n".join(_wrap(line)) for line in lines]
+    text = fenced_block("\n".join(wrapped), "text")
+    for shown in reversed(range(len(wrapped))):
+        if len(text.encode()) <= room:
+            break
+        more = f"… {len(wrapped) - shown} more lines in report.html"
+        text = fenced_block("\n".join([*wrapped[:shown], more]), "text")
+    return text
+
+
+def _wrap(line: str) -> list[str]:
+    line = escape_hidden(line.replace("\n", " "))
+    line = line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _fit_text(data: ReportData, fits: Callable[[str], bool]) -> str:
     """Return the longest text that fits: with fewer cases, then without sections."""
-    head, sections = _head(data.run), _sections(data)
+    head, sections = _head(data), _sections(data)
     for cases in _FEWER:
         text = head + "".join(_part(title, make(cases)) for title, make in sections)
         if fits(text):
@@ -118,9 +185,10 @@ def _part(title: str, body: str) -> str:
     return f"\n### {title}\n\n{body}\n"
 
 
-def _head(run: Run) -> str:
-    verdict, face = run.verdict, FACES[run.verdict.verdict]
+def _head(data: ReportData) -> str:
+    run, verdict, face = data.run, data.run.verdict, FACES[data.run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    lines += _typical_table(data)
     lines += [f"**But {escape_markdown(why)}**\n" for why in verdict.prompt_warnings()]
     lines += [f"**{escape_markdown(s.collapsed)}**\n" for s in verdict.suites if s.collapsed]
     if verdict.slices is not None:
@@ -129,12 +197,35 @@ def _head(run: Run) -> str:
     lines += [f"> {escape_markdown(note)}\n" for note in run.verdict.trust_notes()]
     step = next_step(verdict, run.manifest.suites, run=run_folder(run), report="report.html")
     lines += [f"Next: {escape_markdown(step)}\n"] if step else []
-    planned = sum(suite.n_planned for suite in verdict.suites)
-    scored = sum(suite.n_scored for suite in verdict.suites)
-    touched = sum(suite.n_touched for suite in verdict.suites)
+    return "\n".join([*lines, f"{_scored(run)}."]) + "\n"
+
+
+def _scored(run: Run) -> str:
+    """Return how many cases are scored."""
+    suites = run.verdict.suites
+    planned, scored = sum(s.n_planned for s in suites), sum(s.n_scored for s in suites)
+    touched = sum(suite.n_touched for suite in suites)
     apart = f", {touched} left out: they are in the training rows" if touched else ""
-    lines.append(f"{scored:,} of {count_noun(planned, 'case')} scored{apart}.")
-    return "\n".join(lines) + "\n"
+    return f"{scored:,} of {count_noun(planned, 'case')} scored{apart}"
+
+
+def _typical_table(data: ReportData) -> list[str]:
+    """Return the cases that carry the verdict as a table."""
+    found = typical_cases(data)
+    if found is None or found.closed:
+        return [] if found is None else [f"{escape_markdown(found.closed)}\n"]
+    rows = [
+        [
+            f"{code_span(case.view.name)} {case.scores}",
+            *(
+                code_span(published(text, ON_PAGE), 2 * ON_PAGE) if text else "–"
+                for text in (case.asked, case.expected, case.base, case.tuned)
+            ),
+        ]
+        for case in found.cases
+    ]
+    head = ("case", "asked", "expected", "base", "tuned")
+    return [f"{escape_markdown(found.title)}:\n", format_table(head, rows), ""]
 
 
 def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -208,34 +299,8 @@ def _regressions(data: ReportData, cases: int) -> str:
     )
     head += f" In common, of the cases that got worse: {shared}." if shared else ""
     shown = [_case(view) for view in data.regressions[:cases]]
-    worst = _worst_table(data.regressions[: min(cases, WORST)])
     rest = count_rest(len(data.regressions) - cases, "regression")
-    return "\n\n".join([head, *worst, *shown, *rest])
-
-
-def _worst_table(views: Sequence[CaseView]) -> list[str]:
-    """Return a table of the worst cases: asked, expected, and the answers of both arms."""
-    rows = [
-        [code_span(text, 300) if text else "–" for text in (view.name, *case_answers(view))]
-        for view in views
-    ]
-    return [format_table(("case", "asked", "expected", "base", "tuned"), rows)] if rows else []
-
-
-def case_answers(view: CaseView) -> tuple[str, str, str, str]:
-    """Return what was asked, what is expected, and what base and tuned answered or picked."""
-    case = view.case
-    asked = turn_text(case.input_messages()[-1])
-    choices = compare_choices(view)
-    if choices:
-        right = next((c.text for c in choices if c.right), "")
-        picked = [next((c.text for c in choices if c.picked[arm]), "") for arm in (0, 1)]
-        return asked, right, picked[0], picked[1]
-    if view.is_code:  # on one line code says less than what running it found
-        return asked, "", *_found(view)
-    expected = " / ".join(case.expected_texts())
-    base, tuned = ("(empty)" if t == "" else t or "" for t in map(view.text, (BASE, TUNED)))
-    return asked, expected, base, tuned
+    return "\n\n".join([head, *shown, *rest])
 
 
 def _found(view: CaseView) -> tuple[str, str]:

@@ -1,9 +1,11 @@
-"""A run as the output of a notebook's cell: verdict, gates, worst cases.
+"""A run as the output of a notebook's cell: verdict, typical cases, gates.
 
 It has no script, and takes the text's colour from the notebook, so that it fits every theme.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.verdict_lines import sorted_gates, verdict_notes
@@ -11,14 +13,13 @@ from tunegate.harness.records.run_folder import Run
 from tunegate.reports.case_view import BASE, TUNED
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import prepare_data
-from tunegate.reports.escaping import one_line
 from tunegate.reports.formatting import FACES, REASONS, STATUSES
 from tunegate.reports.identity import run_folder
-from tunegate.reports.markdown import case_answers
 from tunegate.reports.templating import FOLDER, fill_page_template
+from tunegate.reports.typical_cases import ON_PAGE, excerpt, typical_cases
 
-GATES, CASES, CHARACTERS = 50, 5, 300
-"""Gates and cases that are shown at most, and characters of each text."""
+GATES = 50
+"""Gates that are shown at most."""
 
 
 def render_notebook(run: Run, report: str) -> str:
@@ -31,10 +32,6 @@ def render_notebook(run: Run, report: str) -> str:
     from markupsafe import Markup
 
     data, verdict = prepare_data(run), run.verdict
-    worst = [
-        (view, [one_line(text, CHARACTERS) for text in case_answers(view)])
-        for view in data.regressions[:CASES]
-    ]
     style = (FOLDER / "notebook.css").read_text(encoding="utf-8")
     return str(
         fill_page_template(
@@ -52,8 +49,8 @@ def render_notebook(run: Run, report: str) -> str:
             draw=draw_interval,
             width=WIDTH,
             height=HEIGHT,
-            worst=worst,
-            n_worse=len(data.regressions),
+            typical=typical_cases(data),
+            excerpt=partial(excerpt, limit=ON_PAGE),
             n_planned=sum(suite.n_planned for suite in verdict.suites),
             n_scored=sum(suite.n_scored for suite in verdict.suites),
             notes=list(verdict_notes(verdict)),

@@ -140,18 +140,21 @@ def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]
     return {"id": name.replace("_", "-"), "title": title, "html": html}
 
 
-def write_all(run: Run, folder: Path, root: Path = Path()) -> dict[str, Path]:
+def write_all(
+    run: Run, folder: Path, root: Path = Path(), data: ReportData | None = None
+) -> dict[str, Path]:
     """Write the report files for people and CI; return name → path.
 
     Args:
         run: The finished run.
         folder: Where the files go.
         root: The repository's root, for relative names in `codequality.json`.
+        data: The run's data, where they are prepared already.
 
     Raises:
         OSError: writing failed; every file is whole, old or new.
     """
-    data = prepare_data(run)
+    data = data or prepare_data(run)
     texts: dict[str, str | Iterator[str]] = {
         "report.html": page_pieces(run, data),
         "summary.md": markdown.render_summary(run, data),

@@ -46,7 +46,9 @@ def report(
     from tunegate.harness.plugin.terminal import without_workflow_commands
     from tunegate.harness.run.verification import load_verified
     from tunegate.harness.telemetry.export import viewer
+    from tunegate.reports.data import prepare_data
     from tunegate.reports.page import write_all
+    from tunegate.reports.typical_cases import typical_lines
 
     trackers = () if log_to is None else tracker_names(log_to)
     folder = run or newest_run(RUNS)
@@ -56,12 +58,16 @@ def report(
         made = loaded.manifest.model_copy(update={"origin": origin})
         loaded = replace(loaded, manifest=made)
     try:
-        written = write_all(loaded, output or folder)
+        data = prepare_data(loaded)
+        written = write_all(loaded, output or folder, data=data)
     except OSError as error:
         raise UsageError(
             f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
         ) from error
-    lines = [*verdict_lines(loaded.verdict, loaded.manifest, folder), *early_end_lines(loaded)]
+    lines = [
+        *verdict_lines(loaded.verdict, loaded.manifest, folder, typical_lines(data)),
+        *early_end_lines(loaded),
+    ]
     lines += (f"note: {note}" for note in notes)
     with without_workflow_commands():
         lines += (log_run(t, TrackedRun.read(folder, written["report.html"])) for t in trackers)

@@ -90,7 +90,7 @@ class Metric:
     """As `check`, but called by `suite check` and before a run asks: it may run programs in the
     sandbox. Raises SandboxFailed if that does not work."""
     caveats: Check | None = None
-    """Called likewise; returns notes on cases whose scores mean little."""
+    """As `check`; returns notes on cases whose scores mean little."""
     options: Mapping[str, Any] = field(default_factory=dict)
     indicative: bool = False
     """Whether it is only a hint for people: its gates are advisory."""

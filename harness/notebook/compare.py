@@ -26,7 +26,9 @@ from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.run import STORE
 from tunegate.harness.run.origin import repository_root
 from tunegate.harness.suite import Suite, load_suite
+from tunegate.reports.data import prepare_data
 from tunegate.reports.notebook import render_notebook
+from tunegate.reports.typical_cases import typical_lines
 
 Model = str | Path | InMemory
 Cases = Iterable[Mapping[str, Any]] | str | Path
@@ -165,7 +167,7 @@ def _command(suite: Suite, given: Mapping[str, str | None]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """What `compare` found. A notebook shows the verdict, the gates and the worst cases."""
+    """What `compare` found. A notebook shows the verdict, typical cases and the gates."""
 
     folder: Path
     """The run's folder."""
@@ -183,7 +185,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         """Return the verdict and the gates as a terminal shows them."""
-        lines = verdict_lines(self.run.verdict, self.run.manifest, self._shown)
+        typical = typical_lines(prepare_data(self.run))
+        lines = verdict_lines(self.run.verdict, self.run.manifest, self._shown, typical)
         report = f"report: {self._shown / 'report.html'}"
         return "\n".join(escape_hidden(line) for line in (*lines, report))
 

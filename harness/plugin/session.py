@@ -93,6 +93,8 @@ class GateSession:
     why: str = ""
     """Reasons for the exit codes of a session without a verdict."""
     exit_status: int | None = None
+    typical: list[str] = field(default_factory=list)
+    """What the terminal says of the cases that carry the verdict."""
     delivered: list[str] = field(default_factory=list)
     """What went to trackers and to the webhook, and what did not."""
 
@@ -391,11 +393,15 @@ class GateSession:
         return exit_status.decide_exit_code(codes, given)
 
     def _write_reports(self) -> None:
+        from tunegate.reports.data import prepare_data
         from tunegate.reports.page import write_all
+        from tunegate.reports.typical_cases import typical_lines
 
         self.hold(self.folder)  # of xdist's workers, none holds it any more
-        written = write_all(Run.load(self.folder), self.folder, repository_root())
-        copy_exports(self.options, written)
+        run = Run.load(self.folder)
+        data = prepare_data(run)
+        self.typical = typical_lines(data)
+        copy_exports(self.options, write_all(run, self.folder, repository_root(), data))
 
     def _write_beside(self) -> None:
         """Write the reports of the runs that only the `gate` fixture asked for."""

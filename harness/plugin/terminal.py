@@ -52,7 +52,8 @@ def _lines(state: GateSession) -> Iterator[str]:
         yield from _remedy(state)
     elif state.verdict is not None:
         manifest = read_record(state.folder / "manifest.json", Manifest)
-        yield from verdict_lines(state.verdict, manifest, relative_path(state.folder))
+        folder = relative_path(state.folder)
+        yield from verdict_lines(state.verdict, manifest, folder, state.typical)
         if any(suite.n_skipped_decided for suite in state.verdict.suites):
             yield from early_end_lines(Run.load(state.folder))
         for spent in judge_spending(read_records(state.folder / JUDGEMENTS_FILE, Judgement)):

@@ -1,7 +1,7 @@
 """Sections of the page, one per file and found by its name; this is their contract.
 
 A section has `TITLE` (empty if it has its own heading), `ORDER` and `render(data) -> Markup`. With
-`summarize(data) -> str` it also appears in summary.md and in comments. A new section is a file here
+`summarize(data) -> str` it also appears in summary.md. A new section is a file here
 and a template, or an entry point of a package.
 """
 

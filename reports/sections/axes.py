@@ -1,7 +1,8 @@
-"""Axes: what must not get worse, one line each, with the cases that turned.
+"""Axes: what is lost, open or held of all that must not get worse, in a few sentences.
 
-An axis is a tag, or a suite, with a tolerance of its own. Its cases may be offensive, so they are
-shown on a click.
+An axis is a tag, or a suite, with a tolerance of its own. Those that held are one sentence; the
+others have a row with what their gates do not say: the loss that may hide, and the cases that
+turned.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.case_detail import prompt_snippet
-from tunegate.reports.case_view import BASE, TUNED, CaseView
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import REASONS, STATUSES
 from tunegate.reports.templating import fill_page_template
@@ -26,20 +25,6 @@ TITLE = "Axes"
 ORDER = 11
 LEAST = 3
 """Fewest axes that need an overview beside the gates."""
-SHOWN = 30
-"""Limit of each list of cases."""
-_LONGEST = 400
-"""Characters of an answer that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnedCase:
-    """A case whose score changed."""
-
-    view: CaseView
-    snippet: str
-    base: str
-    tuned: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +33,9 @@ class Axis:
 
     suite: str
     gate: GateResult
-    worse: tuple[TurnedCase, ...]
-    better: tuple[TurnedCase, ...]
+    worse: int
+    """Cases whose score got worse."""
+    better: int
 
     @property
     def name(self) -> str:
@@ -60,6 +46,16 @@ class Axis:
     def title(self) -> str:
         """Its name with the metric, for sentences."""
         return f"{self.name} ({self.gate.metric})"
+
+    @property
+    def held(self) -> bool:
+        """Whether there is nothing to say of it but that."""
+        return self.gate.status is GateStatus.PASS and self.gate.reason is None
+
+    @property
+    def warns(self) -> bool:
+        """Whether it decides nothing and yet shows a loss."""
+        return self.gate.advisory and gate_kind(self.gate.kind).claims_loss(self.gate)
 
     @property
     def hidden(self) -> float | None:
@@ -76,15 +72,15 @@ class Axis:
 
 
 def render(data: ReportData) -> Markup:
-    """Return a sentence, and a line for each axis; nothing if there are few."""
+    """Return the sentences, and a row for each axis that did not just hold; nothing if few."""
     axes = find_axes(data)
     return fill_page_template(
         "axes.html",
-        axes=axes,
+        rows=[a for a in axes if a.warns or not (a.held or a.gate.advisory)],
         said=list(reviewer_sentences(axes)),
         statuses=STATUSES,
         reasons=REASONS,
-        shown=SHOWN,
+        links=data.gate_links,
     )
 
 
@@ -99,7 +95,7 @@ def find_axes(data: ReportData) -> list[Axis]:
     if len({(suite, gate.tag) for suite, gate in found}) < LEAST:
         return []
     return [
-        Axis(suite, gate, *(tuple(_turned(data, suite, gate, sign)) for sign in (-1, 1)))
+        Axis(suite, gate, *(_turned(data, suite, gate, sign) for sign in (-1, 1)))
         for suite, gate in found
     ]
 
@@ -112,7 +108,7 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     ended = (GateStatus.FAIL, GateStatus.PASS)
     still = [axis for axis in counting if axis.gate.status not in ended]
     advisory = [axis for axis in axes if axis.gate.advisory]
-    warning = [a.title for a in advisory if gate_kind(a.gate.kind).claims_loss(a.gate)]
+    warning = [axis.title for axis in advisory if axis.warns]
     silent = [axis.title for axis in advisory if axis.title not in warning]
     if lost:
         yield f"Lost: {', '.join(lost)}."
@@ -121,8 +117,9 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
     if held:
         worst = max(held, key=lambda axis: axis.hidden or 0.0)
         yield (
-            f"Held: {count_noun(len(held), 'gate')}; the largest loss that could still hide is "
-            f"{worst.hidden_words}, on {worst.title}."
+            f"Held: {count_noun(len(held), 'gate')}, with {sum(a.worse for a in held):,} scores "
+            f"worse and {sum(a.better for a in held):,} better; the largest loss that could still "
+            f"hide is {worst.hidden_words}, on {worst.title}."
         )
     if still:
         named = (f"{axis.title}, where a loss of {axis.hidden_words} could hide" for axis in still)
@@ -131,15 +128,10 @@ def reviewer_sentences(axes: Sequence[Axis]) -> Iterator[str]:
         yield f"Advisory, so it decided nothing: {', '.join(silent)}."
 
 
-def _turned(data: ReportData, suite: str, gate: GateResult, sign: int) -> Iterator[TurnedCase]:
-    for view, score in data.pair_scores.get((suite, gate.metric), ()):
-        if view.left_out or (gate.tag is not None and gate.tag not in view.case.tags):
-            continue
-        if (score.change or 0.0) * sign > 0:
-            texts = (_shorten(view.text(arm)) for arm in (BASE, TUNED))
-            yield TurnedCase(view, prompt_snippet(view), *texts)
-
-
-def _shorten(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+def _turned(data: ReportData, suite: str, gate: GateResult, sign: int) -> int:
+    """Return how many cases turned to the worse (-1) or the better (1)."""
+    return sum(
+        (score.change or 0.0) * sign > 0
+        for view, score in data.pair_scores.get((suite, gate.metric), ())
+        if not view.left_out and (gate.tag is None or gate.tag in view.case.tags)
+    )

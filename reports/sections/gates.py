@@ -1,13 +1,14 @@
-"""Every gate with its rule, numbers, interval and sentence, suite by suite, the worst first.
+"""Every gate with its rule, numbers, interval and sentence, suite by suite.
 
-Suites that decide nothing, since all their gates are advisory, come last.
+The gate of the headline comes first with its suite, then the worst ones. Suites that decide
+nothing, since all their gates are advisory, come last.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.decision.verdict.verdict_lines import LOOKS, interim_look
+from tunegate.harness.decision.verdict.verdict_lines import LOOKS, interim_look, sorted_gates
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
@@ -23,9 +24,15 @@ ORDER = 10
 
 def render(data: ReportData) -> Markup:
     """Return a table of gates for each suite."""
+    gates = sorted_gates(data.run.verdict)
+    first = gates[0][0] if gates else None
+    suites = sorted(
+        data.run.verdict.suites, key=lambda s: (s.name == first, *_severity(s)), reverse=True
+    )
     return fill_page_template(
         "gates.html",
-        suites=sorted(data.run.verdict.suites, key=_severity, reverse=True),
+        suites=suites,
+        gates={suite.name: [g for name, g in gates if name == suite.name] for suite in suites},
         attempts=data.run.verdict.attempts,
         face_of=face_of,
         statuses=STATUSES,
@@ -37,18 +44,9 @@ def render(data: ReportData) -> Markup:
         skip_reason=skip_reason,
         interim_look=interim_look,
         looks=LOOKS,
-        against=_links(data),
+        against=data.gate_links,
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )
-
-
-def _links(data: ReportData) -> dict[tuple[str, str], tuple[int, str]]:
-    """Return suite and gate → its place in the page's data, and its cases in words."""
-    return {
-        (one.suite, one.gate.id): (place, one.words)
-        for place, one in enumerate(data.gate_cases)
-        if one.cases
-    }
 
 
 def _severity(suite: SuiteResult) -> tuple[bool, int]:

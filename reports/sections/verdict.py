@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tunegate.harness.decision.verdict.early_ends import saved_time
@@ -12,6 +13,7 @@ from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import FACES, face_of, goal_rule, skip_reason
 from tunegate.reports.identity import run_folder
 from tunegate.reports.templating import fill_page_template
+from tunegate.reports.typical_cases import ON_PAGE, excerpt, typical_cases
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -33,6 +35,8 @@ def render(data: ReportData) -> Markup:
         verdict=data.run.verdict,
         manifest=data.run.manifest,
         faces=FACES,
+        typical=typical_cases(data),
+        excerpt=partial(excerpt, limit=ON_PAGE),
         face_of=face_of,
         goal_rule=goal_rule,
         n_planned=sum(suite.n_planned for suite in suites),

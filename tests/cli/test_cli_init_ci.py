@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from tests.ci_steps import StepRunner, load
@@ -290,14 +291,14 @@ def _fenced(body: str, verdict: str = "SHIP") -> str:
     head, text, end = body.split("```")
     assert head == (
         f"<!-- tunegate -->\n### tunegate: {verdict}\n\nFor abc, as the job of this pull request "
-        "wrote it, in plain text ([report and files](https://ci.example/run/1)):\n\n"
+        "wrote it, in plain text ([report.html and all files](https://ci.example/run/1#artifacts)):\n\n"
     )
     assert end == "\n"
     return text.removeprefix("text\n")
 
 
 def test_the_comment_of_the_gate_is_posted_and_updated(commenter: StepRunner) -> None:
-    """What the gate's job keeps for it: verdict and tables; a branch's name runs nothing."""
+    """It shows what the gate's job wrote, unchanged, in 3 KB; a branch's name runs nothing."""
     job = load(GATE)["jobs"]["gate"]["steps"]
     kept = next(s["with"] for s in job if s.get("with", {}).get("name") == "tunegate-comment")
     _named_models()
@@ -309,9 +310,13 @@ def test_the_comment_of_the_gate_is_posted_and_updated(commenter: StepRunner) ->
 
     assert (method, place) == ("POST", "repos/me/mine/issues/7/comments")
     text = _fenced(fields["body"])
-    assert "tunegate: SHIP" in text
-    assert "| " in text
-    assert "<details>" not in text
+    (fence,) = (t for t in MarkdownIt().parse(files["comment.md"].decode()) if t.type == "fence")
+    assert text == fence.content
+    assert re.search(
+        r"^Typical of \d+ cases .*\n.* → .*\n  asked  .*\n  base   .*\n  tuned  ", text, re.M
+    )
+    assert not re.search(r"\\\W|<\w|&\w+;|^\|", text, re.MULTILINE)
+    assert len(fields["body"].encode()) <= 3_000
     assert not Path("hacked").exists()
 
     comments = [
@@ -350,13 +355,12 @@ def test_a_hostile_comment_is_text_in_one_fence(commenter: StepRunner) -> None:
 
 
 def test_a_long_comment_is_cut(commenter: StepRunner) -> None:
-    """GitHub takes 65,536 characters."""
     artifact = _zipped({"verdict.json": SHIPPED, "comment.md": b"`" * 900_000})
 
     _, ((_, _, fields),) = _comment(commenter, artifact)
 
-    assert len(fields["body"]) < 51_000
-    assert _fenced(fields["body"]) == "'" * 50_000 + "\n"
+    assert len(fields["body"]) <= 3_000
+    assert _fenced(fields["body"]) == "'" * 2_600 + "\n… cut: report.html has all\n"
 
 
 def _linked() -> bytes:

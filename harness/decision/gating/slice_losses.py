@@ -26,7 +26,6 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.gate_results import GateResult
-from tunegate.harness.records.manifest import gate_subject
 from tunegate.harness.records.slices import LostSlice, SliceLosses
 from tunegate.harness.records.wording import count_noun
 
@@ -183,28 +182,29 @@ def _lost_slice(s: TagSlice, q: float, *, stands_out: bool) -> LostSlice:
 
 
 def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
-    """Return how many slices lost, the worst of them with their numbers, and how to gate on one."""
-    proven = sum(one.stands_out for one in lost)
-    rest = len(lost) - proven
-    by_chance = f"chance alone makes about {one_sided(CONFIDENCE) * tested:.2g} look so"
-    of = f"of {count_noun(tested, 'slice')}"
-    if not proven:
-        head = f"{rest} {of} {'looks' if rest == 1 else 'look'} worse, where {by_chance}"
+    """Return the slices that fell most, what chance has to do with it, and how to gate on one."""
+    proven = [one for one in lost if one.stands_out]
+    named, rest = proven or lost, len(lost) - len(proven)
+    words = "; ".join(map(_words, named[:NAMED]))
+    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    groups = f"{rest}{' more' if proven else ''} of {count_noun(tested, 'group')} of cases"
+    odds = f"about 1 in {1 / one_sided(CONFIDENCE):.0f} does by chance"
+    looks = f"{groups} {'looks' if rest == 1 else 'look'} worse, as {odds}"
+    if proven:
+        why = f"more than chance explains{f'; {looks}' if rest else ''}"
     else:
-        head = f"{proven} {of} lost"
-        if rest:
-            head += f" and {rest} more {'looks' if rest == 1 else 'look'} worse, where {by_chance}"
-    named = "; ".join(map(_words, lost[:NAMED]))
-    more = f"; and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-    worst = lost[0]
+        why = f"this may be chance, for {looks}"
+    worst = named[0]
     return (
-        f"{head}: {named}{more}. To gate on it, write metric = {json.dumps(worst.metric)}, "
+        f"{words}{more}: {why}. To gate on it, write metric = {json.dumps(worst.metric)}, "
         f"tag = {json.dumps(worst.tag, ensure_ascii=False)} and a tolerance in a [[gates]] table"
     )
 
 
 def _words(one: LostSlice) -> str:
-    return f"{one.suite}: {gate_subject(one.metric, one.tag)} {_loss(one)}"
+    moved = slice_format(one).moved(one.base, one.tuned, one.delta)
+    where = f"{one.suite}: {one.metric}, {count_noun(one.n, 'case')}"
+    return f"cases tagged {json.dumps(one.tag, ensure_ascii=False)} {moved} ({where})"
 
 
 def _loss(one: LostSlice) -> str:

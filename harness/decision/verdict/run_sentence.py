@@ -37,8 +37,9 @@ _DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
 
 def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
     """Return in at most 25 words what decided the run: metric, what happened, which bound."""
-    if verdict is Verdict.SHIP:
-        return _ship(suites)
+    found = headline_gate(verdict, suites)
+    if verdict is Verdict.SHIP and found is not None:
+        return _ship(suites, *found)
     found = deciding_gate(verdict, suites)
     if found is None:
         decisive = [s for s in suites if s.verdict is verdict and s.gates]
@@ -70,6 +71,25 @@ def deciding_gate(
     return min(candidates, key=lambda pair: _rank(verdict, pair[1]), default=None)
 
 
+def headline_gate(
+    verdict: Verdict, suites: Sequence[SuiteResult]
+) -> tuple[SuiteResult, GateResult] | None:
+    """Return the gate that a headline is about; under a cap, the one that it would be about."""
+    if verdict is not Verdict.SHIP and (found := deciding_gate(verdict, suites)) is not None:
+        return found
+    capped = [suite for suite in suites if suite.verdict is verdict and suite.counts]
+    gates = [(s, g) for s in capped or suites for g in s.gates if not g.advisory]
+    return min(
+        gates,
+        key=lambda pair: (
+            not (gate_kind(pair[1].kind).is_goal and pair[1].status is GateStatus.PASS),
+            pair[1].reason is not GateReason.PASS_WITH_LOSS,
+            gate_kind(pair[1].kind).reads_level,
+        ),
+        default=None,
+    )
+
+
 def _holds(gate: GateResult) -> bool:
     return gate.advisory or gate.status is GateStatus.PASS
 
@@ -91,35 +111,28 @@ def _excess(gate: GateResult) -> float:
     return abs(gate.delta or 0.0) / gate.margin if gate.margin > 0 else 0.0
 
 
-def _ship(suites: tuple[SuiteResult, ...]) -> str:
-    """Return what a SHIP rests on: the goal, or the most telling guardrail."""
-    gates = [(s, g) for s in suites for g in s.gates if not g.advisory]
-    holding = [(s, g) for s, g in gates if g.status is GateStatus.PASS]
-    goals = [(s, g) for s, g in holding if gate_kind(g.kind).is_goal]
-    lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for _, gate in gates)
-    if not goals:
-        core, held = _without_goal(gates)
+def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult) -> str:
+    """Return what a SHIP rests on: its goal, or the most telling guardrail."""
+    gates = [g for s in suites for g in s.gates if not g.advisory]
+    holding = [g for g in gates if g.status is GateStatus.PASS]
+    lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for gate in gates)
+    if not gate_kind(gate.kind).is_goal:
+        core, held = _without_goal(suite, gate, gates)
         return headline(core, _advisory_failures(suites), f"; {held}")
-    suite, goal = goals[0]
     others, missed = len(holding) - 1, len(gates) - len(holding)
     tail = {0: "", 1: "; 1 other gate holds"}.get(others, f"; {others} other gates hold")
     if lost:
         tail += f", {lost} with a proven loss" if others > 1 else " with a proven loss"
-    core = f"{suite.name}: {gate_kind(goal.kind).headline(goal)}"
+    core = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
     unmet = f"; {count_noun(missed, 'further goal')} not needed" if missed else ""
     return headline(core, _advisory_failures(suites), tail, unmet)
 
 
-def _without_goal(gates: Sequence[tuple[SuiteResult, GateResult]]) -> tuple[str, str]:
+def _without_goal(
+    suite: SuiteResult, gate: GateResult, gates: Sequence[GateResult]
+) -> tuple[str, str]:
     """Return what the most telling gate measured, and how many gates hold."""
-    compares = not all(gate_kind(g.kind).reads_level for _, g in gates)
-    suite, gate = min(
-        gates,
-        key=lambda pair: (
-            pair[1].reason is not GateReason.PASS_WITH_LOSS,
-            gate_kind(pair[1].kind).reads_level,
-        ),
-    )
+    compares = not all(gate_kind(g.kind).reads_level for g in gates)
     outcome = "no worse" if compares else "good enough"
     if gate.reason is GateReason.PASS_WITH_LOSS:
         outcome = "worse than base, as far as the gates allow"

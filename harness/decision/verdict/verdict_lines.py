@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.decision.verdict.next_step import next_step
+from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
@@ -22,17 +23,21 @@ LOOKS = "a run that may end early has wider intervals, so that its looks share t
 _ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PASS)
 
 
-def verdict_lines(verdict: VerdictRecord, manifest: Manifest, folder: Path) -> Iterator[str]:
+def verdict_lines(
+    verdict: VerdictRecord, manifest: Manifest, folder: Path, typical: Iterable[str] = ()
+) -> Iterator[str]:
     """Yield a verdict line by line, what can change a reader's decision first.
 
     Args:
         verdict: The verdict.
         manifest: The manifest of its run.
         folder: The run's folder, as a command would name it.
+        typical: Lines about the cases that carry it.
     """
     if manifest.draft:
         yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
+    yield from typical
     yield from (f"but {warning}" for warning in verdict.prompt_warnings())
     yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)
     if verdict.slices is not None:
@@ -70,9 +75,14 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def sorted_gates(verdict: VerdictRecord) -> list[tuple[str, GateResult]]:
-    """Return suite and gate of all gates, those that need a look first."""
+    """Return suite and gate of all gates: the headline's first, then those that need a look."""
+    found = headline_gate(verdict.verdict, verdict.suites)
+    first = found[1] if found is not None else None
     gates = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates]
-    return sorted(gates, key=lambda pair: (pair[1].advisory, _ORDER.index(pair[1].status)))
+    return sorted(
+        gates,
+        key=lambda pair: (pair[1] is not first, pair[1].advisory, _ORDER.index(pair[1].status)),
+    )
 
 
 def interim_look(gate: GateResult) -> str:

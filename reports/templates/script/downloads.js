@@ -47,7 +47,7 @@ const DOWNLOADS = {
       await navigator.clipboard.writeText(text);
       told.textContent = "Copied.";
     } catch {
-      save("summary.md", "text/markdown", text);
+      save("comment.md", "text/markdown", text);
       told.textContent = "This browser does not let the page copy: saved as a file instead.";
     }
   },

@@ -329,8 +329,7 @@ def test_a_slice_that_lost_under_a_pooled_gain_is_told(columns: Any, judge: Any)
     # Both ways, of two slices: 2 · (½)^15 / 2 · 2 / 2, the other p-value being far smaller.
     assert lost.q_value == pytest.approx(0.5**15, rel=1e-4)
     assert verdict.slices.sentence == (
-        "1 of 2 slices lost: s: m (tag no_call) fell 37.5 points, 100 → 62.5 % "
-        f"(90 % CI −{-100 * expected.low:.1f} to −{-100 * expected.high:.1f}) on 40 cases. "
+        'cases tagged "no_call" fell 100 → 62.5 % (s: m, 40 cases): more than chance explains. '
         'To gate on it, write metric = "m", tag = "no_call" and a tolerance in a [[gates]] table'
     )
 
@@ -350,8 +349,8 @@ def test_one_of_many_slices_that_looks_worse_may_be_chance(columns: Any, judge: 
     # The second smallest of 20 p-values: .0625 · 20 / 2.
     assert lost.q_value == pytest.approx(0.0625 * 10 / 2)
     assert verdict.slices.sentence.startswith(
-        "1 of 20 slices looks worse, where chance alone makes about 1 look so: s: m "
-        "(tag worse) fell 12.5 points, 100 → 87.5 %"
+        'cases tagged "worse" fell 100 → 87.5 % (s: m, 40 cases): this may be chance, for '
+        "1 of 20 groups of cases looks worse, as about 1 in 20 does by chance. "
     )
 
 
@@ -457,11 +456,12 @@ def test_terminal_summary_and_page_say_so_in_the_first_lines(
 
     assert remark.level == "warning"
     assert remark.message.endswith(f"; but {found.sentence}")
-    assert f'name="slices" value="{found.sentence[:30]}' in render_junit(run)
+    assert 'name="slices" value="cases tagged &quot;no_call&quot; fell' in render_junit(run)
 
     assert list(verdict_lines(run.verdict, run.manifest, run.folder))[1] == f"but {found.sentence}"
-    assert summary[4].startswith("**But 1 of 2 slices lost: s: m \\(tag no\\_call\\)")
-    heading, notice = page.index("<h1>"), page.index("1 of 2 slices lost")
+    [but] = [line for line in summary if line.startswith("**But")]
+    assert but.startswith('**But cases tagged "no\\_call" fell 100 → 62.5 % \\(s: m, 40 cases\\)')
+    heading, notice = page.index("<h1>"), page.index("no_call&#34; fell 100 → 62.5 %")
     assert heading < notice < page.index('<dl class="facts">')
 
 
