@@ -8,19 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.checks.configurations import same_size
 from tunegate.harness.checks.labels import check_labels
 from tunegate.harness.checks.rankings import check_rankings
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
     Arm,
+    CuttingArm,
     DiscoveredArm,
+    LocalArm,
     Prompt,
+    RankingArm,
     RecordedArm,
     RemoteArm,
+    Request,
     SeeingArm,
 )
-from tunegate.harness.records.answers import Cell, CellKind
+from tunegate.harness.records.answers import GENERATED, Cell, CellKind
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.wording import count_noun
@@ -159,6 +164,54 @@ def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
             check_rankings(suite, name, arm)
             check_labels(suite, name, arm)
             refuse_unseen_images(suite, name, arm)
+
+
+def refuse_other_cuts(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
+    """Refuse arms of which one cuts a text that the other reads further.
+
+    Raises:
+        NotComparable: the arms' limits, and the first case.
+    """
+    base, cases = arms["base"], [(suite.name, case) for suite in suites for case in suite.cases]
+    for name, arm in arms.items():
+        if not (isinstance(base, CuttingArm) and isinstance(arm, CuttingArm)):
+            continue
+        limits = base.max_length, arm.max_length
+        if limits[0] == limits[1] or (isinstance(arm, RankingArm) and not same_size(base, arm)):
+            continue
+        shorter = min(limit for limit in limits if limit is not None)
+        for suite, case in cases:
+            if case.prompt is not None and max(a.count_tokens(case) for a in (base, arm)) > shorter:
+                mine, their = (limit or "no limit" for limit in limits)
+                raise NotComparable(
+                    f"{suite}, case {case.id!r}: base and {name} read different texts: max_length "
+                    f"is {mine} in base and {their} in {name}; give both the same, or compare them "
+                    "anyway with --allow-prompt-difference"
+                )
+
+
+def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
+    """Refuse arms of which one has no room for a prompt and its answer, and another has.
+
+    Raises:
+        NotComparable: the arms' limits, and the first case.
+    """
+    limits = {n: arm.context_length for n, arm in arms.items() if isinstance(arm, LocalArm)}
+    if len({*limits.values()}) < 2:
+        return
+    name, shortest = min(
+        ((n, limit) for n, limit in limits.items() if limit is not None), key=lambda one: one[1]
+    )
+    for request in requests:
+        answer = request.generation.most_tokens if request.kind in GENERATED else 0
+        needed = len(request.prompt.token_ids or ()) + answer
+        if needed > shortest:
+            shown = ", ".join(f"{limit or 'unlimited'} in {n}" for n, limit in limits.items())
+            raise NotComparable(
+                f"{request.suite}, case {request.case.id!r} takes up to {needed} tokens, beyond "
+                f"the context of {name}: max_position_embeddings is {shown}; give all arms the "
+                "same, lower max_new_tokens, or compare them anyway with --allow-prompt-difference"
+            )
 
 
 def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:

@@ -1,11 +1,11 @@
-"""Labels: what a suite may ask of a classifier, and what only a classifier answers."""
+"""Labels: what a suite may ask of a classifier, and which labels two classifiers share."""
 
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.model import Arm, ClassifierArm, RecordedArm
 from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.suite import Suite
 
 _SHOWN = 5
@@ -65,3 +65,45 @@ def _refuse_unknown_labels(suite: Suite, name: str, arm: ClassifierArm) -> None:
         f"{suite.name}: case {case!r} expects {label!r}, which {name} never answers: its labels "
         f"are {shown}; correct the case, or id2label in the config.json of {name}"
     )
+
+
+def check_label_maps(name: str, base: ClassifierArm, arm: ClassifierArm) -> None:
+    """Refuse two heads whose outputs are named differently.
+
+    A training may add labels. Those of the smaller head must all be labels of the larger one, in
+    the same order: exchanged names would make one arm wrong about texts that it reads right.
+
+    Raises:
+        NotComparable: the first label that differs.
+    """
+    kinds = [_kind(one) for one in (base, arm)]
+    if kinds[0] != kinds[1]:
+        raise NotComparable(
+            f"base gives {kinds[0]} and {name} {kinds[1]}; correct problem_type or id2label in the "
+            "config.json of one of them"
+        )
+    (few, fewer), (many, more) = sorted(
+        (("base", base.labels), (name, arm.labels)), key=lambda side: len(side[1])
+    )
+    if lacking := [label for label in fewer if label not in more]:
+        raise NotComparable(
+            f"{few} answers {lacking[0]!r}, which is no label of {many} "
+            f"({', '.join(more[:_SHOWN])}{', …' if len(more) > _SHOWN else ''}); write the labels "
+            "that the cases expect into id2label in the config.json of both"
+        )
+    if other := [
+        pair
+        for pair in zip(fewer, filter({*fewer}.__contains__, more), strict=True)
+        if pair[0] != pair[1]
+    ]:
+        raise NotComparable(
+            f"the heads of base and {name} name their outputs in another order: {few} has "
+            f"{other[0][0]!r} where {many} has {other[0][1]!r}; correct id2label in one of them, "
+            "or, if both are right, put the rows of one head into the other's order"
+        )
+
+
+def _kind(arm: ClassifierArm) -> str:
+    if not arm.labels:
+        return "a number"
+    return "several labels" if getattr(arm, "several", False) else "one label"

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.contracts.further_arm import INCUMBENT, further_arm
+from tunegate.harness.checks.configurations import check_configuration
+from tunegate.harness.checks.labels import check_label_maps
+from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED, further_arm
 from tunegate.harness.contracts.model import (
     Arm,
     ClassifierArm,
@@ -28,7 +30,8 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
     With `twins` an arm may be base itself, as in an A/A run.
 
     Raises:
-        NotComparable: the weights are identical, or the adapter changes no logit; with the cause.
+        NotComparable: the weights are identical, the configurations differ where no training
+            changes them, or the adapter changes no logit; with the cause.
     """
     base = arms["base"]
     proofs: dict[str, Any] = {}
@@ -44,14 +47,24 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
                 f"base and {name} have identical {_changed_part(arm)}: {_meaning(name)}; "
                 f"check the path given for {name}"
             )
+        check_configuration(name, base, arm)
         proofs[name] = _prove(name, base, arm)
-    tuned, incumbent = arms.get("tuned"), arms.get(INCUMBENT)
-    if tuned and incumbent and tuned.fingerprint == incumbent.fingerprint:
-        raise NotComparable(
-            f"tuned and {INCUMBENT} have identical {_changed_part(tuned)}: tuned cannot replace "
-            f"itself; check the path given for {INCUMBENT}"
-        )
+    tuned = arms.get("tuned")
+    for name, why in _TUNED_ITSELF.items():
+        other = arms.get(name)
+        if tuned and other and tuned.fingerprint == other.fingerprint:
+            raise NotComparable(
+                f"tuned and {name} have identical {_changed_part(tuned)}: {why}; check the path "
+                f"given for {name}"
+            )
     return proofs
+
+
+_TUNED_ITSELF = {
+    INCUMBENT: "tuned cannot replace itself",
+    SHIPPED: "that tuned equals itself proves nothing about what will run",
+}
+"""Further arm → why it may not be tuned."""
 
 
 def _meaning(name: str, *, logits: bool = False) -> str:
@@ -127,7 +140,9 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
                 f"{worst:.3g}; merge the adapter, and give the merged classifier"
             )
         restored = {"switching_off_restores_base": "exactly" if worst == 0 else "up to rounding"}
-    if base.labels != arm.labels or len(ours) != len(theirs):
+    if read_alike := len(ours) == len(theirs):
+        check_label_maps(name, base, arm)
+    if base.labels != arm.labels or not read_alike:
         note = "the labels differ" if base.labels != arm.labels else "only one of them reads texts"
         return {"status": "proven", "probes": len(theirs), "note": note, **restored}
     largest = _largest_gap(ours, theirs)
@@ -144,8 +159,14 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
 
 
 def _two_rankers(name: str, base: RankingArm, arm: RankingArm) -> dict[str, Any]:
-    """Prove that two rerankers or embedders score texts differently."""
+    """Prove that two rerankers or embedders score texts differently, by other weights."""
     theirs = arm.probe_scores
+    weights = [getattr(one, "weights_sha256", None) for one in (base, arm)]
+    if weights[0] is not None and weights[0] == weights[1]:
+        raise NotComparable(
+            f"base and {name} have identical weights and differ in their settings alone; check the "
+            f"path given for {name}"
+        )
     for who, rows in (("base", base.probe_scores), (name, theirs)):
         if not all(math.isfinite(score) for row in rows for score in row):
             raise NotComparable(f"{who}: its scores of probe texts are NaN; check its weights")

@@ -91,10 +91,10 @@ def _compare_prompts(
         (one.given_sha256, other.given_sha256),
         (one.content_sha256, other.content_sha256),
     ):
-        if mine is not None and mine == theirs:
-            return RequestMatch(known=True)
         if mine is not None and theirs is not None:
             texts = _compare_texts(one, other, names).difference
+            if mine == theirs:
+                return RequestMatch(True, texts and f"under one hash {mine[:12]}…, {texts}")
             hashes = f"the prompt hashes {mine[:12]}… and {theirs[:12]}… differ"
             return RequestMatch(known=True, difference=texts or hashes)
     return _compare_texts(one, other, names)
@@ -237,14 +237,18 @@ class RecordedComparison:
         by_name = {suite.name: suite for suite in suites}
         cases = {(name, case.id): case for name, s in by_name.items() for case in s.cases}
         asks = {name: _ArmRecord.of(arm) for name, arm in arms.items()}
-        for suite, case in dict.fromkeys(place[:2] for place in prompts):
+        every = [
+            _AskedCase(by_name.get(suite), cases.get((suite, case)), suite, case, prompts, asks)
+            for suite, case in dict.fromkeys(place[:2] for place in prompts)
+        ]
+        repeated = {name: _repeated_records(every, name) for name in recorded}
+        for asked in every:
+            suite, case = asked.name, asked.case
             found.total[suite] += 1
-            asked = _AskedCase(
-                by_name.get(suite), cases.get((suite, case)), suite, case, prompts, asks
-            )
             base = asked.of("base")
             for name in others:
-                found._add(suite, case, ("base", name), base, asked.of(name))
+                sure = not any((suite, case) in repeated.get(n, ()) for n in ("base", name))
+                found._add(suite, case, ("base", name), base, asked.of(name), sure=sure)
             for name in recorded:
                 found._add_suite(suite, case, name, asked)
         return found
@@ -256,14 +260,19 @@ class RecordedComparison:
         names: tuple[str, str],
         one: RecordedRequest | None,
         other: RecordedRequest | None,
+        *,
+        sure: bool,
     ) -> None:
-        """Count how two requests compare; a case without a record is unscored anyway."""
+        """Count how two requests compare; a case without a record is unscored anyway.
+
+        `sure` is whether the records tell the cases apart.
+        """
         if one is None or other is None:
             return
         match = compare_requests(one, other, names)
         if match.difference is not None:
             self.differences.append(RequestDifference(suite, case, names, match.difference))
-        elif match.known:
+        elif match.known and sure:
             self.compared += 1
         else:
             self.on_trust.add((suite, case))
@@ -308,6 +317,29 @@ class RecordedComparison:
             f"{len(same)} of {self.total[first.suite]} cases ({ids}{more}); {first.case!r}: "
             f"{first.text}; {remedy}"
         )
+
+
+def _repeated_records(every: Iterable[_AskedCase], name: str) -> set[tuple[str, str]]:
+    """Return the cases of an arm whose recorded prompt or hash is also that of another prompt.
+
+    Such a record was not made of the prompt, so that it proves nothing about it.
+    """
+    seen: dict[str, dict[str, list[tuple[str, str]]]] = {}
+    for asked in every:
+        request = asked.of(name)
+        if request is None or asked.messages is None:
+            continue
+        messages = None if request.messages is None else canonical_json(request.messages)
+        prompt = canonical_json(asked.messages)
+        for record in {request.given_sha256, request.prompt, messages} - {None}:
+            seen.setdefault(str(record), {}).setdefault(prompt, []).append((asked.name, asked.case))
+    return {
+        place
+        for prompts in seen.values()
+        if len(prompts) > 1
+        for places in prompts.values()
+        for place in places
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,48 @@ def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> N
         if isinstance(arm, ScoredArm)
         for problem in _suite_problems(suite, arm.results)
     ]
+    results = {n: arm.results for n, arm in arms.items() if isinstance(arm, ScoredArm)}
+    for suite in suites:
+        problems += [f"{suite.name}: {problem}" for problem in _scale_problems(suite, results)]
     if problems:
         raise UsageError("\n".join(dict.fromkeys(problems)))
+
+
+OTHER_SCALE = 4
+"""Ratio of the largest scores of two arms, from which on their scales differ."""
+_PERCENT = (0.0, 100.0)
+
+
+def _scale_problems(suite: Suite, results: Mapping[str, ResultSet]) -> Iterator[str]:
+    """Yield scores that base has on another scale than an arm, such as 0 to 1 and 0 to 100.
+
+    A range in the metric says that both are on that scale; but scores of 0 to 1 are no percentages.
+    """
+    for metric in suite.metrics if "base" in results else ():
+        key = str(metric.options.get("score", ""))
+        if metric.needs is not CellKind.RECORDED:
+            continue
+        spans = {name: _spans(found, key) for name, found in results.items()}
+        for name, theirs in spans.items():
+            for task, (low, high) in theirs.items():
+                ours = spans["base"].get(task)
+                if ours is None:
+                    continue
+                small, large = sorted(max(map(abs, span)) for span in (ours, (low, high)))
+                declared = metric.range is not None and not (
+                    metric.range == _PERCENT and small <= 1
+                )
+                if 0 < small * OTHER_SCALE <= large and not declared:
+                    yield (
+                        f"metric {metric.name!r}: {key!r} is between {ours[0]:g} and {ours[1]:g} "
+                        f"in base and between {low:g} and {high:g} in {name}; score both on one "
+                        "scale, or write the range of both into the metric (range = [low, high])"
+                    )
+
+
+def _spans(found: ResultSet, key: str) -> dict[str, tuple[float, float]]:
+    """Return task → smallest and largest value of a score."""
+    return {s.task: (s.low, s.high) for s in found.scores if s.key == key and s.values}
 
 
 def _suite_problems(suite: Suite, found: ResultSet) -> Iterator[str]:

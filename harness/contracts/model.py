@@ -4,12 +4,14 @@ A backend is a factory `<x>(spec, options) -> Arm` in `harness/models/<x>.py`. F
 optional:
 
 - `LocalArm`: the engine decodes with the model in this process, and compares its logits.
+- `ConfiguredArm`: the configuration of its model can be compared.
 - `SeeingArm`: it sees the images of cases.
 - `RecordedArm`: the answers are on the disk already; with `RequestRecord` also the requests.
 - `ScoredArm`: another tool has scored the answers.
 - `RemoteArm`: the answers come over a network, many at a time.
 - `ClassifierArm`: it answers with a label of a fixed set, or with a number, and writes nothing.
 - `RankingArm`: it ranks a query's candidates by scores, and writes nothing.
+- `CuttingArm`: it may cut texts that are too long.
 - `ServedArm`: a server's log-probabilities can be compared with those of weights on the disk.
 """
 
@@ -219,6 +221,15 @@ class LocalArm(Protocol):
 
 
 @runtime_checkable
+class ConfiguredArm(Protocol):
+    """An arm whose model has a configuration of Transformers."""
+
+    @property
+    def configuration(self) -> Any:
+        """The configuration, with the defaults of its class; None if it is not known."""
+
+
+@runtime_checkable
 class SeeingArm(Protocol):
     """An arm that sees the images of cases (`Case.images`)."""
 
@@ -347,6 +358,18 @@ class RankingArm(Protocol):
     @property
     def probe_scores(self) -> tuple[tuple[float, ...], ...]:
         """Its scores of some fixed texts as candidates for each of them."""
+
+
+@runtime_checkable
+class CuttingArm(Protocol):
+    """An arm that cuts texts beyond a number of tokens."""
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that it reads of a text; None if it cuts nothing."""
+
+    def count_tokens(self, case: Case) -> int:
+        """Return the tokens of a case's longest text, uncut."""
 
 
 @runtime_checkable

@@ -17,6 +17,7 @@ from tunegate.harness.models._load_model import (
     load_weights,
     prefix_errors,
     refuse_nan,
+    refuse_unused,
     silence_libraries,
 )
 from tunegate.harness.models._model_folder import need_quantiser, require_modules
@@ -125,6 +126,7 @@ def load_classifier(
             )
     if lost := sorted(name for name in report["missing_keys"] if not head.brings(name)):
         raise ModelError(_lost_head(folder, lost[0], spec))
+    refuse_unused(model, report["unexpected_keys"], folder)
     refuse_nan(model.named_parameters(), folder)
     return LoadedModel(
         torch_model=model.eval(),

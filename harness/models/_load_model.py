@@ -1,7 +1,7 @@
 """Load a Transformers model and its tokenizer from a folder.
 
 Refused is what would silently compute another model: a missing tensor that the library fills with
-random values, NaN, a tokenizer of another model.
+random values, a layer's tensor that it drops, NaN, a tokenizer of another model.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
 
     Raises:
         UnsafeWeights: the folder could run code.
-        ModelError: it cannot be loaded, or has NaN or Infinity in a tensor.
+        ModelError: it cannot be loaded, has NaN or Infinity in a tensor, or tensors of layers that
+            its configuration does not name.
     """
     require_modules("torch", "transformers")
     refuse_unsafe(folder, trusted=trusted)
@@ -59,6 +61,7 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
             f"{folder}: tensor {min(missing)} is missing from the weights; "
             "save or copy the model again"
         )
+    refuse_unused(model, report["unexpected_keys"], folder)
     model = text_part(model)
     model.eval()
     _keep_unpacked(model)
@@ -117,6 +120,59 @@ def load_weights(
         if gpu and not spread:
             model.to("cuda")
     return model, report
+
+
+_BUFFERS = re.compile(r"(masked_bias|causal_mask|attn\.bias|inv_freq|relative_position_index)$")
+"""Constants that older versions of Transformers stored with a layer."""
+_IN_LAYER = re.compile(r"(.+?)\.\d+\.")
+
+
+def refuse_unused(model: Any, tensors: Iterable[str], folder: Path) -> None:
+    """Refuse weights of layers that the model leaves out, because config.json names others.
+
+    A further head (of a reward, of classes, for several tokens at once) is no part of the layers,
+    and files of quantised weights hold more tensors than the model has.
+
+    Args:
+        model: The loaded model.
+        tensors: Names of the tensors in the files that it did not load.
+        folder: Its folder.
+
+    Raises:
+        ModelError: the first such tensor.
+    """
+    config = getattr(model, "config", None)
+    if getattr(config, "quantization_config", None) is not None:
+        return
+    from torch.nn import ModuleList
+
+    lists = [f".{name}" for name, part in model.named_modules() if isinstance(part, ModuleList)]
+    for tensor in sorted(tensors):
+        layers = _IN_LAYER.match(tensor)
+        if layers is None or _BUFFERS.search(tensor):
+            continue
+        place = f".{layers[1]}"
+        if any(name.endswith(place) or place.endswith(name) for name in lists):
+            raise ModelError(
+                f"{folder}: tensor {tensor} is in the weights, and the model of config.json does "
+                "not use it; copy config.json and the weights of one model"
+            )
+
+
+def left_out(model: Any, folder: Path) -> Iterator[str]:
+    """Yield the tensors of whole layers in a folder's files that a model does not have.
+
+    For libraries that report no unused tensors.
+    """
+    from safetensors import safe_open
+
+    names = [f".{name}" for name in model.state_dict()]
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for tensor in file.keys():  # noqa: SIM118  # no mapping
+                layer = _IN_LAYER.match(tensor)
+                if layer and not any(f".{layer[0]}" in name for name in names):
+                    yield tensor
 
 
 def _keep_unpacked(model: Any) -> None:

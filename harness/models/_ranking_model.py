@@ -16,7 +16,13 @@ from typing import Any
 from tunegate.harness.contracts.environment import require_feature
 from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
-from tunegate.harness.models._load_model import prefix_errors, refuse_nan, silence_libraries
+from tunegate.harness.models._load_model import (
+    left_out,
+    prefix_errors,
+    refuse_nan,
+    refuse_unused,
+    silence_libraries,
+)
 from tunegate.harness.models._model_folder import (
     RANKING_BACKENDS,
     gpu_is_free,
@@ -52,13 +58,12 @@ class RankingModel:
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Spec, hash of the files, number format, cut of texts, prefixes and library."""
-        longest = self.model.max_seq_length
         return {
             "spec": self.spec,
             "backend": self.spec.partition(":")[0],
             "files_sha256": _files_sha256(self.folder),
             "dtype": str(self.model.dtype).removeprefix("torch."),
-            "max_length": longest if longest is not None and longest < math.inf else None,
+            "max_length": self.max_length,
             "prefixes": dict(self.model.prompts),
             "library": installed_versions(("sentence-transformers",)),
         }
@@ -67,6 +72,30 @@ class RankingModel:
     def fingerprint(self) -> str:
         """Hash of the identity without the spec: a moved folder is the same arm."""
         return sha256({k: v for k, v in self.identity.items() if k != "spec"})
+
+    @property
+    def configuration(self) -> Any:
+        """The configuration of its Transformers model; None of a table of word vectors."""
+        configs = (getattr(part, "config", None) for part in self.model.modules())
+        return next((config for config in configs if hasattr(config, "model_type")), None)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of its weights alone."""
+        return _files_sha256(self.folder, (".safetensors",))
+
+    @property
+    def max_length(self) -> int | None:
+        """Tokens that it reads of a text; None if it cuts nothing."""
+        longest = self.model.max_seq_length
+        return longest if longest is not None and longest < math.inf else None
+
+    def count_tokens(self, case: Case) -> int:
+        """Return the tokens of the longest text, or of the longest pair of a reranker, uncut."""
+        query, texts = case.prompt or "", [*case.candidates.values()]
+        pairs = self.spec.startswith("reranker:")
+        rows = [(query, text) for text in texts] if pairs else [(text,) for text in (query, *texts)]
+        return max(len(self.model.tokenizer(*row)["input_ids"]) for row in rows)
 
     def cannot(self, kind: CellKind) -> str:
         """Return that it only ranks."""
@@ -163,6 +192,8 @@ def open_ranking_model(kind: str, target: str, scorer: Scorer, dtype: str) -> Ra
             model_kwargs={"dtype": "float32" if dtype == "auto" and not gpu else dtype},
         )
     refuse_nan(model.named_parameters(), folder)
+    for part in _parts(folder):
+        refuse_unused(model, left_out(model, part), part)
     return RankingModel(spec, folder, model, scorer)
 
 
@@ -176,12 +207,12 @@ def _is_skipped(path: Path) -> bool:
     return any(part.startswith((".", "checkpoint-")) for part in path.parts)
 
 
-def _files_sha256(folder: Path) -> str:
+def _files_sha256(folder: Path, endings: Sequence[str] = _READ) -> str:
     files = (file for part in _parts(folder) for file in sorted(part.iterdir()))
     return sha256(
         {
             file.relative_to(folder).as_posix(): file_sha256(file)
             for file in files
-            if file.is_file() and file.suffix in _READ
+            if file.is_file() and file.suffix in endings
         }
     )

@@ -98,6 +98,11 @@ class HfClassifier:
         """Hash of the identity without the spec: a moved folder is the same arm."""
         return sha256({k: v for k, v in self.identity.items() if k not in ("spec", "stored")})
 
+    @property
+    def configuration(self) -> Any:
+        """The model's configuration."""
+        return self.loaded.torch_model.config
+
     def cannot(self, kind: CellKind) -> str:
         """Return that a classifier only names labels."""
         return (
@@ -127,6 +132,10 @@ class HfClassifier:
         """The head's outputs on the probe texts, each computed alone."""
         encoded = [self.tokenizer(text) for text in PROBES]
         return tuple(self._compute([one])[0] for one in encoded)
+
+    def count_tokens(self, case: Case) -> int:
+        """Return the tokens of a case's texts, uncut."""
+        return len(self.tokenizer(case.prompt, case.context)["input_ids"])
 
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Answer requests, those of equal length together."""

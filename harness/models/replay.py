@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, StrictFloat, ValidationError
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
 from tunegate.harness.contracts.thoughts import separate_thoughts
@@ -61,7 +61,7 @@ class RecordedCompletion(Record):
     answer_logprob: float | None = None
     bits_per_byte: float | None = Field(default=None, ge=0, le=MAX_AMOUNT)
     label_probabilities: dict[Text, float] | None = Field(default=None, exclude_if=_is_none)
-    candidate_scores: tuple[float, ...] | None = Field(default=None, exclude_if=_is_none)
+    candidate_scores: tuple[StrictFloat, ...] | None = Field(default=None, exclude_if=_is_none)
     scores: dict[str, float | None] | None = None
     errors: dict[str, str] | None = None
     beyond_text: bool | None = Field(default=None, exclude_if=_is_none)

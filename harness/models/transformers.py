@@ -123,6 +123,11 @@ class HfArm:
         return f"{self.spec} cannot answer {kind.value} questions"
 
     @property
+    def configuration(self) -> Any:
+        """The model's configuration; None once its weights were freed."""
+        return getattr(self.loaded.torch_model, "config", None)
+
+    @property
     def image_kinds(self) -> frozenset[CellKind]:
         """It writes about images if its class has a vision part; likelihoods are not computed.
 

@@ -250,7 +250,8 @@ OPTIONS = (
     ),
     GateOption(
         "allow-prompt-difference",
-        "Compare arms although their servers build different prompts.",
+        "Compare arms although their servers build different prompts, or count or cut them "
+        "differently.",
         flag=True,
     ),
     GateOption(

@@ -14,7 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.checks import comparability, equal_answers, liveness, recorded_answers
+from tunegate.harness.checks import (
+    comparability,
+    equal_answers,
+    liveness,
+    prompt_lengths,
+    rankings,
+    recorded_answers,
+)
 from tunegate.harness.contracts.model import Arm, RecordedArm, ServerHosting
 from tunegate.harness.decision.answers.answer_key import KeyWatch
 from tunegate.harness.decision.verdict.decide import ScoredRun, failed_verdict, not_comparable
@@ -121,6 +128,9 @@ def _evaluate(
     stopping = _plan_looks(options, suites, arms, draft.training.left_out(suites))
     draft.looks = stopping.schedules
     run = draft.run = prepare_with(store, suites, arms, _plan_options(draft))
+    if not options.allow_prompt_difference:
+        comparability.refuse_other_cuts(suites, arms)
+        comparability.refuse_other_contexts(run.plan.requests.values(), arms)
     prompts = prove_prompts(run)
     draft.served_prompts = prompts.record
     draft.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
@@ -144,8 +154,7 @@ def _evaluate(
     answers = run.answers(skipped=stopping.skips(whole=whole))
     folder.write_lines("cells.jsonl", answers, packed=manifest.packed)
 
-    stored = JsonlRecords(folder.path / "cells.jsonl", StoredAnswer)
-    equal_answers.refuse_unequal_scores(suites, arms, stored)
+    _check_answers(draft)
 
     # score, judge, decide, write
     scored = _score(draft, run, stopping)
@@ -297,6 +306,24 @@ def _answer(
         distribute=distribute,
         logs=options.folder / "inspect",
     )
+
+
+def _check_answers(draft: ManifestDraft) -> None:
+    """Refuse arms that only their answers show not to be comparable.
+
+    Raises:
+        NotComparable: other rules of scoring, scores that rank nothing, or other prompts.
+    """
+    suites, arms = draft.suites, draft.arms
+    stored = JsonlRecords(draft.folder.path / "cells.jsonl", StoredAnswer)
+    equal_answers.refuse_unequal_scores(suites, arms, stored)
+    rankings.refuse_unusable_scores(suites, arms, stored)
+    lengths = prompt_lengths.compare_prompt_lengths(arms, stored)
+    if lengths:
+        draft.comparability = prompt_lengths.without_proof(draft.comparability, lengths)
+        draft.update(comparability=draft.comparability)
+    if not draft.options.allow_prompt_difference:
+        prompt_lengths.refuse_other_lengths(lengths)
 
 
 def _score(draft: ManifestDraft, run: PreparedRun, stopping: EarlyStopping) -> ScoredRun:

@@ -12,9 +12,10 @@ import pytest
 
 from tests.tiny_models import TEMPLATE
 from tunegate.harness.checks import comparability
-from tunegate.harness.contracts.model import Prompt
+from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, SuiteError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
@@ -329,3 +330,19 @@ def test_a_recorded_prompt_is_compared_with_what_a_live_arm_is_asked(
                 comparability.check_comparability(_prompts(arms), arms)
         else:
             assert comparability.check_comparability(_prompts(arms), arms)["compared"] == expected
+
+
+def test_a_context_that_is_too_short_for_one_arm_is_refused(tiny: Any, copied: Copy) -> None:
+    short = copied(tiny.base(seed=7), max_position_embeddings=64)
+    arms = open_arms({"base": str(short), "tuned": str(tiny.base())})
+
+    def refuse(max_new_tokens: int) -> None:
+        generation = GenerationSettings(template="none", max_new_tokens=max_new_tokens)
+        case = Case(id="c1", prompt="the parcel")
+        cell = Cell(suite="s", case="c1", arm="base", kind=CellKind.GENERATE, key="k")
+        request = Request(cell, case, arms["base"].prompt(case, generation), generation, 0)
+        comparability.refuse_other_contexts([request], arms)
+
+    refuse(16)
+    with pytest.raises(NotComparable, match=r"case 'c1' takes .* 64 in base, 256 in tuned"):
+        refuse(64)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tunegate.harness.checks.comparability import check_answerable
+from tunegate.harness.checks.labels import check_label_maps
 from tunegate.harness.models.majority import MajorityArm
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.suite import Suite, load_suite
 
 ARM = MajorityArm("majority:x", {"delivery": 0.4, "refund": 0.6})
@@ -89,3 +90,43 @@ def test_base_may_lack_a_new_label_but_not_all(load: Callable[..., Suite]) -> No
     generic = MajorityArm("majority:x", {"LABEL_0": 0.5, "LABEL_1": 0.5})
 
     assert "labels are LABEL_0, LABEL_1" in refusal(load(["classification"]), base=generic)
+
+
+@dataclass
+class Head:
+    """Stands in for a classifier."""
+
+    labels: tuple[str, ...]
+    several: bool = False
+    head_outputs: tuple[tuple[float, ...], ...] = ()
+
+
+def test_labels_that_training_added_are_compared() -> None:
+    for labels in (("a", "b"), ("a", "b", "c"), ("a", "ab", "b"), ("0", "a", "b")):
+        check_label_maps("tuned", Head(("a", "b")), Head(labels))
+        check_label_maps("tuned", Head(labels), Head(("a", "b")))
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "told"),
+    [
+        (("b", "a"), ("a", "b"), "base has 'b' where tuned has 'a'"),
+        (("b", "a"), ("a", "b", "c"), "base has 'b' where tuned has 'a'"),
+        (("b", "c", "a"), ("a", "b"), "tuned has 'a' where base has 'b'"),
+        (("a", "b2"), ("a", "b"), "base answers 'b2', which is no label of tuned (a, b)"),
+        (("a", "b2"), ("a", "b", "c"), "base answers 'b2', which is no label of tuned (a, b, c)"),
+        ((), ("a", "b"), "base gives a number and tuned one label"),
+    ],
+)
+def test_exchanged_and_renamed_labels_are_not_comparable(
+    base: tuple[str, ...], tuned: tuple[str, ...], told: str
+) -> None:
+    with pytest.raises(NotComparable) as caught:
+        check_label_maps("tuned", Head(base), Head(tuned))
+    assert told in str(caught.value)
+
+
+def test_one_label_is_not_compared_with_several() -> None:
+    labels = ("a", "b")
+    with pytest.raises(NotComparable, match="base gives several labels and tuned one label"):
+        check_label_maps("tuned", Head(labels, several=True), Head(labels))

@@ -171,3 +171,12 @@ def test_a_merged_vision_part_is_proven_and_computes_what_its_adapter_does(tmp_p
     assert liveness.check_liveness(merged)["tuned"]["status"] == "proven"
     apart = (arms["tuned"].probe_image() - merged["tuned"].probe_image()).abs().max()
     assert float(apart) < 1e-4
+
+
+def test_a_shipped_arm_that_is_tuned_itself(tiny: Any, copied: Copy) -> None:
+    """A copy of its folder, too."""
+    specs = {"base": str(tiny.base()), "tuned": str(tiny.base(seed=7))}
+    for shipped in (tiny.base(seed=7), copied(tiny.base(seed=7))):
+        arms = open_arms({**specs, "shipped": str(shipped)})
+        with pytest.raises(NotComparable, match=r"tuned and shipped .* proves nothing"):
+            liveness.check_liveness(arms)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tunegate.harness.checks.comparability import check_answerable
 from tunegate.harness.checks.liveness import check_liveness
+from tunegate.harness.checks.rankings import refuse_unusable_scores
 from tunegate.harness.models.majority import MajorityArm
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.suite import Suite, load_suite
 
@@ -100,3 +105,65 @@ def test_a_model_that_scores_all_texts_alike_is_not_comparable() -> None:
     base: Any = Ranker()
     with pytest.raises(NotComparable, match="scores all pairs of probe texts alike"):
         check_liveness({"base": base, "tuned": Ranker("b", ((1.0, 1.0),))})  # type: ignore[dict-item]
+
+
+def ranked(
+    scores: Callable[[random.Random], list[float]], *, cases: int = 60, text: str = "r"
+) -> str:
+    """Return why the recorded scores of an arm are refused; empty if they are not."""
+    draw = random.Random(1)
+    suite: Any = SimpleNamespace(
+        name="s",
+        metrics=[SimpleNamespace(requires=("positive", "negative"))],
+        cases=[
+            Case(id=f"q{i}", prompt="q", positive=("a",), negative=tuple("bcdef"))
+            for i in range(cases)
+        ],
+    )
+    answers = [
+        StoredAnswer.of(
+            Cell(suite="s", case=case.id, arm="tuned", kind=CellKind.GENERATE, key=case.id),
+            Completion(text=text, candidate_scores=tuple(scores(draw))),
+            None,
+            0.0,
+        )
+        for case in suite.cases
+    ]
+    try:
+        refuse_unusable_scores([suite], {"tuned": None}, answers)  # type: ignore[dict-item]
+    except NotComparable as refusal:
+        return str(refusal)
+    return ""
+
+
+def noise(draw: random.Random) -> list[float]:
+    return [draw.random() for _ in range(6)]
+
+
+def test_scores_of_a_good_and_of_a_random_ranker_are_compared() -> None:
+    assert ranked(noise) == ""
+    assert ranked(lambda draw: [2.0, *noise(draw)[1:]]) == ""
+    assert ranked(lambda draw: [1.0, 0.0, 0.0, 0.0, 0.0, draw.choice((0.0, 0.5))]) == ""
+
+
+def test_sorted_scores_are_not_comparable() -> None:
+    for reverse, offset in ((True, 0.0), (False, 0.0), (True, 5.0)):
+        told = ranked(
+            lambda draw, r=reverse, o=offset: sorted((o + x for x in noise(draw)), reverse=r)
+        )
+        assert "candidate_scores of tuned are sorted in 60 of 60 cases" in told
+    # Three lists of five random candidates are sorted one time in 1.7 million; two are not enough.
+    assert "sorted in 4" in ranked(lambda draw: sorted(noise(draw)), cases=4)
+    assert ranked(lambda draw: sorted(noise(draw)), cases=2) == ""
+
+
+def test_equal_scores_of_all_candidates_are_not_comparable() -> None:
+    assert "are all equal in 60 of 60 cases" in ranked(lambda draw: [0.0] * 6)
+    assert ranked(lambda draw: [0.0] * 6 if draw.random() < 0.5 else noise(draw)) == ""
+
+
+def test_scores_against_the_ranking_in_words_are_not_comparable() -> None:
+    words = "n1 > p1 > n2 = n3 > n4 > n5"
+    assert ranked(lambda draw: [0.8, 0.9, 0.5, 0.5, 0.4, 0.3], text=words) == ""
+    told = ranked(lambda draw: [0.9, 0.8, 0.5, 0.5, 0.4, 0.3], text=words)
+    assert "and its completion rank the candidates of 'q0' differently" in told

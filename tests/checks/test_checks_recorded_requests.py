@@ -135,3 +135,41 @@ def test_numbers_of_other_texts_are_refused(
     compare(told)
     with pytest.raises(NotComparable, match="the suite and tuned ask different things in 1 of 1"):
         compare(other)
+
+
+def suite_of(tmp_path: Path, *questions: str) -> Any:
+    rows = [json.dumps({"id": f"q{i}", "prompt": text}) for i, text in enumerate(questions)]
+    (tmp_path / "cases.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "length"\n', encoding="utf-8"
+    )
+    return load_suite(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "record", [{"given_sha256": HASH}, {"prompt": "see the suite"}, {"messages": USER}]
+)
+def test_a_record_that_is_equal_for_different_prompts_proves_nothing(
+    tmp_path: Path, record: dict[str, Any]
+) -> None:
+    arms: Any = {
+        name: SimpleNamespace(
+            recorded=True, identity={}, recorded_request=lambda *_: RecordedRequest(**record)
+        )
+        for name in ("base", "tuned")
+    }
+
+    def proven(*questions: str) -> tuple[int, int]:
+        prompts = {
+            ("s", f"q{i}", name): Prompt(q) for i, q in enumerate(questions) for name in arms
+        }
+        found = RecordedComparison.of(prompts, arms, [suite_of(tmp_path, *questions)])
+        return found.compared, len(found.on_trust)
+
+    assert proven("2 + 2?", "2 + 2?") == (2, 0)
+    assert proven("2 + 2?", "2 + 3?") == (0, 2)
+
+
+def test_one_hash_of_two_prompts_is_a_difference() -> None:
+    one, other = (RecordedRequest(prompt=text, given_sha256=HASH) for text in ("2 + 2?", "2 + 3?"))
+    assert "under one hash aaaaaaaaaaaa…, base has" in str(compare_requests(one, other).difference)

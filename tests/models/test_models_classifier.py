@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from tests.tiny_classifiers import (
     save_head_adapter,
 )
 from tests.tiny_models import make_tokenizer, muted
+from tunegate.harness.checks.comparability import refuse_other_cuts
 from tunegate.harness.checks.liveness import check_liveness
 from tunegate.harness.contracts.model import Arm, ClassifierArm, LocalArm, Request
 from tunegate.harness.models.classifier import classifier
@@ -343,3 +345,54 @@ def test_a_moved_base_is_named_by_an_option(
     with pytest.raises(ModelError, match=r"\?base=FOLDER"):
         opened(moved, whole)
     assert opened(f"{moved}?base={tiny.base()}", whole)["tuned"].identity["labels"] == [*LABELS]
+
+
+def test_exchanged_labels_of_base_are_not_comparable(
+    whole: Path, copied: Copy, tiny: Any, tmp_path: Path
+) -> None:
+    """The weights of the two are the same, or another training's."""
+    names = dict(enumerate((LABELS[1], LABELS[0], LABELS[2])))
+    exchanged = copied(whole, id2label=names)
+
+    for tuned in (whole, save_classifier(tmp_path / "tuned", tiny.base(seed=7), seed=3)):
+        with pytest.raises(NotComparable, match="name their outputs in another order"):
+            check_liveness(opened(tuned, exchanged))
+
+
+def test_a_classifier_with_fewer_layers_than_its_weights_is_refused(
+    whole: Path, copied: Copy
+) -> None:
+    with pytest.raises(ModelError, match=r"tensor model\.layers\.1\..* does not use it"):
+        opened(whole, copied(whole, num_hidden_layers=1))
+
+
+def test_another_epsilon_of_norms_is_not_comparable(
+    tiny: Any, copied: Copy, tmp_path: Path
+) -> None:
+    tuned = save_classifier(tmp_path / "tuned", tiny.base(seed=7))
+    other = save_classifier(tmp_path / "base", copied(tiny.base(), rms_norm_eps=0.5))
+
+    with pytest.raises(NotComparable, match=r"rms_norm_eps in config\.json is 0\.5 in base"):
+        check_liveness(opened(tuned, other))
+
+
+def test_arms_that_cut_a_text_at_other_lengths_are_not_comparable(
+    whole: Path, tiny: Any, tmp_path: Path
+) -> None:
+    tuned = save_classifier(tmp_path / "tuned", tiny.base(seed=7))
+
+    def suite(*texts: str) -> Any:
+        return SimpleNamespace(name="s", cases=cases(*texts))
+
+    def refuse(base: str, other: str, *texts: str) -> None:
+        refuse_other_cuts([suite(*texts)], opened(f"{tuned}{other}", f"{whole}{base}"))
+
+    long = "parcel " * 30
+    refuse("?max_length=20", "?max_length=20", long)
+    refuse("?max_length=20", "", "late")
+    for base, other, told in (
+        ("?max_length=4", "?max_length=20", "max_length is 4 in base and 20 in tuned"),
+        ("", "?max_length=20", "max_length is no limit in base and 20 in tuned"),
+    ):
+        with pytest.raises(NotComparable, match=f"case 'c1': .* {told}"):
+            refuse(base, other, "late", long)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.tiny_classifiers import drop_tensors, edit_json, save_pair_classifier
 from tests.tiny_models import make_tokenizer
+from tunegate.harness.checks.comparability import refuse_other_cuts
+from tunegate.harness.checks.liveness import check_liveness
 from tunegate.harness.contracts.environment import has_feature
 from tunegate.harness.contracts.model import RankingArm, Request
 from tunegate.harness.models._ranking_model import ranking_text
@@ -20,7 +23,7 @@ from tunegate.harness.models.replay import replay
 from tunegate.harness.models.reranker import reranker
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import ModelError, UnsafeWeights, UsageError
+from tunegate.harness.records.errors import ModelError, NotComparable, UnsafeWeights, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 
 Copy = Callable[..., Path]
@@ -229,3 +232,85 @@ def test_scores_of_any_other_ranker_are_recorded_answers(tmp_path: Path) -> None
 
 def test_a_ranking_shows_ties() -> None:
     assert ranking_text(["p1", "n1", "n2"], [0.2, 0.7, 0.2]) == "n1 > p1 = n2"
+
+
+@pytest.fixture(name="bert", scope="module")
+def _bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An embedder of two BERT layers."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(2)
+    out = tmp_path_factory.mktemp("bert")
+    tokenizer = make_tokenizer(template=None)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(out / "body")
+    tokenizer.save_pretrained(out / "body")
+    body = Transformer(str(out / "body"), max_seq_length=32)
+    SentenceTransformer(modules=[body, Pooling(16)], device="cpu").save_pretrained(
+        str(out / "model")
+    )
+    return out / "model"
+
+
+def trained(folder: Path) -> Path:
+    """Change the weights a little."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {
+        name: tensor * 1.1 for name, tensor in load_file(folder / "model.safetensors").items()
+    }
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@needs_library
+def test_an_embedder_with_fewer_layers_than_its_weights_is_refused(
+    bert: Path, copied: Copy
+) -> None:
+    assert embedder(str(bert)).configuration.num_hidden_layers == 2
+    with pytest.raises(ModelError, match=r"tensor encoder\.layer\.1\..* does not use it"):
+        embedder(str(copied(bert, num_hidden_layers=1)))
+
+
+@needs_library
+def test_base_is_compared_with_its_fine_tune_by_settings_too(bert: Path, copied: Copy) -> None:
+    tuned = trained(copied(bert, "tuned"))
+    for name, told in (("hidden_act", "hidden_act"), ("layer_norm_eps", "layer_norm_eps")):
+        other = copied(bert, name, **{name: "relu" if name == "hidden_act" else 0.5})
+        arms = open_arms({"base": f"embedder:{other}", "tuned": f"embedder:{tuned}"})
+        with pytest.raises(NotComparable, match=told):
+            check_liveness(arms)
+    arms = open_arms({"base": f"embedder:{bert}", "tuned": f"embedder:{tuned}"})
+    assert check_liveness(arms)["tuned"]["status"] == "proven"
+
+
+@needs_library
+def test_equal_weights_are_never_two_arms(bert: Path, copied: Copy) -> None:
+    other = copied(bert, "prefixed")
+    edit_json(other / "config_sentence_transformers.json", prompts={"query": "late "})
+    arms = open_arms({"base": f"embedder:{other}", "tuned": f"embedder:{bert}"})
+
+    with pytest.raises(NotComparable, match="identical weights and differ in their settings alone"):
+        check_liveness(arms)
+
+
+@needs_library
+def test_models_of_one_size_cut_texts_alike(bert: Path, static: Path, copied: Copy) -> None:
+    tuned, short = trained(copied(bert, "tuned")), copied(bert, "short")
+    edit_json(short / "sentence_bert_config.json", max_seq_length=2)
+    suite: Any = SimpleNamespace(name="s", cases=[CASE])
+
+    def refuse(base: Path) -> None:
+        arms = open_arms({"base": f"embedder:{base}", "tuned": f"embedder:{tuned}"})
+        refuse_other_cuts([suite], arms)
+
+    refuse(bert)
+    refuse(static)  # of another kind
+    with pytest.raises(NotComparable, match="max_length is 2 in base and 32 in tuned"):
+        refuse(short)

@@ -396,3 +396,11 @@ def test_numbers_that_nothing_can_take_are_refused(
 ) -> None:
     with pytest.raises(ModelError, match=f"jsonl:2: {next(iter(keys))}: .*1000000000000$"):
         replay(recorded(FULL, {"id": "r2", "completion": "refund", **keys}))
+
+
+def test_scores_of_candidates_as_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.jsonl"
+    path.write_text('{"id": "a", "completion": "x", "candidate_scores": [1, "0.5"]}\n', "utf-8")
+
+    with pytest.raises(ModelError, match=r"scores\.jsonl:1: candidate_scores\.1.*valid number"):
+        replay(str(path))

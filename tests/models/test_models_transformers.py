@@ -436,3 +436,56 @@ def test_a_reference_stays_beside_the_gpu(tiny: Any, monkeypatch: pytest.MonkeyP
         model = load_model(tiny.base(), dtype="float32").torch_model
 
     assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+
+
+def with_tensors(folder: Path, **shapes: tuple[int, ...]) -> Path:
+    """Write further tensors into a model folder; `__` stands for a dot."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    more = {name.replace("__", "."): torch.ones(shape) for name, shape in shapes.items()}
+    tensors = {**load_file(folder / "model.safetensors"), **more}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("architecture", "key", "tensor"),
+    [
+        ("llama", "num_hidden_layers", r"model\.layers\.1\.input_layernorm\.weight"),
+        ("gpt2", "n_layer", r"transformer\.h\.1\.attn\.c_attn\.weight"),
+        ("mamba", "num_hidden_layers", r"backbone\.layers\.1\.mixer\.A_log"),
+    ],
+)
+def test_a_layer_that_the_configuration_leaves_out_is_refused(
+    tiny: Any, copied: Copy, architecture: str, key: str, tensor: str
+) -> None:
+    folder = copied(tiny.base(architecture), **{key: 1})
+
+    with pytest.raises(ModelError, match=f"tensor {tensor} is in the weights, .* does not use it"):
+        load_model(folder, dtype="float32")
+
+
+def test_a_layers_tensor_that_the_model_does_not_use_is_refused(tiny: Any, copied: Copy) -> None:
+    folder = with_tensors(copied(tiny.base()), model__layers__0__self_attn__q_proj__bias=(32,))
+
+    with pytest.raises(ModelError, match=r"tensor model\.layers\.0\.self_attn\.q_proj\.bias"):
+        load_model(folder, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tensor"),
+    [
+        ("llama", "model__layers__0__self_attn__rotary_emb__inv_freq"),
+        ("llama", "v_head__summary__weight"),
+        ("llama", "mtp__layers__0__mlp__weight"),
+        ("gpt2", "transformer__h__0__attn__masked_bias"),
+        ("gpt2", "transformer__h__0__attn__bias"),
+    ],
+)
+def test_stored_constants_and_further_heads_are_left_out(
+    tiny: Any, copied: Copy, architecture: str, tensor: str
+) -> None:
+    folder = with_tensors(copied(tiny.base(architecture)), **{tensor: (4,)})
+
+    assert load_model(folder, dtype="float32").pristine is not None

@@ -1,0 +1,129 @@
+"""Configurations: what no training changes must be equal in base's and tuned's config.json.
+
+Number of layers, rope, epsilon of norms and activation follow no weight: a base with another one
+computes without an error, and worse. A training may change what `may_change` names: vocabulary,
+head, dropout, number format and how the folder was saved. Everything else that the model's
+configuration class declares must agree; keys that it does not declare are not read by the model.
+
+Classifiers and rankers may replace a model of another kind or size, and tuned may replace an
+incumbent of another size; such a pair is two models. With one kind and one size, the rule holds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunegate.harness.contracts.further_arm import INCUMBENT
+from tunegate.harness.contracts.model import Arm, ConfiguredArm, LocalArm, ServedArm
+from tunegate.harness.models._model_folder import BOOKKEEPING
+from tunegate.harness.records.errors import NotComparable
+
+_CHANGED = re.compile(
+    r"^_|vocab_size|_token_ids?$|_token_index$|drop|^output_|initializer|_loss_coef$|jitter"
+)
+"""Keys of tokens, of dropout, and of other settings that only a training reads."""
+_FREE = frozenset(
+    {
+        "architectures",
+        "chunk_size_feed_forward",
+        "id2label",
+        "label2id",
+        "max_position_embeddings",
+        "max_window_layers",
+        "num_labels",
+        "pretraining_tp",
+        "problem_type",
+        "quantization_config",
+        "return_dict",
+        "tie_word_embeddings",
+    }
+)
+"""Keys of the head, of the number format, and without an effect on what is computed.
+
+`layer_types` says what `max_window_layers` makes. Whether a context is too short is a question of
+the cases (`comparability.refuse_other_contexts`).
+"""
+_SIZES = ("hidden_size", "num_hidden_layers")
+
+
+def may_change(key: str) -> bool:
+    """Return whether a training, or saving what it made, may change a key of a configuration."""
+    return key in BOOKKEEPING or key in _FREE or _CHANGED.search(key) is not None
+
+
+def check_configuration(name: str, base: Arm, arm: Arm) -> None:
+    """Refuse an arm whose configuration differs from base's where no training changes it.
+
+    Raises:
+        NotComparable: the key, and both values.
+    """
+    if name not in ("tuned", INCUMBENT):
+        return
+    one, other = _configuration(base), _configuration(arm)
+    if one is None or other is None or one is other:
+        return
+    if one.model_type != other.model_type:  # the text part may be saved alone
+        one, other = (config.get_text_config(decoder=True) for config in (one, other))
+    replaced = name == INCUMBENT or not isinstance(base, LocalArm | ServedArm)
+    if replaced and not same_size(base, arm):
+        return
+    ours, theirs = ({"model_type": c.model_type, **dict(_fixed(c))} for c in (one, other))
+    for key in ours | theirs:
+        mine, their = ours.get(key), theirs.get(key)
+        if mine != their:
+            raise NotComparable(
+                f"base and {name} differ in more than the weights: {key} in config.json is "
+                f"{mine!r} in base and {their!r} in {name}, which no training changes; give both "
+                "arms the configuration that they were trained with"
+            )
+
+
+def _configuration(arm: Arm) -> Any:
+    """Return the configuration of an arm, which a server's folder holds; None if unknown."""
+    if isinstance(arm, ConfiguredArm):
+        return arm.configuration
+    folder = Path(arm.weights_spec or "") if isinstance(arm, ServedArm) else Path()
+    here = (folder / "config.json").is_file() and importlib.util.find_spec("transformers")
+    if not isinstance(arm, ServedArm) or not here:
+        return None
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError):
+        return None
+
+
+def same_size(base: Arm, arm: Arm) -> bool:
+    """Return whether two arms are known to be models of one kind and size."""
+    one, other = _configuration(base), _configuration(arm)
+    return None not in (one, other) and all(
+        getattr(one, key, None) == getattr(other, key, None) for key in ("model_type", *_SIZES)
+    )
+
+
+def _fixed(config: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value that no training changes, under its path in config.json."""
+    declared = inspect.signature(type(config).__init__).parameters
+    for key, value in config.to_dict().items():
+        if key not in declared or may_change(key):
+            continue
+        if key in config.sub_configs and value is not None:
+            yield from _fixed(getattr(config, key), f"{place}{key}.")
+        else:
+            yield from _flat(f"{place}{key}", value)
+
+
+def _flat(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested objects; `type` is the older name of `rope_type`."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "type":
+                yield from _flat(f"{place}.{key}", inner)
+    elif value is not None:
+        yield place, [*value] if isinstance(value, tuple) else value

@@ -1,0 +1,207 @@
+"""Configurations: what no training changes is compared, and honest copies raise no alarm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.base_families.families import make_config as family_config
+from tests.tiny_classifiers import save_classifier
+from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, make_config
+from tunegate.harness.checks.configurations import check_configuration, may_change
+from tunegate.harness.checks.liveness import check_liveness
+from tunegate.harness.models.open_arms import open_arms
+from tunegate.harness.records.errors import NotComparable
+
+Copy = Callable[..., Path]
+
+
+class Configured(SimpleNamespace):
+    """An arm of which only the configuration matters; it writes text, as a local arm does."""
+
+    tokenizer = stop_ids = context_length = None
+    active = probe = len
+
+
+def compare(base: Any, tuned: Any, *, name: str = "tuned") -> None:
+    check_configuration(name, Configured(configuration=base), Configured(configuration=tuned))
+
+
+def changed(architecture: str = "llama", **values: Any) -> Any:
+    return type(make_config(architecture)).from_dict(
+        {**make_config(architecture).to_dict(), **values}
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "values", "told"),
+    [
+        ("llama", {"num_hidden_layers": 1}, "num_hidden_layers in config.json is 1 in base and 2"),
+        ("llama", {"hidden_size": 64}, "hidden_size"),
+        ("llama", {"num_key_value_heads": 4}, "num_key_value_heads"),
+        ("llama", {"rms_norm_eps": 0.5}, "rms_norm_eps in config.json is 0.5 in base and 1e-06"),
+        ("llama", {"hidden_act": "relu"}, "hidden_act in config.json is 'relu' in base and 'silu'"),
+        ("llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}}, "rope_theta"),
+        (
+            "llama",
+            {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}},
+            "rope_parameters.rope_type",
+        ),
+        ("gemma3", {"sliding_window": 2}, "sliding_window"),
+        ("gemma3", {"query_pre_attn_scalar": 1}, "query_pre_attn_scalar"),
+        ("gpt2", {"activation_function": "relu"}, "activation_function"),
+        ("gpt2", {"n_layer": 1}, "n_layer"),
+    ],
+)
+def test_what_no_training_changes_is_named_with_both_values(
+    architecture: str, values: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(NotComparable) as caught:
+        compare(changed(architecture, **values), make_config(architecture))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(NotComparable):
+        compare(make_config(architecture), changed(architecture, **values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"vocab_size": 328},
+        {"max_position_embeddings": 40960},
+        {"pad_token_id": 5, "eos_token_id": [0, 9]},
+        {"attention_dropout": 0.1},
+        {"tie_word_embeddings": True},
+        {"use_cache": False, "transformers_version": "4.38.1", "dtype": "bfloat16"},
+        {"architectures": ["LlamaForSequenceClassification"], "id2label": {0: "a", 1: "b"}},
+        {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}},
+        {"unsloth_version": "2026.10.9", "initializer_range": 0.02},
+    ],
+)
+def test_what_a_training_may_change_is_compared(values: dict[str, Any]) -> None:
+    compare(make_config("llama"), changed(**values))
+    compare(changed(**values), make_config("llama"))
+
+
+def test_settings_of_a_window_that_is_off_are_compared() -> None:
+    """As in Qwen2.5-0.5B and its Instruct: the window, and the layers with it, differ."""
+    off = {"use_sliding_window": False, "max_window_layers": 1, "sliding_window": 64}
+
+    compare(
+        make_config("qwen2"),
+        type(make_config("qwen2"))(**{**make_config("qwen2").to_dict(), **off}),
+    )
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, *RUNNING_STATE])
+def test_a_saved_copy_has_its_models_configuration(architecture: str, tmp_path: Path) -> None:
+    config = make_config(architecture)
+    config.save_pretrained(tmp_path)
+
+    compare(config, type(config).from_pretrained(tmp_path))
+
+
+@pytest.mark.parametrize("family", ["Gemma3+", "Gemma4+", "Qwen3VL+", "Llama4+", "Mllama+"])
+def test_a_saved_copy_of_a_model_that_sees_has_its_configuration(
+    family: str, tmp_path: Path
+) -> None:
+    config = family_config(family)
+    config.save_pretrained(tmp_path)
+    again = type(config).from_pretrained(tmp_path)
+
+    compare(config, again)
+    again.text_config.num_hidden_layers += 1
+    with pytest.raises(NotComparable, match=r"text_config\.num_hidden_layers"):
+        compare(config, again)
+
+
+def test_the_text_part_alone_is_compared_with_the_whole_model() -> None:
+    whole = family_config("Gemma3+")
+    part = whole.get_text_config()
+
+    compare(whole, part)
+    with pytest.raises(NotComparable, match="query_pre_attn_scalar"):
+        compare(whole, type(part).from_dict({**part.to_dict(), "query_pre_attn_scalar": 1}))
+
+
+def test_a_configuration_of_transformers_4_is_that_of_5(tiny: Any, tmp_path: Path) -> None:
+    """The rope settings had other keys, and `torch_dtype` is `dtype` now."""
+    from transformers import LlamaConfig
+
+    value = json.loads((tiny.base() / "config.json").read_text(encoding="utf-8"))
+    rope = value.pop("rope_parameters")
+    for scaling in (None, {"type": "linear", "factor": 2.0}):
+        old = {**value, "rope_theta": rope["rope_theta"], "rope_scaling": scaling}
+        (tmp_path / "config.json").write_text(
+            json.dumps({**old, "torch_dtype": "float16", "transformers_version": "4.38.1"}),
+            encoding="utf-8",
+        )
+        read = LlamaConfig.from_pretrained(tmp_path)
+        read.save_pretrained(tmp_path / "again")
+        new = {**rope, **({} if scaling is None else {"rope_type": "linear", "factor": 2.0})}
+        compare(read, LlamaConfig.from_pretrained(tmp_path / "again"))
+        compare(read, changed(rope_parameters=new))
+
+
+def test_a_full_fine_tune_on_another_rope_is_refused(tiny: Any, copied: Copy) -> None:
+    rope = {"rope_type": "default", "rope_theta": 100.0}
+    moved = copied(tiny.base(seed=7), rope_parameters=rope)
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(moved)})
+
+    with pytest.raises(NotComparable, match=r"rope_theta in config\.json is 10000\.0 in base"):
+        check_liveness(arms)
+
+
+def test_a_resized_fine_tune_in_bfloat16_is_compared(tiny: Any, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny.base(seed=7), dtype=torch.bfloat16)
+    model.resize_token_embeddings(328)
+    model.save_pretrained(tmp_path)
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(tiny.base(seed=7))})
+    arms["tuned"].tokenizer.save_pretrained(tmp_path)  # type: ignore[attr-defined]  # HfArm's
+    arms = open_arms({"base": str(tiny.base()), "tuned": str(tmp_path)})
+
+    assert check_liveness(arms)["tuned"]["note"] == "the vocabularies differ in size"
+
+
+def test_tuned_may_replace_an_incumbent_or_a_classifier_of_another_size(
+    tiny: Any, tmp_path: Path
+) -> None:
+    larger = changed(num_hidden_layers=3)
+    compare(make_config("llama"), larger, name="incumbent")
+    with pytest.raises(NotComparable, match="rms_norm_eps"):
+        compare(make_config("llama"), changed(rms_norm_eps=0.5), name="incumbent")
+    with pytest.raises(NotComparable, match="num_hidden_layers"):
+        compare(make_config("llama"), larger)
+    sides = {"base": tiny.base("qwen2"), "tuned": tiny.base()}
+    folders = {name: save_classifier(tmp_path / name, folder) for name, folder in sides.items()}
+    arms = open_arms({name: f"classifier:{folder}" for name, folder in folders.items()})
+    assert check_liveness(arms)["tuned"]["status"] == "proven"
+
+
+def test_a_servers_folder_is_compared(tiny: Any, copied: Copy) -> None:
+    def served(folder: Path) -> Any:
+        known = dict.fromkeys(("address", "tokenizer", "rounds", "next_logprobs"), len)
+        return SimpleNamespace(weights_spec=str(folder), **known)
+
+    check_configuration("tuned", served(tiny.base()), served(tiny.base(seed=7)))
+    check_configuration("tuned", served(tiny.base()), served(tiny.adapter()))
+    with pytest.raises(NotComparable, match="rms_norm_eps"):
+        check_configuration(
+            "tuned", served(tiny.base()), served(copied(tiny.base(), rms_norm_eps=0.5))
+        )
+
+
+def test_each_key_of_the_list_is_one_that_a_training_sets() -> None:
+    assert all(
+        map(may_change, ("vocab_size", "pad_token_id", "resid_pdrop", "router_jitter_noise"))
+    )
+    kept = ("num_hidden_layers", "hidden_size", "rms_norm_eps", "hidden_act", "rope_parameters")
+    assert not any(map(may_change, (*kept, "sliding_window", "layer_types", "model_type")))
