@@ -76,6 +76,7 @@ def count_answers(
         for stored in group:
             arm, done = stored.cell.arm, stored.completion
             if stored.cell.kind not in WRITTEN:
+                watch.add(stored)
                 continue
             failed.setdefault(stored.cell.sample, {})[arm] = done is None
             if done is not None:
@@ -101,13 +102,13 @@ def count_answers(
             counts[suite]["failed base"] += found["base"] and not found["tuned"]
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
-        suite: _answer_counts(own)._replace(
+        suite: _answer_counts(counts[suite])._replace(
             arms=watch.arms.get(suite, {}),
             form=find_shift(forms[suite]),
-            hashes=hashes[suite],
+            hashes=hashes[suite] if suite in counts else None,
             length_ratio=median(ratios[suite]) if len(ratios[suite]) >= FEW_CASES else None,
         )
-        for suite, own in counts.items()
+        for suite in dict.fromkeys((*counts, *watch.arms))
     }
 
 

@@ -14,7 +14,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.model import Arm, Prompt
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts
-from tunegate.harness.decision.answers.broken_answers import broken_arms
+from tunegate.harness.decision.answers.plausibility import broken_arms, oddities
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
@@ -102,7 +102,7 @@ def decide_run(
         f"{table.suite.name}: {why}"
         for table, suite in zip(tables, suites, strict=True)
         if verdict is Verdict.UNDECIDED and suite.counts
-        for why in broken_arms(table, ARMS)
+        for why in broken_arms(table)
     ]
     sentence = broken[0] if broken else run_sentence(verdict, suites)
     record = _record(manifest, verdict, sentence, suites)
@@ -193,7 +193,8 @@ def _suite_result(
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     worst = suite_verdict(suite, worst_gates) if partly else None
-    caps = [f"{suite.name}: {why}" for why in broken_arms(table, ARMS)]
+    odd = list(oddities(table))
+    caps = [f"{suite.name}: {one.sentence}" for one in odd if one.caps]
     if verdict is Verdict.SHIP and worst not in (None, Verdict.SHIP):
         counted = [gate for gate in gates if not gate.advisory]
         boundless = boundless_metrics(table, counted)
@@ -220,6 +221,7 @@ def _suite_result(
         notes=(
             *caps,
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
+            *(f"{suite.name}: {one.sentence}" for one in odd if not one.caps),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT
 from tunegate.harness.decision.answers.answer_counts import FEW_CASES, AnswerCounts, count_answers
-from tunegate.harness.decision.answers.broken_answers import all_expected, broken_arms
+from tunegate.harness.decision.answers.plausibility import broken_arms
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind
@@ -66,7 +66,7 @@ def _doubts(run: ScoredRun) -> Iterator[str]:
     ]
     n = sum(len(tuned.texts) for _, tuned in pairs)
     same = all(incumbent.texts == tuned.texts for incumbent, tuned in pairs)
-    if same and n >= FEW_CASES and not all(all_expected(tuned) for _, tuned in pairs):
+    if same and n >= FEW_CASES and not all(tuned.all_expected() for _, tuned in pairs):
         yield (
             f"the incumbent's answers are tuned's on all {count_noun(n, 'case')}: is it tuned "
             "itself, or was its record overwritten?"

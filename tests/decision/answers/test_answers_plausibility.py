@@ -104,11 +104,14 @@ def test_a_base_that_is_merely_bad_is_not_broken(
     assert not any("broken" in note for note in found.suites[0].notes)
 
 
-def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted() -> None:
+def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted_but_permuted() -> None:
     labels = ["yes" if i % 2 else "no" for i in range(N)]
     cases = [Case(id=f"c{i:03}", prompt=f"p{i}", expected=one) for i, one in enumerate(labels)]
 
-    assert decide([*labels[1:], "no"], labels, cases).verdict is Verdict.SHIP
+    found = decide([*labels[1:], "no"], labels, cases)
+
+    assert found.verdict is Verdict.UNDECIDED
+    assert "0 of its 60 answers are right, less than by chance, and 60 would be" in found.sentence
 
 
 def test_shifted_answers_are_seen_by_the_words_of_the_prompts_too() -> None:
