@@ -32,6 +32,10 @@ _MARKS = re.compile(
 """Marks of chat templates, which no answer should show."""
 _GARBLED = re.compile(r"\ufffd|â€|Ã[\x80-\xbf]|[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 """Replacement, mojibake and control characters."""
+_ROLES = frozenset(
+    ("user", "assistant", "human", "ai", "system", "prompt", "q", "a", "question", "answer")
+)
+"""Words around the turns of a conversation."""
 WORD = re.compile(r"\w+")
 READ = 1000
 """Cases of a suite, and below twice as many characters of a text, whose words are compared."""
@@ -102,11 +106,10 @@ def _is_garbled(text: str) -> bool:
 
 
 def _repeats(text: str, prompt: str) -> bool:
-    """Return whether an answer is its prompt, with few words around it or cut at its end."""
+    """Return whether an answer is its prompt, with the names of roles or cut at its end."""
     if not len(prompt) / 2 < len(text) < 2 * len(prompt) + SHOWN:
         return False
     answer, asked = words_of(text), words_of(prompt)
     if len(asked) < _FEW:
         return False
-    whole = asked <= answer and len(answer) <= len(asked) + _FEW
-    return whole or (answer <= asked and len(answer) >= 0.8 * len(asked))
+    return len(answer & asked) >= 0.8 * len(asked) and answer - asked <= _ROLES

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.alignment import misaligned, permuted_labels
+from tunegate.harness.decision.answers.alignment import are_unrelated, misaligned, permuted_labels
 from tunegate.harness.decision.answers.answer_shapes import (
     MACHINE_KINDS,
     READ,
@@ -33,6 +33,10 @@ ONE_TEXT = 0.8
 """Share of the prompts above which one wrong text as the answer looks broken."""
 NO_POINTS = 0.1
 """Mean score, as a share of the metric's range, up to which answers earn nothing."""
+LITTLE = 0.25
+"""Points, as a share of the other arm's on the same cases, that are next to none, too."""
+LESS = 0.9
+"""The same for answers that no model should give: they only have to cost something."""
 STRIKING = 0.3
 """Share of answers that no model should give from which an arm looks broken."""
 TOLD = 0.05
@@ -77,12 +81,15 @@ def oddities(table: ScoreTable, arms: Iterable[str] = ARMS) -> Iterator[Oddity]:
         answers = table.answers.arms.get(arm)
         if answers is None or max(len(answers.texts), len(answers.picks)) < FEWEST:
             continue
-        for odd in _oddities(table, arm, answers):
-            if odd.caps and arm == "base" and odd.form in table.suite.base_expects:
-                yield Oddity(arm, odd.form, f"base: {odd.text} (expected by [base] in suite.toml)")
-                continue
-            yield odd
-            break
+        found = [_as_expected(table, odd) for odd in _oddities(table, arm, answers)]
+        yield from sorted(found, key=lambda odd: not odd.caps)[:1]
+
+
+def _as_expected(table: ScoreTable, odd: Oddity) -> Oddity:
+    """Return an oddity that does not cap if the suite says that it is meant."""
+    if odd.arm != "base" or not odd.form or odd.form not in table.suite.base_expects:
+        return odd
+    return replace(odd, text=f"base: {odd.text} ([base] expects it)", caps=False)
 
 
 def broken_arms(table: ScoreTable, arms: Iterable[str] = ARMS) -> Iterator[str]:
@@ -97,11 +104,18 @@ def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
     if answers.hashed:
         return
     yield from _one_text(table, arm, answers)
-    if why := misaligned(answers):
-        yield Oddity(arm, "", why, caps=True)
+    for why, proven in misaligned(answers):
+        yield Oddity(arm, "", why if proven else f"{arm}: {why}", caps=proven)
     if why := permuted_labels(answers):
         yield Oddity(arm, "permuted labels", why, caps=True)
     yield from _shared_shapes(table, arm, answers)
+    if are_unrelated(answers):
+        yield Oddity(
+            arm,
+            "",
+            f"the answers of {arm} have no more words of their own prompt than of another; are "
+            "they of other cases?",
+        )
 
 
 def _one_text(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddity]:
@@ -134,7 +148,7 @@ def _one_text(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
 
 def _shared_shapes(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddity]:
     """Yield the shape of an arm's answers that the other arm's and the right ones do not have."""
-    other_arm = next((a for a in ("tuned", "base") if a != arm), "")
+    other_arm = _other(arm)
     other = table.answers.arms.get(other_arm, ArmAnswers())
     others = Counter(shape for shapes in other.shapes.values() for shape in set(shapes))
     usual = _usual_shapes(table)
@@ -146,7 +160,9 @@ def _shared_shapes(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator
         machine = kind in MACHINE_KINDS
         if share < (TOLD if machine else SHARED) or len(cases) < 3:
             continue
-        if 2 * others[shape] / of > share or usual[shape] or not _earns_nothing(table, arm, cases):
+        if 2 * others[shape] / of > share or usual[shape]:
+            continue
+        if not _earns_nothing(table, arm, cases, LESS if machine else LITTLE):
             continue
         if not machine and (kind == "length" or len(WORD.findall(text.replace("#", ""))) >= 3):
             told.append(_told(arm, answers, shape, cases, (other_arm, others[shape], other)))
@@ -244,15 +260,25 @@ def _spaced(text: str) -> str:
     return f" {' '.join(WORD.findall(text.casefold()))} "
 
 
-def _earns_nothing(table: ScoreTable, arm: str, cases: Collection[str]) -> bool:
-    """Return whether a metric that compares the arms has next to no points for these answers."""
+def _earns_nothing(
+    table: ScoreTable, arm: str, cases: Collection[str], most: float = LITTLE
+) -> bool:
+    """Return whether answers have next to no points, or at most a share of the other arm's."""
     compared = {g.metric for g in table.suite.gates if not gate_kind(g.kind).reads_level}
     for metric in table.suite.metrics:
         if metric.name not in compared or metric.range is None:
             continue
-        values = [v for case in cases if (v := table.value(metric.name, case, arm)) is not None]
         low, high = metric.range
         worst = low if metric.higher_is_better else high
-        if values and abs(sum(values) / len(values) - worst) <= NO_POINTS * (high - low):
+        own, other = (
+            [v for case in cases if (v := table.value(metric.name, case, of)) is not None]
+            for of in (arm, _other(arm))
+        )
+        points, others = (abs(sum(v) / len(v) - worst) if v else 0.0 for v in (own, other))
+        if own and points <= max(NO_POINTS * (high - low), most * others):
             return True
     return False
+
+
+def _other(arm: str) -> str:
+    return "base" if arm != "base" else "tuned"
