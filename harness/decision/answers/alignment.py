@@ -230,11 +230,17 @@ def permuted_labels(answers: ArmAnswers) -> str:
         pairs = [(str(answers.picks[c.id]), str(c.answer)) for c in answers.cases
                  if c.id in answers.picks and c.answer is not None]  # fmt: skip
     else:
-        known = {c.id: _spaced(c.expected_texts()[0]) for c in answers.cases if c.expected_texts()}
-        written = {c: _spaced(head) for c, head in answers.heads.items() if c in known}
+        known = {
+            case.id: _spaced(case.expected_texts()[0])
+            for case in answers.cases[: 2 * READ]
+            if case.expected_texts() and case.id in answers.heads
+        }
         labels = set(known.values())
-        pairs = [(text, known[c]) for c, text in written.items() if text in labels]
-        if 2 * len(labels) > len(known) or len(pairs) < 0.8 * len(answers.heads):
+        if 2 * len(labels) > len(known) or len(labels) > _MOST_LABELS:
+            return ""
+        said = {case: _spaced(answers.heads[case]) for case in known}
+        pairs = [(text, known[case]) for case, text in said.items() if text in labels]
+        if len(pairs) < 0.8 * len(said):
             return ""
     n, names = len(pairs), sorted({name for pair in pairs for name in pair})
     if n < _MOST_LABELS or not 2 <= len(names) <= _MOST_LABELS:

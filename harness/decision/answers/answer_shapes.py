@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_HEAD = 400
+_HEAD = 160
 """Characters of an answer that its shape is made of."""
 SHOWN = 60
 """Characters of a shape that are kept and shown."""
 _FEW = 4
 """Words of a beginning or an end."""
-_VARIABLE = re.compile(r"""\S*\d\S*|"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)|`[^`\n]*`""")
+_VARIABLE = re.compile(r"""[^\s\d"'`]*\d\S*|"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)|`[^`\n]*`""")
 """What differs between two texts of one template: ids, numbers, quoted texts."""
+_DIGIT = re.compile(r"\d")
 _MACHINE = re.compile(
     r"""Traceback\ \(most\ recent | ^\W*[\w.]*(?:error|exception|warning|fatal|panic)\b\W*[:(\]]
     | ^\s*<(?:!doctype|html|\?xml)\b | ^\s*\{\s*"(?:error|errors|detail|status|code)"\s*:
@@ -65,19 +66,24 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
     head = text[:_HEAD]
     shape = _VARIABLE.sub(lambda part: _as_variable(part[0], prompt), head)
     words = shape.split()
-    yield "shape", " ".join(words)[:SHOWN] + (f" … {len(words)}" if len(shape) > SHOWN else "")
+    more = f" … ({text.count(' ') + 1} words)" if len(shape) > SHOWN else ""
+    yield "shape", " ".join(words)[:SHOWN] + more
     yield "start", " ".join(words[:_FEW])[:SHOWN]
     if len(words) >= 2 * _FEW:
         ending = text[-200:].split()[-_FEW:]
         yield "end", " ".join(_as_variable(w, prompt) if has_digit(w) else w for w in ending)
     if len(text) >= 4 * _FEW:
         yield "length", str(len(text))
-    found = _MACHINE.search(text[: 2 * SHOWN])
+    found = _MACHINE.search(text[:SHOWN])
     if found and found[0].casefold() not in prompt.casefold():
         yield "error", ""
     if _is_garbled(text):
         yield "garbled", ""
-    if _MARKS.search(text) and not _MARKS.search(prompt):
+    if (
+        ("<" in text or "[" in text or "{" in text)
+        and _MARKS.search(text)
+        and not _MARKS.search(prompt)
+    ):
         yield "marks", ""
     if _repeats(text, prompt):
         yield "echo", ""
@@ -85,7 +91,7 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
 
 def has_digit(text: str) -> bool:
     """Return whether a text has a digit."""
-    return any(letter.isdigit() for letter in text)
+    return _DIGIT.search(text) is not None
 
 
 def _as_variable(part: str, prompt: str) -> str:

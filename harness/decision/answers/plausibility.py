@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import median
 
 from tunegate.harness.contracts.further_arm import ARMS
@@ -49,6 +50,10 @@ _TEMPLATE_WORDS = 4
 """Words besides ids from which a shape is a template."""
 _IDS = 0.9
 """Share of different texts in one shape from which its variable parts are ids, not answers."""
+
+
+_CasesOf = list[tuple[Shape, list[str]]]
+"""Shapes with the cases whose answers have them, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +108,13 @@ def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
         yield Oddity(arm, "empty", f"{what}; look at how it was asked, and at its log", caps=True)
     if answers.hashed:
         return
-    yield from _one_text(table, arm, answers)
-    for why, proven in misaligned(answers):
-        yield Oddity(arm, "", why if proven else f"{arm}: {why}", caps=proven)
+    shapes = _by_shape(answers)
+    yield from _one_text(table, arm, answers, shapes)
     if why := permuted_labels(answers):
         yield Oddity(arm, "permuted labels", why, caps=True)
-    yield from _shared_shapes(table, arm, answers)
+    for why, proven in misaligned(answers):
+        yield Oddity(arm, "", why if proven else f"{arm}: {why}", caps=proven)
+    yield from _shared_shapes(table, arm, answers, shapes)
     if are_unrelated(answers):
         yield Oddity(
             arm,
@@ -118,7 +124,9 @@ def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
         )
 
 
-def _one_text(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddity]:
+def _one_text(
+    table: ScoreTable, arm: str, answers: ArmAnswers, shapes: _CasesOf
+) -> Iterator[Oddity]:
     """Yield that one text, or one template with ids, answers most prompts and is wrong."""
     n = len(answers.texts)
     same = Counter(answers.texts.values()).most_common(1)
@@ -132,7 +140,8 @@ def _one_text(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
             )
             yield Oddity(arm, text, why, caps=True)
         return
-    for (_, shape), cases in _by_shape(answers, ("shape",)):
+    whole = [(text, cases) for (kind, text), cases in shapes if kind == "shape"]
+    for shape, cases in whole[:1]:
         different = len({answers.texts[case] for case in cases})
         words = sum(not has_digit(word) for word in WORD.findall(shape))
         ids = words >= _TEMPLATE_WORDS and different >= _IDS * len(cases)
@@ -143,19 +152,26 @@ def _one_text(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
                 f"{len(cases)} of its {n} answers are `{shape}`, and wrong; is it an error message?"
             )
             yield Oddity(arm, shape, why, caps=True)
-        break
 
 
-def _shared_shapes(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddity]:
+def _shared_shapes(
+    table: ScoreTable, arm: str, answers: ArmAnswers, shapes: _CasesOf
+) -> Iterator[Oddity]:
     """Yield the shape of an arm's answers that the other arm's and the right ones do not have."""
     other_arm = _other(arm)
     other = table.answers.arms.get(other_arm, ArmAnswers())
-    others = Counter(shape for shapes in other.shapes.values() for shape in set(shapes))
+    others = Counter(chain.from_iterable(other.shapes.values()))
     usual = _usual_shapes(table)
     n, of = len(answers.texts), max(1, len(other.texts))
     told: list[Oddity] = []
-    for shape, cases in _by_shape(answers, None):
+    expects = table.suite.base_expects if arm == "base" else ()
+    for shape, all_cases in shapes:
         kind, text = shape
+        cases = [
+            case
+            for case in all_cases
+            if answers.heads[case] not in expects and answers.shapes[case][0][1] not in expects
+        ]
         share = len(cases) / n
         machine = kind in MACHINE_KINDS
         if share < (TOLD if machine else SHARED) or len(cases) < 3:
@@ -215,21 +231,18 @@ def _told(
     )
 
 
-def _by_shape(answers: ArmAnswers, kinds: Collection[str] | None) -> list[tuple[Shape, list[str]]]:
-    """Return each shape with its cases, the most frequent first.
+def _by_shape(answers: ArmAnswers) -> _CasesOf:
+    """Return each shape that several answers have with its cases, the most frequent first.
 
     An error message counts if others begin like it: programs have few, and models write freely.
     """
-    starts = Counter(shape for of in answers.shapes.values() for shape in of if shape[0] == "start")
+    counts = Counter(chain.from_iterable(answers.shapes.values()))
     least = max(3, TOLD * len(answers.texts))
-    found: dict[Shape, list[str]] = {}
+    found: dict[Shape, list[str]] = {shape: [] for shape, n in counts.items() if n >= least}
     for case, shapes in answers.shapes.items():
         for shape in shapes:
-            if kinds is not None and shape[0] not in kinds:
-                continue
-            if shape[0] == "error" and starts[shapes[1]] < least:
-                continue
-            found.setdefault(shape, []).append(case)
+            if shape in found and (shape[0] != "error" or shapes[1] in found):
+                found[shape].append(case)
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
 
