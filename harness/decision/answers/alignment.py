@@ -13,7 +13,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -51,7 +50,8 @@ def misaligned(answers: ArmAnswers) -> Iterator[tuple[str, bool]]:
     """Yield how an arm's answers fit other cases better than their own, and if that is proven."""
     cases = answers.cases[: 2 * READ]
     if answers.picks:
-        of = [{str(answers.picks[c.id])} if c.id in answers.picks else None for c in cases]
+        picks = answers.picks
+        of = [frozenset({str(picks[c.id])}) if c.id in picks else None for c in cases]
         targets = [frozenset({str(case.answer)}) for case in cases]
     else:
         of = [answers.words.get(case.id) for case in cases]
@@ -86,7 +86,7 @@ def _is_related(texts: Sequence[Words | None], prompts: Sequence[Words]) -> bool
     return _chance([_sign(fit(i, i) - fit(i, (i + n // 2) % n)) for i in indices]) <= _RELATED
 
 
-def _fit(answers: Sequence[AbstractSet[str] | None], targets: Sequence[AbstractSet[str]]) -> _Fit:
+def _fit(answers: Sequence[Words | None], targets: Sequence[Words]) -> _Fit:
     def fit(answer: int, case: int) -> float:
         words = answers[answer]
         if not words or not 0 <= case < len(targets):
@@ -224,8 +224,16 @@ def _in_order(texts: Sequence[str]) -> float:
     return max(up, down) / max(1, up + down)
 
 
-def permuted_labels(answers: ArmAnswers) -> str:
-    """Return that another assignment of labels explains results below chance, or ""."""
+class Permuted(NamedTuple):
+    """Another assignment of labels that explains results below chance."""
+
+    text: str
+    several: bool
+    """Whether there are more than two labels."""
+
+
+def permuted_labels(answers: ArmAnswers) -> Permuted | None:
+    """Return the assignment of labels that explains results below chance, or None."""
     if answers.picks:
         pairs = [(str(answers.picks[c.id]), str(c.answer)) for c in answers.cases
                  if c.id in answers.picks and c.answer is not None]  # fmt: skip
@@ -237,18 +245,20 @@ def permuted_labels(answers: ArmAnswers) -> str:
         }
         labels = set(known.values())
         if 2 * len(labels) > len(known) or len(labels) > _MOST_LABELS:
-            return ""
+            return None
         said = {case: _spaced(answers.heads[case]) for case in known}
         pairs = [(text, known[case]) for case, text in said.items() if text in labels]
         if len(pairs) < 0.8 * len(said):
-            return ""
+            return None
     n, names = len(pairs), sorted({name for pair in pairs for name in pair})
     if n < _MOST_LABELS or not 2 <= len(names) <= _MOST_LABELS:
-        return ""
+        return None
     return _best_assignment(Counter(pairs), names, n)
 
 
-def _best_assignment(pairs: Mapping[tuple[str, str], int], names: Sequence[str], n: int) -> str:
+def _best_assignment(
+    pairs: Mapping[tuple[str, str], int], names: Sequence[str], n: int
+) -> Permuted | None:
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     from scipy.stats import binom  # type: ignore[import-untyped]  # ships no types
 
@@ -262,12 +272,13 @@ def _best_assignment(pairs: Mapping[tuple[str, str], int], names: Sequence[str],
     below = own < sum(a * b for a, b in zip(said, right, strict=True)) / n
     proven = binom.sf(hits - 1, n, by_chance) * math.factorial(len(names)) <= CHANCE
     if not below or not proven or hits - own <= SHIFTED * n:
-        return ""
+        return None
     moved = [f"{names[i].strip()} for {names[j].strip()}"
              for i, j in zip(rows, columns, strict=True) if i != j][:3]  # fmt: skip
-    return (
+    return Permuted(
         f"{own} of its {n} answers are right, less than by chance, and {hits} would be with other "
-        f"labels ({', '.join(moved)} …); is its list of labels in another order?"
+        f"labels ({', '.join(moved)} …); is its list of labels in another order?",
+        len(names) > 2,
     )
 
 

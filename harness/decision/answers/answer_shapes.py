@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 _HEAD = 160
 """Characters of an answer that its shape is made of."""
+_EARLY = 100
+"""Characters in which the words of a failed program stand."""
 SHOWN = 60
 """Characters of a shape that are kept and shown."""
 _FEW = 4
@@ -15,9 +17,10 @@ _VARIABLE = re.compile(r"""[^\s\d"'`]*\d\S*|"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)|`[^
 """What differs between two texts of one template: ids, numbers, quoted texts."""
 _DIGIT = re.compile(r"\d")
 _MACHINE = re.compile(
-    r"""Traceback\ \(most\ recent | ^\W*[\w.]*(?:error|exception|warning|fatal|panic)\b\W*[:(\]]
-    | ^\s*<(?:!doctype|html|\?xml)\b | ^\s*\{\s*"(?:error|errors|detail|status|code)"\s*:
-    | \b(?:HTTP|status|error|code)[\s/:=\d.]*\s?[45]\d\d\b | ^\W*[45]\d\d\b\W+[a-z]
+    r"""Traceback\ \(most\ recent | ^\W*[\w.]*(?:error|exception|fatal|panic)\b\W*[:(\]]
+    | ^\s*\{\s*"errors?"\s*: | ^\s*<(?:!doctype|html|\?xml)\b.*(?:[45]\d\d|error|denied|unavailable)
+    | \b(?:HTTP|status|error)[\s/:=\d.]*\s?[45]\d\d\b
+    | \b[45]\d\d\b\W+(?:client|server|bad|forbidden|internal|not\ found|service|too\ many|gateway)
     | too\ many\ requests | (?:rate|usage|token|request)[\s_-]?limit | quota | retry[\s_-]after
     | (?:service|server|model|temporarily)\ (?:is\ )?(?:currently\ )?(?:unavailable|overloaded)
     | internal\ server\ error | bad\ gateway | gateway\ time-?out | time[d-]?\ ?out
@@ -74,17 +77,15 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
         yield "end", " ".join(_as_variable(w, prompt) if has_digit(w) else w for w in ending)
     if len(text) >= 4 * _FEW:
         yield "length", str(len(text))
-    found = _MACHINE.search(text[:SHOWN])
+    found = _MACHINE.search(head[:_EARLY])
     if found and found[0].casefold() not in prompt.casefold():
         yield "error", ""
     if _is_garbled(text):
         yield "garbled", ""
-    if (
-        ("<" in text or "[" in text or "{" in text)
-        and _MARKS.search(text)
-        and not _MARKS.search(prompt)
-    ):
-        yield "marks", ""
+    mark = _MARKS.search(text) if "<" in text or "[" in text or "{" in text else None
+    if mark and not _MARKS.search(prompt):
+        # A base that never ends a turn writes them behind its answer.
+        yield ("marks", "") if mark.start() < _FEW else ("inside", "marks of a chat template")
     if _repeats(text, prompt):
         yield "echo", ""
 

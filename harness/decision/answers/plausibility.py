@@ -38,8 +38,8 @@ LITTLE = 0.25
 """Points, as a share of the other arm's on the same cases, that are next to none, too."""
 LESS = 0.9
 """The same for answers that no model should give: they only have to cost something."""
-STRIKING = 0.3
-"""Share of answers that no model should give from which an arm looks broken."""
+STRIKING = {"error": 0.3, "garbled": 0.3, "marks": 0.8, "echo": 0.8}
+"""Kind → share of answers from which an arm looks broken; small models do echo at times."""
 TOLD = 0.05
 """Share of such answers from which a reader is told; fewer than three are not."""
 SHARED = 0.5
@@ -110,8 +110,10 @@ def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
         return
     shapes = _by_shape(answers)
     yield from _one_text(table, arm, answers, shapes)
-    if why := permuted_labels(answers):
-        yield Oddity(arm, "permuted labels", why, caps=True)
+    if permuted := permuted_labels(answers):
+        # Of two labels, a model may mean the other one, such as one that agrees with its user.
+        why = permuted.text if permuted.several else f"{arm}: {permuted.text}"
+        yield Oddity(arm, "permuted labels", why, caps=permuted.several)
     for why, proven in misaligned(answers):
         yield Oddity(arm, "", why if proven else f"{arm}: {why}", caps=proven)
     yield from _shared_shapes(table, arm, answers, shapes)
@@ -158,8 +160,7 @@ def _shared_shapes(
     table: ScoreTable, arm: str, answers: ArmAnswers, shapes: _CasesOf
 ) -> Iterator[Oddity]:
     """Yield the shape of an arm's answers that the other arm's and the right ones do not have."""
-    other_arm = _other(arm)
-    other = table.answers.arms.get(other_arm, ArmAnswers())
+    other = table.answers.arms.get(_other(arm), ArmAnswers())
     others = Counter(chain.from_iterable(other.shapes.values()))
     usual = _usual_shapes(table)
     n, of = len(answers.texts), max(1, len(other.texts))
@@ -180,13 +181,13 @@ def _shared_shapes(
             continue
         if not _earns_nothing(table, arm, cases, LESS if machine else LITTLE):
             continue
-        if not machine and (kind == "length" or len(WORD.findall(text.replace("#", ""))) >= 3):
-            told.append(_told(arm, answers, shape, cases, (other_arm, others[shape], other)))
-        elif kind in MACHINE_KINDS:
-            odd = _told(arm, answers, shape, cases, (other_arm, others[shape], other))
-            if share >= STRIKING:
-                yield odd
+        odd = _told(arm, answers, shape, cases, (others[shape], other))
+        if odd.caps:
+            yield odd
+        elif machine:
             told.insert(0, odd)
+        elif kind == "length" or len(WORD.findall(text.replace("#", ""))) >= 3:
+            told.append(odd)
     yield from told[:1]
 
 
@@ -195,12 +196,11 @@ def _told(
     answers: ArmAnswers,
     shape: Shape,
     cases: Collection[str],
-    against: tuple[str, int, ArmAnswers],
+    against: tuple[int, ArmAnswers],
 ) -> Oddity:
+    """Return a shape in words, with how the arms' answers differ."""
     kind, text = shape
-    other_arm, others, other = against
-    n = len(answers.texts)
-    form = MACHINE_KINDS.get(kind, text)
+    (others, other), n = against, len(answers.texts)
     what = {
         "start": f"start with `{text}`",
         "end": f"end with `{text}`",
@@ -208,6 +208,7 @@ def _told(
         "length": f"are exactly {text} characters long",
         "garbled": "have broken characters",
         "marks": "have marks of a chat template",
+        "inside": f"hold {text}",
         "echo": "repeat the prompt",
         "error": "are error messages",
     }[kind]
@@ -216,17 +217,18 @@ def _told(
     sizes = [
         f"{name} {len(set(of.texts.values()))} different, median {median(of.lengths.values()):.0f} "
         "characters"
-        for name, of in ((arm, answers), (other_arm, other))
+        for name, of in ((arm, answers), (_other(arm), other))
         if of.lengths
     ]
-    caps = kind in MACHINE_KINDS and len(cases) >= STRIKING * n
-    subject = "of its" if caps else "of"
-    owner = "answers" if caps else f"answers of {arm}"
+    caps = kind in STRIKING and len(cases) >= STRIKING[kind] * n
+    subject = (
+        f"{len(cases)} of its {n} answers" if caps else f"{len(cases)} of {n} answers of {arm}"
+    )
+    earned = "score lower" if kind in STRIKING else "earn nothing"
     return Oddity(
         arm,
-        form,
-        f"{len(cases)} {subject} {n} {owner} {what}{quoted} and earn nothing; {other_arm}: "
-        f"{others} ({'; '.join(sizes)})",
+        MACHINE_KINDS.get(kind, text),
+        f"{subject} {what}{quoted} and {earned}; {_other(arm)}: {others} ({'; '.join(sizes)})",
         caps=caps,
     )
 

@@ -116,8 +116,9 @@ def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted_but_permuted
 
     found = decide([*labels[1:], "no"], labels, cases)
 
-    assert found.verdict is Verdict.UNDECIDED
-    assert "0 of its 60 answers are right, less than by chance, and 60 would be" in found.sentence
+    assert found.verdict is Verdict.SHIP
+    line = "s: base: 0 of its 60 answers are right, less than by chance, and 60 would be"
+    assert found.suites[0].notes[0].startswith(line)
 
 
 def test_shifted_answers_are_seen_by_the_words_of_the_prompts_too() -> None:
@@ -246,14 +247,17 @@ def test_labels_that_stand_in_another_order_are_named() -> None:
 
 def test_permuted_choices_are_named_by_their_likelihoods() -> None:
     cases = [
-        Case(id=f"c{i:03}", prompt=f"p{i}", choices=("a", "b", "c"), answer=i * i % 3)
-        for i in range(N)
+        Case(id=f"c{i:03}", prompt=f"p{i}", choices=("a", "b", "c"), answer=i % 3) for i in range(N)
     ]
-    arm = ArmAnswers(cases, picks={case.id: (case.answer or 0) ^ 1 for case in cases})
-    honest = ArmAnswers(cases, picks={case.id: i % 3 for i, case in enumerate(cases)})
+    arm = ArmAnswers(cases, picks={case.id: ((case.answer or 0) + 1) % 3 for case in cases})
+    honest = ArmAnswers(cases, picks={case.id: i * i % 3 for i, case in enumerate(cases)})
 
-    assert "0 of its 60 answers are right" in permuted_labels(arm)
-    assert permuted_labels(honest) == ""
+    found = permuted_labels(arm)
+
+    assert found is not None
+    assert found.several
+    assert "0 of its 60 answers are right" in found.text
+    assert permuted_labels(honest) is None
 
 
 @pytest.mark.parametrize(
