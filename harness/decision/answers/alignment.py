@@ -36,6 +36,8 @@ _SENTENCE = 8
 """Different words from which an answer has some of its prompt's."""
 _RELATED = 0.01
 """Largest p-value at which answers are related to their cases."""
+_BEGINNING = 20
+"""Characters of an answer whose order counts."""
 _ONE_LABEL = 0.8
 """Share of one text above which an order says nothing."""
 _MOST_LABELS = 20
@@ -173,7 +175,8 @@ def _sorted(answers: ArmAnswers, fit: _Fit, indices: Sequence[int]) -> Iterator[
 
     Two labels in order may be those of two kinds of cases.
     """
-    heads = [answers.heads[answers.cases[i].id] for i in indices]
+    # Behind one beginning, a running number puts any answers in order.
+    heads = [answers.heads[answers.cases[i].id][:_BEGINNING] for i in indices]
     expected = [" ".join(answers.cases[i].expected_texts()[:1]) for i in indices]
     n, order = (
         len(answers.cases[: 2 * READ]),
