@@ -19,13 +19,13 @@ from tunegate.harness.contracts.quantity import format_scores
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.telemetry.export.redaction import scrub_text
 from tunegate.reports.case_detail import compare_choices, turn_text
 from tunegate.reports.case_view import BASE, TUNED, CaseView, PairScore
 from tunegate.reports.data import ReportData, once_per_report
-from tunegate.reports.escaping import escape_hidden
 
 SHOWN = 3
 """Cases that are shown at most."""

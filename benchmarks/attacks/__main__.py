@@ -12,7 +12,7 @@ from benchmarks.attacks.attempt import report
 
 CLASSES = (
     "servers", "suites", "traces", "pages", "models", "faults", "ledger", "guardrail",
-    "undeserved_ship",
+    "undeserved_ship", "broken_bases",
 )  # fmt: skip
 """Modules of this folder, each with a function `attempts`."""
 

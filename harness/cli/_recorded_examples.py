@@ -38,8 +38,9 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
     # Without a goal both are as good, and differ in few cases.
     every = 25 if wanting else 50
-    base = [_worse(line) if wanting or at % every == 0 else line for at, line in enumerate(right)]
-    tuned = [_worse(line) if at % every == every // 2 else line for at, line in enumerate(right)]
+    worse = [_worse(line, case) for line, case in zip(right, cases, strict=True)]
+    base = [worse[at] if wanting or at % every == 0 else line for at, line in enumerate(right)]
+    tuned = [worse[at] if at % every == every // 2 else line for at, line in enumerate(right)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"
     for path, lines in zip(paths, (base, tuned), strict=True):
         write_atomic(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
@@ -61,11 +62,12 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
     return line
 
 
-def _worse(line: dict[str, Any]) -> dict[str, Any]:
+def _worse(line: dict[str, Any], case: Case) -> dict[str, Any]:
     """Return the line with a worse answer."""
     worse = dict(line)
     if "completion" in line:
-        worse["completion"] = f"I do not know what to answer to {line['id']}."
+        asked = " ".join(str(case.input_messages()[-1].get("content")).split()[:6])
+        worse["completion"] = f"I do not know what to answer to: {asked} …"
     if "choice_logprobs" in line:
         worse["choice_logprobs"] = [-2.0 if log > -1 else -1.0 for log in line["choice_logprobs"]]
     if "answer_logprob" in line:

@@ -187,6 +187,8 @@ class SuiteRecord(Record):
         default=(), repr=False, exclude_if=operator.not_
     )
     """Groups of cases with the same prompt, each within a cluster that cases.jsonl names."""
+    base_expects: tuple[Text, ...] = Field(default=(), exclude_if=operator.not_)
+    """Forms of base's answers that look broken and are meant; absent if there are none."""
 
 
 class LedgerState(Record):

@@ -135,12 +135,11 @@ def _evaluate(
     draft.served_prompts = prompts.record
     draft.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
     prompts.refuse_different(allowed=options.allow_prompt_difference)
-    say(*prompts.lines())
     manifest = draft.begin()
     cases = run_cases(suites, run.plan, arms)
     folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
     folder.write_images(case for suite in suites for case in suite.cases)
-    say(*plan_notices(run), *judging_costs(draft, run.asked))
+    say(*prompts.lines(), *plan_notices(run), *judging_costs(draft, run.asked))
 
     # answer
     after_look = stopping.watch(manifest, run.plan, store, suites)
@@ -153,7 +152,6 @@ def _evaluate(
         draft.update(served_identity=served.record)
     answers = run.answers(skipped=stopping.skips(whole=whole))
     folder.write_lines("cells.jsonl", answers, packed=manifest.packed)
-
     _check_answers(draft)
 
     # score, judge, decide, write
@@ -161,7 +159,7 @@ def _evaluate(
     verdict = run.decide(scored, read_records(folder.path / LABELS_FILE, Label))
     notes = write_telemetry(folder, scored, verdict, suites, options.telemetry.content)
     folder.write("verdict.json", verdict)
-    notes += run.attempts.record(verdict, scored.scores, stored)
+    notes += run.attempts.record(verdict, scored.scores, scored.cells)
     notes += send_files(folder.path)
     say(*notes)
     return verdict

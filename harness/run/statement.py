@@ -155,14 +155,16 @@ def _what_texts_show(run: Run) -> dict[str, Any]:
             replace(
                 counts,
                 form=counts.form and counts.form.hidden(quoted),
-                broken={
-                    arm: tuple(why for why in found if why in quoted)
-                    for arm, found in counts.broken.items()
-                },
+                broken=_quoted(counts.broken, quoted),
+                odd=_quoted(counts.odd, quoted),
             )
         )
         for suite, counts in read_stored_answers(run).items()
     }
+
+
+def _quoted(sentences: Mapping[str, tuple[str, ...]], quoted: str) -> Mapping[str, tuple[str, ...]]:
+    return {arm: tuple(why for why in of_arm if why in quoted) for arm, of_arm in sentences.items()}
 
 
 def _texts(value: Any) -> Iterator[str]:

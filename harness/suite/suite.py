@@ -68,6 +68,12 @@ class Suite:
         return tuple(m.name for m in self.metrics if m.judges_content_of(self.cases))
 
     @property
+    def base_expects(self) -> tuple[str, ...]:
+        """Forms of base's answers that look broken and are meant."""
+        texts = self.definition.get("base", {}).get("expect", ())
+        return (texts,) if isinstance(texts, str) else tuple(texts)
+
+    @property
     def rule_hash(self) -> str:
         """SHA-256 of name and gates, which stays the same when cases are added."""
         gates = [gate.model_dump(mode="json", exclude={"where"}) for gate in self.gates]
@@ -91,6 +97,7 @@ class Suite:
             content_metrics=self.content_metrics,
             episode=self.episode and self.episode.settings,
             equal_prompts=self.equal_prompts,
+            base_expects=self.base_expects,
             metrics=tuple(
                 MetricRecord(
                     name=m.name,

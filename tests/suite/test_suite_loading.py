@@ -45,6 +45,28 @@ def test_a_suite_in_order(written: Written, head: str) -> None:
     assert suite.record().metrics[0].use == "exact_match"
 
 
+@pytest.mark.parametrize(
+    ("value", "forms"),
+    [('"empty"', ("empty",)), ('["empty", "HTTP 503"]', ("empty", "HTTP 503"))],
+)
+def test_a_suite_says_what_base_may_answer(
+    written: Written, head: str, value: str, forms: tuple[str, ...]
+) -> None:
+    plain = load_suite(written(head + GATE + "floor = 1\n"))
+    suite = load_suite(written(f"{head}{GATE}floor = 1\n[base]\nexpect = {value}\n"))
+
+    assert suite.record().base_expects == forms
+    assert plain.record().base_expects == ()
+    assert suite.hash != plain.hash
+
+
+@pytest.mark.parametrize("value", ["true", '""', "[]"])
+def test_base_may_not_answer_just_anything(refused: Refused, head: str, value: str) -> None:
+    (problem,) = refused(f"{head}{GATE}floor = 1\n[base]\nexpect = {value}\n")
+
+    assert problem.startswith("suite.toml:9: base.expect")
+
+
 def test_the_folder_and_the_file_are_both_names_of_a_suite(written: Written) -> None:
     """A suite is found by its folder or its suite.toml; a missing one is named."""
     folder = written()

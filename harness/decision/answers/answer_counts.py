@@ -48,7 +48,9 @@ class AnswerCounts:
     empty: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Arm → (empty answers, prompts answered)."""
     broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Arm → why its answers look broken; as the next two, filled by `read_answers`."""
+    """Arm → why its answers look broken; as the next three, filled by `read_answers`."""
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Arm → what else is striking about its answers."""
     equals_incumbent: bool | None = None
     """Whether tuned wrote the incumbent's answers; None if one of them wrote none."""
     all_expected: bool = False
@@ -90,6 +92,7 @@ def count_answers(
         for stored in group:
             arm, done = stored.cell.arm, stored.completion
             if stored.cell.kind not in WRITTEN:
+                watch.add(stored)
                 continue
             failed.setdefault(stored.cell.sample, {})[arm] = done is None
             if done is not None:
@@ -116,14 +119,14 @@ def count_answers(
             counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
     return {
         suite: replace(
-            _answer_counts(own),
+            _answer_counts(counts[suite]),
             arms=(arms := watch.arms.get(suite, {})),
             empty={arm: (found.empty, len(found.texts)) for arm, found in arms.items()},
             form=find_shift(forms[suite]),
-            hashes=hashes[suite],
+            hashes=hashes[suite] if suite in counts else None,
             length_ratio=median(ratios[suite]) if len(ratios[suite]) >= FEW_CASES else None,
         )
-        for suite, own in counts.items()
+        for suite in dict.fromkeys((*counts, *watch.arms))
     }
 
 

@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunegate.harness.records.answers import WRITTEN, StoredAnswer
+from tunegate.harness.decision.answers.answer_shapes import (
+    READ,
+    SHOWN,
+    Shape,
+    shapes_of,
+    words_of,
+)
+from tunegate.harness.records.answers import WRITTEN, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
+from tunegate.harness.records.images import content_text
 
 MOST_EMPTY = 0.5
 """Share of an arm's answers above which empty ones look broken."""
-READ = 1000
-"""Cases of a suite, and below twice as many characters of an answer, whose words are kept."""
-WORD = re.compile(r"\w+")
 
 
 @dataclass(slots=True)
 class ArmAnswers:
-    """An arm's written answers to one suite, one a prompt."""
+    """An arm's answers to one suite, one a prompt."""
 
     cases: Sequence[Case] = ()
     """The suite's cases, in its order."""
     texts: dict[str, int] = field(default_factory=dict)
     """Case → hash of its answer."""
+    heads: dict[str, str] = field(default_factory=dict)
+    """Case → beginning of its answer."""
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Case → characters of its answer."""
+    shapes: dict[str, tuple[Shape, ...]] = field(default_factory=dict)
+    """Case → shapes of its answer."""
     empty: int = 0
-    common: str = ""
-    """The text that most answers are, if more than half of them are one text."""
-    votes: int = 0
     words: dict[str, frozenset[str]] = field(default_factory=dict)
+    picks: dict[str, int] = field(default_factory=dict)
+    """Case → its likeliest choice."""
 
     def add(self, case: Case, text: str) -> None:
         """Count an answer; the scores of another tool come with the same answers again."""
@@ -37,21 +46,22 @@ class ArmAnswers:
         text = text.strip()
         self.texts[case.id] = hash(text)
         self.empty += not text and not case.allows_empty
-        # Boyer and Moore's vote: a text of more than half of the answers is left at the end.
-        if not self.votes:
-            self.common = text
-        self.votes += 1 if text == self.common else -1
+        self.heads[case.id], self.lengths[case.id] = text[:SHOWN], len(text)
+        self.shapes[case.id] = shapes_of(text, prompt_of(case))
         if len(self.words) < READ:
             self.words[case.id] = words_of(text)
 
-    def commonest(self) -> tuple[str, list[str]]:
-        """Return the text that most answers may be, and its cases."""
-        wanted = hash(self.common)
-        return self.common, [case for case, one in self.texts.items() if one == wanted]
+    def all_expected(self) -> bool:
+        """Return whether every answer is an expected one, so that two good arms may be equal."""
+        return all(
+            self.texts[case.id] in [hash(text.strip()) for text in case.expected_texts()]
+            for case in self.cases
+            if case.id in self.texts
+        )
 
 
 class AnswerWatch:
-    """Collects the written answers of a run's arms."""
+    """Collects the answers of a run's arms."""
 
     def __init__(self, cases: Mapping[str, Sequence[Case]]) -> None:
         self.arms: dict[str, dict[str, ArmAnswers]] = {}
@@ -65,15 +75,22 @@ class AnswerWatch:
     def add(self, stored: StoredAnswer) -> None:
         """Count an answer: the first sample to each prompt. An episode has no one text."""
         cell, done = stored.cell, stored.completion
-        if cell.kind not in WRITTEN or cell.sample or done is None:
-            return
         case = self._first.get(cell.suite, {}).get(cell.case)
-        if case is not None and done.text is not None and done.episode is None:
-            arms = self.arms.setdefault(cell.suite, {})
-            of = self._cases[cell.suite]
-            arms.setdefault(cell.arm, ArmAnswers(of)).add(case, done.text)
+        if case is None or cell.sample or done is None or done.episode is not None:
+            return
+        if cell.kind is CellKind.CHOICES and done.choice_logprobs:
+            likely = done.choice_logprobs
+            self._of(cell.suite, cell.arm).picks[case.id] = likely.index(max(likely))
+        elif cell.kind in WRITTEN and done.text is not None:
+            self._of(cell.suite, cell.arm).add(case, done.text)
+
+    def _of(self, suite: str, arm: str) -> ArmAnswers:
+        arms = self.arms.setdefault(suite, {})
+        if arm not in arms:
+            arms[arm] = ArmAnswers(self._cases[suite])
+        return arms[arm]
 
 
-def words_of(text: str) -> frozenset[str]:
-    """Return the different words of the beginning of a text."""
-    return frozenset(WORD.findall(text[: 2 * READ].casefold()))
+def prompt_of(case: Case) -> str:
+    """Return the text of the last turn that a model answers."""
+    return case.prompt or content_text(case.input_messages()[-1].get("content")) or ""

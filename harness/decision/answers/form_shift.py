@@ -28,7 +28,11 @@ _FUNCTION_WORDS = {
     "Portuguese": "o os as que não é uma para com em do da",
     "Dutch": "de het een en van is niet dat voor met op te",
 }
-_LANGUAGES = {language: frozenset(words.split()) for language, words in _FUNCTION_WORDS.items()}
+_LANGUAGES_OF: dict[str, list[str]] = {}
+"""Function word → the languages that have it."""
+for _language_name, _words in _FUNCTION_WORDS.items():
+    for _word in _words.split():
+        _LANGUAGES_OF.setdefault(_word, []).append(_language_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,7 @@ def answer_forms(text: str) -> tuple[str, ...]:
 def _language(words: Sequence[str]) -> str | None:
     """Return the language whose most common words stand out; None if too few do."""
     said = [word.strip(".,;:!?\"'()").lower() for word in words[:200]]
-    hits = Counter({name: sum(w in known for w in said) for name, known in _LANGUAGES.items()})
+    hits = Counter(dict.fromkeys(_FUNCTION_WORDS, 0))
+    hits.update(language for word in said for language in _LANGUAGES_OF.get(word, ()))
     (first, most), (_, second) = hits.most_common(2)
     return first if most >= 3 and most > second else None

@@ -12,8 +12,8 @@ from dataclasses import replace
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS, INCUMBENT
 from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
-from tunegate.harness.decision.answers.broken_answers import all_expected, broken_arms
 from tunegate.harness.decision.answers.form_shift import answer_forms
+from tunegate.harness.decision.answers.plausibility import oddities
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -49,12 +49,17 @@ def read_answers(
 def _without_texts(table: ScoreTable) -> AnswerCounts:
     counts = table.answers
     tuned, incumbent = (counts.arms.get(arm) for arm in ("tuned", INCUMBENT))
-    arms = (*ARMS, INCUMBENT)
+    broken: dict[str, tuple[str, ...]] = {}
+    odd: dict[str, tuple[str, ...]] = {}
+    for oddity in oddities(table, (*ARMS, INCUMBENT)):
+        of_arm = broken if oddity.caps else odd
+        of_arm[oddity.arm] = (*of_arm.get(oddity.arm, ()), oddity.sentence)
     return replace(
         counts,
-        broken={arm: found for arm in arms if (found := tuple(broken_arms(table, (arm,))))},
+        broken=broken,
+        odd=odd,
         equals_incumbent=tuned.texts == incumbent.texts if tuned and incumbent else None,
-        all_expected=tuned is not None and all_expected(tuned),
+        all_expected=tuned is not None and tuned.all_expected(),
         prompts_in_form=_prompts_in_form(table),
         arms={},
     )

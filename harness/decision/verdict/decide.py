@@ -243,6 +243,7 @@ def _suite_result(
                 if gate.id in by_itself
             ),
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
+            *(f"{suite.name}: {why}" for arm in ARMS for why in table.answers.odd.get(arm, ())),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
