@@ -35,8 +35,7 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
 
     if problem := unread_part(file):
         raise ModelError(
-            f"{file.path}: {problem}; let llama.cpp compute it: llama-server:{file.path}, or "
-            f"gguf:{file.path}?engine=llama.cpp"
+            f"{file.path}: {problem}; let llama.cpp compute it: llama-server:{file.path}"
         )
     path = file.path.resolve()
     # Its progress bars have no common switch.
@@ -107,7 +106,7 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
         if name not in known and name.rpartition(".")[0] not in known and name != _FREQUENCIES:
             raise ModelError(
                 f"{file.path}: tensor {name} is not read by Transformers, and the answers would "
-                f"be another model's; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"
+                f"be another model's; let llama.cpp compute it: llama-server:{file.path}"
             )
 
 
@@ -122,7 +121,7 @@ def _scale_frequencies(file: GgufFile, model: Any) -> None:
     if file.architecture != "llama" or rotary is None or tensor.data.dtype != np.float32:
         raise ModelError(
             f"{file.path}: tensor {_FREQUENCIES} is not read by Transformers; let llama.cpp "
-            f"compute it: gguf:{file.path}?engine=llama.cpp"
+            f"compute it: llama-server:{file.path}"
         )
     factors = torch.from_numpy(np.array(tensor.data))
     for name in ("inv_freq", "original_inv_freq"):
