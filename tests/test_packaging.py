@@ -98,7 +98,7 @@ def test_what_is_imported_is_required() -> None:
     required = {_distribution(requirement) for requirement in wanted}
     # namespace packages and the parts of a distribution that we name by its main one
     parts = {
-        "opentelemetry": "opentelemetry-sdk",
+        "opentelemetry": "opentelemetry-proto",
         "_pytest": "pytest",
         "google": "protobuf",
         "lm_eval": "lm-eval",
