@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tunegate.harness.models._load_model import prefix_errors, refuse_nan
+from tunegate.harness.models._load_model import refuse_nan
+from tunegate.harness.models._model_folder import prefix_errors
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError

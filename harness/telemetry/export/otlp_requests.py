@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.records.files import bounded_lines
+
 _ITEMS = {"Spans": "spans", "Logs": "logRecords", "Metrics": "metrics"}
 """Part of a key such as `resourceSpans` → the key of the items in a scope."""
 _REQUESTS = {
@@ -44,10 +46,8 @@ def read_batches(path: Path, size: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     items: list[Any] = []
     packed = path.suffix == ".gz"
-    with (
-        gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8") as lines
-    ):
-        for line in lines:
+    with gzip.open(path) if packed else path.open("rb") as file:
+        for _, line in bounded_lines(file, path):
             ((key, (resource,)),) = json.loads(line).items()
             kind = key.removeprefix("resource")
             (scope,) = resource[f"scope{kind}"]
