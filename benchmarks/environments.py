@@ -2,18 +2,15 @@
 
     python -m benchmarks.environments lowest
     python -m benchmarks.environments highest
-    python -m benchmarks.environments llama-cpp
     python -m benchmarks.environments lowest --keep tests/stats tests/gates
 
 `lowest` takes the lowest version of every dependency that pyproject.toml names, `highest` the
 newest of each; neither reads dev-constraints.txt, but for torch, whose builds for CPUs are not on
-every index. Tools of development are the newest in both. `llama-cpp` has the pinned versions and
-llama.cpp, which is compiled for some minutes; the tests that need it are skipped elsewhere.
+every index. Tools of development are the newest in both.
 
 Each makes its environment in `.venv-NAME`, prints the versions that are not the pinned ones, and
-runs the tests that are neither `slow` nor `long`, or those of GGUF files with llama.cpp. Files and
-folders after the name run those alone; with `--keep` in the environment that is there, so that the
-tests can be run in parts.
+runs the tests that are neither `slow` nor `long`. Files and folders after the name run those alone;
+with `--keep` in the environment that is there, so that the tests can be run in parts.
 """
 
 from __future__ import annotations
@@ -44,7 +41,6 @@ last digit of a confidence, another typer the brackets of a usage line."""
 TESTS = {
     "lowest": ("-m", "not slow and not long", *_BYTES, *_OLD),
     "highest": ("-m", "not slow and not long", *_BYTES),
-    "llama-cpp": ("-m", "not long", "-k", "llama or gguf"),
 }
 """Environment → which tests are run in it."""
 
@@ -76,12 +72,10 @@ def make(name: str) -> str:
     # Most files are never imported; Python compiles the others when they are.
     pip = (python, "-m", "pip", "install", "--quiet", "--no-compile")
     subprocess.run([*pip, "--upgrade", "pip>=25.1", "uv>=0.8"], cwd=ROOT, check=True)
-    constraints, extras = PINS, [*EXTRAS, "llama-cpp"]
-    if name != "llama-cpp":
-        constraints, extras = folder / "constraints.txt", [*EXTRAS]
-        constraints.write_text(_resolve(python, folder, lowest=name == "lowest"), encoding="utf-8")
-    editable, group = f".[{','.join(extras)}]", "dev" if name == "llama-cpp" else _TOOLS
-    words = [*pip, "--editable", editable, "--group", group, "--constraint", str(constraints)]
+    constraints = folder / "constraints.txt"
+    constraints.write_text(_resolve(python, folder, lowest=name == "lowest"), encoding="utf-8")
+    editable = f".[{','.join(EXTRAS)}]"
+    words = [*pip, "--editable", editable, "--group", _TOOLS, "--constraint", str(constraints)]
     subprocess.run(words, cwd=ROOT, check=True)
     return python
 

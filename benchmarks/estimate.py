@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,9 @@ def trained(setting: TrainingSetting, base: str) -> None:
     from tunegate.trainers.arguments import prepare_environment
 
     prepare_environment()
-    run: Callable[..., int] = import_module(f"tunegate.trainers.{setting.trainer}").run
+    from tunegate.trainers.train import run_method
+
+    method = import_module(f"tunegate.trainers.{setting.trainer}").METHOD
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
         made = [_row(setting, i) for i in range(2 * setting.batch)]
@@ -98,7 +99,7 @@ def trained(setting: TrainingSetting, base: str) -> None:
             flags |= {"peft": setting.method, "lora_r": str(setting.rank)}
             flags |= {"lora_target_modules": "all-linear"}
         argv = [word for name, value in flags.items() for word in (f"--{name}", value)]
-        if run(argv, say=lambda line: print(line, file=sys.stderr)) != 0:
+        if run_method(method, argv, say=lambda line: print(line, file=sys.stderr)) != 0:
             raise SystemExit(f"{setting}: the training failed")
 
 

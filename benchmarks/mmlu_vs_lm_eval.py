@@ -1,8 +1,9 @@
 """MMLU on both arms against lm-eval: `python -m benchmarks.mmlu_vs_lm_eval --data DIR --tuned DIR`.
 
 The peer is lm-eval 0.4 with its own `hf` model, batch 8, run once for base and once with the
-adapter (`peft=`). tunegate runs the same tasks of lm-eval on its engine: the few-shot header of a
-subject once, one forward for all choices, one load for both arms. Data are the original CSV files
+adapter (`peft=`). tunegate takes the same tasks as cases and answers them with the runner and store
+of a real run: the few-shot header of a subject once, one forward for all choices, one load for both
+arms. Data are the original CSV files
 of MMLU (`dev/` and `test/`), from which local tasks are written, so that no hub is needed. The
 log-likelihoods of every question and the accuracies must be equal.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import sys
 import tempfile
@@ -19,6 +21,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness import suite as suites
+from tunegate.harness.engine.answer_cache import AnswerCache
+from tunegate.harness.engine.plan import make_plan
+from tunegate.harness.engine.progress import ProgressReporter
+from tunegate.harness.engine.runner import Runner, collect_answers
 from tunegate.harness.models.open_arms import open_arms
 
 SHOTS = 5
@@ -46,24 +53,23 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         tasks = _tasks(Path(folder), options.data, options.subjects, options.per_subject)
-        run = _runner(Path(folder), tasks)
         peer: dict[str, Result] = {}
         spent = {}
         for arm, adapter in (("base", None), ("tuned", options.tuned)):
             start = time.perf_counter()
-            peer[arm] = run(_peer(options.base, adapter))
+            peer[arm] = _run_peer(Path(folder), tasks, _peer(options.base, adapter))
             spent[f"lm-eval {arm}"] = time.perf_counter() - start
         start = time.perf_counter()
-        from tunegate.harness.engine.lm_eval import TunegateLM
-
         arms: Mapping[str, Any] = open_arms(
             {"base": options.base, "tuned": options.tuned}, dtype="float32"
         )
         loaded = time.perf_counter() - start
         ours: dict[str, Result] = {}
-        for name, arm in arms.items():
+        store = AnswerCache(Path(folder) / "store.sqlite")
+        for name in ("base", "tuned"):  # base's answers are in the store when tuned is asked
             start = time.perf_counter()
-            ours[name] = run(TunegateLM(arm))
+            asked = {arm: arms[arm] for arm in ("base", name)}
+            ours[name] = _run_ours(_suite(Path(folder), tasks), asked, store)
             spent[f"tunegate {name}"] = time.perf_counter() - start
     return _report(options, spent, loaded, peer, ours)
 
@@ -109,31 +115,56 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         ]
 
 
-def _runner(folder: Path, tasks: Sequence[str]) -> Any:
-    """Return a function that evaluates a model on the tasks."""
+def _suite(folder: Path, tasks: Sequence[str]) -> suites.Suite:
+    """Write and load a suite of the tasks."""
+    cases = {"from": "lm_eval", "tasks": list(tasks), "include_path": ".", "num_fewshot": SHOTS}
+    fields = ", ".join(f"{name} = {json.dumps(value)}" for name, value in cases.items())
+    (folder / "suite.toml").write_text(
+        f'name = "mmlu"\ncases = {{ {fields} }}\n[generation]\ntemplate = "none"\n'
+        '[[metrics]]\nuse = "choice_accuracy"\n',
+        encoding="utf-8",
+    )
+    return suites.load_suite(folder)
+
+
+def _run_ours(suite: suites.Suite, arms: Mapping[str, Any], store: AnswerCache) -> Result:
+    """Answer the cases; return the last arm's answers in the order of the documents."""
+    plan = make_plan([suite], arms, seed=0)
+    Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO())).run()
+    last = list(arms)[-1]
+    stored = collect_answers(plan, store, set())
+    answers = {a.cell.case: a.completion for a in stored if a.cell.arm == last}
+    result: Result = {}
+    for case in suite.cases:
+        answer = answers[case.id]
+        if answer is None or answer.choice_logprobs is None:
+            raise RuntimeError(f"{case.id} was not answered")
+        scores = list(answer.choice_logprobs)
+        right = float(scores.index(max(scores)) == case.answer)
+        result.setdefault(case.id.partition(":")[0], []).append((scores, right))
+    return result
+
+
+def _run_peer(folder: Path, tasks: Sequence[str], model: Any) -> Result:
+    """Evaluate a model of lm-eval's on the tasks."""
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
-
-    def run(model: Any) -> Result:
-        found = simple_evaluate(
-            model=model,
-            tasks=list(tasks),
-            task_manager=manager,
-            log_samples=True,
-            bootstrap_iters=0,
-            verbosity="ERROR",
-        )
-        return {
-            task: [
-                ([float(r[0][0]) for r in sample["resps"]], float(sample["acc"]))
-                for sample in sorted(samples, key=lambda s: s["doc_id"])
-            ]
-            for task, samples in found["samples"].items()
-        }
-
-    return run
+    evaluated = simple_evaluate(
+        model=model,
+        tasks=list(tasks),
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+        log_samples=True,
+        bootstrap_iters=0,
+        verbosity="ERROR",
+    )
+    return {
+        task: [
+            ([float(r[0][0]) for r in sample["resps"]], float(sample["acc"]))
+            for sample in sorted(samples, key=lambda s: s["doc_id"])
+        ]
+        for task, samples in evaluated["samples"].items()
+    }
 
 
 def _peer(base: str, adapter: str | None) -> Any:

@@ -47,7 +47,6 @@ PARTS = (
     Part("start-up", ("-m", "benchmarks.start_up"), {}),
     Part("lowest versions of every dependency", ("-m", "benchmarks.environments", "lowest"), {}),
     Part("highest versions of every dependency", ("-m", "benchmarks.environments", "highest"), {}),
-    Part("llama.cpp, compiled", ("-m", "benchmarks.environments", "llama-cpp"), {}),
 )
 
 

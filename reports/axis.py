@@ -1,10 +1,13 @@
-"""The axis of a chart: from values to places, with round ticks."""
+"""What the charts share: a scale with round ticks, and the marks of a gate on it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.records.gate_results import GateResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +47,58 @@ class AxisScale:
 def tick_text(value: float) -> str:
     """Return a tick's label: as few digits as needed."""
     return f"{round(value, 10) + 0.0:.6g}".replace("-", "−")
+
+
+def join_points(points: Iterable[tuple[float, float]]) -> str:
+    """Return the points of a line as SVG writes them."""
+    return " ".join(f"{x},{y}" for x, y in points)
+
+
+def gate_values(gate: GateResult) -> list[float]:
+    """Return the numbers that a gate's drawing has to hold."""
+    kind = gate_kind(gate.kind)
+    values = (kind.value(gate), gate.low, gate.high, kind.boundary(gate), kind.reference(gate))
+    return [value for value in values if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class GateMarks:
+    """Places of a gate's marks on a scale; None for a mark that there is not."""
+
+    point: float | None
+    low: float
+    high: float
+    """Ends of the interval; the scale's end where an end is open."""
+    known: bool
+    """Whether there is an interval."""
+    bound: float | None
+    reference: float | None
+    """Zero for a difference, base for a level, one for a ratio."""
+    zone: tuple[float, float] | None
+    """Start and length of where the interval must be."""
+
+
+def gate_marks(gate: GateResult, scale: AxisScale, edges: tuple[float, float]) -> GateMarks:
+    """Return a gate's marks.
+
+    Args:
+        gate: The outcome.
+        scale: The scale of the drawing.
+        edges: Where the drawing ends, beyond low values and beyond high ones.
+    """
+    kind = gate_kind(gate.kind)
+
+    def at(value: float | None) -> float | None:
+        return None if value is None else scale.at(value)
+
+    bound = at(kind.boundary(gate))
+    edge = edges[kind.passes_above(gate)] if bound is not None else 0.0
+    return GateMarks(
+        point=at(kind.value(gate)),
+        low=scale.at(scale.low if gate.low is None else gate.low),
+        high=scale.at(scale.high if gate.high is None else gate.high),
+        known=gate.low is not None or gate.high is not None,
+        bound=bound,
+        reference=at(kind.reference(gate)),
+        zone=None if bound is None else (min(edge, bound), round(abs(edge - bound), 1)),
+    )

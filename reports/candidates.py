@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 from urllib.parse import quote
 
 from tunegate.harness.contracts.quantity import QuantityFormat
@@ -19,18 +18,14 @@ from tunegate.harness.records.candidates import Candidate, CandidateComparison, 
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.verdict import Verdict
+from tunegate.reports.axis import AxisScale, GateMarks, gate_marks, gate_values
 from tunegate.reports.escaping import code_span, escape_markdown
-from tunegate.reports.forest_plot import (
-    FOREST_HEIGHT,
-    FOREST_WIDTH,
-    CandidateMarks,
-    candidate_marks,
-)
 from tunegate.reports.formatting import (
     FACES,
     REASONS,
     STATUSES,
     format_difference,
+    format_gate_interval,
     format_gate_value,
     format_interval,
     format_level,
@@ -44,6 +39,9 @@ from tunegate.reports.strength_curves import HEIGHT as CURVE_HEIGHT
 from tunegate.reports.strength_curves import WIDTH as CURVE_WIDTH
 from tunegate.reports.strength_curves import draw_curves
 
+FOREST_WIDTH, FOREST_HEIGHT, FOREST_EDGE = 260, 26, 8
+"""Size of a candidate's row in a gate's forest plot, and the space beside its scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class GateTable:
@@ -52,7 +50,7 @@ class GateTable:
     suite: str
     gate: GateResult
     """The first candidate's, for what all share."""
-    rows: tuple[tuple[str, GateResult, CandidateMarks], ...]
+    rows: tuple[tuple[str, GateResult, GateMarks], ...]
     """Letter, outcome and drawing of each candidate."""
 
 
@@ -80,6 +78,7 @@ def render_page(
         plot=draw_pareto(comparison),
         plot_size=(WIDTH, HEIGHT),
         row_size=(FOREST_WIDTH, FOREST_HEIGHT),
+        gate_interval=format_gate_interval,
         share=format_share,
         short=short_of,
         gates=list(gate_tables(comparison)),
@@ -106,10 +105,12 @@ def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
     first: Candidate = comparison.candidates[0]
     for at, suite in enumerate(first.suites):
         for index, gate in enumerate(suite.gates):
-            found = [(one.letter, one.suites[at].gates[index]) for one in comparison.candidates]
-            drawn = candidate_marks([result for _, result in found])
-            rows: Any = tuple(
-                (letter, result, row) for (letter, result), row in zip(found, drawn, strict=True)
+            results = [(one.letter, one.suites[at].gates[index]) for one in comparison.candidates]
+            values = [value for _, result in results for value in gate_values(result)]
+            scale = AxisScale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
+            rows = tuple(
+                (letter, result, gate_marks(result, scale, (0.0, FOREST_WIDTH)))
+                for letter, result in results
             )
             yield GateTable(suite=suite.name, gate=gate, rows=rows)
 

@@ -9,12 +9,12 @@ as a tick, and the other kinds what they measure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult
+from tunegate.reports.axis import AxisScale, gate_marks, gate_values
 from tunegate.reports.formatting import format_difference, format_gate_interval, format_gate_value
 
 WIDTH, HEIGHT, EDGE = 240, 46, 12
@@ -54,23 +54,24 @@ class IntervalDrawing:
 def draw_interval(gate: GateResult) -> IntervalDrawing | None:
     """Return the drawing of a gate's interval, None if nothing was estimated."""
     kind = gate_kind(gate.kind)
-    estimate, limit, compared_with = kind.value(gate), kind.boundary(gate), kind.reference(gate)
+    estimate, limit = kind.value(gate), kind.boundary(gate)
     if estimate is None:
         return None
     noise = _noise_ends(gate) if kind.tests_difference else None
-    marks = (estimate, gate.low, gate.high, limit, compared_with, *(noise or ()))
-    seen = [value for value in marks if value is not None]
-    at = _around_zero(seen) if kind.tests_difference else _scale(seen)
-    known = gate.low is not None or gate.high is not None
-    zero = None if compared_with is None else _mark(at(compared_with), kind.reference_label)
+    scale = _scale([*gate_values(gate), *(noise or ())], around_zero=kind.tests_difference)
+    marks = gate_marks(gate, scale, (0.0, WIDTH))
+    point = scale.at(estimate)
+    low, high = (0.0, float(WIDTH)) if marks.known else (point, point)
     return IntervalDrawing(
-        point=at(estimate),
-        low=at(gate.low) if gate.low is not None else (0.0 if known else at(estimate)),
-        high=at(gate.high) if gate.high is not None else (float(WIDTH) if known else at(estimate)),
-        zone=_zone(gate, None if limit is None else at(limit)),
-        margin=None if limit is None else _mark(at(limit), format_gate_value(gate, limit)),
-        reference=zero,
-        noise=None if noise is None else (at(noise[0]), round(at(noise[1]) - at(noise[0]), 1)),
+        point=point,
+        low=low if gate.low is None else marks.low,
+        high=high if gate.high is None else marks.high,
+        zone=marks.zone or (0.0, 0.0),
+        margin=None if marks.bound is None else _mark(marks.bound, format_gate_value(gate, limit)),
+        reference=None if marks.reference is None else _mark(marks.reference, kind.reference_label),
+        noise=None
+        if noise is None
+        else (scale.at(noise[0]), round(scale.at(noise[1]) - scale.at(noise[0]), 1)),
         label=_words(gate, estimate, limit),
     )
 
@@ -82,25 +83,15 @@ def _noise_ends(gate: GateResult) -> tuple[float, float] | None:
     return None if gate.noise is None else (-gate.noise, gate.noise)
 
 
-def _scale(values: list[float]) -> Callable[[float], float]:
-    """Return the function from values to x: smallest and largest are `EDGE` from the border."""
+def _scale(values: list[float], *, around_zero: bool) -> AxisScale:
+    """Return a scale with the outermost values `EDGE` from the border, or zero in the middle."""
     low, high = min(values), max(values)
+    if around_zero:
+        high = max(map(abs, values)) or 1.0
+        low = -high
     if high == low:
-        return lambda value: WIDTH / 2
-    return lambda value: round(EDGE + (value - low) / (high - low) * (WIDTH - 2 * EDGE), 1)
-
-
-def _around_zero(values: list[float]) -> Callable[[float], float]:
-    """Return the function that puts zero in the middle, and the farthest value `EDGE` inside."""
-    reach = max(map(abs, values)) or 1.0
-    return lambda value: round(WIDTH / 2 + value / reach * (WIDTH / 2 - EDGE), 1)
-
-
-def _zone(gate: GateResult, x: float | None) -> tuple[float, float]:
-    if x is None:
-        return 0.0, 0.0
-    upwards = gate_kind(gate.kind).passes_above(gate)
-    return (x, round(WIDTH - x, 1)) if upwards else (0.0, x)
+        return AxisScale.over(values, EDGE, WIDTH - EDGE)
+    return AxisScale(low, high, EDGE, WIDTH - EDGE)
 
 
 def _mark(x: float, label: str) -> ChartMark:

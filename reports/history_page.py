@@ -16,7 +16,7 @@ from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult
 from tunegate.harness.records.wording import count_noun
-from tunegate.reports.axis import AxisScale, tick_text
+from tunegate.reports.axis import AxisScale, gate_marks, gate_values, join_points, tick_text
 from tunegate.reports.formatting import (
     FACES,
     STATUSES,
@@ -86,9 +86,10 @@ def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     if not known:
         return None
     newest = known[-1].gate
-    kind = gate_kind(newest.kind)
-    limit, zero = kind.boundary(newest), kind.reference(newest)
-    y = _scale(known, [v for v in (limit, zero) if v is not None])
+    values = [v for one in known for v in (_point(one.gate), one.gate.low, one.gate.high)]
+    heights = [*(v for v in values if v is not None), *gate_values(newest)]
+    y = AxisScale.over(heights, HEIGHT - _BOTTOM, _TOP)
+    marks = gate_marks(newest, y, (HEIGHT - _BOTTOM, _TOP))
     places = _places(len(known))
     dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
     versions = [one.version for one in known]
@@ -99,9 +100,9 @@ def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
         lines=tuple(_lines(dots, versions)),
         breaks=tuple(round((places[i - 1] + places[i]) / 2, 1) for i in changed),
         ticks=tuple((y.at(v), tick_text(v)) for v in y.ticks(4)),
-        zone=None if limit is None else _zone(newest, y.at(limit)),
-        bound=None if limit is None else y.at(limit),
-        zero=None if zero is None else y.at(zero),
+        zone=marks.zone,
+        bound=marks.bound,
+        zero=marks.reference,
         frame=(_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
         label=_words(newest, known),
     )
@@ -109,11 +110,6 @@ def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
 
 def _point(gate: GateResult) -> float | None:
     return gate_kind(gate.kind).value(gate)
-
-
-def _scale(known: Sequence[HistoricalOutcome], more: Sequence[float]) -> AxisScale:
-    values = [v for s in known for v in (_point(s.gate), s.gate.low, s.gate.high) if v is not None]
-    return AxisScale.over([*values, *more], HEIGHT - _BOTTOM, _TOP)
 
 
 def _places(n: int) -> list[float]:
@@ -126,12 +122,13 @@ def _places(n: int) -> list[float]:
 
 def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
     gate = one.gate
+    marks = gate_marks(gate, y, (HEIGHT - _BOTTOM, _TOP))
     return TrendDot(
         x=x,
-        y=y.at(_point(gate) or 0.0),
-        low=y.at(y.low if gate.low is None else gate.low),
-        high=y.at(y.high if gate.high is None else gate.high),
-        known=gate.low is not None or gate.high is not None,
+        y=marks.point or 0.0,
+        low=marks.low,
+        high=marks.high,
+        known=marks.known,
         status=gate.status.value,
         shipped=one.run.shipped is not None,
         title=f"{one.run.run_id}: {_value(gate)}, {gate.status.value}",
@@ -142,13 +139,7 @@ def _lines(dots: Sequence[TrendDot], versions: Sequence[str]) -> list[str]:
     """Return the points of each stretch of one version."""
     pairs = zip(versions, dots, strict=True)
     stretches = [[dot for _, dot in group] for _, group in groupby(pairs, key=lambda pair: pair[0])]
-    return [" ".join(f"{d.x},{d.y}" for d in dots) for dots in stretches if len(dots) > 1]
-
-
-def _zone(gate: GateResult, y: float) -> tuple[float, float]:
-    upwards = gate_kind(gate.kind).passes_above(gate)
-    top, bottom = _TOP, HEIGHT - _BOTTOM
-    return (top, round(y - top, 1)) if upwards else (y, round(bottom - y, 1))
+    return [join_points((d.x, d.y) for d in dots) for dots in stretches if len(dots) > 1]
 
 
 def _value(gate: GateResult) -> str:

@@ -14,7 +14,7 @@ from functools import partial
 
 from tunegate.harness.contracts.quantity import QuantityFormat
 from tunegate.harness.records.candidates import Candidate, CandidateComparison, CandidateEffect
-from tunegate.reports.axis import AxisScale, tick_text
+from tunegate.reports.axis import AxisScale, join_points, tick_text
 from tunegate.reports.formatting import format_difference, format_level
 
 WIDTH, HEIGHT = 420, 320
@@ -94,7 +94,7 @@ def draw_pareto(comparison: CandidateComparison) -> ParetoDrawing | None:
     front = sorted((c.x, c.y) for c in crosses if not c.beaten)
     return ParetoDrawing(
         crosses=crosses,
-        front=" ".join(f"{px},{py}" for px, py in front),
+        front=join_points(front),
         x_ticks=tuple(AxisTick(x.at(v), tick_text(100 * v)) for v in x.ticks()),
         y_ticks=tuple(AxisTick(y.at(v), tick_text(v)) for v in y.ticks()),
         zone=(left, top, round(x.at(1.0) - left, 1), round(y.at(asked) - top, 1)),

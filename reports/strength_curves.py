@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.harness.records.gate_results import GateResult
-from tunegate.reports.axis import AxisScale, tick_text
+from tunegate.reports.axis import AxisScale, gate_marks, gate_values, join_points, tick_text
 from tunegate.reports.formatting import format_gate_value
 
 WIDTH, HEIGHT = 300, 170
@@ -63,41 +63,28 @@ def draw_curves(comparison: CandidateComparison) -> Iterator[StrengthCurve]:
 def _curve(
     suite: str, gates: Sequence[GateResult], strengths: Sequence[float], chosen: Sequence[bool]
 ) -> StrengthCurve:
-    first, kind = gates[0], gate_kind(gates[0].kind)
-    base, bound = kind.reference(first), kind.boundary(first)
-    ends = (v for gate in gates for v in (kind.value(gate), gate.low, gate.high))
-    heights = [v for v in (*ends, base, bound) if v is not None]
+    first = gates[0]
     x = AxisScale(0.0, max(strengths), _LEFT, WIDTH - _RIGHT)
-    y = AxisScale.over(heights, HEIGHT - _BOTTOM, _TOP)
+    y = AxisScale.over((v for gate in gates for v in gate_values(gate)), HEIGHT - _BOTTOM, _TOP)
+    marks = [gate_marks(gate, y, (HEIGHT - _BOTTOM, _TOP)) for gate in gates]
+    texts = [format_gate_value(gate, gate_kind(gate.kind).value(gate)) for gate in gates]
     points = tuple(
-        CurvePoint(
-            x.at(strength),
-            y.at(kind.value(gate) or 0.0),
-            y.at(y.low if gate.low is None else gate.low),
-            y.at(y.high if gate.high is None else gate.high),
-            format_gate_value(gate, kind.value(gate)),
-            is_chosen,
-        )
-        for strength, gate, is_chosen in zip(strengths, gates, chosen, strict=True)
+        CurvePoint(x.at(strength), mark.point or 0.0, mark.low, mark.high, text, is_chosen)
+        for strength, mark, text, is_chosen in zip(strengths, marks, texts, chosen, strict=True)
     )
-    start = [] if base is None else [(x.at(0.0), y.at(base))]
+    base = marks[0].reference
+    start = [] if base is None else [(x.at(0.0), base)]
     words = ", ".join(
-        f"{tick_text(strength)}: {point.text}"
-        for strength, point in zip(strengths, points, strict=True)
+        f"{tick_text(strength)}: {text}" for strength, text in zip(strengths, texts, strict=True)
     )
     return StrengthCurve(
         suite=suite,
         gate=first,
         points=points,
-        line=" ".join(f"{px},{py}" for px, py in [*start, *((p.x, p.y) for p in points)]),
-        base=None if base is None else y.at(base),
-        zone=None if bound is None else _zone(y.at(bound), above=kind.passes_above(first)),
+        line=join_points([*start, *((p.x, p.y) for p in points)]),
+        base=base,
+        zone=marks[0].zone,
         ticks=tuple((x.at(s), tick_text(s)) for s in (0.0, *strengths)),
         frame=(_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
         label=f"{suite}, {first.subject} by strength of the adapter: {words}",
     )
-
-
-def _zone(bound: float, *, above: bool) -> tuple[float, float]:
-    bottom = HEIGHT - _BOTTOM
-    return (_TOP, round(bound - _TOP, 1)) if above else (bound, round(bottom - bound, 1))

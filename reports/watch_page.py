@@ -16,6 +16,7 @@ from tunegate.harness.production.watch.record import (
     WatchVerdict,
 )
 from tunegate.harness.production.watch.state import TrendPoint, WatchState
+from tunegate.reports.axis import AxisScale, join_points
 from tunegate.reports.page import render_scriptless_page
 
 WIDTH, HEIGHT = 340, 120
@@ -75,15 +76,12 @@ def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
     shares = [point.shares[name][0] for point in known]
     top = _HEADROOM * max([figure.allowed, figure.gate, *shares])
     top = min(1.0, top) or 1.0
-    step = (WIDTH - _LEFT - _RIGHT) / max(1, len(known) - 1)
-
-    def height(share: float) -> float:
-        return round(HEIGHT - _BOTTOM - share / top * (HEIGHT - _TOP - _BOTTOM), 1)
-
+    x = AxisScale(0.0, max(1, len(known) - 1), _LEFT, WIDTH - _RIGHT)
+    y = AxisScale(0.0, top, HEIGHT - _BOTTOM, _TOP)
     dots = tuple(
         LookDot(
-            round(_LEFT + number * step, 1),
-            height(share),
+            x.at(number),
+            y.at(share),
             name in point.alarms,
             f"{point.at}: {100 * share:.3g} % of {point.shares[name][1]} units",
         )
@@ -92,8 +90,8 @@ def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
     return FigureTrend(
         figure=figure,
         dots=dots,
-        line=" ".join(f"{dot.x},{dot.y}" for dot in dots),
-        allowed=height(figure.allowed),
-        gate=height(figure.gate) if figure.gate_n else None,
-        ticks=((height(0), "0 %"), (height(top), f"{100 * top:.2g} %")),
+        line=join_points((dot.x, dot.y) for dot in dots),
+        allowed=y.at(figure.allowed),
+        gate=y.at(figure.gate) if figure.gate_n else None,
+        ticks=((y.at(0), "0 %"), (y.at(top), f"{100 * top:.2g} %")),
     )

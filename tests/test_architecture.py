@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,28 @@ def test_what_is_special_about_a_kind_of_gate_is_in_its_file() -> None:
 
     assert {"floor", "gain"} < kinds
     assert wrong == []
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    """Lazy imports and those for types count."""
+    files = {
+        ".".join(("tunegate", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): path
+        for path in modules()
+    }
+    graph = {
+        name: {
+            target
+            for imported in imports(path)
+            if (target := imported if imported in files else imported.rpartition(".")[0]) in files
+            and target != name
+        }
+        for name, path in files.items()
+    }
+
+    assert "tunegate.harness.records.errors" in graph["tunegate.harness.contracts.model"]
+    TopologicalSorter(graph).prepare()  # raises CycleError with the files of a circle
 
 
 def test_there_is_one_import_name() -> None:

@@ -12,7 +12,7 @@ from benchmarks.start_up import write_project
 from tests.early_modules import EARLY_MODULES
 
 HEAVY = (
-    "pydantic", "numpy", "scipy", "statsmodels", "torch", "transformers", "jinja2", "opentelemetry",
+    "pydantic", "numpy", "scipy", "torch", "transformers", "jinja2", "opentelemetry",
     "jsonschema", "typer", "rich", "datasets", "trl", "peft", "httpx",
     "litellm", "openai", "ray", "pyarrow",
 )  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_gate_loads_what_it_needs(tmp_path: Path) -> None:
     assert code == "0"
     assert {"numpy", "scipy.special", "jinja2", "tunegate.reports.page"} <= set(loaded)
     slow = (
-        "scipy.stats", "scipy.optimize", "statsmodels", "pandas", "torch",
+        "scipy.stats", "scipy.optimize", "pandas", "torch",
         "pyarrow", "httpx", "opentelemetry",
     )  # fmt: skip
     assert [name for name in slow if name in loaded] == []

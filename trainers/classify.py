@@ -12,23 +12,16 @@ whole and saved with the adapter; its labels are in config.json beside it.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.wording import count_noun
-from tunegate.trainers import callbacks, datasets, final_gate, row_lengths, train
+from tunegate.trainers import callbacks, datasets, final_gate, row_lengths
 from tunegate.trainers.datasets import TrainingRows
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 65
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train classify`."""
-    return train.run_method(METHOD, argv, say=say)
 
 
 @dataclass
@@ -39,12 +32,6 @@ class ClassifierArguments:
         default=512,
         metadata={"help": "Tokens after which a row is cut off; the model's context at most."},
     )
-
-
-def _configuration() -> type[Any]:
-    from transformers import TrainingArguments
-
-    return TrainingArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +167,10 @@ def _next_command(job: TrainingJob, folder: Any) -> str:
 METHOD = TrainingMethod(
     name="classify",
     rows=datasets.CLASSES,
-    configuration=_configuration,
+    configuration="transformers:TrainingArguments",
     build=_build,
     options=ClassifierArguments,
     kinds=("lora", "dora", "none"),
     task="SEQ_CLS",
     next_command=_next_command,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

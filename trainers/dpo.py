@@ -12,27 +12,14 @@ log-probabilities are computed once, before the first step.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import callbacks, datasets, peft_adapters, row_lengths, train
+from tunegate.trainers import datasets, peft_adapters, row_lengths
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 20
 SEQUENCES_PER_ROW = 2
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train dpo`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import DPOConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return DPOConfig
 
 
 def _build(job: TrainingJob) -> Any:
@@ -70,7 +57,7 @@ def precompute_reference(job: TrainingJob) -> None:
 METHOD = TrainingMethod(
     name="dpo",
     rows=datasets.PREFERENCES,
-    configuration=_configuration,
+    configuration="trl:DPOConfig",
     build=_build,
     settings=(
         *("beta", "loss_type", "loss_weights", "label_smoothing", "f_divergence_type"),
@@ -80,6 +67,3 @@ METHOD = TrainingMethod(
     kinds=KINDS,
     continues_adapter=True,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -11,12 +11,10 @@ desk.py:Desk` trains on episodes (`trainers/training_environment.py`).
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.trainers import callbacks, datasets, train
+from tunegate.trainers import datasets
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 from tunegate.trainers.reward_training import GENERATION, RewardArguments, build_with_rewards
 
@@ -44,17 +42,6 @@ class GrpoArguments(RewardArguments):
     )
 
 
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train grpo`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import GRPOConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return GRPOConfig
-
-
 def _build(job: TrainingJob) -> Any:
     from trl import GRPOTrainer  # type: ignore[attr-defined]  # TRL re-exports lazily
 
@@ -64,12 +51,9 @@ def _build(job: TrainingJob) -> Any:
 METHOD = TrainingMethod(
     name="grpo",
     rows=datasets.PROMPTS,
-    configuration=_configuration,
+    configuration="trl:GRPOConfig",
     build=_build,
     settings=GENERATION + _LOSS,
     options=GrpoArguments,
     continues_adapter=True,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

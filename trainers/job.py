@@ -1,27 +1,20 @@
 """The contract of a training method: `TrainingMethod`, and the `TrainingJob` that it gets.
 
-A method is one file `trainers/<name>.py` with an `ORDER`, a `METHOD` and a `run`:
+A method is one file `trainers/<name>.py` with an `ORDER` and a `METHOD`:
 
 ```python
 ORDER = 25                               # its place in `tunegate train --help`
 METHOD = TrainingMethod(
     name="dpo",                          # what `tunegate train` calls it; also in the record
     rows=datasets.PREFERENCES,           # the rows that it takes (trainers/datasets.py)
-    configuration=_configuration,        # () -> TRL's class of options, such as DPOConfig
+    configuration="trl:DPOConfig",       # module and name of TRL's class of options
     build=_build,                        # (TrainingJob) -> TRL's trainer, ready to train
     settings=("beta", "loss_type"),      # its own options that belong into the record
 )
 
-def _configuration() -> type[Any]:
-    from trl import DPOConfig
-    return DPOConfig
-
 def _build(job: TrainingJob) -> Any:
     from trl import DPOTrainer
     return DPOTrainer(**job.model_arguments(), **job.arguments())
-
-def run(argv, *, say=callbacks.print_to_stderr) -> int:
-    return train.run_method(METHOD, argv, say=say)
 ```
 A constant `SEQUENCES_PER_ROW` is for the memory in `tunegate estimate`. `trainers/train.py` does
 what all methods share: TRL's parser and YAML, rows, seed, tokenizer, `--peft`, resuming, Ctrl-C,
@@ -32,9 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts import environment
 from tunegate.trainers import base_model, callbacks, final_gate, peft_adapters
 from tunegate.trainers.arguments import TrainingConfig
 from tunegate.trainers.bitfit import load_bitfit_model
@@ -120,8 +115,11 @@ class TrainingMethod:
 
     name: str
     rows: RowFormat
-    configuration: Callable[[], type[Any]]
+    configuration: str | type[Any]
+    """The class of options, or its module and name: `trl:DPOConfig`."""
     build: Callable[[TrainingJob], Any]
+    feature: str = ""
+    """What the environment must have (`contracts/environment.py`)."""
     settings: tuple[str, ...] = ()
     """The configuration's options that belong in the record."""
     options: type[Any] | None = None
@@ -141,3 +139,17 @@ class TrainingMethod:
     """PEFT's word for what the model computes; the training gates only models that write texts."""
     next_command: Callable[[TrainingJob, Path], str] = _gate
     """Returns the command that the user runs next, for the folder of the weights."""
+
+    def load_configuration(self) -> type[Any]:
+        """Return the class of options.
+
+        Raises:
+            UsageError: the environment lacks the method's feature.
+        """
+        if self.feature:
+            environment.require_feature(self.feature, f"tunegate train {self.name}")
+        if not isinstance(self.configuration, str):
+            return self.configuration
+        module, _, name = self.configuration.partition(":")
+        configuration: type[Any] = getattr(import_module(module), name)
+        return configuration

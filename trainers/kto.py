@@ -10,27 +10,14 @@ of one row has no mismatched answers to compare with, so TRL requires two or mor
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.trainers import callbacks, datasets, dpo, row_lengths, train
+from tunegate.trainers import datasets, dpo, row_lengths
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 30
 SEQUENCES_PER_ROW = 1
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train kto`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import KTOConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return KTOConfig
 
 
 def _build(job: TrainingJob) -> Any:
@@ -49,7 +36,7 @@ def _build(job: TrainingJob) -> Any:
 METHOD = TrainingMethod(
     name="kto",
     rows=datasets.LABELLED,
-    configuration=_configuration,
+    configuration="trl:KTOConfig",
     build=_build,
     settings=(
         *("beta", "loss_type", "desirable_weight", "undesirable_weight"),
@@ -59,6 +46,3 @@ METHOD = TrainingMethod(
     kinds=dpo.KINDS,
     continues_adapter=True,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -12,31 +12,16 @@ own token ids, so both must read the same vocabulary.
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
-from tunegate.harness.contracts import environment
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import RunInterrupted, UsageError
-from tunegate.trainers import callbacks, datasets, prompt_rows, reward, row_lengths, train
+from tunegate.trainers import callbacks, datasets, prompt_rows, reward, row_lengths
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 60
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train ppo`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    environment.require_feature("ppo", "tunegate train ppo")
-    from trl.experimental.ppo import PPOConfig
-
-    configuration: type[Any] = PPOConfig
-    return configuration
 
 
 def _build(job: TrainingJob) -> Any:
@@ -173,7 +158,8 @@ def _train(trainer: Any, checkpoint: str | None) -> None:
 METHOD = TrainingMethod(
     name="ppo",
     rows=datasets.PROMPTS,
-    configuration=_configuration,
+    configuration="trl.experimental.ppo:PPOConfig",
+    feature="ppo",
     build=_build,
     settings=(
         *("reward_model_path", "reward_model_sha256", "total_episodes", "num_ppo_epochs"),
@@ -184,6 +170,3 @@ METHOD = TrainingMethod(
     train=_train,
     can_resume=False,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -13,29 +13,17 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models.adapters.weight_files import refuse_unsafe
 from tunegate.harness.records.errors import ModelError, UsageError
-from tunegate.trainers import base_model, callbacks, datasets, row_lengths, train
+from tunegate.trainers import base_model, datasets, row_lengths
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 40
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train reward`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import RewardConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return RewardConfig
 
 
 def _build(job: TrainingJob) -> Any:
@@ -182,7 +170,7 @@ def _next_command(job: TrainingJob, folder: Path) -> str:
 METHOD = TrainingMethod(
     name="reward",
     rows=datasets.PREFERENCES,
-    configuration=_configuration,
+    configuration="trl:RewardConfig",
     build=_build,
     settings=("center_rewards_coefficient",),
     check=partial(row_lengths.warn_dropped_rows, why="a pair is longer than"),
@@ -190,6 +178,3 @@ METHOD = TrainingMethod(
     task="SEQ_CLS",
     next_command=_next_command,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -10,11 +10,9 @@ REINFORCE, leave one out: an answer is compared with the mean of its group's oth
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-from tunegate.trainers import callbacks, datasets, reward_training, train
+from tunegate.trainers import datasets, reward_training
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 
 ORDER = 55
@@ -22,17 +20,6 @@ _LOSS = (
     *("beta", "num_iterations", "epsilon", "epsilon_high", "normalize_advantages"),
     *("reward_clip_range", "mask_truncated_completions", "reward_weights", "shuffle_dataset"),
 )
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train rloo`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import RLOOConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return RLOOConfig
 
 
 def _build(job: TrainingJob) -> Any:
@@ -44,12 +31,9 @@ def _build(job: TrainingJob) -> Any:
 METHOD = TrainingMethod(
     name="rloo",
     rows=datasets.PROMPTS,
-    configuration=_configuration,
+    configuration="trl:RLOOConfig",
     build=_build,
     settings=reward_training.GENERATION + _LOSS,
     options=reward_training.RewardArguments,
     continues_adapter=True,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -2,7 +2,7 @@
 
 ```
 tunegate train sft --config good.yaml [any TRL flag]
-python -m tunegate.trainers.sft --model_name_or_path embedded --train_files rows.jsonl --use_peft
+tunegate train sft --model_name_or_path embedded --train_files rows.jsonl --use_peft
 ```
 The loss covers completions only. Equal seed, files, versions and number of threads give the
 same weights, byte for byte.
@@ -10,28 +10,15 @@ same weights, byte for byte.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 from tunegate.harness.records.wording import count_noun
-from tunegate.trainers import arguments, callbacks, datasets, row_lengths, train
+from tunegate.trainers import arguments, datasets, row_lengths
 from tunegate.trainers.job import TrainingJob, TrainingMethod
 from tunegate.trainers.row_checks.training_check import check_learned
 
 ORDER = 10
 SEQUENCES_PER_ROW = 1
-
-
-def run(argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train as `argv` asks and return the exit code; the body of `tunegate train sft`."""
-    return train.run_method(METHOD, argv, say=say)
-
-
-def _configuration() -> type[Any]:
-    from trl import SFTConfig  # type: ignore[attr-defined]  # TRL re-exports lazily
-
-    return SFTConfig
 
 
 def _build(job: TrainingJob) -> Any:
@@ -65,13 +52,10 @@ def _warn_truncated_rows(trainer: Any, job: TrainingJob) -> None:
 METHOD = TrainingMethod(
     name="sft",
     rows=datasets.COMPLETIONS,
-    configuration=_configuration,
+    configuration="trl:SFTConfig",
     build=_build,
     settings=("packing", "completion_only_loss", "loss_type"),
     check=_check_rows,
     kinds=arguments.KINDS,
     continues_adapter=True,
 )
-
-if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))

@@ -68,7 +68,7 @@ def method_parser(method: TrainingMethod, prog: str | None = None) -> Any:
     """Return TRL's parser for our data options, the method's, its configuration, `ModelConfig`."""
     prepare_environment()
     require_extra()
-    return make_parser(method.configuration(), prog, own=method.options)
+    return make_parser(method.load_configuration(), prog, own=method.options)
 
 
 def train_method(

@@ -119,16 +119,13 @@ def make_method(name: str) -> TrainingMethod:
     found = find_trainer(name)
     by_rewards = "reward_funcs" in found.takes
 
-    def configuration() -> type[Any]:
-        return found.configuration
-
     def build(job: TrainingJob) -> Any:
         return _build(found, job)
 
     return TrainingMethod(
         name=name,
         rows=datasets.PROMPTS if by_rewards else rows_by_columns(),
-        configuration=configuration,
+        configuration=found.configuration,
         build=build,
         settings=found.own_settings(),
         options=found.options(),

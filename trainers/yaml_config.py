@@ -18,6 +18,7 @@ from tunegate.harness.records.errors import (
     unknown_name_message,
 )
 from tunegate.harness.records.files import read_file
+from tunegate.harness.records.yaml_nodes import repeated_keys, walk_nodes
 
 if TYPE_CHECKING:
     import yaml  # type: ignore[import-untyped]  # ships no types
@@ -130,26 +131,10 @@ def _problems(node: yaml.Node, allowed: tuple[str, ...]) -> Iterator[str]:
                 f"{key.start_mark.line + 1}: "
                 f"{unknown_name_message(str(key.value), allowed, what='key')}"
             )
-    yield from _ambiguities(node)
-
-
-def _ambiguities(node: yaml.Node) -> Iterator[str]:
-    """Yield duplicate keys and numbers that are not finite, at any depth."""
-    import yaml
-
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag.endswith(":float") and not _is_finite(node.value):
-            yield f"{node.start_mark.line + 1}: {node.value} is not a number to train with"
-    elif isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            yield from _ambiguities(child)
-    elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, child in node.value:
-            line = key.start_mark.line + 1
-            if (first := seen.setdefault(str(key.value), line)) != line:
-                yield f"{line}: key {key.value!r} is already in line {first}; keep one of them"
-            yield from _ambiguities(child)
+    for inner in walk_nodes(node):
+        yield from repeated_keys(inner)
+        if inner.id == "scalar" and inner.tag.endswith(":float") and not _is_finite(inner.value):
+            yield f"{inner.start_mark.line + 1}: {inner.value} is not a number to train with"
 
 
 def _is_finite(text: str) -> bool:

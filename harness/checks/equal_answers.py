@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.model import Arm, ScoredArm
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun

@@ -12,9 +12,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.model import Arm, ScoredArm, first_difference
+from tunegate.harness.contracts.model import Arm, first_difference
 from tunegate.harness.contracts.result_reader import ResultRow
-from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary, without_addresses
+from tunegate.harness.contracts.result_set import (
+    ResultSet,
+    ScoredArm,
+    ScoreSummary,
+    without_addresses,
+)
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message

@@ -21,8 +21,7 @@ from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta
-    from tunegate.harness.contracts.model import ScoredArm
-    from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
+    from tunegate.harness.contracts.result_set import ResultSet, ScoredArm, ScoreSummary
 
 ORDER = 95
 PANEL = Panel.LOOK_CLOSER

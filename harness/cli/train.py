@@ -1,7 +1,7 @@
 """`tunegate train METHOD --config x.yaml [TRL flags]`: TRL's names and YAML, passed through.
 
-A method is a module of `tunegate.trainers` with an `ORDER` and `run(argv)`, or else a trainer of
-the installed TRL.
+A method is a module of `tunegate.trainers` with an `ORDER` and a `METHOD`, or else a trainer of the
+installed TRL.
 """
 
 from __future__ import annotations
@@ -38,4 +38,6 @@ def train(context: typer.Context) -> None:
         from tunegate.trainers import trl_trainer
 
         raise typer.Exit(trl_trainer.run(method, rest))
-    raise typer.Exit(trainer.run(rest))
+    from tunegate.trainers.train import run_method
+
+    raise typer.Exit(run_method(trainer.METHOD, rest))

@@ -34,7 +34,6 @@ from tunegate.harness.records.hashing import sha256
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import EpisodePlan
-    from tunegate.harness.contracts.result_set import ResultSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +252,6 @@ class RequestRecord(Protocol):
 
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
         """Return the request for a case; None if unknown."""
-
-
-@runtime_checkable
-class ScoredArm(Protocol):
-    """An arm that has the results of another tool: answers with their scores."""
-
-    @property
-    def results(self) -> ResultSet:
-        """The results."""
 
 
 @dataclass(frozen=True, slots=True)

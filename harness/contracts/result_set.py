@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tunegate.harness.contracts.model import RecordedRequest
 from tunegate.harness.contracts.result_reader import (
@@ -387,3 +387,12 @@ def _refuse(problems: list[str]) -> None:
         raise UsageError(
             "\n".join([*problems[:MOST_PROBLEMS], *([f"… and {more} more"] if more > 0 else [])])
         )
+
+
+@runtime_checkable
+class ScoredArm(Protocol):
+    """An arm that has the results of another tool: answers with their scores."""
+
+    @property
+    def results(self) -> ResultSet:
+        """The results."""

@@ -62,11 +62,7 @@ def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "au
     offered = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
     if not offered.keys().isdisjoint(_names(reading)) or (reading.calls and not tools):
         return FoundCalls(reading)
-    found = _search(answer, offered, syntax)
-    if "\\_" in answer:  # as Markdown writes underscores, Mistral's models above all
-        plain = _search(answer.replace("\\_", "_"), offered, syntax)
-        if len(plain.reading.calls) >= len(found.reading.calls):
-            found = plain
+    found = _search(_MARKDOWN_UNDERSCORE.sub("_", answer), offered, syntax)
     if reading.calls and offered.keys().isdisjoint(_names(found.reading)):
         return FoundCalls(reading)
     if found.reading.calls or (found.reading.problem and reading.problem is None):
@@ -101,6 +97,8 @@ _HEADERS = re.compile(
     r"|<\|assistant\|>|<start_of_turn>(?:model)?+))++"
 )
 
+_MARKDOWN_UNDERSCORE = re.compile(r"(?<!\\)\\_")
+"""An underscore as Markdown escapes it; Mistral's models write names of tools so."""
 _USER_TURN = re.compile(
     r"### Instruction:|\[INST\]|<\|user\|>|<(?:\|(?:im_start|start_header_id)\||start_of_turn)>user"
 )
@@ -141,8 +139,6 @@ _MARKUP = re.compile(
 )
 """Markers of a call in the templates of other model families."""
 _PREFIX = r"(?:(?:functions|default_api|tools)\.)?"
-_TEXTS = re.compile(r"\[\s*+[\"']\s*+[^\W\d][\w.]*+\(")
-"""A list whose first element is a text with a Python call."""
 _GAP = (
     r"(?:[\s\"'`*:>,_(]|<\|[\w\u2581]{1,40}\|>|<\uff5c[\w\u2581]{1,40}\uff5c>|\[[A-Z_]{1,12}\]"
     r"|(?<=:)\d{1,3}|json\b|\u273fARGS\u273f"
@@ -185,7 +181,6 @@ class _CallSearch:
         if not (
             self.names.name.search(self.text)
             or '"arguments"' in self.text
-            or _TEXTS.match(self.text)
             or _MARKUP.search(self.text)
         ):
             return []
@@ -193,7 +188,6 @@ class _CallSearch:
         for find in (
             self._in_fences,
             self._in_tags,
-            self._in_texts,
             self._in_objects,
             self._behind_names,
             self._in_python,
@@ -236,17 +230,6 @@ class _CallSearch:
     def _in_tags(self) -> Iterator[_CallSpan]:
         for found in find_xml_calls(self.text, self.tools):
             yield self._span(found.start, found.end, "markup", found.call)
-
-    def _in_texts(self) -> Iterator[_CallSpan]:
-        """Yield the calls of an answer that is a list of texts: `["f(a=1)", "g()"]`."""
-        texts = read_literal(self.text) if _TEXTS.match(self.text) else None
-        if isinstance(texts, list) and all(isinstance(text, str) for text in texts):
-            try:
-                calls = python(f"[{', '.join(texts)}]", bare_texts=True)
-            except MalformedCall:
-                return
-            if calls:
-                yield self._span(0, len(self.text), "python", *calls)
 
     def _in_objects(self) -> Iterator[_CallSpan]:
         """Yield JSON objects that are calls or hold some, and those that are cut off."""

@@ -31,6 +31,7 @@ _DRAFTS: dict[str, Any] = {
     "https://json-schema.org/draft/2020-12/schema": jsonschema.Draft202012Validator,
 }
 _DRAFTS_WITH_IRIS = list(_DRAFTS.values())[2:]
+_DRAFTS_WITH_DURATIONS = list(_DRAFTS.values())[3:]
 _DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = {"$ref", "$dynamicRef", "$recursiveRef"}
 _ASCII = "".join(map(chr, range(128)))
@@ -49,6 +50,19 @@ for _draft in _DRAFTS_WITH_IRIS:
     _draft.FORMAT_CHECKER.checks("iri-reference", ValueError)(
         partial(_is_iri, rule="URI_reference")
     )
+
+_TIME = r"T(?:\d+H(?:\d+M(?:\d+S)?)?|\d+M(?:\d+S)?|\d+S)"
+_DATE = r"(?:\d+Y(?:\d+M(?:\d+D)?)?|\d+M(?:\d+D)?|\d+D)"
+_DURATION = re.compile(rf"P(?:\d+W|{_DATE}(?:{_TIME})?|{_TIME})", re.ASCII)
+"""A duration (RFC 3339, appendix A): no fraction, no sign, and no unit left out in between."""
+
+
+def _is_duration(value: object) -> bool:
+    return not isinstance(value, str) or _DURATION.fullmatch(value) is not None
+
+
+for _draft in _DRAFTS_WITH_DURATIONS:
+    _draft.FORMAT_CHECKER.checks("duration")(_is_duration)
 
 
 @dataclass(frozen=True, slots=True)

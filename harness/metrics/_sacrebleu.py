@@ -1,9 +1,11 @@
-"""Texts and sacrebleu's signature for BLEU, chrF and TER."""
+"""Texts, scorers and signatures for BLEU, chrF and TER, by sacrebleu."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, Literal
 
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -33,11 +35,20 @@ def unscored_reason(case: Case, completion: Completion) -> Score | None:
     return Score.unscored("an expected text is empty") if _blank(case) else None
 
 
-def sacrebleu_signature(scorer: Any, cases: Sequence[Case]) -> str:
+@cache
+def scorer(name: Literal["BLEU", "CHRF", "TER"], **options: Any) -> Any:
+    """Return one of sacrebleu's metrics."""
+    return getattr(import_module(f"sacrebleu.metrics.{name.lower()}"), name)(**options)
+
+
+def signature(
+    name: Literal["BLEU", "CHRF", "TER"], options: Mapping[str, Any], cases: Sequence[Case]
+) -> str:
     """Return sacrebleu's signature of one of its metrics on these cases."""
     counts = {len(case.expected_texts()) for case in cases}
-    scorer.num_refs = counts.pop() if len(counts) == 1 else -1  # -1 is written "var"
-    return str(scorer.get_signature())
+    used = scorer(name, **options)
+    used.num_refs = counts.pop() if len(counts) == 1 else -1  # -1 is written "var"
+    return str(used.get_signature())
 
 
 def _blank(case: Case) -> bool:

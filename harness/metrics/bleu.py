@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
@@ -36,7 +35,9 @@ def corpus_bleu(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.sacrebleu_signature(_scorer(used.corpus is None, **used.options), cases)
+    return _sacrebleu.signature(
+        "BLEU", {**used.options, "effective_order": used.corpus is None}, cases
+    )
 
 
 @metric(
@@ -67,17 +68,10 @@ def bleu(
         tokenize: sacrebleu's word rule: `13a` for languages with spaces, `intl`, `zh`, `char`
             or `none`.
     """
-    missing = _sacrebleu.unscored_reason(case, completion)
-    if missing is not None:
-        return missing
-    scorer = _scorer(True, lowercase=lowercase, tokenize=tokenize)
+    unscored = _sacrebleu.unscored_reason(case, completion)
+    if unscored is not None:
+        return unscored
+    scorer = _sacrebleu.scorer("BLEU", effective_order=True, lowercase=lowercase, tokenize=tokenize)
     found = scorer.sentence_score(completion.text, case.expected_texts())
     counts = (found.sys_len, found.ref_len, *found.counts, *found.totals)
     return Score.of(min(found.score, 100.0), counts=counts)
-
-
-@cache
-def _scorer(effective_order: bool, **options: Any) -> Any:
-    from sacrebleu.metrics.bleu import BLEU
-
-    return BLEU(effective_order=effective_order, **options)

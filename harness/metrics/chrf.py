@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
@@ -33,7 +32,7 @@ def corpus_chrf(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.sacrebleu_signature(_scorer(**used.options), cases)
+    return _sacrebleu.signature("CHRF", used.options, cases)
 
 
 @metric(
@@ -66,15 +65,8 @@ def chrf(
     unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:
         return unscored
-    scorer = _scorer(word_order=word_order, lowercase=lowercase)
+    scorer = _sacrebleu.scorer("CHRF", word_order=word_order, lowercase=lowercase)
     # The score object has no counts; this is what sacrebleu uses for its own significance tests.
     references = [[text] for text in case.expected_texts()]
     (counts,) = scorer._extract_corpus_statistics([completion.text], references)
     return Score.of(corpus_chrf(counts), counts=counts)
-
-
-@cache
-def _scorer(**options: Any) -> Any:
-    from sacrebleu.metrics.chrf import CHRF
-
-    return CHRF(**options)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from typing import Any
 
 from tunegate.harness.contracts.metric import Metric, metric
 from tunegate.harness.metrics import _sacrebleu
@@ -28,7 +26,7 @@ def corpus_ter(sums: Sequence[float]) -> float:
 
 
 def _signature(used: Metric, cases: Sequence[Case]) -> str:
-    return _sacrebleu.sacrebleu_signature(_scorer(**used.options), cases)
+    return _sacrebleu.signature("TER", used.options, cases)
 
 
 @metric(
@@ -68,13 +66,6 @@ def ter(
         return Score.unscored(
             f"too long for TER: {given:,} words against {longest:,} expected ones"
         )
-    scorer = _scorer(case_sensitive=case_sensitive, normalized=normalized)
+    scorer = _sacrebleu.scorer("TER", case_sensitive=case_sensitive, normalized=normalized)
     found = scorer.sentence_score(completion.text, case.expected_texts())
     return Score.of(found.score, counts=(found.num_edits, found.ref_length))
-
-
-@cache
-def _scorer(**options: Any) -> Any:
-    from sacrebleu.metrics.ter import TER
-
-    return TER(**options)

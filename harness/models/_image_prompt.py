@@ -43,7 +43,7 @@ def load_processor(folder: Path, tokenizer: Any) -> Any:
     require_modules("PIL", what="a model that sees images", extra="images")
     from transformers import AutoProcessor
 
-    from tunegate.harness.models._load_model import prefix_errors
+    from tunegate.harness.models._model_folder import prefix_errors
 
     if not has_processor(folder):
         raise ModelError(

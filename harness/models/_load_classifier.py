@@ -15,12 +15,11 @@ from typing import Any
 from tunegate.harness.models._load_model import (
     load_tokenizer,
     load_weights,
-    prefix_errors,
     refuse_nan,
     refuse_unused,
     silence_libraries,
 )
-from tunegate.harness.models._model_folder import need_quantiser, require_modules
+from tunegate.harness.models._model_folder import need_quantiser, prefix_errors, require_modules
 from tunegate.harness.models._number_format import number_format, stored_format
 from tunegate.harness.models.adapters.tensor_names import core_name, plain_name, split_name
 from tunegate.harness.models.adapters.weight_files import (

@@ -6,18 +6,21 @@ random values, a layer's tensor that it drops, NaN, a tokenizer of another model
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 import os
 import re
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models._model_class import needs_code, text_class, text_part
-from tunegate.harness.models._model_folder import gpu_is_free, need_quantiser, require_modules
+from tunegate.harness.models._model_folder import (
+    gpu_is_free,
+    need_quantiser,
+    prefix_errors,
+    require_modules,
+)
 from tunegate.harness.models._number_format import number_format, stored_format
 from tunegate.harness.models.adapters.weight_files import (
     read_json,
@@ -25,7 +28,7 @@ from tunegate.harness.models.adapters.weight_files import (
     weights_fingerprint,
 )
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
-from tunegate.harness.records.errors import ModelError, TunegateError, error_reason
+from tunegate.harness.records.errors import ModelError
 
 
 def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedModel:
@@ -228,16 +231,3 @@ def silence_libraries() -> None:
     talk.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers has no annotation
     talk.disable_progress_bar()  # type: ignore[no-untyped-call]  # nor here
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def prefix_errors(what: str) -> Iterator[None]:
-    """Turn whatever a library raises into one line that begins with `what`; mute its warnings."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except TunegateError:
-        raise
-    except Exception as error:
-        raise ModelError(f"{what}: {error_reason(error)}") from error

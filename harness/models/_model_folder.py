@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models.adapters.weight_files import read_json
-from tunegate.harness.records.errors import MissingExtra, ModelError
+from tunegate.harness.records.errors import MissingExtra, ModelError, TunegateError, error_reason
 from tunegate.harness.records.problems import lfs_problem
 
 BOOKKEEPING = frozenset(
@@ -217,3 +218,16 @@ def need_quantiser(folder: Path) -> None:
         require_modules(
             "bitsandbytes", "accelerate", what="a 4-bit or 8-bit model", extra="quantized"
         )
+
+
+@contextlib.contextmanager
+def prefix_errors(what: str) -> Iterator[None]:
+    """Turn whatever a library raises into one line that begins with `what`; mute its warnings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except TunegateError:
+        raise
+    except Exception as error:
+        raise ModelError(f"{what}: {error_reason(error)}") from error

@@ -18,7 +18,6 @@ from tunegate.harness.contracts.model import Prompt, Request
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.models._load_model import (
     left_out,
-    prefix_errors,
     refuse_nan,
     refuse_unused,
     silence_libraries,
@@ -27,6 +26,7 @@ from tunegate.harness.models._model_folder import (
     RANKING_BACKENDS,
     gpu_is_free,
     is_adapter,
+    prefix_errors,
     ranking_class,
     resolve_folder,
 )

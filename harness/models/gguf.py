@@ -1,8 +1,8 @@
 """`gguf:FILE.gguf`: a model in llama.cpp's format, as an arm.
 
-By default Transformers unpacks the file to float32 and the arm is like any local model: every kind
-of question, every optimization of the engine, exact arithmetic on the rounded weights. With
-`gguf:FILE.gguf?engine=llama.cpp` llama.cpp itself computes, as it will in production.
+Transformers unpacks the file to float32 and the arm is like any local model: every kind of
+question, every optimization of the engine, exact arithmetic on the rounded weights. With
+`llama-server:FILE.gguf` llama.cpp computes, as in production.
 `?tokenizer=DIR` takes the tokenizer of a folder, which must have the file's vocabulary, and
 `?lora=FILE&scale=X` adds a LoRA adapter as GGUF to the weights; options are joined with `&`.
 """
@@ -17,20 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts import environment
-from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models._load_model import silence_libraries
 from tunegate.harness.models._model_folder import require_modules
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
-from tunegate.harness.models.gguf_format.llama_cpp import LlamaCppArm
 from tunegate.harness.models.gguf_format.lora import parse_scale, read_lora, write_merged
 from tunegate.harness.models.gguf_format.tokenizer import gguf_tokenizer
 from tunegate.harness.models.gguf_format.unpack import load_gguf
 from tunegate.harness.models.transformers import HfArm
 from tunegate.harness.records.errors import ModelError
 
-SPEC = "gguf:FILE.gguf[?engine=NAME&tokenizer=FOLDER&lora=FILE&scale=X]"
-ENGINES = ("transformers", "llama.cpp")
-_OPTIONS = ("engine", "tokenizer", "lora", "scale")
+SPEC = "gguf:FILE.gguf[?tokenizer=FOLDER&lora=FILE&scale=X]"
+_OPTIONS = ("tokenizer", "lora", "scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,6 @@ class _GgufTarget:
     """The spec after `gguf:`."""
 
     path: Path
-    engine: str = ENGINES[0]
     tokenizer: Path | None = None
     lora: Path | None = None
     scale: float = 1.0
@@ -59,11 +55,11 @@ class GgufArm(HfArm):
 
 
 def computes_here(target: str) -> bool:
-    """Return whether Transformers computes the file in this process, logits included."""
-    return "engine=llama.cpp" not in target
+    """Return True: Transformers computes each file in this process, logits included."""
+    return True
 
 
-def gguf(target: str) -> Arm:
+def gguf(target: str) -> GgufArm:
     """Open a GGUF file.
 
     Raises:
@@ -73,18 +69,10 @@ def gguf(target: str) -> Arm:
     wanted = _parse(target)
     file = read_gguf(wanted.path)
     require_modules("torch", "transformers")
-    if wanted.engine == "llama.cpp":
-        require_modules("llama_cpp", what="?engine=llama.cpp", extra="llama-cpp")
-    else:
-        require_modules("accelerate", what="a GGUF file", extra="gguf")
-    if wanted.engine != "llama.cpp" or wanted.tokenizer is None:
-        environment.require_feature("gguf", f"gguf:{target}")
+    require_modules("accelerate", what="a GGUF file", extra="gguf")
+    environment.require_feature("gguf", f"gguf:{target}")
     silence_libraries()
     tokenizer = gguf_tokenizer(file, wanted.tokenizer)
-    if wanted.engine == "llama.cpp":
-        arm = LlamaCppArm(f"gguf:{target}", file, tokenizer)
-        arm.make_room(1)  # whether llama.cpp loads it is known before a case is spent
-        return arm
     if wanted.lora is None:
         return GgufArm(f"gguf:{target}", load_gguf(file, tokenizer), tokenizer, file=file)
     with tempfile.TemporaryDirectory(prefix="tunegate-lora-") as place:
@@ -111,15 +99,10 @@ def _parse(target: str) -> _GgufTarget:
         key, _, value = option.partition("=")
         if key not in _OPTIONS or not value:
             raise ModelError(
-                f"gguf:{target}: {option!r} is not an option; write engine=NAME, tokenizer=DIR, "
-                "lora=FILE or scale=NUMBER"
+                f"gguf:{target}: {option!r} is not an option; write tokenizer=DIR, lora=FILE "
+                "or scale=NUMBER"
             )
         found[key] = value
-    engine = found.get("engine", ENGINES[0])
-    if engine not in ENGINES:
-        raise ModelError(f"gguf:{target}: engine={engine} is not known; {' or '.join(ENGINES)}")
-    folder, lora = (Path(v).expanduser() if (v := found.get(k)) else None for k in _OPTIONS[1:3])
-    if lora is not None and engine != ENGINES[0]:
-        raise ModelError(f"gguf:{target}: lora= needs Transformers; write llama-server:{target}")
+    folder, lora = (Path(v).expanduser() if (v := found.get(k)) else None for k in _OPTIONS[:2])
     scale = parse_scale(f"gguf:{target}", found.get("scale", "1"))
-    return _GgufTarget(Path(name).expanduser(), engine, folder, lora, scale)
+    return _GgufTarget(Path(name).expanduser(), folder, lora, scale)

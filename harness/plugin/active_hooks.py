@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tunegate.harness.plugin import exit_status, terminal
+from tunegate.harness.plugin.delivery import deliver
 from tunegate.harness.plugin.exit_status import say_once
 from tunegate.harness.plugin.items import GateItem, SuiteFile
 
@@ -75,8 +76,10 @@ class ActiveHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Let the verdict decide the exit status. (pytest_sessionfinish)"""
+        """Let the verdict decide the exit status, and send it on. (pytest_sessionfinish)"""
         self.state.finish(session)
+        if not self.state.worker:
+            self.state.delivered = deliver(self.state)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the verdict, the sentence that decided it and what to do next."""

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from tunegate.harness.plugin.session import GateSession
 from tunegate.harness.records.command import typed_options
 from tunegate.harness.records.errors import TunegateError, error_summary
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import Verdict
-
-if TYPE_CHECKING:
-    from tunegate.harness.plugin.session import GateSession
 
 
 def deliver(session: GateSession) -> list[str]:

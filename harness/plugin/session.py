@@ -24,7 +24,6 @@ from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
-from tunegate.harness.plugin.delivery import deliver
 from tunegate.harness.plugin.no_verdict import leave_sentence
 from tunegate.harness.plugin.options import limits_of, read_options
 from tunegate.harness.records.command import without_secrets
@@ -359,7 +358,6 @@ class GateSession:
             leave_sentence(self.options["run-dir"], self.options["summary"], sentence)
         self.exit_status = self._exit_status(int(session.exitstatus))
         session.exitstatus = self.exit_status
-        self.delivered = deliver(self)
 
     def reported_folders(self) -> list[Path]:
         """Return the folders of this session's runs that have a report."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 
-_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy", "statsmodels")
+_PACKAGES = ("tunegate", "torch", "transformers", "peft", "numpy", "scipy")
 
 
 def package_versions() -> dict[str, str]:

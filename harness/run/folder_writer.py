@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tunegate.harness.contracts.model import Arm, RecordedArm, RequestRecord, ScoredArm
+from tunegate.harness.contracts.model import Arm, RecordedArm, RequestRecord
 from tunegate.harness.contracts.result_reader import content_id
+from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import RUNS

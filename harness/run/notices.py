@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tunegate.harness.contracts.further_arm import comparisons
-from tunegate.harness.contracts.model import Arm, LocalArm, ScoredArm
+from tunegate.harness.contracts.model import Arm, LocalArm
+from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.decision.planning.advisory_gates import advisory_notes
 from tunegate.harness.engine.plan import shared_limit_notices

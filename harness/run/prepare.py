@@ -24,7 +24,8 @@ from typing import Any
 
 from tunegate.harness.checks import comparability
 from tunegate.harness.contracts.further_arm import add_derived_arms
-from tunegate.harness.contracts.model import Arm, RecordedArm, ScoredArm
+from tunegate.harness.contracts.model import Arm, RecordedArm
+from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.records.answers import StoredAnswer

@@ -177,7 +177,7 @@ def test_the_versions_of_the_job_are_those_of_this_environment(repository: Path)
     pins = _ci_job.CONSTRAINTS.read_text(encoding="utf-8")
     script = _ci_job.SCRIPT.read_text(encoding="utf-8")
 
-    for name in ("torch", "transformers", "numpy", "statsmodels", "jinja2", "httpx"):
+    for name in ("torch", "transformers", "numpy", "scipy", "jinja2", "httpx"):
         version = metadata.version(name).partition("+")[0]
         assert f"\n{name}=={version}\n" in pins
     assert "tunegate" not in pins.partition("suites/constraints.txt\n")[2]

@@ -37,11 +37,12 @@ def test_the_command_itself_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """`tunegate train ppo` asks before it reads rows or loads a model."""
     pytest.importorskip("trl")
     from tunegate.trainers import ppo
+    from tunegate.trainers.train import run_method
 
     without(monkeypatch, "trl.experimental.ppo", trl="1.16.0")
     lines: list[str] = []
 
-    assert 2 == ppo.run(["--train_files", "nowhere.jsonl"], say=lines.append)
+    assert 2 == run_method(ppo.METHOD, ["--train_files", "nowhere.jsonl"], say=lines.append)
     assert lines[0].startswith("error: tunegate train ppo: needs trl<1.13")
 
 

@@ -203,6 +203,10 @@ FORMATS = [
     (1, "json-pointer", "/a/0", "a"),
     (1, "uri-template", "/a/{b}", "/a/{b"),
     (0, "regex", "^a+$", "("),
+    # RFC 3339, appendix A, where ISO 8601 allows more
+    *((3, "duration", "P1Y2M3DT4H5M6S", bad) for bad in ("P", "P1YT", "P1D2H", "P1Y2W", "4D")),
+    *((3, "duration", "P2W", bad) for bad in ("PT0.5S", "-P1D", "P1Y2D", "PT1H2S", "P1WT1H")),
+    *((3, "duration", good, "P২Y") for good in ("PT36H", "P1M", "PT1M", "P1M2D", "PT0S")),
 ]
 """Place in `DRAFTS` of the first draft with the format, its name, a right value, a wrong one."""
 

@@ -235,9 +235,9 @@ def test_what_transformers_does_not_read_is_refused(
     (tmp_path / "y.gguf").write_bytes(
         source.read_bytes().replace(b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0rwkv6", 1)
     )
-    with pytest.raises(ModelError, match=r"architecture 'rwkv6'.*\?engine=llama\.cpp"):
+    with pytest.raises(ModelError, match=r"architecture 'rwkv6'.*: llama-server:/"):
         gguf(str(tmp_path / "y.gguf"))
-    with pytest.raises(ModelError, match=r"rope scaling 'yarn'.*\?engine=llama\.cpp"):
+    with pytest.raises(ModelError, match=r"rope scaling 'yarn'.*: llama-server:/"):
         gguf(str(rewritten(source, out, **{"llama.rope.scaling.type": "yarn"})))
     with pytest.raises(ModelError, match=r"one of 3 parts.*--merge"):
         gguf(str(rewritten(source, out, **{"split.count": 3})))
@@ -268,10 +268,8 @@ def test_bad_specs_say_what_is_allowed(written: Callable[[str], Path], tmp_path:
 
     with pytest.raises(ModelError, match=r"no\.gguf: no such file; give the path of a \.gguf"):
         open_arms({"base": f"gguf:{path}", "tuned": f"gguf:{tmp_path / 'no.gguf'}"})
-    with pytest.raises(ModelError, match=r"'quant=4' is not an option; write engine=NAME, tok"):
+    with pytest.raises(ModelError, match=r"'quant=4' is not an option; write tokenizer=DIR, lora"):
         gguf(f"{path}?quant=4")
-    with pytest.raises(ModelError, match=r"engine=vllm is not known; transformers or llama\.cpp"):
-        gguf(f"{path}?engine=vllm")
 
 
 @pytest.mark.parametrize("missing", ["gguf", "accelerate"])
@@ -324,10 +322,9 @@ def _join_digits(path: Path) -> None:
     path.write_text(json.dumps(parts), encoding="utf-8")
 
 
-def test_only_an_unpacked_file_computes_here() -> None:
-    assert computes_here("gguf:m.gguf")
+def test_its_logits_are_computed_here() -> None:
     assert computes_here("gguf:m.gguf?tokenizer=base")
-    assert not computes_here("gguf:m.gguf?engine=llama.cpp")
+    assert not computes_here("llama-server:m.gguf")
 
 
 @pytest.mark.slow

@@ -11,7 +11,6 @@ from tests.early_modules import EARLY_MODULES
 HEAVY = (
     "numpy",
     "scipy",
-    "statsmodels",
     "pydantic",
     "torch",
     "transformers",

@@ -12,8 +12,7 @@ from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.reports import candidates
 from tunegate.reports.axis import AxisScale, tick_text
-from tunegate.reports.candidates import gate_overview, gate_tables, render_page
-from tunegate.reports.forest_plot import FOREST_WIDTH
+from tunegate.reports.candidates import FOREST_WIDTH, gate_overview, gate_tables, render_page
 from tunegate.reports.pareto import draw_pareto
 
 
@@ -139,7 +138,7 @@ def test_a_gates_intervals_share_a_scale(compared: CandidateComparison) -> None:
     table = next(t for t in gate_tables(compared) if t.gate.metric == "kept")
 
     assert len({row.bound for _, _, row in table.rows}) == 1
-    assert len({row.zero for _, _, row in table.rows}) == 1
+    assert len({row.reference for _, _, row in table.rows}) == 1
     ends = [(row.low, row.high) for _, _, row in table.rows]
     assert all(0 <= low <= high <= FOREST_WIDTH for low, high in ends)
     assert table.rows[2][2].point < table.rows[1][2].point  # type: ignore[operator]

@@ -15,6 +15,14 @@ from tunegate.harness.stats.judge_accuracy import cohens_kappa, rogan_gladen, ro
 PROPERTY = examples(60)
 
 
+@st.composite
+def tables(draw):
+    """Draw counts of 2 to 4 labels, none of them 0."""
+    size = draw(st.integers(2, 4))
+    row = st.lists(st.integers(1, 40), min_size=size, max_size=size)
+    return draw(st.lists(row, min_size=size, max_size=size))
+
+
 class TestRoganGladen:
     """rogan_gladen and rogan_gladen_interval."""
 
@@ -138,6 +146,17 @@ class TestCohensKappa:
         """Independent labels have kappa 0, three of them as well."""
         assert cohens_kappa([[10, 20], [20, 40]]).estimate == pytest.approx(0)
         assert cohens_kappa([[4, 4, 4], [2, 2, 2], [6, 6, 6]]).estimate == pytest.approx(0)
+
+    @PROPERTY
+    @given(tables())
+    def test_variance_is_that_of_statsmodels(self, table):
+        """Estimate and limits before clipping are those of statsmodels, with 2 to 4 labels."""
+        interval = cohens_kappa(table, confidence=0.95)
+        oracle = inter_rater.cohens_kappa(table)
+
+        assert interval.estimate == pytest.approx(oracle.kappa)
+        assert interval.low == pytest.approx(max(-1, oracle.kappa_low))
+        assert interval.high == pytest.approx(min(1, oracle.kappa_upp))
 
     @PROPERTY
     @given(st.lists(st.integers(0, 40), min_size=4, max_size=4).filter(any))

@@ -15,6 +15,7 @@ from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import classify
 from tunegate.trainers.datasets import CLASSES
 from tunegate.trainers.row_files import InvalidRow
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import read_card
 
 ROWS = [
@@ -37,7 +38,7 @@ def _train(tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]) -> Calla
         argv += ["--per_device_train_batch_size", "2", "--save_strategy", "no"]
         argv += ["--logging_steps", "1", "--learning_rate", "1e-2", *more]
         with muted():
-            lines.append(str(classify.run(argv, say=lines.append)))
+            lines.append(str(run_method(classify.METHOD, argv, say=lines.append)))
         return lines
 
     return train

@@ -15,7 +15,8 @@ from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite import load_suite
-from tunegate.trainers.grpo import run
+from tunegate.trainers.grpo import METHOD
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_environment import training_environment
 
 NOTING = """
@@ -63,7 +64,7 @@ def _train(model: Path, folder: Path, *more: str) -> tuple[int, list[str]]:
     argv += ["--max_steps", "1", "--per_device_train_batch_size", "4", "--num_generations", "2"]
     argv += ["--max_completion_length", "4", "--save_strategy", "no", "--learning_rate", "1e-2"]
     argv += ["--output_dir", str(folder / "out"), *more]
-    return run(argv, say=lines.append), lines
+    return run_method(METHOD, argv, say=lines.append), lines
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainers.training_scripts import write_suite
-from tunegate.trainers.sft import run
+from tunegate.trainers.sft import METHOD
+from tunegate.trainers.train import run_method
 
 
 @pytest.fixture(name="argv")
@@ -32,7 +33,9 @@ def test_checkpoints_are_looked_at(
 ) -> None:
     suite = write_suite(tmp_path)
 
-    assert 0 == run([*argv, "--gate_callback", str(suite), "--gate_stop_on", "regression"])
+    assert 0 == run_method(
+        METHOD, [*argv, "--gate_callback", str(suite), "--gate_stop_on", "regression"]
+    )
 
     record = json.loads((tmp_path / "out/gate_checkpoints.json").read_text())
     assert [1, 2] == [look["step"] for look in record["looks"]]
@@ -53,7 +56,7 @@ def test_mistakes_are_told_before_anything_is_trained(
     """One line, exit code 2, no output folder."""
     lines: list[str] = []
 
-    assert 2 == run([*argv, *more], say=lines.append)
+    assert 2 == run_method(METHOD, [*argv, *more], say=lines.append)
 
     assert text in lines[-1]
     assert not (tmp_path / "out").exists()

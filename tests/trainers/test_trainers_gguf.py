@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import os
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +18,7 @@ from tests.tiny_models import Tiny, muted
 from tunegate.harness.models.gguf_format import programs
 from tunegate.harness.records.errors import MissingExtra, ModelError
 from tunegate.trainers import artifacts
+from tunegate.trainers.artifacts import gguf
 
 pytestmark = needs_gguf
 
@@ -121,41 +121,14 @@ def test_packages_of_the_converter_are_named_by_their_extra(
         programs.convert("convert_hf_to_gguf.py", folder, "--outfile", llama_cpp / "m.gguf")
 
 
-def test_without_a_quantiser_llama_cpp_python_rounds(
+def test_without_a_quantiser_nothing_is_merged(
     tiny: Tiny, llama_cpp: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It gets a file in float32 and the mixture's number; its error code is a line."""
-    import ctypes
-
-    from gguf import LlamaFileType
-
     (llama_cpp / "build" / "bin" / "llama-quantize").unlink()
-    asked: list[int] = []
-    codes = [0, 1]
-    llama = ModuleType("llama_cpp")
-    llama.__spec__ = importlib.machinery.ModuleSpec("llama_cpp", None)
+    monkeypatch.delattr(gguf, "_merged")
 
-    class Params(ctypes.Structure):
-        _fields_ = [("ftype", ctypes.c_int)]
-
-    def quantise(plain: bytes, out: bytes, params: Any) -> int:
-        asked.append(params._obj.ftype)
-        shutil.copyfile(plain.decode(), out.decode())
-        return codes.pop(0)
-
-    found: dict[str, Any] = {
-        "llama_model_quantize_default_params": Params,
-        "llama_model_quantize": quantise,
-        "LLAMA_FTYPE_MOSTLY_Q4_K_M": int(LlamaFileType.MOSTLY_Q4_K_M),
-    }
-    for key, value in found.items():
-        setattr(llama, key, value)
-    monkeypatch.setitem(sys.modules, "llama_cpp", llama)
-
-    _made("gguf_q4_k_m", folder, tiny.adapter(), tmp_path / "one")
-    assert asked == [15]
-    with pytest.raises(ModelError, match=r"llama\.cpp did not write it in Q4_K_M \(code 1\)"):
-        _made("gguf_q4_k_m", folder, tiny.adapter(), tmp_path / "two")
+    with pytest.raises(ModelError, match=r"llama-quantize.*build it with cmake"):
+        _made("gguf_q4_k_m", folder, tiny.adapter(), tmp_path / "out")
 
 
 @pytest.mark.slow

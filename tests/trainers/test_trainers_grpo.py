@@ -18,7 +18,8 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 from tunegate.harness.records.training_card import FILE
-from tunegate.trainers.grpo import run
+from tunegate.trainers.grpo import METHOD
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
 
 LORA = ["--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
@@ -70,7 +71,7 @@ def _train(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Path) -> 
         lines: list[str] = []
         named = ["--reward", reward] if reward else []
         named += ["--peft", "lora", *LORA] if lora else []
-        return run([*argv, *named, *more], say=lines.append), lines
+        return run_method(METHOD, [*argv, *named, *more], say=lines.append), lines
 
     return train
 

@@ -15,7 +15,8 @@ from tunegate.harness.models._number_format import quantisation_name
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import TunegateError
 from tunegate.trainers import arguments, callbacks, peft_adapters
-from tunegate.trainers.sft import run
+from tunegate.trainers.sft import METHOD
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import read_card
 
 ROWS = [{"prompt": f"refund {i}", "completion": " yes" if i % 2 else " no"} for i in range(8)]
@@ -27,7 +28,7 @@ def _train(base: Path, out: Path, rows: Path, *more: str) -> tuple[int, list[str
     argv = ["--model_name_or_path", str(base), "--train_files", str(rows), *SHORT]
     argv += ["--output_dir", str(out), "--learning_rate", "3e-2", *more]
     with muted():
-        return run(argv, say=lines.append), lines
+        return run_method(METHOD, argv, say=lines.append), lines
 
 
 def _alive(base: Path, tuned: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from tunegate.harness.contracts import environment
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers.arguments import quiet_warnings
-from tunegate.trainers.ppo import run
+from tunegate.trainers.ppo import METHOD
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
 
 pytestmark = pytest.mark.skipif(
@@ -53,7 +54,7 @@ def _train(
     def train(*more: str, reward: Path | None = reward_model) -> tuple[int, list[str]]:
         lines: list[str] = []
         given = ["--reward_model_path", str(reward)] if reward else []
-        return run([*argv, *given, *more], say=lines.append), lines
+        return run_method(METHOD, [*argv, *given, *more], say=lines.append), lines
 
     return train
 

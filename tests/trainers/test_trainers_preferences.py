@@ -15,9 +15,10 @@ from tests.unseen_rows import margins
 from tunegate.harness.checks import liveness
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import dpo, kto, reward, sft
+from tunegate.trainers.job import TrainingMethod
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import read_card
 
-Run = Callable[..., int]
 WORDS = ("parcel", "refund", "capital", "customer", "late", "France", "Spain", "Paris")
 PAIRS = [{"prompt": f"the {word}", "chosen": " never", "rejected": " wants"} for word in WORDS]
 UNSEEN = [
@@ -34,14 +35,16 @@ LABELS = [
 def _train(tiny: Tiny, tmp_path: Path, write_rows: Callable[..., Path]) -> Callable[..., list[str]]:
     """Train on the tiny Llama with one row kind; returns the lines, the exit code as the last."""
 
-    def train(run: Run, rows: list[Any], out: str, *more: str, base: str = "llama") -> list[str]:
+    def train(
+        method: TrainingMethod, rows: list[Any], out: str, *more: str, base: str = "llama"
+    ) -> list[str]:
         lines: list[str] = []
         argv = ["--model_name_or_path", str(tiny.base(base)), "--output_dir", str(tmp_path / out)]
         argv += ["--train_files", str(write_rows(f"{out}.jsonl", rows)), "--max_steps", "2"]
         argv += ["--per_device_train_batch_size", "2", "--save_strategy", "no"]
         argv += ["--logging_steps", "1", "--learning_rate", "1e-2", *more]
         with muted():
-            lines.append(str(run(argv, say=lines.append)))
+            lines.append(str(run_method(method, argv, say=lines.append)))
         return lines
 
     return train
@@ -51,30 +54,34 @@ def _losses(lines: list[str]) -> list[float]:
     return [float(line.split()[3]) for line in lines if line.startswith("step ")]
 
 
-@pytest.mark.parametrize(("run", "rows"), [(dpo.run, PAIRS), (kto.run, LABELS)])
+@pytest.mark.parametrize(("method", "rows"), [(dpo.METHOD, PAIRS), (kto.METHOD, LABELS)])
 def test_unseen_pairs_move_towards_the_chosen_answer(
-    run: Run, rows: list[Any], train: Callable[..., list[str]], tiny: Tiny, tmp_path: Path
+    method: TrainingMethod,
+    rows: list[Any],
+    train: Callable[..., list[str]],
+    tiny: Tiny,
+    tmp_path: Path,
 ) -> None:
-    lines = train(run, rows, "out", "--peft", "lora", "--max_steps", "20")
+    lines = train(method, rows, "out", "--peft", "lora", "--max_steps", "20")
 
     assert "0" == lines[-1], lines
     assert min(margins(tiny.base(), tmp_path / "out", UNSEEN)) > 0.5
 
 
 @pytest.mark.parametrize(
-    ("run", "rows", "kind"),
-    [(dpo.run, PAIRS, kind) for kind in ("qlora", "ia3", "bitfit", "none")]
-    + [(kto.run, LABELS, kind) for kind in ("lora", "bitfit")],
+    ("method", "rows", "kind"),
+    [(dpo.METHOD, PAIRS, kind) for kind in ("qlora", "ia3", "bitfit", "none")]
+    + [(kto.METHOD, LABELS, kind) for kind in ("lora", "bitfit")],
 )
 def test_each_kind_trains_and_opens_in_the_gate(
-    run: Run,
+    method: TrainingMethod,
     rows: list[Any],
     kind: str,
     train: Callable[..., list[str]],
     tiny: Tiny,
     tmp_path: Path,
 ) -> None:
-    lines = train(run, rows, "out", "--peft", kind)
+    lines = train(method, rows, "out", "--peft", kind)
 
     assert "0" == lines[-1], lines
     with muted():
@@ -91,11 +98,11 @@ def test_before_the_first_step_the_model_is_its_reference(
     β is 0.1, so that IPO starts at 25.
     """
     first = {
-        name: _losses(train(run, rows, name, "--peft", "lora", "--beta", "0.1", *more))[0]
-        for name, run, rows, more in (
-            ("dpo", dpo.run, PAIRS, []),
-            ("ipo", dpo.run, PAIRS, ["--loss_type", "ipo"]),
-            ("kto", kto.run, LABELS, []),
+        name: _losses(train(method, rows, name, "--peft", "lora", "--beta", "0.1", *more))[0]
+        for name, method, rows, more in (
+            ("dpo", dpo.METHOD, PAIRS, []),
+            ("ipo", dpo.METHOD, PAIRS, ["--loss_type", "ipo"]),
+            ("kto", kto.METHOD, LABELS, []),
         )
     }
 
@@ -106,9 +113,9 @@ def test_label_smoothing_and_beta_reach_trl_and_the_record(
     train: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     robust = ["--peft", "lora", "--loss_type", "robust"]
-    plain = train(dpo.run, PAIRS, "plain", *robust)
-    smooth = train(dpo.run, PAIRS, "smooth", *robust, "--label_smoothing", "0.3")
-    strict = train(dpo.run, PAIRS, "strict", *robust, "--beta", "0.5")
+    plain = train(dpo.METHOD, PAIRS, "plain", *robust)
+    smooth = train(dpo.METHOD, PAIRS, "smooth", *robust, "--label_smoothing", "0.3")
+    strict = train(dpo.METHOD, PAIRS, "strict", *robust, "--beta", "0.5")
 
     first, second = zip(*map(_losses, (plain, smooth, strict)), strict=True)
     assert 1 == len(set(first))
@@ -122,10 +129,10 @@ def test_label_smoothing_and_beta_reach_trl_and_the_record(
 
 
 @pytest.mark.parametrize(
-    ("run", "rows", "loss"), [(dpo.run, PAIRS, 0.6931), (kto.run, LABELS, 0.5)]
+    ("method", "rows", "loss"), [(dpo.METHOD, PAIRS, 0.6931), (kto.METHOD, LABELS, 0.5)]
 )
 def test_an_sft_adapter_is_its_own_reference(
-    run: Run,
+    method: TrainingMethod,
     rows: list[Any],
     loss: float,
     train: Callable[..., list[str]],
@@ -134,10 +141,10 @@ def test_an_sft_adapter_is_its_own_reference(
 ) -> None:
     """Started from a fine-tune, the margin to it is zero; its frozen copy is not saved."""
     taught = [{"prompt": row["prompt"], "completion": " late"} for row in PAIRS]
-    assert "0" == train(sft.run, taught, "sft", "--peft", "lora", "--max_steps", "8")[-1]
+    assert "0" == train(sft.METHOD, taught, "sft", "--peft", "lora", "--max_steps", "8")[-1]
 
     adapter = ["--adapter_name_or_path", str(tmp_path / "sft")]
-    lines = train(run, rows, "out", *adapter)
+    lines = train(method, rows, "out", *adapter)
 
     assert "0" == lines[-1], lines
     assert _losses(lines)[0] == pytest.approx(loss, abs=1e-3)
@@ -152,24 +159,27 @@ def test_a_resumed_training_keeps_its_reference(
     train: Callable[..., list[str]], tmp_path: Path
 ) -> None:
     taught = [{"prompt": row["prompt"], "completion": " late"} for row in PAIRS]
-    assert "0" == train(sft.run, taught, "sft", "--peft", "lora", "--max_steps", "4")[-1]
+    assert "0" == train(sft.METHOD, taught, "sft", "--peft", "lora", "--max_steps", "4")[-1]
     asked = ["--adapter_name_or_path", str(tmp_path / "sft"), "--save_strategy", "steps"]
     asked += ["--save_steps", "1", "--max_steps", "3"]
-    whole = train(dpo.run, PAIRS, "whole", *asked)
+    whole = train(dpo.METHOD, PAIRS, "whole", *asked)
     assert "0" == whole[-1], whole
 
     parts = ["--resume_from_checkpoint", str(tmp_path / "whole" / "checkpoint-1")]
-    lines = train(dpo.run, PAIRS, "parts", *asked, *parts)
+    lines = train(dpo.METHOD, PAIRS, "parts", *asked, *parts)
 
     assert "0" == lines[-1], lines
     name = "adapter_model.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
-@pytest.mark.parametrize("run", [dpo.run, kto.run])
+@pytest.mark.parametrize("method", [dpo.METHOD, kto.METHOD])
 @pytest.mark.parametrize("kind", ["lora", "none"])
 def test_the_reference_is_no_second_model(
-    run: Run, kind: str, train: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+    method: TrainingMethod,
+    kind: str,
+    train: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from trl.trainer import dpo_trainer, kto_trainer
 
@@ -183,7 +193,7 @@ def test_the_reference_is_no_second_model(
 
         monkeypatch.setattr(module, "create_model_from_path", counted)
 
-    lines = train(run, PAIRS if run is dpo.run else LABELS, "out", "--peft", kind)
+    lines = train(method, PAIRS if method is dpo.METHOD else LABELS, "out", "--peft", kind)
 
     assert "0" == lines[-1], lines
     assert 1 == len(loads)
@@ -196,7 +206,7 @@ def test_an_evaluation_is_one_line(
     unseen = write_rows("unseen.jsonl", UNSEEN)
     asked = ["--eval_files", str(unseen), "--eval_strategy", "steps", "--eval_steps", "20"]
 
-    lines = train(reward.run, PAIRS, "out", "--peft", "none", "--max_steps", "20", *asked)
+    lines = train(reward.METHOD, PAIRS, "out", "--peft", "none", "--max_steps", "20", *asked)
 
     assert "0" == lines[-1], lines
     (said,) = [line for line in lines if line.startswith("evaluated")]
@@ -236,7 +246,7 @@ def test_a_reward_model_is_loaded_with_its_head(
     """
     swapped = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in PAIRS]
     for out, rows, sign in (("right", PAIRS, 1), ("wrong", swapped, -1)):
-        lines = train(reward.run, rows, out, "--peft", kind, "--max_steps", "20")
+        lines = train(reward.METHOD, rows, out, "--peft", kind, "--max_steps", "20")
         assert "0" == lines[-1], lines
         points = _points(tmp_path / out)
         assert all(sign * (chosen - rejected) > 0 for chosen, rejected in points)
@@ -248,26 +258,35 @@ def test_a_reward_model_is_loaded_with_its_head(
 
 
 @pytest.mark.parametrize(
-    ("run", "rows", "more", "said"),
+    ("method", "rows", "more", "said"),
     [
-        (dpo.run, PAIRS, ["--peft", "prompt"], "allowed are lora, qlora, dora, ia3, none, bitfit"),
-        (dpo.run, PAIRS, ["--loss_type", "ippo"], "Unknown loss type: ippo"),
-        (dpo.run, PAIRS, ["--label_smoothing", "0.1"], "has no effect on loss_type=sigmoid"),
-        (dpo.run, PAIRS, ["--max_length", "2"], "max_length=2: no row fits"),
-        (dpo.run, LABELS, [], "no `chosen` (keys: prompt, completion, label)"),
-        (kto.run, PAIRS, [], "no `completion`"),
-        (kto.run, [row for row in LABELS if row["label"]], [], "every row has label=true"),
-        (kto.run, LABELS, ["--max_length", "2"], "max_length=2: no row fits"),
-        (reward.run, PAIRS, ["--max_length", "2"], "max_length=2: no row fits"),
-        (reward.run, PAIRS, ["--gate", "--eval-suite", "refusals"], "writes no answers"),
-        (reward.run, PAIRS, ["--adapter_name_or_path", "x"], "reward makes a new adapter"),
-        (reward.run, PAIRS, ["--peft", "ia3"], "allowed are lora, dora, none"),
+        (
+            dpo.METHOD,
+            PAIRS,
+            ["--peft", "prompt"],
+            "allowed are lora, qlora, dora, ia3, none, bitfit",
+        ),
+        (dpo.METHOD, PAIRS, ["--loss_type", "ippo"], "Unknown loss type: ippo"),
+        (dpo.METHOD, PAIRS, ["--label_smoothing", "0.1"], "has no effect on loss_type=sigmoid"),
+        (dpo.METHOD, PAIRS, ["--max_length", "2"], "max_length=2: no row fits"),
+        (dpo.METHOD, LABELS, [], "no `chosen` (keys: prompt, completion, label)"),
+        (kto.METHOD, PAIRS, [], "no `completion`"),
+        (kto.METHOD, [row for row in LABELS if row["label"]], [], "every row has label=true"),
+        (kto.METHOD, LABELS, ["--max_length", "2"], "max_length=2: no row fits"),
+        (reward.METHOD, PAIRS, ["--max_length", "2"], "max_length=2: no row fits"),
+        (reward.METHOD, PAIRS, ["--gate", "--eval-suite", "refusals"], "writes no answers"),
+        (reward.METHOD, PAIRS, ["--adapter_name_or_path", "x"], "reward makes a new adapter"),
+        (reward.METHOD, PAIRS, ["--peft", "ia3"], "allowed are lora, dora, none"),
     ],
 )
 def test_mistakes_end_in_one_line(
-    run: Run, rows: list[Any], more: list[str], said: str, train: Callable[..., list[str]]
+    method: TrainingMethod,
+    rows: list[Any],
+    more: list[str],
+    said: str,
+    train: Callable[..., list[str]],
 ) -> None:
-    *_, last, code = train(run, rows, "out", *more)
+    *_, last, code = train(method, rows, "out", *more)
 
     assert "2" == code
     assert said in last
@@ -280,8 +299,8 @@ def test_rows_that_do_not_fit_are_counted(train: Callable[..., list[str]]) -> No
         {"prompt": "the", "chosen": " refund" * 30, "rejected": " no"},
     ]
 
-    dropping = train(dpo.run, PAIRS + long, "out", "--peft", "lora", "--max_length", "16")
-    pairs = train(reward.run, PAIRS + long, "rm", "--peft", "lora", "--max_length", "16")
+    dropping = train(dpo.METHOD, PAIRS + long, "out", "--peft", "lora", "--max_length", "16")
+    pairs = train(reward.METHOD, PAIRS + long, "rm", "--peft", "lora", "--max_length", "16")
 
     warnings = [line for line in dropping if line.startswith("warning: ")]
     assert [

@@ -12,6 +12,7 @@ from tests.tiny_models import muted
 from tests.unseen_rows import gains, margins
 from tunegate.harness.models.demo_model import make_demo_model
 from tunegate.trainers import dpo, kto, reward, sft
+from tunegate.trainers.train import run_method
 
 pytestmark = pytest.mark.slow
 
@@ -58,9 +59,9 @@ def _train(tmp_path: Path, write_rows: Callable[..., Path]) -> Callable[..., Pat
         argv = ["--model_name_or_path", "embedded", "--output_dir", str(out), *SHORT, *LORA]
         argv += ["--train_files", str(write_rows(rows=ROWS[method])), "--save_strategy", "no"]
         with muted():
-            assert 0 == method.run([*argv, "--learning_rate", "1e-3", *more], say=lines.append), (
-                lines
-            )
+            assert 0 == run_method(
+                method.METHOD, [*argv, "--learning_rate", "1e-3", *more], say=lines.append
+            ), lines
         return out
 
     return train

@@ -15,6 +15,7 @@ from tunegate.harness.contracts.metric import metric
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
+from tunegate.trainers.train import run_method
 
 THINGS = ("colour", "river", "bird", "fruit", "city", "metal", "dance", "planet")
 HELD_OUT = ("country", "fish", "flower", "sport", "game", "language", "tool", "month")
@@ -46,7 +47,8 @@ def turns(thing: str) -> list[dict[str, str]]:
 def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> None:
     from tunegate.harness.models.demo_model import make_demo_model
     from tunegate.harness.models.open_arms import open_arms
-    from tunegate.trainers.grpo import run
+    from tunegate.trainers.grpo import METHOD
+    from tunegate.trainers.train import run_method
 
     rows = [json.dumps({"prompt": turns(thing)}) for thing in THINGS]
     (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
@@ -60,7 +62,7 @@ def test_grpo_teaches_what_the_metric_measures(seed: str, tmp_path: Path) -> Non
     argv += ["--lr_scheduler_type", "constant"]
     argv += ["--save_strategy", "no"]
 
-    assert 0 == run(argv, say=lines.append), lines
+    assert 0 == run_method(METHOD, argv, say=lines.append), lines
 
     with muted():
         arms = open_arms({"base": str(make_demo_model()), "tuned": str(tmp_path / "o")})
@@ -137,8 +139,8 @@ def test_ppo_teaches_what_pairs_prefer(seed: str, tmp_path: Path) -> None:
     policy += ["--reward_model_path", str(judge), "--total_episodes", "96", "--kl_coef", "0.02"]
     policy += ["--response_length", "6", "--num_ppo_epochs", "2", "--learning_rate", "3e-4"]
     with muted():
-        assert 0 == reward.run([*argv, *scoring], say=lines.append), lines
-        assert 0 == ppo.run([*argv, *policy], say=lines.append), lines
+        assert 0 == run_method(reward.METHOD, [*argv, *scoring], say=lines.append), lines
+        assert 0 == run_method(ppo.METHOD, [*argv, *policy], say=lines.append), lines
         arms = open_arms({"base": str(make_demo_model()), "tuned": str(tuned)})
 
     assert "proven" == liveness.check_liveness(arms)["tuned"]["status"]

@@ -14,6 +14,7 @@ from tests.trainers.trl_by_hand import by_trl, share_of_letters
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import grpo, reward, rloo
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
 
 HERE = "tests.trainers.test_trainers_grpo"
@@ -37,7 +38,7 @@ def _reward_model(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(name="train")
 def _train(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Path) -> Any:
-    """One call of a method's `run` with small settings: the exit code and what was said."""
+    """One training by a method with small settings: the exit code and what was said."""
     rows = write_rows(rows=[{"prompt": f"Question {i}?", "expected": "yes"} for i in range(12)])
     argv = ["--model_name_or_path", str(tiny_base), "--train_files", str(rows), "--peft", "lora"]
     argv += ["--max_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"]
@@ -46,7 +47,7 @@ def _train(tiny_base: Path, write_rows: Callable[..., Path], tmp_path: Path) -> 
 
     def train(method: Any, *more: str) -> tuple[int, list[str]]:
         lines: list[str] = []
-        return method.run([*argv, *more], say=lines.append), lines
+        return run_method(method.METHOD, [*argv, *more], say=lines.append), lines
 
     return train
 

@@ -22,9 +22,9 @@ from tunegate.harness.models.adapters.weight_files import (
 from tunegate.harness.records.errors import BackendError, ModelError, RunInterrupted, TunegateError
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.training_card import FILE
-from tunegate.trainers import save, trl_environment
+from tunegate.trainers import save, sft, trl_environment
 from tunegate.trainers.callbacks import progress_line
-from tunegate.trainers.sft import run
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
 
 LORA = ["--use_peft", "--lora_r", "4", "--lora_alpha", "8", "--lora_target_modules", "all-linear"]
@@ -42,7 +42,9 @@ class Training:
 
     def __call__(self, output: Path, *more: str) -> int:
         self.lines.clear()
-        return run([*self.argv, "--output_dir", str(output), *more], say=self.lines.append)
+        return run_method(
+            sft.METHOD, [*self.argv, "--output_dir", str(output), *more], say=self.lines.append
+        )
 
 
 @pytest.fixture(name="training")
@@ -134,8 +136,6 @@ def test_resumed_training_equals_an_uninterrupted_one(training: Training, tmp_pa
 
 
 def test_only_completions_are_learned(training: Training, tmp_path: Path) -> None:
-    from tunegate.trainers import sft
-
     seen: list[list[int]] = []
 
     def spy(trainer: Any, _: Any) -> None:
@@ -199,7 +199,7 @@ def test_cut_rows_are_said(training: Training, tmp_path: Path) -> None:
 def test_missing_files_and_model_are_named(tmp_path: Path) -> None:
     lines: list[str] = []
 
-    assert 2 == run(["--model_name_or_path", str(tmp_path)], say=lines.append)
+    assert 2 == run_method(sft.METHOD, ["--model_name_or_path", str(tmp_path)], say=lines.append)
     assert "--train_files: missing" in lines[-1]
 
 
@@ -217,7 +217,7 @@ def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     """`--help` shows the flags that matter first, `--help-all` TRL's and ours, and end well."""
     flags = []
     for word in ("--help", "--help-all"):
-        assert 0 == run([word])
+        assert 0 == run_method(sft.METHOD, [word])
         flags.append(set(re.findall(r"(?m)^  (--[a-z_]+)", capsys.readouterr().out)))
     first, every = flags
 

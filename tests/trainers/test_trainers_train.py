@@ -17,7 +17,8 @@ from tests.tiny_models import Tiny, muted
 from tunegate.harness.records.errors import UsageError
 from tunegate.trainers import arguments, dpo, final_gate, kto, reward, sft, train
 from tunegate.trainers.datasets import load_rows
-from tunegate.trainers.sft import METHOD, run
+from tunegate.trainers.sft import METHOD
+from tunegate.trainers.train import run_method
 
 ROWS = [{"prompt": f"refund {i}", "completion": " yes" if i % 2 else " no"} for i in range(8)]
 OPTIONS = {"max_steps": 4, "per_device_train_batch_size": 2, "learning_rate": 1e-2, "seed": 3}
@@ -74,7 +75,8 @@ def test_losses_are_those_of_trl_called_by_hand(
     task = "SEQ_CLS" if trl_name == "Reward" else "CAUSAL_LM"
     model: Any = trl.ModelConfig(use_peft=True, lora_task_type=task)  # type: ignore[attr-defined]  # lazily re-exported
     with muted():
-        code = method.run(
+        code = run_method(
+            method.METHOD,
             _argv(base, tmp_path / "ours", file, "--float32_matmul_precision", "highest", *flags),
             say=lines.append,
         )
@@ -118,13 +120,15 @@ def test_ctrl_c_keeps_a_checkpoint_that_goes_on(
             os.kill(os.getpid(), signal.SIGINT)
 
     with muted():
-        assert 0 == run(_argv(base, tmp_path / "whole", rows), say=lambda _: None)
-        assert 130 == run(_argv(base, tmp_path / "parts", rows), say=say)
+        assert 0 == run_method(METHOD, _argv(base, tmp_path / "whole", rows), say=lambda _: None)
+        assert 130 == run_method(METHOD, _argv(base, tmp_path / "parts", rows), say=say)
         checkpoint = tmp_path / "parts" / "checkpoint-3"
         hint = f"--resume_from_checkpoint {checkpoint}"
         assert f"error: training stopped; {hint} continues from there" == lines[-1]
         assert not (tmp_path / "parts" / "adapter_model.safetensors").exists()
-        again = run(_argv(base, tmp_path / "parts", rows, *hint.split()), say=lines.append)
+        again = run_method(
+            METHOD, _argv(base, tmp_path / "parts", rows, *hint.split()), say=lines.append
+        )
 
     assert 0 == again, lines
     name = "adapter_model.safetensors"
@@ -143,7 +147,9 @@ def test_a_second_ctrl_c_stops_at_once(
             os.kill(os.getpid(), signal.SIGINT)
 
     with muted():
-        code = run(_argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS)), say=say)
+        code = run_method(
+            METHOD, _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS)), say=say
+        )
 
     assert 130 == code
     assert "there is no checkpoint yet" in lines[-1]
@@ -167,7 +173,7 @@ def test_a_disk_that_takes_no_more_is_one_line(
     argv = _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), "--peft", "none")
 
     with muted(), _files_of_at_most(10_000):
-        code = run(argv, say=lines.append)
+        code = run_method(METHOD, argv, say=lines.append)
 
     assert 13 == code
     assert lines[-1].startswith(f"error: {tmp_path / 'out'}: ")
@@ -201,8 +207,10 @@ def test_the_exit_code_is_the_verdict(
     asked = ["--eval-suite", str(suite), "--gate"]
 
     with muted():
-        code = run(
-            _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), *asked), say=lines.append
+        code = run_method(
+            METHOD,
+            _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), *asked),
+            say=lines.append,
         )
 
     said = capfd.readouterr().out
@@ -234,7 +242,9 @@ def test_suites_are_read_before_the_training(
     (tmp_path / "broken" / "suite.toml").write_text("name = 5\n")
     lines: list[str] = []
 
-    code = run(_argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), *more), say=lines.append)
+    code = run_method(
+        METHOD, _argv(tiny.base(), tmp_path / "out", write_rows(rows=ROWS), *more), say=lines.append
+    )
 
     assert 2 == code
     assert said in lines[-1]
@@ -273,7 +283,7 @@ def test_two_processes_train_together(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
 
     done = subprocess.run(
-        [*launch, "-m", "tunegate.trainers.sft", *argv],
+        [*launch, "-m", "tunegate.harness.cli", "train", "sft", *argv],
         env=environment, cwd=Path(train.__file__).parents[1], capture_output=True, text=True,
     )  # fmt: skip
 

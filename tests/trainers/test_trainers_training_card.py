@@ -10,7 +10,8 @@ from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records import training_card as cards
 from tunegate.harness.records.hashing import content_sha256, file_sha256
 from tunegate.harness.records.training_card import FILE
-from tunegate.trainers.sft import run
+from tunegate.trainers.sft import METHOD
+from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
 
 
@@ -25,7 +26,7 @@ def test_the_card_is_whole(
     argv += ["--save_strategy", "no", "--output_dir", str(out), "--hub_token", "hf_secret"]
     argv += ["--learning_rate", "1e-2"]
 
-    assert 0 == run(argv, say=said.append), said
+    assert 0 == run_method(METHOD, argv, say=said.append), said
 
     text = (out / FILE).read_text(encoding="utf-8")
     card = TrainingRecord.model_validate_json(text)
@@ -62,10 +63,10 @@ def test_a_training_that_goes_on_names_the_rows_before(
     fresh = [*common, "--use_peft", "--lora_r", "4", "--train_files", str(one)]
     on = [*common, "--adapter_name_or_path", str(first), "--train_files", str(two)]
 
-    assert 0 == run([*fresh, "--output_dir", str(first)])
-    assert 0 == run([*on, "--output_dir", str(second)])
+    assert 0 == run_method(METHOD, [*fresh, "--output_dir", str(first)])
+    assert 0 == run_method(METHOD, [*on, "--output_dir", str(second)])
     (first / FILE).unlink()
-    assert 0 == run([*on, "--output_dir", str(third)])
+    assert 0 == run_method(METHOD, [*on, "--output_dir", str(third)])
 
     known, unknown = (
         TrainingRecord.model_validate_json((folder / FILE).read_bytes()).went_on_from

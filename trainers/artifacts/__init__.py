@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.models._image_prompt import has_processor
-from tunegate.harness.models._load_model import prefix_errors
+from tunegate.harness.models._model_folder import prefix_errors
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import (

@@ -9,9 +9,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tunegate.harness.models._load_model import prefix_errors
 from tunegate.harness.models._model_class import text_class
-from tunegate.harness.models._model_folder import require_modules
+from tunegate.harness.models._model_folder import prefix_errors, require_modules
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
 
 

@@ -5,7 +5,6 @@ Each folder also gets a Modelfile for Ollama.
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +12,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tunegate.harness.contracts.quiet import quiet_libraries
-from tunegate.harness.models._model_folder import adapter_config, require_modules
+from tunegate.harness.models._model_folder import adapter_config
 from tunegate.harness.models.gguf_format.file import read_gguf
 from tunegate.harness.models.gguf_format.programs import convert, find_program, quantise
 from tunegate.harness.models.gguf_format.unpack import unread_part
-from tunegate.harness.records.errors import MissingExtra, ModelError
+from tunegate.harness.records.errors import ModelError
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
 from tunegate.trainers.artifacts._modelfile import write_modelfile
 
@@ -46,13 +44,15 @@ _LOST = {
 def make(base: Path, adapter: Path, out: Path, *, quantisation: str) -> str:
     """Merge in float32, convert, and return the file's model spec."""
     path = out / f"model-{quantisation.lower()}.gguf"
+    for program in (HF,) if quantisation in CONVERTED else (HF, "llama-quantize"):
+        find_program(program)  # before minutes are spent on merging
     with _merged(base, adapter, out) as whole:
         if quantisation in CONVERTED:
             convert(HF, whole, "--outfile", path, "--outtype", quantisation.lower())
         else:
             plain = whole / "model-f32.gguf"
             convert(HF, whole, "--outfile", plain, "--outtype", "f32")
-            quantise_gguf(plain, path, quantisation)
+            quantise(plain, path, quantisation)
         file = read_gguf(path)
         write_modelfile(whole, file)
     return f"llama-server:{path}" if unread_part(file) else f"gguf:{path}"
@@ -81,7 +81,6 @@ def make_lora(base: Path, adapter: Path, out: Path) -> str:
 @contextmanager
 def _merged(base: Path, adapter: Path, out: Path) -> Iterator[Path]:
     """Yield a folder with the merged model; it is removed afterwards."""
-    find_program(HF)  # before minutes are spent on merging
     with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as place:
         # The converter writes the folder's name into the file.
         whole = Path(place) / adapter.name
@@ -91,40 +90,6 @@ def _merged(base: Path, adapter: Path, out: Path) -> Iterator[Path]:
         if words.is_file() and not (whole / _WORDS).exists():
             shutil.copyfile(words, whole / _WORDS)
         yield whole
-
-
-def quantise_gguf(plain: Path, path: Path, quantisation: str) -> None:
-    """Round a GGUF file in float32, by `llama-quantize` or else by llama-cpp-python.
-
-    Raises:
-        ModelError: neither is here, or llama.cpp did not write it.
-    """
-    try:
-        find_program("llama-quantize")
-    except ModelError as error:
-        try:
-            require_modules("llama_cpp", what=f"a GGUF file in {quantisation}", extra="llama-cpp")
-        except MissingExtra:
-            raise error from None
-        _quantise_in_process(plain, path, quantisation)
-        return
-    quantise(plain, path, quantisation)
-
-
-def _quantise_in_process(plain: Path, path: Path, quantisation: str) -> None:
-    import ctypes
-
-    import llama_cpp
-
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation}")
-    # It logs a line for each tensor, and llama.cpp's warnings as errors.
-    with quiet_libraries("llama-cpp-python", level=logging.CRITICAL):
-        code = llama_cpp.llama_model_quantize(
-            str(plain).encode(), str(path).encode(), ctypes.byref(params)
-        )
-    if code:
-        raise ModelError(f"{path}: llama.cpp did not write it in {quantisation} (code {code})")
 
 
 ARTIFACTS = (

@@ -33,7 +33,6 @@ from tunegate.harness.engine.inference.prefix_cache import (
     prefill_prompts,
     selected_rows,
 )
-from tunegate.harness.engine.inference.sequence import likeliest_words
 from tunegate.harness.engine.optimizations import ALL, Optimizations
 
 _LOGIT_BYTES = 256_000_000
@@ -55,16 +54,6 @@ class Continuation:
     token_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ContinuationLikelihood:
-    """How likely a continuation is."""
-
-    total: float
-    """Natural-log likelihood, summed over its tokens."""
-    greedy: bool
-    """Whether greedy decoding would write it: each of its tokens is the likeliest."""
-
-
 def score_continuations(
     arm: LocalArm,
     model: Any,
@@ -72,28 +61,14 @@ def score_continuations(
     wanted: Sequence[Continuation],
     optimizations: Optimizations = ALL,
 ) -> list[float]:
-    """Return the summed natural-log likelihood of each wanted continuation."""
-    return [
-        likelihood.total
-        for likelihood in measure_likelihoods(arm, model, prompts, wanted, optimizations)
-    ]
-
-
-def measure_likelihoods(
-    arm: LocalArm,
-    model: Any,
-    prompts: Sequence[Prompt],
-    wanted: Sequence[Continuation],
-    optimizations: Optimizations = ALL,
-) -> list[ContinuationLikelihood]:
-    """Return the likelihood of each wanted continuation."""
+    """Return the natural-log likelihood of each wanted continuation, summed over its tokens."""
     import torch
 
     ids = [p.token_ids or () for p in prompts]
     longest = max((len(ids[c.row]) + len(c.token_ids) for c in wanted), default=0)
     if must_be_alone(arm, longest):
         return [_alone(model, prompts[c.row], c) for c in wanted]
-    found: dict[int, ContinuationLikelihood] = {}
+    found: dict[int, float] = {}
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         common = (
@@ -126,26 +101,20 @@ def _prefills(
     return [sorted(longer), *split] if longer else split
 
 
-def _score(
-    model: Any, ready: PrefillResult, wanted: Sequence[Continuation]
-) -> list[ContinuationLikelihood]:
+def _score(model: Any, ready: PrefillResult, wanted: Sequence[Continuation]) -> list[float]:
     """Return the likelihood of each continuation of prompts that are computed."""
     found = _score_first_tokens(ready.logits, wanted)
     longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
     for block in _blocks(model, ready, wanted, longer):
         rest = _rest(model, ready, [wanted[i] for i in block])
         for i, more in zip(block, rest, strict=True):
-            found[i] = ContinuationLikelihood(
-                found[i].total + more.total, found[i].greedy and more.greedy
-            )
+            found[i] += more
     return found
 
 
-def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> ContinuationLikelihood:
+def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> float:
     logprobs = log_probabilities(model, prompt.token_ids or (), wanted.token_ids)
-    picked = logprobs[range(len(wanted.token_ids)), list(wanted.token_ids)]
-    greedy = logprobs.argmax(dim=-1).tolist() == list(wanted.token_ids)
-    return ContinuationLikelihood(float(picked.sum()), greedy)
+    return float(logprobs[range(len(wanted.token_ids)), list(wanted.token_ids)].sum())
 
 
 def _blocks(
@@ -163,9 +132,7 @@ def _blocks(
             yield [chosen[i] for i in group[at : at + rows]]
 
 
-def _score_first_tokens(
-    logits: Any, wanted: Sequence[Continuation]
-) -> list[ContinuationLikelihood]:
+def _score_first_tokens(logits: Any, wanted: Sequence[Continuation]) -> list[float]:
     """Score the first token of each continuation.
 
     Args:
@@ -180,16 +147,12 @@ def _score_first_tokens(
     most = max(map(len, asked), default=0)
     padded = [[*ids, *[0] * (most - len(ids))] for ids in asked]
     targets = torch.tensor(padded, dtype=torch.long, device=logits.device)
-    logprobs, likeliest = (found.tolist() for found in _read_words(logits, targets))
-    of_row = [iter(row) for row in logprobs]
-    return [
-        ContinuationLikelihood(next(of_row[c.row]), likeliest[c.row] == c.token_ids[0])
-        for c in wanted
-    ]
+    of_row = [iter(row) for row in _read_words(logits, targets).tolist()]
+    return [next(of_row[c.row]) for c in wanted]
 
 
-def _read_words(logits: Any, targets: Any) -> tuple[Any, Any]:
-    """Return the log-probabilities of words, [rows, targets], and the likeliest word, [rows].
+def _read_words(logits: Any, targets: Any) -> Any:
+    """Return the log-probabilities of words, [rows, targets].
 
     On a processor a few rows at a time, which stay in its cache: to write the log-probabilities of
     all rows to new memory takes three times as long as to compute them.
@@ -201,17 +164,15 @@ def _read_words(logits: Any, targets: Any) -> tuple[Any, Any]:
     import torch
 
     size = _ROWS if logits.device.type == "cpu" else len(logits)
-    picked, likeliest = [], []
-    for rows, words in zip(logits.split(size), targets.split(size), strict=True):
-        logprobs = torch.log_softmax(rows.float(), dim=-1)
-        picked.append(logprobs.gather(-1, words))
-        likeliest.append(likeliest_words(logprobs))
-    return torch.cat(picked), torch.cat(likeliest)
+    return torch.cat(
+        [
+            torch.log_softmax(rows.float(), dim=-1).gather(-1, words)
+            for rows, words in zip(logits.split(size), targets.split(size), strict=True)
+        ]
+    )
 
 
-def _rest(
-    model: Any, ready: PrefillResult, wanted: Sequence[Continuation]
-) -> list[ContinuationLikelihood]:
+def _rest(model: Any, ready: PrefillResult, wanted: Sequence[Continuation]) -> list[float]:
     """Score the tokens after the first, on a copy of the prompts' cache."""
     import torch
 
@@ -236,13 +197,9 @@ def _rest(
         use_cache=True,
         **{cache_name(): own},
     ).logits
-    logprobs, likeliest = _read_words(logits.flatten(0, 1), targets.reshape(-1, 1))
-    picked = logprobs.view(targets.shape) * inside
-    greedy = ((likeliest.view(targets.shape) == targets) | (inside == 0)).all(dim=-1)
-    return [
-        ContinuationLikelihood(*both)
-        for both in zip(picked.sum(dim=-1).tolist(), greedy.tolist(), strict=True)
-    ]
+    logprobs = _read_words(logits.flatten(0, 1), targets.reshape(-1, 1)).view(targets.shape)
+    scores: list[float] = (logprobs * inside).sum(dim=-1).tolist()
+    return scores
 
 
 LONGEST = 2048

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._load_model import prefix_errors, refuse_nan
-from tunegate.harness.models._model_folder import adapter_config, require_modules
+from tunegate.harness.models._load_model import refuse_nan
+from tunegate.harness.models._model_folder import adapter_config, prefix_errors, require_modules
 from tunegate.harness.models.adapters.adapter_fit import AdapterFit, fit_adapter
 from tunegate.harness.models.adapters.load_translated import (
     differing_tensors,

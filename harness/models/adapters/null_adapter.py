@@ -45,7 +45,8 @@ def make_null_adapter(base: Path, out: Path) -> None:
     if is_adapter(base):
         raise UsageError(f"base={base} is an adapter; give the model it was trained on")
     require_modules("torch", "transformers", "peft")
-    from tunegate.harness.models._load_model import prefix_errors, silence_libraries
+    from tunegate.harness.models._load_model import silence_libraries
+    from tunegate.harness.models._model_folder import prefix_errors
 
     silence_libraries()
     import torch

@@ -1,1 +1,1 @@
-"""GGUF files: read, unpacked for Transformers, or computed by llama.cpp."""
+"""GGUF files: read, and unpacked for Transformers."""

@@ -12,7 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.models._load_model import load_tokenizer, prefix_errors
+from tunegate.harness.models._load_model import load_tokenizer
+from tunegate.harness.models._model_folder import prefix_errors
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.records.errors import ModelError
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tunegate.harness.models._load_model import prefix_errors, refuse_nan
+from tunegate.harness.models._load_model import refuse_nan
+from tunegate.harness.models._model_folder import prefix_errors
 from tunegate.harness.models.gguf_format.file import GgufFile
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError
@@ -35,8 +36,7 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
 
     if problem := unread_part(file):
         raise ModelError(
-            f"{file.path}: {problem}; let llama.cpp compute it: llama-server:{file.path}, or "
-            f"gguf:{file.path}?engine=llama.cpp"
+            f"{file.path}: {problem}; let llama.cpp compute it: llama-server:{file.path}"
         )
     path = file.path.resolve()
     # Its progress bars have no common switch.
@@ -107,7 +107,7 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
         if name not in known and name.rpartition(".")[0] not in known and name != _FREQUENCIES:
             raise ModelError(
                 f"{file.path}: tensor {name} is not read by Transformers, and the answers would "
-                f"be another model's; let llama.cpp compute it: gguf:{file.path}?engine=llama.cpp"
+                f"be another model's; let llama.cpp compute it: llama-server:{file.path}"
             )
 
 
@@ -122,7 +122,7 @@ def _scale_frequencies(file: GgufFile, model: Any) -> None:
     if file.architecture != "llama" or rotary is None or tensor.data.dtype != np.float32:
         raise ModelError(
             f"{file.path}: tensor {_FREQUENCIES} is not read by Transformers; let llama.cpp "
-            f"compute it: gguf:{file.path}?engine=llama.cpp"
+            f"compute it: llama-server:{file.path}"
         )
     factors = torch.from_numpy(np.array(tensor.data))
     for name in ("inv_freq", "original_inv_freq"):

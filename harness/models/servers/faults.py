@@ -11,8 +11,7 @@ leaves least is computed for all of them.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -95,9 +94,9 @@ def _likeliest(
     some: tuple[_FaultHypothesis, ...] = (_missing_modules, _only_some_modules)
     if part.error(known[layers.name]) > _SEVERAL * part.movement(known, layers.name):
         some = some[::-1]
-    scaled = partial(_other_scale, step=partial(_scale_step, case, arm, layers, expected))
+    scaled = partial(_other_scale, whole=(case, expected))
     causes: list[FaultCause] = []
-    hypotheses: list[_FaultHypothesis] = [_one_scale, scaled, *some, _one_place]
+    hypotheses: list[_FaultHypothesis] = [_one_scale, scaled, *some]
     for hypothesis in hypotheses:
         causes.append(hypothesis(part, arm, layers, known))
         if causes[-1].left <= enough:
@@ -124,6 +123,8 @@ class FaultCause(NamedTuple):
 
 _NO_CAUSE = FaultCause("", math.inf)
 _FaultHypothesis = Callable[["_FaultCase", Any, "AdapterLayers", Mapping[str, Any]], FaultCause]
+Whole = tuple["_FaultCase", Mapping[str, Any]]
+"""All places, and what the files give there."""
 
 
 @dataclass(frozen=True)
@@ -176,17 +177,6 @@ class _FaultCase:
         apart = self.vector(expected[name]) - self.vector(expected["base"])
         return math.sqrt(float(apart @ apart) / len(apart))
 
-    @property
-    def places(self) -> tuple[list[int], list[int]]:
-        """Row and token of each served value."""
-        found = [
-            (row, token)
-            for row, values in enumerate(self.reported)
-            for token in sorted(values)
-            if token < self.vocabulary
-        ]
-        return [row for row, _ in found], [token for _, token in found]
-
     def vector(self, expected: Any) -> Any:
         """Return the values of the reported tokens, all places in one row."""
         import numpy as np
@@ -235,70 +225,41 @@ def _one_scale(
 
 
 def _other_scale(
-    case: _FaultCase,
-    arm: Any,
-    layers: AdapterLayers,
-    expected: Mapping[str, Any],
-    *,
-    step: Callable[[float], float],
+    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], *, whole: Whole
 ) -> FaultCause:
-    """Look for one factor on the whole adapter: by the secant method from the nearest of a few.
+    """Look for one factor on the whole adapter.
 
     In 16 bits a scale that is a little wrong is seen in the error's part along the fine-tune alone,
-    over all places: `step` looks at these.
+    over all places: the factor is read off `whole`, first on the line through base, then on the one
+    through the factor that this gives.
     """
-    guess = step(0.0)
-
-    def served(factor: float) -> Any:
-        return case.vector(layers.logprobs(arm, case.prefixes, partial(_same, factor)))
-
-    points = {0.0: case.vector(expected["base"]), 1.0: case.vector(expected[arm.adapter])}
-    usual = [guess, *_USUAL] if 0 < guess < _LARGEST else [*_USUAL]
-    points |= {factor: served(factor) for factor in usual if factor not in points}
-    factor = min((1.0, *usual), key=lambda factor: case.left(points[factor]))
-    before = min(points.keys() - {factor}, key=lambda factor: case.left(points[factor]))
-    for _ in range(_STEPS):
-        if factor != 1 and case.left(points[factor]) <= case.limit:
-            break
-        slope = (points[factor] - points[before]) / (factor - before)
-        apart = case.served - points[factor]
-        length, along = float(slope @ slope), float(apart @ slope)
-        if abs(along) <= _ALIGNED * math.sqrt(length * float(apart @ apart)):
-            break
-        following = factor + along / length
-        if not 0 < following < _LARGEST or math.isclose(following, factor, rel_tol=_CLOSE):
-            break
-        before, factor = factor, following
-        points[factor] = served(factor)
-    tried = [factor for factor in points if factor not in (0, 1)]
-    best = min(tried, key=lambda factor: case.left(points[factor]))
-    left = case.left(points[best])
-    about = "about " if best == guess else ""
-    if about:
-        best = step(guess)
-    words = f"the adapter is scaled by {about}{best:.3g} (does the server have another lora_alpha?)"
-    return FaultCause(words, left, partial(_same, best))
+    factors = [*_USUAL]
+    guess = _scale_on_line(*whole, arm, layers, 0.0)
+    if 0 < guess < _LARGEST and guess != 1:
+        factors += [guess, _scale_on_line(*whole, arm, layers, guess)]
+    causes = [_NO_CAUSE]
+    for factor in factors:
+        scaled = partial(_same, factor)
+        left = case.error(layers.logprobs(arm, case.prefixes, scaled))
+        words = f"the adapter is scaled by {factor:.3g} (does the server have another lora_alpha?)"
+        causes.append(FaultCause(words, left, scaled))
+    return min(causes, key=lambda cause: cause.left)
 
 
-def _scale_step(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any], factor: float
+def _scale_on_line(
+    case: _FaultCase, expected: Mapping[str, Any], arm: Any, layers: AdapterLayers, factor: float
 ) -> float:
     """Return by what the adapter seems to be scaled, on the line through 1 and a factor."""
     own = case.vector(expected[layers.name])
-    same = partial(_same, factor)
-    other = layers.logprobs(arm, case.prefixes, same) if factor else expected["base"]
+    scaled = partial(_same, factor)
+    other = layers.logprobs(arm, case.prefixes, scaled) if factor else expected["base"]
     slope = (case.vector(other) - own) / (factor - 1)
     length = float(slope @ slope)
     return 1 + float((case.served - own) @ slope) / length if length else 1.0
 
 
 _USUAL = (0.5, 2.0)
-"""Factors that are tried first: half and double alpha."""
-_ALIGNED = 0.5
-"""Cosine between the error and the slope below which the scale is not the cause."""
-_STEPS = 4
-_CLOSE = 1e-5
-"""Relative change of the factor at which the search ends."""
+"""Factors that are always tried: half and double alpha."""
 _LARGEST = 64.0
 """No factor beyond this one is looked for."""
 
@@ -368,63 +329,3 @@ def _without(
 
 _DOUBTFUL = 3
 """Kinds of module that are turned over at most."""
-
-
-def _one_place(
-    case: _FaultCase, arm: Any, layers: AdapterLayers, expected: Mapping[str, Any]
-) -> FaultCause:
-    """Look for one module, or one layer, without its part of the adapter.
-
-    There are too many to compute each. The gradient of the error's size tells how far each explains
-    the error; how far each would explain noise is estimated with random signs.
-    """
-    import numpy as np
-
-    error = case.served - case.vector(expected[layers.name])
-    generator = np.random.default_rng(0)
-    signs = [generator.choice([-1.0, 1.0], len(error)) for _ in range(_SIGNS)]
-    effects = layers.effects(arm, case.prefixes, case.places, [error, *signs])
-    columns = {name: index for index, name in enumerate(layers.layers)}
-    found = []
-    for words, names in _places(layers).items():
-        moved = effects[:, [columns[name] for name in names]].sum(axis=1)
-        noise = float(np.sqrt(np.mean(moved[1:] ** 2)))
-        found.append((-float(moved[0]) / noise if noise else 0.0, words, names))
-    best = _NO_CAUSE
-    for _, words, names in sorted(found, reverse=True)[:_LIKELY_PLACES]:
-        factor = partial(_but, names)
-        sentence = (
-            f"{words} served without {'its' if len(names) == 1 else 'their'} part of the adapter"
-        )
-        left = case.error(layers.logprobs(arm, case.prefixes, factor))
-        best = min(best, FaultCause(sentence, left, factor), key=lambda cause: cause.left)
-    return best
-
-
-_SIGNS = 6
-"""Random vectors by which the size of a module's effect is estimated."""
-_LIKELY_PLACES = 4
-"""Places that are computed, of all that there are."""
-_LAYER = re.compile(r"(.*?\.\d+)\.")
-
-
-def _places(layers: AdapterLayers) -> dict[str, tuple[str, ...]]:
-    """Return words → the modules of one place: each alone, and all of each layer."""
-    found: dict[str, tuple[str, ...]] = {}
-    together: dict[str, list[str]] = {}
-    for name in layers.layers:
-        found[f"{name.removeprefix(_PEFT)} is"] = (name,)
-        if found_layer := _LAYER.match(name):
-            together.setdefault(found_layer[1], []).append(name)
-    for layer, names in together.items():
-        if 1 < len(names) < len(layers.layers):
-            found[f"the modules of {layer.removeprefix(_PEFT)} are"] = tuple(names)
-    return found
-
-
-_PEFT = "base_model.model."
-"""Prefix that PEFT gives a module's name."""
-
-
-def _but(names: Collection[str], name: str) -> float:
-    return float(name not in names)

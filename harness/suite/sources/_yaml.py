@@ -7,12 +7,12 @@ Scalars follow YAML 1.2, as in the tools that write such files: `no` is a text, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunegate.harness.records.errors import MissingExtra, SuiteError, error_reason
+from tunegate.harness.records.yaml_nodes import repeated_keys, walk_nodes
 from tunegate.harness.suite.sources import _text
 
 _SCALARS = {
@@ -70,7 +70,8 @@ def read_yaml(path: Path, *, form: str) -> YamlDocument:
         node = loader.get_single_node()
         if node is None:
             raise SuiteError([f"{path}: the file is empty; {form}"])
-        _refuse_repeated_keys(node, path)
+        if problems := [f"{path}:{p}" for inner in walk_nodes(node) for p in repeated_keys(inner)]:
+            raise SuiteError(problems)
         return YamlDocument(path, loader.construct_document(node), node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -99,30 +100,3 @@ def _child(node: Any, key: str | int) -> Any:
         return inner[key] if key < len(inner) else None
     pairs = node.value if node.id == "mapping" else ()
     return next((value for name, value in pairs if name.value == key), None)
-
-
-def _inner(node: Any) -> Iterator[Any]:
-    """Yield the nodes within a node."""
-    if node.id == "mapping":
-        for pair in node.value:
-            yield from pair
-    elif node.id == "sequence":
-        yield from node.value
-
-
-def _refuse_repeated_keys(root: Any, path: Path) -> None:
-    problems, left, done = [], [root], set()
-    while left:
-        node = left.pop()
-        if id(node) in done:
-            continue
-        done.add(id(node))
-        left += _inner(node)
-        keys: set[str] = set()
-        for key, _ in node.value if node.id == "mapping" else ():
-            if key.id == "scalar" and key.value in keys and key.value != "<<":
-                line = key.start_mark.line + 1
-                problems.append(f"{path}:{line}: the key {key.value!r} occurs twice; remove one")
-            keys.add(str(key.value))
-    if problems:
-        raise SuiteError(problems)

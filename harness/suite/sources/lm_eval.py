@@ -1,7 +1,7 @@
 """Cases from lm-eval's tasks: their data, prompts and answers, scored by our metrics.
 
 Prompts include the few-shot examples, so the suite has `template = "none"`. Tasks that don't fit
-are refused; `tunegate.harness.engine.lm_eval` runs every task with lm-eval's own metrics.
+are refused; `results:` compares two runs of lm-eval by lm-eval's own metrics.
 
 A task's files may hold Python that runs when the suite is loaded: name only folders that you trust.
 
@@ -156,7 +156,8 @@ def _refusal(task: Any) -> str | None:
         reason = "scores its choices by a function of its own (process_results)"
     return (
         reason
-        and f"{reason}, which no case can express; run it with tunegate.harness.engine.lm_eval"
+        and f"{reason}, which no case can express; run it with lm-eval --log_samples on both "
+        "models, and compare its scores of samples by results:"
     )
 
 

@@ -4,42 +4,51 @@ Nothing is sent unless an endpoint is named. The files in the run folder are the
 collector misses can be sent from them again. So nothing here can fail a run, and a collector that
 does not answer costs two seconds once: the request runs in the background and is abandoned when its
 time is over. No handler, hook or provider is set, and a user's own provider is not touched.
-OpenTelemetry's own exporters read headers, certificates and compression.
+Headers, certificates, compression and time limits are OpenTelemetry's variables.
 
 Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
 
 from __future__ import annotations
 
+import gzip
 import json
-import logging
 import math
 import os
+import random
+import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
-from urllib.parse import urlsplit
+from ssl import SSLContext, create_default_context
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from tunegate.harness.contracts.quiet import quiet_libraries
 from tunegate.harness.records.errors import BackendError, UsageError, error_summary
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.telemetry.export import find_file
-from tunegate.harness.telemetry.export.sdk_objects import read_batches
+from tunegate.harness.telemetry.export.http_post import post_once
+from tunegate.harness.telemetry.export.otlp_requests import (
+    Encode,
+    encode_json,
+    encode_protobuf,
+    read_batches,
+)
 
 EXTRA = "pip install 'tunegate[otlp]'"
-JSON_EXPORTER = "pip install --pre opentelemetry-exporter-otlp-json-http"
-"""OpenTelemetry publishes it as a pre-release only."""
-_PACKAGES = {
-    "http/protobuf": ("opentelemetry.exporter.otlp.proto.http", EXTRA),
-    "http/json": ("opentelemetry.exporter.otlp.json.http", f"{EXTRA} && {JSON_EXPORTER}"),
+_ENCODERS: Mapping[str, tuple[Encode, str]] = {
+    "http/protobuf": (encode_protobuf, "application/x-protobuf"),
+    "http/json": (encode_json, "application/json"),
 }
-"""Protocol → the package of its exporters, and what installs it."""
+"""Protocol → what encodes a request, and its content type."""
+_BUSY = (429, 502, 503, 504)
+"""Replies after which a batch is sent again (OTLP/HTTP, *Failures*)."""
+_FIRST_WAIT = 0.25
+"""Seconds before a batch is sent again, on average; the next time twice as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +60,27 @@ class TelemetrySignal:
     file: str
     item: str
     """What it consists of, in words."""
-    module: str
-    exporter: str
 
 
 SIGNALS = (
-    TelemetrySignal("TRACES", "traces.jsonl", "spans", "trace_exporter", "OTLPSpanExporter"),
-    TelemetrySignal("LOGS", "logs.jsonl", "log records", "_log_exporter", "OTLPLogExporter"),
-    TelemetrySignal("METRICS", "metrics.jsonl", "metrics", "metric_exporter", "OTLPMetricExporter"),
+    TelemetrySignal("TRACES", "traces.jsonl", "spans"),
+    TelemetrySignal("LOGS", "logs.jsonl", "log records"),
+    TelemetrySignal("METRICS", "metrics.jsonl", "metrics"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ExportTarget:
-    """Where one signal goes."""
+    """Where one signal goes, and how."""
 
     signal: TelemetrySignal
     endpoint: str
-    protocol: str
+    """The whole address, with name, password and query if the user gave some."""
+    environ: Mapping[str, str]
+
+    def setting(self, word: str) -> str:
+        """Return `OTEL_EXPORTER_OTLP_{word}`, or the variable of this signal if that is set."""
+        return _setting(self.environ, self.signal, word)
 
     @property
     def shown(self) -> str:
@@ -80,27 +92,81 @@ class ExportTarget:
             return "the OTLP endpoint"
         return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
-    def open(self, patience: float) -> Any:
-        """Return OpenTelemetry's exporter, with `patience` seconds per request and its retries.
+    def patience(self, default: float) -> float:
+        """Return the seconds for a batch: `OTEL_EXPORTER_OTLP_TIMEOUT`, in milliseconds, or else.
 
         Raises:
-            UsageError: the protocol is unknown, its package is not installed, or the variables
-                are invalid.
+            UsageError: it is not a number above 0.
         """
-        if self.protocol not in _PACKAGES:
+        told = self.setting("TIMEOUT")
+        if not told:
+            return default
+        if not told.isdecimal() or int(told) == 0:
             raise UsageError(
-                f"OTEL_EXPORTER_OTLP_PROTOCOL={self.protocol!r} must be "
-                f"{' or '.join(_PACKAGES)}; collectors take both at their HTTP port, usually 4318"
+                f"OTEL_EXPORTER_OTLP_TIMEOUT={told!r} must be milliseconds, a whole number above 0"
             )
-        package, remedy = _PACKAGES[self.protocol]
+        return int(told) / 1000
+
+    def request(self) -> tuple[str, dict[str, str], Encode, SSLContext]:
+        """Return address, headers, encoder and TLS of each request.
+
+        Raises:
+            UsageError: a variable is invalid, or the packages of the protocol are missing.
+        """
+        protocol = self.setting("PROTOCOL") or "http/protobuf"
+        if protocol not in _ENCODERS:
+            raise UsageError(
+                f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r} must be "
+                f"{' or '.join(_ENCODERS)}; collectors take both at their HTTP port, usually 4318"
+            )
+        encode, content_type = _ENCODERS[protocol]
         try:
-            make = getattr(import_module(f"{package}.{self.signal.module}"), self.signal.exporter)
+            encode({"resourceSpans": []})
         except ImportError as error:
-            raise UsageError(f"{self.protocol} needs packages: {remedy}") from error
+            raise UsageError(
+                f"{protocol} needs packages: {EXTRA}; OTEL_EXPORTER_OTLP_PROTOCOL=http/json none"
+            ) from error
+        compression = self.setting("COMPRESSION") or "none"
+        if compression not in ("none", "gzip"):
+            raise UsageError(f"OTEL_EXPORTER_OTLP_COMPRESSION={compression!r} must be none or gzip")
         try:
-            return make(timeout=patience)
-        except Exception as error:  # such as a missing certificate
-            raise UsageError(f"the OTEL_ variables: {error_summary(error)}") from error
+            parts = urlsplit(self.endpoint)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError("OTEL_EXPORTER_OTLP_ENDPOINT must be http:// or https:// and a host")
+        headers = {"User-Agent": "tunegate", "Content-Type": content_type}
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        if compression == "gzip":
+            headers["Content-Encoding"] = "gzip"
+        pairs = (pair.partition("=") for pair in self.setting("HEADERS").split(","))
+        headers |= {
+            name.strip().title(): unquote(value.strip()) for name, sign, value in pairs if sign
+        }
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        return url, headers, encode, self._tls()
+
+    def _tls(self) -> SSLContext:
+        authority, certificate, key = map(
+            self.setting, ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+        )
+        try:
+            context = create_default_context(cafile=authority or None)
+            if certificate:
+                context.load_cert_chain(certificate, key or None)
+        except OSError as error:  # ssl.SSLError is one
+            raise UsageError(
+                "OTEL_EXPORTER_OTLP_CERTIFICATE, …_CLIENT_CERTIFICATE and …_CLIENT_KEY must be "
+                f"files in PEM: {error_summary(error)}"
+            ) from error
+        return context
+
+
+def _setting(environ: Mapping[str, str], signal: TelemetrySignal, word: str) -> str:
+    names = (f"OTEL_EXPORTER_OTLP_{signal.name}_{word}", f"OTEL_EXPORTER_OTLP_{word}")
+    return next((value for name in names if (value := environ.get(name, "").strip())), "")
 
 
 def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarget, ...]:
@@ -109,23 +175,26 @@ def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarg
     `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) other than
     `otlp`, turn a signal off.
     """
-    known = os.environ if environ is None else environ
+    known = dict(os.environ if environ is None else environ)
     if known.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return ()
-    found = (_target(signal, lambda name: known.get(name, "").strip()) for signal in SIGNALS)
-    return tuple(target for target in found if target is not None)
+    targets = []
+    for signal in SIGNALS:
+        endpoint = _setting(known, signal, "ENDPOINT")
+        if not known.get(f"OTEL_EXPORTER_OTLP_{signal.name}_ENDPOINT", "").strip():
+            endpoint = _with_path(endpoint, f"/v1/{signal.name.lower()}")
+        exporters = known.get(f"OTEL_{signal.name}_EXPORTER", "").strip()
+        if endpoint and (not exporters or "otlp" in map(str.strip, exporters.split(","))):
+            targets.append(ExportTarget(signal, endpoint, known))
+    return tuple(targets)
 
 
-def _target(signal: TelemetrySignal, value: Callable[[str], str]) -> ExportTarget | None:
-    endpoint, protocol = (
-        value(f"OTEL_EXPORTER_OTLP_{signal.name}_{word}") or value(f"OTEL_EXPORTER_OTLP_{word}")
-        for word in ("ENDPOINT", "PROTOCOL")
-    )
-    exporters: Sequence[str] = value(f"OTEL_{signal.name}_EXPORTER").split(",")
-    wanted = exporters == [""] or "otlp" in [name.strip() for name in exporters]
-    return (
-        ExportTarget(signal, endpoint, protocol or "http/protobuf") if endpoint and wanted else None
-    )
+def _with_path(endpoint: str, path: str) -> str:
+    """Return the general endpoint with the path of a signal behind its own."""
+    if not endpoint:
+        return ""
+    before, mark, query = endpoint.partition("?")
+    return f"{before.rstrip('/')}{path}{mark}{query}"
 
 
 PATIENCE = 2.0
@@ -206,9 +275,7 @@ def _send_signals(
         if target.shown in dead:
             results.append((ExportResult(target, 0, None, skipped, left=True), path))
             continue
-        # One line of ours reports what the exporters would log.
-        with quiet_libraries("opentelemetry.exporter", level=logging.CRITICAL):
-            sent = _send(target, path, until, patience, skipped)
+        sent = _send(target, path, until, patience, skipped)
         results.append((sent, path))
         if sent.problem is not None:
             dead[target.shown] = sent.problem
@@ -254,8 +321,9 @@ def _send(
     target: ExportTarget, path: Path, until: float, patience: float, skipped: int
 ) -> ExportResult:
     try:
+        patience = target.patience(patience)
         sending = _FileExport(target, path, patience, skipped)
-    except (UsageError, ImportError) as error:
+    except UsageError as error:
         return ExportResult(target, 0, str(error), skipped)
     sending.start()
     count = 0
@@ -288,7 +356,8 @@ class _FileExport(threading.Thread):
         self.given_up = threading.Event()
         self._path = path
         self._skipped = skipped
-        self._exporter = target.open(patience)
+        self._patience = patience
+        self._url, self._headers, self._encode, self._tls = target.request()
 
     def run(self) -> None:
         """Send everything; whatever happens is printed, not raised."""
@@ -296,14 +365,11 @@ class _FileExport(threading.Thread):
             self.done.put(self._all())
         except Exception as error:  # a library's defect must not be the run's
             self.done.put(error_summary(error))
-        finally:
-            self._exporter.shutdown()
 
     def _all(self) -> str | None:
-        from opentelemetry import context
-
-        # So that instrumented HTTP clients do not trace the sending of traces.
-        context.attach(context.set_value(context._SUPPRESS_INSTRUMENTATION_KEY, True))
+        # So that a user's instrumentation of HTTP clients does not trace the sending of traces.
+        if context := sys.modules.get("opentelemetry.context"):
+            context.attach(context.set_value("suppress_instrumentation", True))
         before = 0
         for count, batch in read_batches(self._path, BATCH):
             before += count
@@ -311,7 +377,24 @@ class _FileExport(threading.Thread):
                 continue
             if self.given_up.is_set():
                 return "given up"
-            if self._exporter.export(batch).name != "SUCCESS":
-                return "the collector did not take it"
+            if reason := self._post(self._encode(batch)):
+                return reason
             self.done.put(count)
         return None
+
+    def _post(self, body: bytes) -> str | None:
+        """Post a batch, again while the collector is busy; return why it was not taken, or None."""
+        if "Content-Encoding" in self._headers:
+            body = gzip.compress(body)
+        until, wait = time.monotonic() + self._patience, _FIRST_WAIT
+        while True:
+            left = max(until - time.monotonic(), 0.001)
+            result = post_once(self._url, body, self._headers, left, self._tls)
+            if result.status not in _BUSY:
+                return result.reason
+            told = result.retry_after
+            pause = int(told) if told.isdecimal() else wait * random.uniform(0.5, 1.5)
+            if time.monotonic() + pause >= until:
+                return result.reason
+            time.sleep(pause)
+            wait *= 2

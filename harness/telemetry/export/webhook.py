@@ -1,25 +1,22 @@
 """Webhook: JSON posted to an address, signed, with a few tries and a limit in time.
 
-An address may be a secret, as Slack's are, so no message shows more of it than its host. Redirects
-are not followed: what is posted goes to the host that the user named, or nowhere.
+An address may be a secret, as Slack's are, so no message shows more of it than its host.
 """
 
 from __future__ import annotations
 
 import hmac
-import http.client
 import json
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
-from tunegate.harness.records.errors import UsageError, error_summary
+from tunegate.harness.records.errors import UsageError
+from tunegate.harness.telemetry.export.http_post import post_once
 
 SECRET = "TUNEGATE_NOTIFY_SECRET"
 """Variable with the key of the signature; without it nothing is signed."""
@@ -78,27 +75,12 @@ def post_json(url: str, payload: Mapping[str, Any]) -> str | None:
 
 
 def _try(url: str, body: bytes, headers: Mapping[str, str]) -> str | None:
-    opener = urllib.request.build_opener(_NoRedirects)
     for wait in (*WAITS_S, None):
-        try:
-            request = urllib.request.Request(url, body, dict(headers))
-            with opener.open(request, timeout=TIMEOUT_S):
-                return None
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = f"HTTP {error.code}"
-            if error.code < 500 and error.code not in _BUSY:
-                return f"{reason}; redirects are not followed" if error.code < 400 else reason
-        except OSError as error:
-            cause = getattr(error, "reason", error)
-            reason = error_summary(cause) if isinstance(cause, OSError) else str(cause)
-        except (ValueError, http.client.HTTPException) as error:
-            return type(error).__name__  # its text may hold the address
+        result = post_once(url, body, headers, TIMEOUT_S)
+        if result.status is not None and result.status < 500 and result.status not in _BUSY:
+            return result.reason
+        if result.reason is None:
+            return None
         if wait is not None:
             time.sleep(wait)
-    return f"{reason}, {len(WAITS_S) + 1} times"
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: Any) -> None:
-        """Take the answer as it is."""
+    return f"{result.reason}, {len(WAITS_S) + 1} times"

@@ -54,8 +54,8 @@ def test_a_file_that_the_same_engine_unpacks_is_no_other_engine() -> None:
     shipped = {**tuned, "backend": "gguf", "stored": {"Q8_0": 211, "F32": 61}}
 
     assert deployment_step(tuned, shipped) == "the weights stored as Q8_0 and F32"
-    assert "answers by gguf (llama-cpp-python 0.3.36)" in deployment_step(
-        tuned, {**shipped, "engine": "llama-cpp-python 0.3.36"}
+    assert "answers by llama-server (llama.cpp b6543)" in deployment_step(
+        tuned, {**shipped, "backend": "llama-server", "engine": "llama.cpp b6543"}
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.lm_eval_tasks import MMLU
 from tests.tiny_models import ARCHITECTURES, muted
 from tunegate.harness.contracts.environment import cache_name
 from tunegate.harness.contracts.model import Prompt
@@ -14,6 +16,7 @@ from tunegate.harness.engine.inference import local_engine, loglikelihood, prefi
 from tunegate.harness.engine.inference.loglikelihood import Continuation, score_continuations
 from tunegate.harness.models._continuations import encode_continuation
 from tunegate.harness.records.cases import Case
+from tunegate.harness.suite.sources.lm_eval import lm_eval
 
 LONG = "the capital of France is Paris, the capital of Spain is Madrid, and so on; "
 CASES = (
@@ -173,11 +176,9 @@ def test_log_probabilities_by_parts_are_those_of_all_rows(rows: int) -> None:
     torch.manual_seed(rows)
     logits, words = torch.randn(rows, 640), torch.randint(0, 640, (rows, 3))
 
-    found, likeliest = loglikelihood._read_words(logits, words)
+    found = loglikelihood._read_words(logits, words)
 
-    whole = torch.log_softmax(logits, dim=-1)
-    assert torch.equal(found, whole.gather(-1, words))
-    assert torch.equal(likeliest, whole.argmax(dim=-1))
+    assert torch.equal(found, torch.log_softmax(logits, dim=-1).gather(-1, words))
 
 
 def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
@@ -195,6 +196,51 @@ def test_choices_of_a_case(tiny: Any, ask: Callable[..., list[Any]]) -> None:
         wholes = [arm.tokenizer(f"{case.prompt} {c}")["input_ids"] for c in case.choices or ()]
         expected = [_reference(model, context, tuple(ids[len(context) :])) for ids in wholes]
         assert answers[case.id].choice_logprobs == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("arm", ["base", "tuned"])
+@pytest.mark.usefixtures("lm_eval_installed")
+def test_cases_of_lm_evals_tasks_have_the_likelihoods_of_its_hf_model(
+    tiny: Any, task: Callable[..., Path], ask: Callable[..., list[Any]], arm: str
+) -> None:
+    rows = [
+        {
+            "question": f"{LONG * (i % 2)}What does customer {i} want?",
+            "choices": ["a refund", "the parcel, which is late", "Paris", f"nothing {i}"],
+            "answer": i % 4,
+        }
+        for i in range(7)
+    ]
+    texts = {**MMLU, "doc_to_text": "{{question}} \n", "doc_to_choice": "{{choices}}"}
+    configs = {"letters": MMLU, "texts": texts, "spaces": {**texts, "target_delimiter": ""}}
+    for name, config in configs.items():
+        folder = task(name, rows, **config)
+    opened = tiny.pair("llama")[arm]
+    with muted():
+        from lm_eval import simple_evaluate
+        from lm_eval.models.huggingface import HFLM
+        from lm_eval.tasks import TaskManager
+
+        adapter = {"peft": str(tiny.adapter("llama"))} if arm == "tuned" else {}
+        theirs = simple_evaluate(
+            HFLM(str(tiny.base("llama")), dtype="float32", device="cpu", batch_size=3, **adapter),
+            tasks=list(configs),
+            task_manager=TaskManager(include_path=str(folder / "tasks"), include_defaults=False),
+            num_fewshot=1,
+            bootstrap_iters=0,
+        )
+        cases = list(lm_eval(folder, tasks=tuple(configs), include_path="tasks", num_fewshot=1))
+
+    ours = {
+        answer.key: answer.completion.choice_logprobs
+        for answer in local_engine.complete_requests(opened, ask(opened, cases, "choices"))
+    }
+
+    samples = {f"{name}:{s['doc_id']}": s for name in configs for s in theirs["samples"][name]}
+    assert samples.keys() == ours.keys()
+    for case, sample in samples.items():
+        expected = [resp[0][0] for resp in sample["resps"][:4]]
+        assert ours[case] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_answer_is_a_mean_per_token(tiny: Any, ask: Callable[..., list[Any]]) -> None:

@@ -123,7 +123,7 @@ def test_what_is_served_from_its_files_is_proven(serve: Any) -> None:
 
 SCALED: Mapping[str, tuple[Any, str]] = {
     "another alpha": ({"lora_alpha": 12}, r"the adapter is scaled by 1\.[45]"),
-    "5 % too strong": (times(1.05), r"scaled by (about 1\.0[3-6]|1\.05)"),
+    "5 % too strong": (times(1.05), r"scaled by 1\.0[3-6]"),
     "one kind of module": (times(0, "down_proj"), "down_proj are served without their part"),
     "two kinds of module": (times(0, "k_proj", "v_proj"), "k_proj, v_proj are served without"),
     "all kinds but two": (
@@ -132,12 +132,9 @@ SCALED: Mapping[str, tuple[Any, str]] = {
     ),
     "one module of one layer": (
         times(0, "layers.1.self_attn.q_proj"),
-        r"model\.layers\.1\.self_attn\.q_proj is served without its part",
+        "a part of the fine-tune is not applied",
     ),
-    "one layer": (
-        times(0, "layers.1."),
-        r"the modules of model\.layers\.1 are served without their part",
-    ),
+    "one layer": (times(0, "layers.1."), "a part of the fine-tune is not applied"),
 }
 
 

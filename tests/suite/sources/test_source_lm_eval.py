@@ -170,12 +170,13 @@ CHOICE = {"output_type": "multiple_choice", "doc_to_choice": ["a", "b"], "doc_to
         (
             {"output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "x"},
             "…: lm-eval task 'odd' scores whole documents, which no case can express; run it with "
-            "tunegate.harness.engine.lm_eval",
+            "lm-eval --log_samples on both models, and compare its scores of samples by results:",
         ),
         (
             {**CHOICE, "doc_to_text": "{{answer}}", "doc_to_target": "x"},
             "…: lm-eval task 'odd' scores one ending after several beginnings, which no case can "
-            "express; run it with tunegate.harness.engine.lm_eval",
+            "express; run it with lm-eval --log_samples on both models, and compare its scores of "
+            "samples by results:",
         ),
         (
             {**CHOICE, "doc_to_text": ""},

@@ -241,7 +241,7 @@ def test_a_json_configuration(write: Callable[..., None], cases: Load, problems:
         ("prompts: [a]\ntests: 3\n", "p.yaml:2: tests must be a list, or a file of tests"),
         ("prompts: [a]\n", "p.yaml:1: tests must be a list, or a file of tests"),
         ("prompts: [a]\nscenarios: []\ntests: [{}]\n", "p.yaml:2: scenarios are not read; write"),
-        ("prompts: [a]\ntests: [{}]\ntests: [{}]\n", "p.yaml:3: the key 'tests' occurs twice"),
+        ("prompts: [a]\ntests: [{}]\ntests: [{}]\n", "p.yaml:3: key 'tests' is already in line 2"),
         ("prompts: [a]\ntests: [{}, {}]\n", "p.yaml:2: the same as p.yaml:2; remove them"),
         ("prompts: [a\n", "p.yaml:2: broken YAML (expected ',' or ']', but got '<stream end>')"),
         ("a: !!python/object:os.system {}\n", "p.yaml:1: broken YAML (could not determine a "),

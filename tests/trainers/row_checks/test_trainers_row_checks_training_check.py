@@ -9,7 +9,8 @@ import pytest
 
 from tests.trainers.conftest import TEMPLATE, write_chats
 from tests.trainers.row_checks.planted_rows import SHOWN, called, copy_base, needs_json
-from tunegate.trainers.sft import run
+from tunegate.trainers.sft import METHOD
+from tunegate.trainers.train import run_method
 
 
 def train(
@@ -21,7 +22,7 @@ def train(
     argv = ["--model_name_or_path", str(base), "--output_dir", str(tmp_path / "out")]
     argv += ["--train_files", str(write_chats(tmp_path / "train.jsonl", rows)), "--peft", "lora"]
     argv += ["--max_steps", "1", "--save_strategy", "no", "--learning_rate", "1e-2", *more]
-    return run(argv, say=lines.append), lines
+    return run_method(METHOD, argv, say=lines.append), lines
 
 
 def masked(text: str) -> str:
