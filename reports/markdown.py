@@ -20,6 +20,7 @@ from tunegate.harness.decision.verdict.verdict_lines import (
     verdict_notes,
 )
 from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_detail import ARMS, turn_text
@@ -27,7 +28,6 @@ from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
 from tunegate.reports.data import ReportData, prepare_data
 from tunegate.reports.escaping import (
     code_span,
-    escape_hidden,
     escape_markdown,
     fenced_block,
     html_code,

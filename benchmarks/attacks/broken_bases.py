@@ -257,7 +257,7 @@ def _is_free(case: Case) -> bool:
 
 
 def _order(key: Callable[[str], object], *, reverse: bool = False) -> Break:
-    return lambda rng, cases, base: sorted(base, key=key, reverse=reverse)  # type: ignore[arg-type,return-value]
+    return lambda rng, cases, base: sorted(base, key=key, reverse=reverse)  # type: ignore[arg-type]
 
 
 def _doubled(rng: random.Random, cases: Sequence[Case], base: Answers) -> Answers:

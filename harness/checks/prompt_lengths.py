@@ -19,7 +19,8 @@ from typing import Any
 
 from tunegate.harness.checks.recorded_requests import SHOWN, prompt_origin
 from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED
-from tunegate.harness.contracts.model import Arm, ScoredArm
+from tunegate.harness.contracts.model import Arm
+from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun

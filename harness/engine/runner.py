@@ -12,7 +12,7 @@ wait for its slowest answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -344,7 +344,7 @@ class Runner:
 def collect_answers(
     plan: Plan,
     store: AnswerCache,
-    cached: set[str],
+    cached: Set[str],
     *,
     skipped: Callable[[Cell], bool] = lambda cell: False,
 ) -> Iterator[StoredAnswer]:

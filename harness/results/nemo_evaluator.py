@@ -105,7 +105,7 @@ def _row(where: str, benchmark: str, line: Mapping[str, Any]) -> ResultRow:
     scores, errors = _scores(line, details)
     failed = details.get("method") in FAILED and details.get("error_category") not in LIMITS
     repeat = line.get("repeat")
-    trajectory = next(iter(list_at(line, "trajectory")), {})
+    trajectory: Any = next(iter(list_at(line, "trajectory")), {})
     steps = [step for step in list_at(trajectory, "steps") if isinstance(step, dict)]
     system = [text_of(step.get("message")) for step in steps if step.get("source") == "system"]
     return ResultRow(
