@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tunegate.harness.cli._gate_proposal import propose_gate
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records.errors import UsageError, unknown_name_message
@@ -53,6 +52,8 @@ def gate(context: typer.Context) -> None:
         print(help_text())
         raise typer.Exit(0)
     if not args:
+        from tunegate.harness.cli._gate_proposal import propose_gate
+
         say(*(propose_gate(Path.cwd()) or help_text().splitlines()), file=sys.stderr)
         raise typer.Exit(2)
     raise typer.Exit(run_gate(args))
