@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,12 +76,20 @@ def check_configuration(name: str, base: Arm, arm: Arm) -> None:
     ours, theirs = ({"model_type": c.model_type, **dict(_fixed(c))} for c in (one, other))
     for key in ours | theirs:
         mine, their = ours.get(key), theirs.get(key)
-        if mine != their:
+        if not _is_same(mine, their):
             raise NotComparable(
                 f"base and {name} differ in more than the weights: {key} in config.json is "
                 f"{mine!r} in base and {their!r} in {name}, which no training changes; give both "
                 "arms the configuration that they were trained with"
             )
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal; GGUF files hold numbers in float32."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    numbers = isinstance(one, float) and isinstance(other, float)
+    return math.isclose(one, other, rel_tol=1e-6) if numbers else bool(one == other)
 
 
 def _configuration(arm: Arm) -> Any:

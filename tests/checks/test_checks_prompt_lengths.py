@@ -121,6 +121,9 @@ def test_prompts_that_were_rendered_here_are_compared_by_their_tokens() -> None:
     assert "9 tokens longer" in refusal(counts, sent)
 
 
+WRONG = ("no", "I think it is not", "Never", "maybe later", "It depends on what you mean")
+
+
 def test_a_gate_refuses_other_prompts_unless_they_are_allowed(tmp_path: Path) -> None:
     """And a run that is judged says that its prompts are not proven."""
     rows = [{"id": f"c{i}", "prompt": f"{i} + 1?", "expected": "yes"} for i in range(60)]
@@ -135,7 +138,7 @@ def test_a_gate_refuses_other_prompts_unless_they_are_allowed(tmp_path: Path) ->
         lines = [
             {
                 "id": row["id"],
-                "completion": "yes" if arm == "tuned" else f"no {row['id']}",
+                "completion": "yes" if arm == "tuned" else WRONG[i % len(WRONG)],
                 "prompt": row["prompt"],
                 "input_tokens": LENGTHS[i] + more,
             }

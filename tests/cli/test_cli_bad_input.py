@@ -144,6 +144,7 @@ def test_a_command_without_its_extra_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.delitem(sys.modules, "safetensors.torch", raising=False)
     with pytest.raises(SystemExit) as ended, errors_as_exit_codes():
         importlib.import_module("safetensors.torch")
     [line] = capsys.readouterr().err.splitlines()

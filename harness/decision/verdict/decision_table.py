@@ -56,7 +56,7 @@ def goals_lost_to_holm(
 ) -> list[tuple[GateResult, str]]:
     """Return the goals proven only by themselves, not as one of several; and why, in words."""
     goals = [g for g in gates if gate_kind(g.kind).is_goal and not g.advisory]
-    if suite.goal_rule != "any" or suite.looks is not None:
+    if suite.goal_rule != "any" or suite.looks is not None or not goals:
         return []
     from tunegate.harness.stats.multiplicity import holm
 
