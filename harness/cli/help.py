@@ -16,6 +16,7 @@ from tunegate.harness.records.errors import UsageError, unknown_name_message
 ORDER = 171
 PANEL = Panel.LOOK_CLOSER
 _PACKAGE = Path(tunegate.__file__).parent
+_GUIDES = "guides"
 _LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]*)\)")
 
 
@@ -46,7 +47,7 @@ def show_topic(
 
 def help_pages() -> dict[str, Path]:
     """Return topic → its page."""
-    pages = [*(_PACKAGE / "guides").glob("*.md"), _PACKAGE / "statistics.md"]
+    pages = [*(_PACKAGE / _GUIDES).glob("*.md"), _PACKAGE / "statistics.md"]
     return {page.stem: page for page in sorted(pages, key=lambda page: page.stem)}
 
 
@@ -57,7 +58,8 @@ def _readable(text: str, pages: dict[str, Path]) -> str:
         label, target = link[1], link[2].split("#")[0]
         if target.startswith(("http://", "https://")):
             return f"{label} ({target})"
-        topic = Path(target).stem
-        return f"{label} (`tunegate help {topic}`)" if topic in pages else label
+        page = Path(target)
+        is_topic = page.stem in pages and page.parent.name in ("", "..", _GUIDES)
+        return f"{label} (`tunegate help {page.stem}`)" if is_topic else label
 
     return _LINK.sub(spell, text)

@@ -83,6 +83,9 @@ def _test_problem(tree: ast.Module, names: set[str]) -> str | None:
         return 'is asynchronous: write {"code": …, "output": …} instead'
     if any(isinstance(node, ast.Assert) and isinstance(node.test, ast.Tuple) for node in nodes):
         return "asserts a tuple, which is always true: remove the parentheses"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and _needs_pytest(node, read_names(tree)):
+            return f"leaves the arguments of {node.name}() to pytest: call it with arguments"
     unknown = sorted(n for n in free_names(tree) - names if not hasattr(builtins, n))
     if unknown and not {"*", "exec"} & (bound | read_names(tree)):
         return (
@@ -90,6 +93,14 @@ def _test_problem(tree: ast.Module, names: set[str]) -> str | None:
             "`expected`, the prompt names: import or define it in the test"
         )
     return None
+
+
+def _needs_pytest(function: ast.FunctionDef, read: set[str]) -> bool:
+    """Return whether a function that nothing calls takes fixtures or parameters."""
+    arguments = function.args
+    wanted = len(arguments.posonlyargs) + len(arguments.args) > len(arguments.defaults)
+    filled = all("pytest" in ast.unparse(one) for one in function.decorator_list)
+    return function.name.startswith("test") and function.name not in read and wanted and filled
 
 
 def _solutions(case: Case) -> list[ast.Module]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-from tunegate.harness.records.record import Record
+from tunegate.harness.records.record import Record, Text
 
 
 class End(StrEnum):
@@ -28,9 +28,9 @@ class Outcome(Record):
     end: End
     tests: tuple[bool, ...] = ()
     """Whether each test passed; those after a failure count as failed."""
-    reason: str | None = None
+    reason: Text | None = None
     """Why the first one failed."""
-    test: str | None = None
+    test: Text | None = None
     """The line of the test that failed, or its input."""
 
     @classmethod

@@ -82,6 +82,11 @@ def test_an_answer_fails_where_the_own_solution_passes_and_else_says_nothing() -
         ("assert (double(4) == 8, 'no')", "asserts a tuple, which is always true"),
         ("assert math.isclose(double(4), 8)", "reads 'math', which neither it"),
         ("assertEqual(double(4), 8)", "reads 'assertEqual', which neither it"),
+        ("def test_it(tmp_path):\n    assert double(4) == 8", "leaves the arguments of test_it()"),
+        (
+            "import pytest\n@pytest.mark.parametrize('x', [4])\ndef test_it(x):\n    double(x)",
+            "leaves the arguments of test_it()",
+        ),
         ("import asyncio\nassert asyncio.run(double(4)) == 8", "is asynchronous"),
         ("async def test_it():\n    assert await double(4) == 8", "is asynchronous"),
     ],
@@ -101,6 +106,9 @@ def test_asynchronous_code_is_tested_by_what_a_program_writes() -> None:
 
 TAKEN = {
     "a function that is called": "def test_it():\n    assert double(4) == 8",
+    "a function whose argument a decorator fills": "from unittest import mock\n"
+    "@mock.patch('time.time')\ndef test_it(now):\n    assert double(4) == 8",
+    "a function that is called with an argument": "def test_it(x):\n    assert double(x)\ntest_it(4)",
     "a name of Python": "assert sum(1, 2) == 3",
     "everything of a module": "from math import *\nassert floor(double(4)) == 8",
     "a helper": "def check(f):\n    for x, y in [(4, 8)]:\n        assert f(x) == y\ncheck(double)",

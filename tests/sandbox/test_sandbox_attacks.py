@@ -270,6 +270,14 @@ def double(x):
     raise inside.peer.Ended
 """,
     "raises skip": "import unittest\ndef double(x): raise unittest.SkipTest",
+    "names a module that is not here": """
+import types
+def double(x): return types.ModuleType("winreg")
+""",
+    "raises a class that the tests would raise": PEER
+    + """
+def double(x): fds(b'["raise", {"class": "ImportError"}, [], ""]\\n')
+""",
     "equals everything": """
 class X:
     __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = __bool__ = lambda *a: True
@@ -343,6 +351,13 @@ def test_an_object_is_not_close_to_a_number_whatever_it_says(test: str, objects:
     found = outcome_of(CLOSE, test, objects=objects)
 
     assert found.end is End.FAILED, found
+
+
+def test_what_an_error_says_can_be_stored() -> None:
+    found = outcome_of("def double(x): raise ValueError('\\ud800')")
+
+    assert (found.end, found.reason) == (End.FAILED, "ValueError: \ufffd")
+    assert Outcome.model_validate_json(found.model_dump_json()) == found
 
 
 LYING = """

@@ -48,6 +48,9 @@ class _TestPeer(Peer):
             return super().ask(operation, number, *arguments)
         except StopIteration as error:  # would end a loop of the tests
             raise RuntimeError("the answer raised StopIteration") from error
+        except ImportError as error:  # of a module that the answer names, not of a test's import
+            error.__dict__.setdefault("origin", None)
+            raise
 
     def find(self, tag: str, inside: Any) -> Any:
         """Return what stands for an object of the answer."""
