@@ -32,16 +32,18 @@ def escape_hidden(text: str) -> str:
     return HIDDEN.sub(lambda match: name_character(match[0]), text)
 
 
-_COMMANDS = re.compile(r"^([^\S\n]*)::|##\[", re.MULTILINE)
+_COMMANDS = re.compile(r"^([^\S\n]*)::|##(\w*)\[", re.MULTILINE)
 
 
 def escape_terminal(text: str) -> str:
     r"""Return `text` with what a terminal or the log of a CI would obey written out or split.
 
-    GitHub Actions obeys a line that begins with `::`, Azure Pipelines one with `##[`.
+    GitHub Actions obeys a line that begins with `::` and `##[` in a line, Azure Pipelines `##vso[`
+    anywhere in a line (`Command.TryParse` of its agent), TeamCity `##teamcity[`.
     """
     return _COMMANDS.sub(
-        lambda found: "## [" if found[0] == "##[" else f"{found[1]}: :", escape_hidden(text)
+        lambda found: f"{found[1]}: :" if found[2] is None else f"## {found[2]}[",
+        escape_hidden(text),
     )
 
 

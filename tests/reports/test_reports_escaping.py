@@ -197,3 +197,17 @@ def test_40_000_empty_lines_are_searched_for_commands_in_linear_time() -> None:
     start = time.process_time()
     assert escape_terminal(text + "::error::x") == text + ": :error::x"
     assert time.process_time() - start < 1
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("  ::error::x", "  : :error::x"),
+        ("a ##[group]x", "a ## [group]x"),
+        ("a ##vso[task.setvariable variable=b]c", "a ## vso[task.setvariable variable=b]c"),
+        ("a ##teamcity[buildStatus status='SUCCESS']", "a ## teamcity[buildStatus status='SUCCESS']"),
+        ("## [1] of [2]", "## [1] of [2]"),
+    ],
+)
+def test_no_log_obeys_a_command_in_a_line(line: str, shown: str) -> None:
+    assert escape_terminal(line) == shown

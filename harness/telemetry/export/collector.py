@@ -16,6 +16,7 @@ import json
 import math
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -45,6 +46,9 @@ _ENCODERS: Mapping[str, tuple[Encode, str]] = {
     "http/json": (encode_json, "application/json"),
 }
 """Protocol → what encodes a request, and its content type."""
+_HEADER_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_HEADER_TEXT = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+"""What RFC 9110 has in a header's name and value (5.6.2, 5.5)."""
 _BUSY = (429, 502, 503, 504)
 """Replies after which a batch is sent again (OTLP/HTTP, *Failures*)."""
 _FIRST_WAIT = 0.25
@@ -101,9 +105,9 @@ class ExportTarget:
         told = self.setting("TIMEOUT")
         if not told:
             return default
-        if not told.isdecimal() or int(told) == 0:
+        if not re.fullmatch(r"[0-9]{1,9}", told) or int(told) == 0:
             raise UsageError(
-                f"OTEL_EXPORTER_OTLP_TIMEOUT={told!r} must be milliseconds, a whole number above 0"
+                f"OTEL_EXPORTER_OTLP_TIMEOUT={told!r} must be milliseconds, 1 to 999999999"
             )
         return int(told) / 1000
 
@@ -142,9 +146,16 @@ class ExportTarget:
         if compression == "gzip":
             headers["Content-Encoding"] = "gzip"
         pairs = (pair.partition("=") for pair in self.setting("HEADERS").split(","))
-        headers |= {
-            name.strip().title(): unquote(value.strip()) for name, sign, value in pairs if sign
-        }
+        for name, sign, value in pairs:
+            if not sign:
+                continue
+            header, text = name.strip().title(), unquote(value.strip())
+            if not _HEADER_NAME.fullmatch(header) or not _HEADER_TEXT.fullmatch(text):
+                raise UsageError(
+                    f"OTEL_EXPORTER_OTLP_HEADERS: {header!r} is no header, or its value has "
+                    "characters that no header has; write NAME=VALUE,NAME=VALUE"
+                )
+            headers[header] = text
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         return url, headers, encode, self._tls()
 
@@ -155,7 +166,7 @@ class ExportTarget:
         try:
             context = create_default_context(cafile=authority or None)
             if certificate:
-                context.load_cert_chain(certificate, key or None)
+                context.load_cert_chain(certificate, key or None, password="")  # ask nobody
         except OSError as error:  # ssl.SSLError is one
             raise UsageError(
                 "OTEL_EXPORTER_OTLP_CERTIFICATE, …_CLIENT_CERTIFICATE and …_CLIENT_KEY must be "
