@@ -108,7 +108,8 @@ TAKEN = {
     "a function that is called": "def test_it():\n    assert double(4) == 8",
     "a function whose argument a decorator fills": "from unittest import mock\n"
     "@mock.patch('time.time')\ndef test_it(now):\n    assert double(4) == 8",
-    "a function that is called with an argument": "def test_it(x):\n    assert double(x)\ntest_it(4)",
+    "a function that is called with an argument": "def test_it(x):\n"
+    "    assert double(x)\ntest_it(4)",
     "a name of Python": "assert sum(1, 2) == 3",
     "everything of a module": "from math import *\nassert floor(double(4)) == 8",
     "a helper": "def check(f):\n    for x, y in [(4, 8)]:\n        assert f(x) == y\ncheck(double)",

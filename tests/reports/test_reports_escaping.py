@@ -205,7 +205,10 @@ def test_40_000_empty_lines_are_searched_for_commands_in_linear_time() -> None:
         ("  ::error::x", "  : :error::x"),
         ("a ##[group]x", "a ## [group]x"),
         ("a ##vso[task.setvariable variable=b]c", "a ## vso[task.setvariable variable=b]c"),
-        ("a ##teamcity[buildStatus status='SUCCESS']", "a ## teamcity[buildStatus status='SUCCESS']"),
+        (
+            "a ##teamcity[buildStatus status='SUCCESS']",
+            "a ## teamcity[buildStatus status='SUCCESS']",
+        ),
         ("## [1] of [2]", "## [1] of [2]"),
     ],
 )

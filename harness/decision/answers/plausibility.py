@@ -27,6 +27,7 @@ from tunegate.harness.decision.answers.answer_shapes import (
 from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY, ArmAnswers, prompt_of
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.telemetry.export.redaction import scrub_text
 
 FEWEST = 10
 """Prompts below which nothing is checked."""
@@ -205,7 +206,11 @@ def _told(
         "echo": "repeat the prompt",
         "error": "are error messages",
     }[kind]
-    example = answers.heads[next(iter(cases))]
+    case = next(iter(cases))
+    example = answers.heads[case]
+    if answers.lengths[case] > len(example):  # half an address would not be masked
+        example = example.rpartition(" ")[0] or example
+    example = scrub_text(example)
     quoted = f", such as {example!r}," if kind in MACHINE_KINDS else ""
     sizes = [
         f"{name} {len(set(of.texts.values()))} different, median {median(of.lengths.values()):.0f} "

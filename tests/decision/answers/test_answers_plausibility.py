@@ -261,6 +261,14 @@ def test_permuted_choices_are_named_by_their_likelihoods() -> None:
     assert permuted_labels(honest) is None
 
 
+def test_a_quoted_answer_has_no_personal_data_not_even_half_of_it() -> None:
+    masked = decide([f"maybe \ufffd {ids(i)} to ann@example.org" for i in range(N)])
+    cut = decide([f"maybe \ufffd {ids(i)} {'x' * 25} to ann.lee@example.org" for i in range(N)])
+
+    assert "to <email>'" in masked.sentence
+    assert "ann" not in cut.sentence
+
+
 @pytest.mark.parametrize(
     ("base", "line"),
     [
