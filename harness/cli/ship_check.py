@@ -105,9 +105,7 @@ def ship_check(  # noqa: PLR0913  # one for each option
     from tunegate.harness.suite.find import find_suites
 
     if len(models) > 2:
-        raise UsageError(
-            f"{len(models)} models; give `BASE ADAPTER`, or the adapter alone"
-        )
+        raise UsageError(f"{len(models)} models; give `BASE ADAPTER`, or the adapter alone")
     *first, adapter = models
     refuse_unknown(dtype)
     use_llama_cpp(llama_cpp)
