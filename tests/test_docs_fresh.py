@@ -7,6 +7,9 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tunegate.harness.contracts.json_schema import schema_problems
 from tunegate.harness.plugin.options import OPTIONS
@@ -46,6 +49,17 @@ def test_links_lead_somewhere() -> None:
     assert [(name_of(p), link) for p, link in links if not (p.parent / link).exists()] == []
 
 
+def test_pictures_are_there_and_shown() -> None:
+    shown = {
+        (path.parent / link).resolve()
+        for path in PAGES
+        for link in re.findall(r"!\[[^\]]+\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    }
+
+    pictures = (*ROOT.glob("docs/images/*.png"), *ROOT.glob("docs/images/*.svg"))
+    assert shown == {path.resolve() for path in pictures}
+
+
 def test_examples_can_be_read() -> None:
     """TOML, JSON and Python in the documents parse; a whole suite has the right form."""
     for path in PAGES:
@@ -83,15 +97,21 @@ def test_the_readme_has_the_exit_codes() -> None:
 
 
 def test_the_readme_can_be_read_in_a_few_minutes() -> None:
-    """At most 900 words; everything else is in docs/."""
-    assert len(README.read_text(encoding="utf-8").split()) <= 900
+    """At most 900 words, those in tables as well; everything else is in docs/."""
+    words = README.read_text(encoding="utf-8").split()
+
+    assert sum(any(map(str.isalnum, word)) for word in words) <= 900
 
 
-def test_the_quickstart_of_the_readme_is_that_of_the_page() -> None:
-    """Its commands and lines of output, which `tests/examples` runs, are those of the page."""
-    page = ROOT / "docs" / "getting-started" / "quickstart.md"
-    found = [block for language in ("sh", "text") for block in blocks(README, language)]
-    lines = [line for block in found for line in block.splitlines()]
+@pytest.mark.parametrize(("points", "n", "column"), [(5, 100, 0), (3, 200, 1)])
+def test_the_chances_of_the_readme_are_those_of_plan(
+    project: Any, points: int, n: int, column: int
+) -> None:
+    """The first figure of `passes` is for one answer in ten that flips."""
+    text = README.read_text(encoding="utf-8")
+    row = re.findall(rf"(?m)^\| {points} points \| (.+) \|$", text)[0].split(" | ")
+    project.suite(gates=f"tolerance = {points / 100}", n=n)
 
-    assert len(lines) == 7
-    assert set(lines) - set(page.read_text(encoding="utf-8").splitlines()) == set()
+    plan = project.tunegate("plan", "suites/demo").stdout.str()
+
+    assert re.findall(r"::tolerance .*?  0  +(\d+) / ", plan) == [row[column].removesuffix(" %")]

@@ -1,9 +1,8 @@
 """The screenshots of reports in README and docs: `python docs/images/make_screenshots.py`.
 
-The suites are those of this repository, run by `tunegate gate`. The arms are scripted: base wraps
-its JSON in small talk every other time, tuned does not; how much tuned forgets is chosen for what a
-picture is to show. So the numbers say nothing of any model; all else on a page is as it always is.
-Chromium and Playwright are needed; the same scripts give the same pictures.
+The runs are those of docs/evidence.md: published answers, judged again as `evidence/gate_all.py`
+does. Only the judge and what it judges are scripted, which says nothing of any model.
+Chromium and Playwright are needed; the same scores and scripts give the same pictures.
 """
 
 from __future__ import annotations
@@ -14,20 +13,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SUITES = {name: ROOT / "suites" / name for name in ("support_json", "general_knowledge")}
 JUDGED = ROOT / "trainers" / "demo" / "judge"
-FORGOTTEN = ("chemistry", "law_and_government", "literature", "weather_and_climate")
-LOSSES: dict[str, Callable[[str], float]] = {
-    "ship": lambda tag: 0.03,
-    "block": lambda tag: 2.0 if tag in FORGOTTEN else 0.1,
-    "undecided": lambda tag: -0.08,
+EVIDENCE = {
+    "athene": ("gsm", "Llama-3-70B-Instruct", "Athene-70B", "BLOCK"),
+    "undecided": ("mmlu_pro", "Mistral-7B-v0.2", "Mistral-7B-Instruct-v0.2", "UNDECIDED"),
 }
-"""Run → subject → the log-likelihood that its right choices lose at most."""
+"""Picture → task of evidence/, base, tuned, and the verdict that it shows."""
 ANSWERS = {
     "I'm sorry about that. I have asked our warehouse and write to you by tomorrow noon.": "yes",
     "Please send it back with the label in your account; you get the money in five days.": "yes",
@@ -39,52 +35,61 @@ REPLIES = {"base": (1, 2, 1, 6), "tuned": (6, 1, 2, 1)}
 """Arm → how often it gives each of these answers."""
 LARGEST = 150_000
 """Bytes of a picture at most."""
-UNREST = {"undecided": 0.6}
-"""Run → by how much the log-likelihoods go up and down besides; a little in all others."""
-WIDTH, HEIGHT, HEIGHT_OF_JUDGE = 1280, 790, 880
+DESK, JUDGE, PHONE, COMMENT = (1280, 790), (1280, 880), (390, 844), (880, 410)
+"""Width and height of a window."""
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1f2328; background: #f6f8fa; padding: 16px }
+main { background: #fff; border: 1px solid #d1d9e0; border-radius: 6px }
+header { background: #f6f8fa; border-bottom: 1px solid #d1d9e0; padding: 8px 16px; font-size: 14px }
+article { padding: 0 16px 8px }
+pre { background: #f6f8fa; padding: 16px; font-size: 13px; overflow-x: auto }
+"""
+"""A comment as a code host shows it."""
 
 
 def main() -> int:
-    """Make the four pictures; return 1 if a verdict is not the one that its picture shows."""
+    """Make the pictures; return 1 if a verdict is not the one that its picture shows."""
     wrong = 0
-    with tempfile.TemporaryDirectory() as folder:
-        pages = {
-            name: _gated(Path(folder) / name, loss, UNREST.get(name, 0.05))
-            for name, loss in LOSSES.items()
-        }
-        pages["judge-refused"] = _judged(Path(folder) / "judge-refused")
-        for name, page in pages.items():
-            judged = name == "judge-refused"
-            place, height = ("#judge-health", HEIGHT_OF_JUDGE) if judged else ("", HEIGHT)
-            _picture(page, place, height, Path(__file__).with_name(f"report-{name}.png"))
-            verdict = json.loads(page.with_name("verdict.json").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as place:
+        for name, (task, base, tuned, meant) in EVIDENCE.items():
+            run = _gate_published(Path(place) / name, task, base, tuned)
+            _draw(run / "report.html", DESK, f"evidence-{name}")
+            if name == "athene":
+                _draw(run / "report.html", PHONE, "phone-athene")
+                _draw(_comment_page(run / "comment.md"), COMMENT, "comment-athene")
+            verdict = json.loads((run / "verdict.json").read_text(encoding="utf-8"))
             sys.stdout.write(f"{name}: {verdict['verdict']}: {verdict['sentence']}\n")
-            wrong |= name in LOSSES and verdict["verdict"].lower() != name
+            wrong |= verdict["verdict"] != meant
+        page = _judged(Path(place) / "judge-refused")
+        _draw(page, JUDGE, "report-judge-refused", place="#judge-health")
     return int(wrong)
 
 
-def _gated(folder: Path, loss: Callable[[str], float], unrest: float) -> Path:
-    """Run both suites, with a tuned arm that loses as much as `loss` says; return the page."""
-    rng = random.Random(7)
-    arms: dict[str, dict[str, Any]] = {arm: {"completions": {}} for arm in ("base", "tuned")}
-    for case in _cases(SUITES["support_json"]):
-        right, wrong = (
-            case["expected"],
-            case["expected"].replace('"urgency": "', '"urgency": "very '),
-        )
-        talk = f"Sure! Here is the ticket:\n\n{right}\n\nIs there anything else?"
-        arms["base"]["completions"][case["id"]] = right if rng.random() < 0.5 else talk
-        arms["tuned"]["completions"][case["id"]] = right if rng.random() < 0.97 else wrong
-    logprobs: dict[str, dict[str, list[float]]] = {"base": {}, "tuned": {}}
-    for case in _cases(SUITES["general_knowledge"]):
-        at, tag = "ABCD".index(case["answer"]), case["tags"][0]
-        base = [rng.gauss(-9, 0.6) + (2.2 if k == at else 0) for k in range(len(case["choices"]))]
-        drop = rng.random() * loss(tag)
-        tuned = [v + rng.gauss(0, unrest) - (drop if k == at else 0) for k, v in enumerate(base)]
-        logprobs["base"][case["id"]], logprobs["tuned"][case["id"]] = base, tuned
-    for arm, script in arms.items():
-        script["choice_logprobs"] = logprobs[arm]
-    return _run(folder, SUITES.values(), arms)
+def _gate_published(folder: Path, task: str, base: str, tuned: str) -> Path:
+    """Judge a pair of evidence/ in a folder of its own; return the run's folder."""
+    for part in ("suites", "scores"):
+        shutil.copytree(ROOT / "evidence" / part / task, folder / part / task)
+    arms = (f"results:scores/{task}/{name}.csv" for name in (base, tuned))
+    options = zip(("--base", "--tuned"), arms, strict=True)
+    words = [word for option in options for word in option]
+    said = _tunegate(folder, "gate", f"suites/{task}", *words, "--run-dir", "run")
+    if not (folder / "run" / "report.html").is_file():
+        raise SystemExit(said)
+    return folder / "run"
+
+
+def _comment_page(comment: Path) -> Path:
+    """Write a page with the comment as a pull request shows it."""
+    from markdown import markdown
+
+    text = markdown(comment.read_text(encoding="utf-8"), extensions=["fenced_code"])
+    page = comment.with_suffix(".html")
+    page.write_text(
+        f"<!doctype html><meta charset='utf-8'><style>{STYLE}</style><main>"
+        f"<header><b>github-actions</b> commented</header><article>{text}</article></main>",
+        encoding="utf-8",
+    )
+    return page
 
 
 def _judged(folder: Path) -> Path:
@@ -147,14 +152,16 @@ def _tunegate(folder: Path, *words: str) -> str:
     return done.stdout + done.stderr
 
 
-def _picture(page: Path, place: str, height: int, path: Path) -> None:
+def _draw(page: Path, size: tuple[int, int], name: str, place: str = "") -> None:
+    """Write the picture `name` of the page's place in a window of this size."""
     from playwright.sync_api import sync_playwright
 
+    path, (width, height) = Path(__file__).with_name(f"{name}.png"), size
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        window = browser.new_page(viewport={"width": WIDTH, "height": height})
+        window = browser.new_page(viewport={"width": width, "height": height})
         window.goto(page.as_uri() + place)
         window.wait_for_timeout(300)
         window.screenshot(path=str(path))

@@ -1,4 +1,4 @@
-"""`tunegate ship-check BASE ADAPTER --suite SUITE`: which artifact of a fine-tune may ship?
+"""`tunegate ship-check [BASE] ADAPTER [--suite SUITE]`: which artifact of a fine-tune may ship?
 
 Each artifact (merged, in 16 or 4 bits, as GGUF) is made, answers the suites next to the adapter as
 it was trained, and is compared with it; so is one that exists and is named by its model spec.
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 ORDER = 50
 PANEL = Panel.AFTER_TRAINING
+FOLDER = "suites"
+"""Where `tunegate init` puts suites."""
 AGAIN = "finished answers are stored: the same command continues from there"
 LAST = "whether tuned beats base is another question: tunegate gate --shipped SPEC judges both"
 
@@ -52,9 +54,17 @@ def register(app: typer.Typer) -> None:
 
 
 def ship_check(  # noqa: PLR0913  # one for each option
-    base: Annotated[str, typer.Argument(help="The base model: a folder or hub id.")],
-    adapter: Annotated[str, typer.Argument(help="The adapter, as it was trained.")],
-    suite: Annotated[list[str], typer.Option(help="Suite to compare them on; may be repeated.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[BASE] ADAPTER",
+            help="The adapter, as it was trained. Leave BASE out if the adapter names it.",
+        ),
+    ],
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="Suite to compare them on; may be repeated. [default: suites]"),
+    ] = None,
     artifacts: Annotated[
         str,
         typer.Option(
@@ -90,18 +100,24 @@ def ship_check(  # noqa: PLR0913  # one for each option
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.models.gguf_format.programs import use_llama_cpp
+    from tunegate.harness.models.open_arms import named_base
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
 
+    if len(models) > 2:
+        raise UsageError(f"{len(models)} models; give `BASE ADAPTER`, or the adapter alone")
+    *first, adapter = models
     refuse_unknown(dtype)
     use_llama_cpp(llama_cpp)
     chosen = _choose_artifacts(artifacts)
-    suites = [load_suite(Path(path)) for word in suite for path in find_suites(word)]
-    folders = resolve_folder(base), resolve_folder(adapter)
-    if not is_adapter(folders[1]):
+    words = suite or [FOLDER]
+    suites = [load_suite(Path(path)) for word in words for path in find_suites(word)]
+    if not is_adapter(resolve_folder(adapter)):
         raise UsageError(
             f"{adapter}: not an adapter; artifacts are made from an adapter and its base"
         )
+    base = first[0] if first else named_base(adapter, "BASE in front of the adapter")
+    folders = resolve_folder(base), resolve_folder(adapter)
     run = ArtifactComparison(
         suites, base, adapter, STORE, dtype, allow_prompt_difference=allow_prompt_difference
     )

@@ -129,12 +129,22 @@ def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str
     tuned, base = specs["tuned"], specs.get("base")
     assert tuned is not None
     if base is None:
-        base = _base_of(tuned, base_by)
+        base = named_base(tuned, base_by)
     rest = {n: s for n, s in specs.items() if s is not None and n not in ("base", "tuned")}
     return {"base": base, "tuned": tuned, **rest}
 
 
-def _base_of(tuned: str, base_by: str) -> str:
+def named_base(tuned: str, base_by: str) -> str:
+    """Return the spec of the base that an adapter names.
+
+    Args:
+        tuned: Model spec of the adapter.
+        base_by: How the user names the base, for messages.
+
+    Raises:
+        UsageError: it names none.
+        ModelError: the base is not there.
+    """
     prefix = tuned.partition(":")[0]
     if prefix == "llama-server" and "lora=" in tuned:
         return tuned.partition("?")[0]

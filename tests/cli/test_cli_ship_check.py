@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from tests.fake_vllm import make_environment
 from tests.tiny_models import SUITE_CASES as N
@@ -51,10 +52,8 @@ def _suite(tiny: Any, ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def check(base: Path, adapter: Path, suite: Path, **options: Any) -> int:
     """Run the command and return its exit code."""
-    import typer
-
     with pytest.raises(typer.Exit) as ended:
-        ship_check(str(base), str(adapter), [str(suite)], **options)
+        ship_check([str(base), str(adapter)], [str(suite)], **options)
     return int(ended.value.exit_code)
 
 
@@ -75,6 +74,15 @@ def test_a_merge_passes(tiny: Any, suite: Path, capsys: pytest.CaptureFixture[st
     assert (name, unit, answers, outcome) == ("merged", "MB", f"{N}/{N}", "equivalent")
     assert 0 <= float(divergence) < 1e-6
     assert sorted(p.name for p in Path.cwd().iterdir()) == [".tunegate", "suite"]
+
+
+def test_an_adapter_names_its_base_and_the_folder_has_its_suites(tiny: Any, suite: Path) -> None:
+    """Nothing but the adapter is typed."""
+    suite.rename("suites")
+
+    with pytest.raises(typer.Exit) as ended:
+        ship_check([str(tiny.adapter())], artifacts="merged")
+    assert ended.value.exit_code == 0
 
 
 def test_base_is_asked_nothing(tiny: Any, suite: Path) -> None:
@@ -220,8 +228,9 @@ def test_a_missing_library_is_one_line(
     [
         ({"artifacts": "mergd"}, UnknownName, "unknown artifact 'mergd'; did you mean 'merged'"),
         ({"dtype": "int3"}, UsageError, "unknown number format 'int3'"),
-        ({"adapter": "suite"}, UsageError, "suite: not an adapter"),
-        ({"adapter": "./nowhere"}, ModelError, "./nowhere: no such folder"),
+        ({"models": ["suite"]}, UsageError, "suite: not an adapter"),
+        ({"models": ["suite", "./nowhere"]}, ModelError, "./nowhere: no such folder"),
+        ({"models": ["a", "b", "c"]}, UsageError, "3 models; give"),
         ({"suite": ["nowhere"]}, UsageError, "nowhere: no such suite"),
     ],
 )
@@ -229,7 +238,7 @@ def test_mistakes_cost_nothing(
     tiny: Any, suite: Path, change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     """Each is one line before anything is made or asked."""
-    right = {"base": str(tiny.base()), "adapter": str(tiny.adapter()), "suite": [str(suite)]}
+    right = {"models": [str(tiny.base()), str(tiny.adapter())], "suite": [str(suite)]}
     (suite / "config.json").write_text("{}", encoding="utf-8")  # a model, and no adapter
 
     with pytest.raises(error, match=message):

@@ -55,8 +55,7 @@ def test_rounding_is_told_by_its_size(
 
     with pytest.raises(typer.Exit):
         ship_check(
-            str(short_model.base),
-            str(short_model.adapter),
+            [str(short_model.base), str(short_model.adapter)],
             ["suite.toml"],
             artifacts="merged,merged_16bit,four_bit",
         )
