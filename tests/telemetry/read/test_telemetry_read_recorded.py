@@ -306,7 +306,7 @@ def test_the_reference_shows_what_is_lost(recordings: Sequence[Recorded], first:
         names = [f"`{n}`" if n.isidentifier() and n not in PLAIN else n for n in lost]
         is_client = isinstance(recording, Recording)
         library = recording.library.removesuffix("-async") if is_client else recording.library
-        key = (library, ", ".join(names).replace(ALL_SETTINGS, "all settings"))
+        key = (library, ", ".join(names).replace(ALL_SETTINGS, "sampling settings and `max_tokens`"))
         if recorder(recording) not in rows.setdefault(key, []):
             rows[key].append(recorder(recording))
     lines = [f"| {library} | {', '.join(by)} | {lost} |" for (library, lost), by in rows.items()]
