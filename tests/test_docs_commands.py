@@ -33,6 +33,7 @@ NOT_RUN = (
     "pip install",
     "make demo",
     "tunegate ship-check out/",  # tests/cli/test_cli_ship_check.py: the same, on a short suite
+    "tunegate gate suites/ours",  # another tool's columns
     # tests/examples/test_example_quickstart.py runs these two with the real model
     "tunegate train sft --config suites/support_json/train.yaml",
     "tunegate gate suites/support_json --tuned out/",
@@ -139,6 +140,7 @@ def _recorded(reader: Reader) -> None:
     for name, right in (("base", 20), ("tuned", 55)):
         rows = [{"id": f"c{i}", "completion": "yes" if i < right else "no"} for i in range(60)]
         reader.write(f"{name}.jsonl", *map(json.dumps, rows))
+    shutil.copytree(ROOT / "examples/results", "runs")
 
 
 # Start of a command → what has to be there when it is typed ("" is before the first).
@@ -149,7 +151,7 @@ BEFORE: dict[str, dict[str, Callable[[Reader], None]]] = {
         "tunegate suite new": _own_data,
     },
     "docs/getting-started/write-a-suite.md": {"": _overview},
-    "docs/guides/own-outputs.md": {"": _recorded},
+    "docs/guides/recorded-answers.md": {"": _recorded},
 }
 
 
@@ -170,7 +172,7 @@ def test_the_commands_of_a_page_run_as_printed(page: str, project: Any, tiny: Ti
         allowed: tuple[int, ...] = (0,)
         if command.startswith("tunegate gate suites --base replay:"):
             allowed = (1,)
-        elif re.search("(--tuned|check) (path|out)", command):
+        elif re.search("(--tuned|check) (path|out)|--base results:", command):
             allowed = VERDICTS
         assert code in allowed, f"{command}\nexit code {code}\n{text}"
         assert "Traceback" not in text, text

@@ -142,8 +142,8 @@ def test_the_guide_names_every_source() -> None:
 
 
 def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:
-    (toml,) = _blocks("own-outputs.md", "toml")
-    case, completion = (json.loads(block) for block in _blocks("own-outputs.md", "json"))
+    toml = _blocks("recorded-answers.md", "toml")[0]
+    case, completion = (json.loads(block) for block in _blocks("recorded-answers.md", "json"))
     cases = [{**case, "id": f"t{i:03}", "prompt": f"{case['prompt']} {i}"} for i in range(100)]
     project.raw_suite(toml, cases, name="routing")
     for name, wrong in (("base", 12), ("tuned", 10)):
@@ -155,7 +155,7 @@ def test_the_suite_of_recorded_outputs_is_judged(project: Any) -> None:
         Path(f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     command = next(
         line
-        for line in (GUIDES / "own-outputs.md").read_text(encoding="utf-8").splitlines()
+        for line in (GUIDES / "recorded-answers.md").read_text(encoding="utf-8").splitlines()
         if line.startswith("tunegate gate")
     )
 

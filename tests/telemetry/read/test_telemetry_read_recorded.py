@@ -2,7 +2,7 @@
 
 `record_traces.py` and `record_frameworks.py` make `recorded/`. Beside each trace lie the requests
 that the server got over the wire. What a recorder does not write stands in `LOST`, which
-docs/reference/traces.md shows as tables.
+docs/reference/recorded.md shows as tables.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import AROUND, OTHER, find_model_calls
 from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
 
-DOCS = Path(__file__).parents[3] / "docs" / "reference" / "traces.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "recorded.md"
 Recorded = Recording | FrameworkRecording
 every_recording = pytest.mark.parametrize(
     "recording", [*RECORDINGS, *FRAMEWORKS], ids=lambda recording: recording.name
@@ -33,6 +33,7 @@ CHOICE = ("tool_choice",)
 SETTINGS = (
     "temperature", "max_tokens", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty",
 )  # fmt: skip
+ALL_SETTINGS = ", ".join(f"`{name}`" for name in SETTINGS)
 HISTORY = "tool calls of earlier messages"
 STREAMED = "tool calls of streamed answers"
 CALLED = "tool calls of answers"
@@ -286,7 +287,6 @@ def recorder(recording: Recorded) -> str:
     if isinstance(recording, FrameworkRecording):
         return recording.recorder
     by = " + ".join(f"`{name}`" for name in recording.instrumentations.split("+"))
-    by += " (earlier)" if recording.earlier else ""
     return by + (" as events" if recording.content != "SPAN_ONLY" else "")
 
 
@@ -294,14 +294,19 @@ def recorder(recording: Recorded) -> str:
     ("recordings", "first"), [(RECORDINGS, "library"), (FRAMEWORKS, "asked by")]
 )
 def test_the_reference_shows_what_is_lost(recordings: Sequence[Recorded], first: str) -> None:
-    """A row for each library and loss; only litellm records asynchronous requests differently."""
+    """A row for each library and loss; only litellm records asynchronous requests differently.
+
+    Earlier versions, and what loses nothing, have no row.
+    """
     rows: dict[tuple[str, str], list[str]] = {}
     for recording in recordings:
         lost = LOST.get(recording.name, ())
+        if not lost or (isinstance(recording, Recording) and recording.earlier):
+            continue
         names = [f"`{n}`" if n.isidentifier() and n not in PLAIN else n for n in lost]
         is_client = isinstance(recording, Recording)
         library = recording.library.removesuffix("-async") if is_client else recording.library
-        key = (library, ", ".join(names) or "nothing")
+        key = (library, ", ".join(names).replace(ALL_SETTINGS, "sampling settings and `max_tokens`"))
         if recorder(recording) not in rows.setdefault(key, []):
             rows[key].append(recorder(recording))
     lines = [f"| {library} | {', '.join(by)} | {lost} |" for (library, lost), by in rows.items()]
