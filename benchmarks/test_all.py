@@ -1,7 +1,7 @@
 """The long proofs of a release: `make test-all`, which is `python -m benchmarks.test_all`.
 
-Each part is a command of its own; all of them run, whatever an earlier one found. Date, commit,
-duration and result of each go into docs/reference/verification.md.
+Each part is a command of its own; all of them run, whatever an earlier one found. Duration and
+result of each go into docs/reference/verification.md.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "verification.md"
 BEGIN, END = "<!-- make test-all: begin -->\n", "<!-- make test-all: end -->\n"
-_HEAD = "| part | date | commit | minutes | result |\n|---|---|---|---|---|\n"
+_HEAD = "| part | minutes | result |\n|---|---|---|\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +70,7 @@ def run(part: Part) -> str:
     )
     minutes = (time.monotonic() - start) / 60
     result = "passed" if done.returncode == 0 else f"**exit code {done.returncode}**"
-    return f"| {part.name} | {datetime.now(UTC):%Y-%m-%d} | {commit()} | {minutes:.1f} | {result} |"
-
-
-def commit() -> str:
-    """Return the short hash of the commit, with a plus sign if the tree has changes."""
-    words = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    return f"| {part.name} | {minutes:.1f} | {result} |"
 
 
 def written(page: str, rows: Mapping[str, str]) -> str:

@@ -1,28 +1,31 @@
 """The examples of docs/contributing work: each is a file in its folder, found by its name.
 
-The examples of a gate kind, a further arm and a source are in the tests of their contracts.
+The examples of a gate kind and a source are in the tests of their contracts.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.reports.conftest import build_run
 from tunegate.harness.contracts import lookup
-from tunegate.harness.judges.asking import specs
+from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.judges.asking.judge_model import JudgementTask
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.reports import page, templating
 from tunegate.reports.data import prepare_data
-from tunegate.trainers import artifacts, datasets
+from tunegate.trainers import datasets
 
 PAGES = Path(__file__).parents[1] / "docs" / "contributing"
 METRICS, JUDGES = "tunegate.harness.metrics", "tunegate.harness.judges"
@@ -67,19 +70,31 @@ def test_the_metric(put: Callable[..., None]) -> None:
     assert metric(CASE, Completion()).value is None
 
 
-def test_the_judge_and_its_backend(put: Callable[..., None]) -> None:
-    judge_code, backend_code = examples("judge")
-    (prompt,) = examples("judge", "text")
+@dataclass(frozen=True)
+class FixedJudge:
+    """Gives the same verdict on everything."""
+
+    word: str
+    fingerprint: str = "fixed"
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def ask(self, questions: Mapping[str, JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """Answer each question with the word."""
+        for key, asked in questions.items():
+            fields = {name: self.word if name == asked.choice else "" for name in asked.fields}
+            text = json.dumps({"nonce": asked.nonce, **fields})
+            yield JudgeAnswer(key, Completion(text=text), None, 0.0)
+
+
+def test_the_judge(put: Callable[..., None]) -> None:
+    (judge_code,), (prompt,) = examples("judge"), examples("judge", "text")
     put(JUDGES, "politeness", judge_code, txt=prompt)
-    put(specs.BACKENDS, "fixed", backend_code)
 
     judge = lookup.find_object(JUDGES, "politeness", what="judge")
     task = JudgementTask("politeness", judge, CASE, (Completion(text="Rome, with pleasure."),))
     scores = {}
     for word in ("polite", "neutral", "rude"):
-        name, target = specs.split_spec(f"fixed:{word}")
-        model = lookup.find_object(specs.BACKENDS, name, what="judge")(target)
-        ((_, outcome),) = AskedJudgeModel(model).judge([task])
+        ((_, outcome),) = AskedJudgeModel(FixedJudge(word)).judge([task])
         assert outcome.score is not None, outcome.error
         scores[word] = outcome.score.value
 
@@ -99,13 +114,6 @@ def test_the_section(put: Callable[..., None], monkeypatch: pytest.MonkeyPatch) 
     html = page.discover_sections()["length"].render(data)
 
     assert html.count("<tr>") == len(data.cases) > 0
-
-
-def test_the_artifact(put: Callable[..., None]) -> None:
-    """It is one of the artifacts, after those of the repository."""
-    put(artifacts.__name__, "merged_float16", *examples("artifact"))
-
-    assert "float16" in artifacts.find_artifact("merged_float16").step
 
 
 def test_the_trainer(put: Callable[..., None]) -> None:

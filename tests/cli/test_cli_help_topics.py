@@ -83,5 +83,5 @@ def test_every_topic_in_a_message_is_there() -> None:
         for topic in re.findall(r"tunegate help ([a-z][a-z-]+)", text)
     }
 
-    assert named >= {"forgetting", "code", "statistics", "calibrate-a-judge"}
+    assert named >= {"forgetting", "code", "statistics", "judges"}
     assert named <= set(help_pages())

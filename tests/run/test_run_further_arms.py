@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import ArmResult, Verdict, VerdictRecord
 from tunegate.harness.run import further_arms as room
 from tunegate.harness.run.evaluate import evaluate
@@ -300,24 +298,6 @@ def test_the_arms_that_there_are() -> None:
     ours = ("base", "tuned", "incumbent", "shipped", "recorded")
     assert tuple(name for name in arm_options() if name in ours) == ours
     assert [n for n in comparisons(further_arms()) if n in ours] == ["shipped", "incumbent"]
-
-
-def test_the_documented_arms_are_files(tmp_path: Path) -> None:
-    """Both examples of docs/contributing/further-arm.md are modules; the second one compares."""
-    guide = (ROOT / "docs" / "contributing" / "further-arm.md").read_text(encoding="utf-8")
-    shown, compared = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
-    plain, whole = dict[str, Any](), dict[str, Any]()
-    exec(shown, plain)
-    exec(compared, whole)
-    arms = ["tuned", "previous", "previous"]
-    scores = [ScoreRow(suite="s", metric="m", case="c", arm=arm, value=1.0) for arm in arms]
-
-    found = whole["compare"](ScoredRun(manifest=None, cases={}, scores=scores))  # type: ignore[arg-type]
-
-    assert plain["previous"].name == whole["previous"].name == "previous"
-    assert plain["previous"].comparison is None
-    assert found.verdict is Verdict.UNDECIDED
-    assert found.facts == {"verdict": "UNDECIDED", "right_before": 2}
 
 
 def test_an_arm_has_the_name_of_its_file() -> None:
