@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,14 @@ IDEAL = "ideal.jsonl"
 """Ideal answers of suites whose cases do not state one."""
 
 _UNKNOWN = "I do not know."
+_TALK = (
+    "{asked} … That depends.",
+    "Could you say more about {asked} …?",
+    "There are many ways to read {asked} …",
+    "Thanks for writing: {asked} …",
+    "No rule comes to mind for {asked} …",
+)
+"""What a model says that was not trained for the task."""
 
 
 def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
@@ -38,7 +47,7 @@ def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
     wanting = any(gate_kind(gate.kind).is_goal for gate in suite.gates)
     # Without a goal both are as good, and differ in few cases.
     every = 25 if wanting else 50
-    worse = [_worse(line, case) for line, case in zip(right, cases, strict=True)]
+    worse = [_worse(line, case, talk) for line, case, talk in zip(right, cases, cycle(_TALK))]
     base = [worse[at] if wanting or at % every == 0 else line for at, line in enumerate(right)]
     tuned = [worse[at] if at % every == every // 2 else line for at, line in enumerate(right)]
     paths = folder / "base.jsonl", folder / "tuned.jsonl"
@@ -62,12 +71,12 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
     return line
 
 
-def _worse(line: dict[str, Any], case: Case) -> dict[str, Any]:
+def _worse(line: dict[str, Any], case: Case, talk: str) -> dict[str, Any]:
     """Return the line with a worse answer."""
     worse = dict(line)
     if "completion" in line:
-        asked = " ".join(str(case.input_messages()[-1].get("content")).split()[:6])
-        worse["completion"] = f"I do not know what to answer to: {asked} …"
+        asked = " ".join(str(case.input_messages()[-1].get("content")).split()[:4])
+        worse["completion"] = talk.format(asked=asked)
     if "choice_logprobs" in line:
         worse["choice_logprobs"] = [-2.0 if log > -1 else -1.0 for log in line["choice_logprobs"]]
     if "answer_logprob" in line:
