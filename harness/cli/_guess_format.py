@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.options import outside_problem
 from tunegate.harness.contracts.source import USUAL_NAMES
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, numbered_lines, read_file
@@ -23,7 +24,7 @@ def cases_table(path: Path, folder: Path) -> str:
     """Return the `[cases]` table of a suite in `folder` whose cases are at `path`.
 
     Raises:
-        UsageError: nothing is there, or it has no form that is known.
+        UsageError: nothing is there, it has no form that is known, or the suite may not read it.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; {_NEEDED}")
@@ -32,6 +33,8 @@ def cases_table(path: Path, folder: Path) -> str:
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read ({error}); {_NEEDED}") from error
     where = os.path.relpath(path.resolve(), folder.resolve())
+    if problem := outside_problem(folder, path.absolute()):
+        raise UsageError(problem)
     key = "path" if settings["from"] == "datasets" else "file"
     lines = [f"from = {_toml(settings.pop('from'))}", f"{key} = {_toml(where)}"]
     return "\n".join(["[cases]", *lines, *(f"{k} = {_toml(v)}" for k, v in settings.items())])

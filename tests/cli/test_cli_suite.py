@@ -231,6 +231,20 @@ def test_what_cannot_be_guessed_is_refused(
     assert not Path("mine").exists()
 
 
+def test_cases_that_the_suite_may_not_read_leave_no_folder(
+    project: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The second try, after they were moved, finds the name free."""
+    rows = tmp_path_factory.mktemp("elsewhere") / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "expected": "b"}\n', encoding="utf-8")
+
+    with pytest.raises(UsageError, match=r"rows\.jsonl' is outside the suite's folder and the pro"):
+        _call("suite", "new", "mine", "--from", rows)
+
+    assert not Path("mine").exists()
+    _call("suite", "new", "mine", "--from", rows.rename("rows.jsonl"))
+
+
 def test_a_folder_that_cannot_be_entered_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
