@@ -89,6 +89,24 @@ def test_a_collapsed_fine_tune_is_blocked_at_the_first_look(tmp_path: Path) -> N
     assert saved_time(timed(run)) == ", about 10 minutes saved"
 
 
+def test_levels_of_several_looks_are_explained_in_one_line(tmp_path: Path) -> None:
+    run = gated(tmp_path, lambda text: '{"intent": "none"}', lost=2.0)
+    first, *others = run.verdict.suites
+    wider = (first.gates[0].model_copy(update={"confidence": 0.985}), *first.gates[1:])
+    verdict = run.verdict.model_copy(
+        update={"suites": (first.model_copy(update={"gates": wider}), *others)}
+    )
+
+    told = [
+        line
+        for line in verdict_lines(verdict, run.manifest, Path("run"))
+        if "a run that may end early has wider" in line
+    ]
+
+    assert len(told) == 1
+    assert told[0].count(" at look 1 of ") > 1
+
+
 def timed(run: Run) -> Run:
     """Return a run whose batches of 50 prompts took 50 seconds in each arm."""
     return replace(

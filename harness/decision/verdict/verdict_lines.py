@@ -103,7 +103,8 @@ def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
     if len(gates) > MOST_GATES:
         yield f"{count_noun(len(gates) - MOST_GATES, 'more gate')} in the report"
     looks = {_percent(g.confidence): look for _, g in gates if (look := interim_look(g))}
-    yield from (f"{level} at {look}: {LOOKS}" for level, look in looks.items())
+    if looks:
+        yield f"{', '.join(f'{level} at {look}' for level, look in looks.items())}: {LOOKS}"
 
 
 def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
