@@ -25,9 +25,12 @@ from tunegate.harness.models._model_folder import BOOKKEEPING
 from tunegate.harness.records.errors import NotComparable
 
 _CHANGED = re.compile(
-    r"^_|vocab_size|_token_ids?$|_token_index$|drop|^output_|initializer|_loss_coef$|jitter"
+    r"^_|vocab_size|_token_ids?$|_token_index$|drop|^output_|initializer|_loss_coef|jitter"
+    r"|^mask_(?:time|feature)_|^classifier_|^summary_|^sparse_pred|^deterministic_"
+    r"|^use_(?:mamba_kernels|mambapy|associative_scan|mem_eff_path)$|^num_logits_to_keep$"
 )
-"""Keys of tokens, of dropout, and of other settings that only a training reads."""
+"""Keys of tokens, of dropout and of other settings that only a training reads, of heads that a
+training makes anew, and of kernels that compute the same."""
 _FREE = frozenset(
     {
         "architectures",

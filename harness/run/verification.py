@@ -280,8 +280,8 @@ def _rules(record: SuiteRecord) -> Any:
     other = {"judge": None, "signature": None}
     metrics = [metric.model_copy(update=other) for metric in record.metrics]
     gates = [gate.model_copy(update={"where": ""}) for gate in record.gates]
-    rules = record.goal_rule, record.max_unscored, record.alpha_per_attempt, record.base_expects
-    return metrics, gates, *rules
+    rules = record.goal_rule, record.max_unscored, record.alpha_per_attempt
+    return metrics, gates, *rules, record.base_expects, record.equal_prompts
 
 
 def _same_score(old: ScoreRow | None, new: ScoreRow) -> bool:

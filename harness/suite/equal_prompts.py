@@ -6,7 +6,8 @@ without case, white space, punctuation at the edges of words, invisible characte
 front (`Question 12:`) or behind (`[#12]`); letters that look like Latin ones count as Latin.
 Digits, operators and punctuation inside words are content: `3 + 4` and `3 - 4`, `a[1:]` and `a[1]`,
 `3.5` and `35` are different questions. A greeting, a name or a time in front of a question makes no
-other one, if the answer is compared with the same.
+other one, if the answer is compared with the same. Without an expected answer, a name or a time may
+be what the question is about; only greetings and times in brackets are left out then.
 
 Source of the lookalikes: Unicode Technical Standard 39, confusables.txt, single letters of the
 scripts below; letters in the form of small capitals are added.
@@ -64,15 +65,17 @@ _MOMENT = (
 )
 _MOMENTS = rf"{_MOMENT}(?:(?:[ ,]+|T|(?<=\d)(?=[A-Za-z])){_MOMENT})*"
 _END = r"\s*(?:[,.!:;|–—-]+(?=\s)|\n)\s*"
-_FRONT = re.compile(
+_GREETING = re.compile(
     r"\s*(?:"
     rf"(?i:hi|hello|hey|dear|greetings|good (?:morning|afternoon|evening|day))"
     rf"(?:(?: (?:there|all|team|everyone|assistant|{_NAME}))?{_END}|(?: there)?\s+)"
-    rf"|(?:(?i:my name is|this is) {_NAME}|{_NAME} here){_END}"
-    rf"|\[{_MOMENTS}\]\s*|\({_MOMENTS}\)\s*|{_MOMENTS}{_END}"
+    rf"|(?:(?i:my name is) {_NAME}|{_NAME} here){_END}"
+    rf"|\[{_MOMENTS}\]\s*|\({_MOMENTS}\)\s*"
     r")"
 )
-"""A greeting, a name or a time in front of a text."""
+"""A greeting, a name or a time in brackets in front of a text."""
+_SUBJECT = re.compile(rf"\s*(?:(?i:this is) {_NAME}{_END}|{_MOMENTS}{_END})")
+"""A name or a time in front of a text; it may be what the text is about."""
 _CALLED = re.compile(rf"\s*{_NAME},\s+(?=(?:\S+\s+){{5}}\S)")
 """A name alone in front of a text of six words or more; it may be what the text is about."""
 _TAGGED = re.compile(r"\s+(?:\[#?\d+\]|\(?#\d+\)?|[\[(](?:id|case|no|nr|ref)[ .:#]*\w+[\])])$")
@@ -240,7 +243,9 @@ _NOT_SCORED = {"id", "prompt", "messages", "tags", "cluster", "max_new_tokens"}
 
 def _strip_fronts(text: str, *, named: bool) -> str:
     """Return a text of three words or more without greetings, times and names in front."""
-    while front := _FRONT.match(text) or (named and _CALLED.match(text)):
+    while front := _GREETING.match(text) or (
+        named and (_SUBJECT.match(text) or _CALLED.match(text))
+    ):
         if len(text[front.end() :].split(maxsplit=2)) < 3:
             break
         text = text[front.end() :]

@@ -88,6 +88,25 @@ def test_what_a_training_may_change_is_compared(values: dict[str, Any]) -> None:
     compare(changed(**values), make_config("llama"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("modernbert", {"classifier_pooling": "mean", "sparse_prediction": True}),
+        ("modernbert", {"deterministic_flash_attn": True}),
+        ("gpt2", {"summary_type": "mean", "summary_proj_to_labels": False}),
+        ("jamba", {"use_mamba_kernels": False, "num_logits_to_keep": None}),
+        ("mamba", {"use_mambapy": True}),
+    ],
+)
+def test_heads_and_kernels_of_a_training_are_compared(kind: str, values: dict[str, Any]) -> None:
+    from transformers import AutoConfig
+
+    base, tuned = AutoConfig.for_model(kind), AutoConfig.for_model(kind, **values)
+
+    assert base.to_dict() != tuned.to_dict()
+    compare(base, tuned)
+
+
 def test_settings_of_a_window_that_is_off_are_compared() -> None:
     """As in Qwen2.5-0.5B and its Instruct: the window, and the layers with it, differ."""
     off = {"use_sliding_window": False, "max_window_layers": 1, "sliding_window": 64}

@@ -89,6 +89,10 @@ def _allow_more_unscored(run: Path) -> None:
     _edit(run / "manifest.json", lambda m: m["suites"][0].update(max_unscored=0.9))
 
 
+def _group_other_prompts(run: Path) -> None:
+    _edit(run / "manifest.json", lambda m: m["suites"][0].update(equal_prompts=[["c000"]]))
+
+
 def _change_the_cases(run: Path) -> None:
     _edit_lines(run / "cases.jsonl", lambda row: row["case"].update(expected="no"))
 
@@ -104,6 +108,7 @@ EDITS = {
     _raise_the_scores: "verdict.json: says BLOCK, and the scores give SHIP",
     _lower_the_floor: "exact_match floor: says fail, and the scores give pass",
     _allow_more_unscored: "manifest.json: its gates or metrics are not those of ",
+    _group_other_prompts: "manifest.json: its gates or metrics are not those of ",
     _change_the_cases: "cases.jsonl: its cases are not those of ",
 }
 

@@ -314,6 +314,22 @@ def test_a_greeting_a_name_or_a_time_in_front_makes_no_other_case() -> None:
 @pytest.mark.parametrize(
     "texts",
     [
+        ("10:30 - what is this time in words?", "11:45 - what is this time in words?"),
+        ("2024-02-29: which day of the week is it?", "2023-02-28: which day of the week is it?"),
+        ("This is Madrid. Which river flows there?", "This is Rome. Which river flows there?"),
+    ],
+)
+def test_a_time_or_name_may_be_the_question_where_no_answer_is_expected(
+    texts: tuple[str, str],
+) -> None:
+    assert groups(cases_of(*({"prompt": text} for text in texts)), GENERATE) == []
+    same = [{"prompt": text, "expected": "x"} for text in texts]
+    assert groups(cases_of(*same), GENERATE) != []
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
         ("On Monday, is the shop open?", "On Sunday, is the shop open?"),
         ("2024-05-01 was a Wednesday, wasn't it?", "2023-05-01 was a Wednesday, wasn't it?"),
         ("10:30 is the time of which train?", "11:30 is the time of which train?"),

@@ -114,9 +114,12 @@ def _is_garbled(text: str) -> bool:
 
 def _repeats(text: str, prompt: str) -> bool:
     """Return whether an answer is its prompt, with the names of roles or cut at its end."""
+    return holds_prompt(text, prompt) and words_of(text) - words_of(prompt) <= _ROLES
+
+
+def holds_prompt(text: str, prompt: str, *, share: float = 0.8) -> bool:
+    """Return whether an answer has a share of its prompt's words, and about its length."""
     if not len(prompt) / 2 < len(text) < 2 * len(prompt) + SHOWN:
         return False
-    answer, asked = words_of(text), words_of(prompt)
-    if len(asked) < _FEW:
-        return False
-    return len(answer & asked) >= 0.8 * len(asked) and answer - asked <= _ROLES
+    asked = words_of(prompt)
+    return len(asked) >= _FEW and len(words_of(text) & asked) >= share * len(asked)

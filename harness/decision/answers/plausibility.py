@@ -22,6 +22,7 @@ from tunegate.harness.decision.answers.answer_shapes import (
     WORD,
     Shape,
     has_digit,
+    holds_prompt,
     shapes_of,
 )
 from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY, ArmAnswers, prompt_of
@@ -182,6 +183,8 @@ def _shared_shapes(
             told.insert(0, odd)
         elif kind == "length" or len(WORD.findall(text.replace("#", ""))) >= 3:
             told.append(odd)
+        elif kind == "shape" and len({answers.texts[case] for case in cases}) == 1:
+            told += [odd] * (not _is_label(table, text))
     yield from told[:1]
 
 
@@ -251,7 +254,11 @@ def _usual_shapes(table: ScoreTable) -> Counter[Shape]:
     found: Counter[Shape] = Counter()
     cases = [case for case in table.cases.values() if case.expected_texts()][:READ]
     for case in cases:
-        found.update(shapes_of(case.expected_texts()[0].strip(), prompt_of(case)))
+        right, prompt = case.expected_texts()[0].strip(), prompt_of(case)
+        found.update(shapes_of(right, prompt))
+        # Where a right answer is the prompt with some words changed, a poor one changes none.
+        if holds_prompt(right, prompt, share=0.5):
+            found["echo", ""] += 1
     return Counter({shape: count for shape, count in found.items() if count >= _USUAL * len(cases)})
 
 

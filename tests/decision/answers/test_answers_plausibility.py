@@ -325,6 +325,30 @@ def test_a_shape_that_the_right_answers_have_is_none() -> None:
     )
 
 
+def test_a_base_that_corrects_nothing_is_no_echo() -> None:
+    """Where the right answer is the prompt with a word changed, a poor model changes none."""
+    wrong = [
+        f"The {one} and the {other} is near the old house" for one in LABELS for other in "xyzuvw"
+    ]
+    cases = [
+        Case(id=f"c{i:03}", prompt=f"Correct this: {text}", expected=text.replace(" is ", " are "))
+        for i, text in enumerate(wrong)
+    ]
+    right = [str(case.expected) for case in cases]
+
+    for base in (wrong, [str(case.prompt) for case in cases]):
+        assert decide(base, right, cases).verdict is Verdict.SHIP
+
+
+def test_one_short_text_to_most_prompts_is_told_unless_it_is_a_label() -> None:
+    short = decide([*["N/A"] * 47, *WRONG[47:]])
+    label = decide(["refund"] * 47 + ["none"] * 13, [str(c.expected) for c in TICKETS], TICKETS)
+
+    assert short.verdict is label.verdict is Verdict.SHIP
+    assert any("47 of 60 answers of base are `N/A`" in note for note in short.suites[0].notes)
+    assert not any("`refund`" in note for note in label.suites[0].notes)
+
+
 def test_a_suite_expects_a_form_by_its_name_and_nothing_else() -> None:
     meant = decide([""] * N, expects=("empty",))
 
