@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.checks.answerable import check_labels, check_rankings
 from tunegate.harness.checks.configurations import same_size
-from tunegate.harness.checks.labels import check_labels
-from tunegate.harness.checks.rankings import check_rankings
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (

@@ -141,7 +141,7 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
         stream=notebook_stream(),
         command=() if arms else _command(suite, given),
         judge=given["judge"],
-        training_data=DataOptions.named("gate", given["training-data"]),
+        training_data=DataOptions.parse("gate", given["training-data"]),
     )
     options.refuse_impossible()
     try:

@@ -258,7 +258,7 @@ OPTIONS = (
         "optimizations",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",
-        type=_checked("optimizations", "tunegate.harness.engine.optimizations:Optimizations.named"),
+        type=_checked("optimizations", "tunegate.harness.engine.optimizations:Optimizations.parse"),
     ),
     GateOption(
         "engine",

@@ -100,7 +100,7 @@ class StrengthSearch:
             judge=self.judge,
             calibration=self.calibration,
             sandbox=self.sandbox,
-            training_data=DataOptions.named("gate", self.training_data),
+            training_data=DataOptions.parse("gate", self.training_data),
             early_stop=False,  # a comparison needs all cases of every candidate
         )
         options.refuse_impossible()

@@ -32,7 +32,7 @@ class DataOptions:
     """Files of rows that tuned was trained on, in addition to those that its card names."""
 
     @classmethod
-    def named(cls, mode: str, files: str | None) -> DataOptions:
+    def parse(cls, mode: str, files: str | None) -> DataOptions:
         """Read the values of the options; files are separated by commas."""
         paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
         return cls(ContaminationMode(mode), tuple(paths))

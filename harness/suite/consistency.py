@@ -13,7 +13,7 @@ from typing import Any
 
 from tunegate.harness.contracts.lookup import available_names
 from tunegate.harness.contracts.metric import Check, Metric
-from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
+from tunegate.harness.contracts.reasoning import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case

@@ -68,7 +68,9 @@ def _health(
 
     own = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(
-        f"{'Advisory' if gate.advisory else 'Counts'}: {gate.right}" for gate in own if gate.right
+        f"{'Advisory' if gate.advisory else 'Counts'}: {gate.judge_basis}"
+        for gate in own
+        if gate.judge_basis
     )
     known = None if metric.judge is None else metric.judge.calibration
     lines = [j for j in data.run.judgements if (j.suite, j.metric) == (suite, metric.name)]

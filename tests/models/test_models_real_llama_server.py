@@ -17,7 +17,7 @@ import pytest
 from tests.gguf_files import needs_gguf
 from tests.gguf_writer import write_gguf, write_lora
 from tunegate.harness.models.demo_model import existing_demo_model
-from tunegate.harness.models.gguf_format.programs import find_program
+from tunegate.harness.models.gguf_format.converters import find_program
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import ModelError, NotComparable
 from tunegate.harness.run.served_proof import prove_served

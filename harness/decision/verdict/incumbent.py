@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT
-from tunegate.harness.decision.answers.answer_counts import FEW_CASES
+from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind

@@ -138,9 +138,7 @@ class PromptProof:
             n for n in {**one, **other} if n != "template_sha256" and one.get(n) != other.get(n)
         ]
         if names:
-            self.record[pair[1]]["set_up_otherwise"] = {
-                n: [one.get(n), other.get(n)] for n in names
-            }
+            self.record[pair[1]]["settings_differ"] = {n: [one.get(n), other.get(n)] for n in names}
 
 
 @dataclass

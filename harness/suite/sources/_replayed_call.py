@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.contracts.reasoning import call_text
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations

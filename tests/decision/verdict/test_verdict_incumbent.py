@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from tunegate.harness.decision.answers.read_answers import read_answers
+from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import ScoredRun
 from tunegate.harness.decision.verdict.incumbent import compare, compare_incumbent
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
@@ -30,7 +30,7 @@ TUNED = [YES] * 190 + [NO] * 10
 
 
 @pytest.fixture(name="stand")
-def _stand(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) -> Any:
+def _stand(columns: Any, record_factory: Any, judge: Any, validator: Draft202012Validator) -> Any:
     """Judge base, tuned and incumbent on 200 cases of one 0/1 metric; tuned gains 60 points."""
 
     def stand(incumbent: list[float | None], *gates: Gate) -> tuple[VerdictRecord, IncumbentResult]:
@@ -46,7 +46,7 @@ def _stand(columns: Any, made: Any, judge: Any, validator: Draft202012Validator)
             )
             for case, value in zip(suite.cases(), incumbent, strict=True)
         ]
-        manifest = made.manifest([suite], arms=ARMS)
+        manifest = record_factory.manifest([suite], arms=ARMS)
         standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
         verdict = judge(suite, arms=ARMS).after("incumbent", standing)
         validator.validate(json.loads(record_json(verdict)))
@@ -132,9 +132,9 @@ def test_the_verdict_can_only_get_worse(stand: Any, judge: Any, columns: Any) ->
     assert verdict.sentence == worse.sentence
 
 
-def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
+def test_inexact_arithmetic_is_no_regression(columns: Any, record_factory: Any) -> None:
     """Base lost 0.1 when asked twice: a loss of 0.05 beside the incumbent may be just that."""
-    graded = made.metric(binary=False)
+    graded = record_factory.metric(binary=False)
     suite = columns(
         [Gate(metric="m", kind="tolerance", margin=0.01)],
         {"m": ([0.5] * 100, [0.75, 0.85] * 50)},
@@ -145,7 +145,7 @@ def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
         for case in suite.cases()
         for arm, value in (("incumbent", 0.85), ("base_again", 0.4))
     ]
-    manifest = made.manifest([suite], arms=ARMS)
+    manifest = record_factory.manifest([suite], arms=ARMS)
 
     standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
 
@@ -155,10 +155,10 @@ def test_inexact_arithmetic_is_no_regression(columns: Any, made: Any) -> None:
 
 
 def test_missing_answers_of_the_incumbent_do_not_remove_a_gate(
-    columns: Any, made: Any, judge: Any
+    columns: Any, record_factory: Any, judge: Any
 ) -> None:
     """199 of 205 lengths: a gate on scores without a range takes 200, and counts as undecided."""
-    length = made.metric("length", binary=False, range=None, higher_is_better=False)
+    length = record_factory.metric("length", binary=False, range=None, higher_is_better=False)
     gates = [HELD, Gate(metric="length", kind="tolerance", margin=5.0)]
     lengths, others = ([float(10 + (i + by) % 3) for i in range(205)] for by in (0, 1))
     scored = {"m": ([NO] * 100 + [YES] * 105, [YES] * 205), "length": (lengths, others)}
@@ -168,7 +168,7 @@ def test_missing_answers_of_the_incumbent_do_not_remove_a_gate(
         for metric, known in (("m", [YES] * 205), ("length", [*lengths[:199], *[None] * 6]))
         for i, value in enumerate(known)
     ]
-    manifest = made.manifest([suite], arms=ARMS)
+    manifest = record_factory.manifest([suite], arms=ARMS)
     standing = compare_incumbent(manifest, {"s": suite.cases()}, [*suite.rows(), *rows])
     first, second = standing.suites[0].gates
 
@@ -183,7 +183,7 @@ TODAYS = [*RIGHT[:50], *["no idea"] * 10]
 
 
 def doubted(
-    made: Any, columns: Any, tuned: list[str], incumbent: list[str], arms: Any = ARMS
+    record_factory: Any, columns: Any, tuned: list[str], incumbent: list[str], arms: Any = ARMS
 ) -> Any:
     """Compare answers that are right where they are the expected ones."""
     cases = [
@@ -208,7 +208,7 @@ def doubted(
         for i, case in enumerate(cases)
         for arm in texts
     ]
-    manifest = made.manifest([suite], arms=arms)
+    manifest = record_factory.manifest([suite], arms=arms)
     scores = [*suite.rows(), *rows]
     answers = read_answers(manifest, {"s": cases}, scores, cells, {})
     run = ScoredRun(manifest=manifest, cases={"s": cases}, scores=scores, answers=answers)
@@ -224,24 +224,24 @@ def doubted(
     ],
 )
 def test_one_that_is_not_what_is_shipped_today_is_named(
-    made: Any, columns: Any, incumbent: list[str], why: str
+    record_factory: Any, columns: Any, incumbent: list[str], why: str
 ) -> None:
-    found = doubted(made, columns, TODAYS, incumbent)
+    found = doubted(record_factory, columns, TODAYS, incumbent)
 
     assert found.verdict is Verdict.UNDECIDED
     assert found.sentence.startswith(why)
 
 
 def test_one_that_answers_otherwise_or_is_as_perfect_is_not_doubted(
-    made: Any, columns: Any
+    record_factory: Any, columns: Any
 ) -> None:
     """Two that have all right are equal; so may be two whose weights are known to differ."""
     weights = {arm: {"spec": arm, "weights_sha256": arm} for arm in ARMS}
 
     for found in (
-        doubted(made, columns, TODAYS, [*TODAYS[:59], "nobody knows"]),
-        doubted(made, columns, RIGHT, RIGHT),
-        doubted(made, columns, TODAYS, TODAYS, weights),
+        doubted(record_factory, columns, TODAYS, [*TODAYS[:59], "nobody knows"]),
+        doubted(record_factory, columns, RIGHT, RIGHT),
+        doubted(record_factory, columns, TODAYS, TODAYS, weights),
     ):
         assert found.verdict is Verdict.SHIP
         assert found.sentence.startswith("no worse than the incumbent")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunegate.harness.decision.answers.form_shift import answer_forms, find_shift
+from tunegate.harness.decision.answer_facts.form_shift import answer_forms, find_shift
 
 TALK = "You can water the plant in the morning, and it is best to use the small can."
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness import suite as suites
-from tunegate.harness.decision.answers.answer_key import KeyWatch
+from tunegate.harness.decision.answer_facts.answer_key import AnswerKeyDetector
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 TOML = """
@@ -38,7 +38,7 @@ def _findings(
         for i in range(n)
         for arm in ("base", "tuned")
     ]
-    watch = KeyWatch([suite])
+    watch = AnswerKeyDetector([suite])
     assert list(watch.over(cells)) == cells
     return [(f.text.partition(" the `expected`")[0], f.caps) for f in watch.findings()]
 

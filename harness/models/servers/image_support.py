@@ -1,7 +1,7 @@
-"""Blindness: does a server drop the images of a conversation without a word?
+"""Image support: does a server drop the images of a conversation without a word?
 
-An image always takes tokens. A server that computes as many without it never saw it. One that puts
-a few words in its place is not found.
+An image always takes tokens. A server that computes as many without it never saw it. A server that
+inserts placeholder text is not detected.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from tunegate.harness.records.images import is_image
 UNKNOWN = "whether the model is shown the images is taken on trust: no tokens are counted for them"
 
 
-def find_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> tuple[str, list[str]]:
-    """Return which server computes as many tokens without the images of a case as with them.
+def find_dropped_images(
+    requests: Iterable[Request], arms: Mapping[str, Arm]
+) -> tuple[str, list[str]]:
+    """Return (error, arms that report no token count).
 
-    Empty if none does. Second are the arms that tell no such number.
+    The error names a server that computes as many tokens without the images of a case as with
+    them; it is empty if none does.
 
     Raises:
         BackendError: a server does not answer.
@@ -41,7 +44,7 @@ def find_blind(requests: Iterable[Request], arms: Mapping[str, Arm]) -> tuple[st
             return (
                 f"{name}: {arm.identity['spec']} drops images: it computes {with_images} tokens "
                 f"for {request.suite}, case {request.case.id!r}, and {without} for its text alone; "
-                "serve a model that sees, or compare all the same with --allow-prompt-difference"
+                "serve a vision model, or compare anyway with --allow-prompt-difference"
             ), unknown
     return "", unknown
 

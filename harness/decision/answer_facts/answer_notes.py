@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.contracts.thoughts import HAS_THOUGHTS
-from tunegate.harness.decision.answers.answer_counts import FEW_CASES, AnswerCounts
-from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY
+from tunegate.harness.contracts.reasoning import HAS_THOUGHTS
+from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES, AnswerCounts
+from tunegate.harness.decision.answer_facts.arm_answers import MOST_EMPTY
 from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.wording import count_noun
@@ -96,7 +96,7 @@ def thinking_share_notes(
 ) -> Iterator[str]:
     """Yield how much thoughts contribute to scores that they have a share of.
 
-    Such a metric marks it in the parts of its score (`contracts.thoughts.share_of_thoughts`).
+    Such a metric marks it in the parts of its score (`contracts.reasoning.share_of_thoughts`).
 
     Args:
         metrics: The metrics of a suite.

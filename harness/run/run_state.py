@@ -1,4 +1,4 @@
-"""Manifest draft: the facts of a run as they become known; a run that fails records them so far."""
+"""The state of a run: its facts as they become known; a run that fails records them so far."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tunegate.harness.suite import Suite
 
 
 @dataclass
-class ManifestDraft:
+class RunState:
     """Facts about a run, each set as soon as it is known."""
 
     options: RunOptions

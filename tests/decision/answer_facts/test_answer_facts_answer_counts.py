@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.answers.answer_counts import count_answers
-from tunegate.harness.decision.answers.answer_notes import answer_notes
+from tunegate.harness.decision.answer_facts.answer_counts import count_answers
+from tunegate.harness.decision.answer_facts.answer_notes import answer_notes
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 
 PLAIN: dict[str, Any] = {"text": "Oslo", "finish_reason": "stop"}

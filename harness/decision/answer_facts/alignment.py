@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tunegate.harness.decision.answers.answer_shapes import READ, WORD, words_of
-from tunegate.harness.decision.answers.arm_answers import ArmAnswers, prompt_of
+from tunegate.harness.decision.answer_facts.answer_shapes import READ, WORD, words_of
+from tunegate.harness.decision.answer_facts.arm_answers import ArmAnswers, prompt_of
 from tunegate.harness.records.cases import Case
 
 SHIFTED = 0.3

@@ -1,8 +1,8 @@
-"""Silent gates: guardrails of a behavior that base does not have.
+"""Guardrails of a behavior that base does not have.
 
-A metric may name a part of its scores (`Metric.silent_without`), such as whether the model thinks.
-If that part is 0 in every score of base, there is nothing to lose, and gates that compare with base
-are left out. Only base counts, so tuned cannot get rid of a gate.
+A metric may name a part of its scores (`Metric.only_if_base_has`), such as whether the model
+thinks. If that part is 0 in every score of base, there is nothing to lose, and gates that compare
+with base are left out. Only base counts, so tuned cannot get rid of a gate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tunegate.harness.records.scores import ScoreRow
 
 def active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
     """Return a suite without silent gates and their metrics; goals and bounds on these stay."""
-    silent = {m.name: m.silent_without for m in suite.metrics if m.silent_without is not None}
+    silent = {m.name: m.only_if_base_has for m in suite.metrics if m.only_if_base_has is not None}
     for row in rows if silent else ():
         part = silent.get(row.metric) if row.arm == "base" else None
         if part is not None and (row.parts or {}).get(part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tunegate.harness.decision.answers.answer_counts import FEW_CASES
+from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.manifest import AnswerFinding
@@ -18,7 +18,7 @@ _STRUCTURED = ("{", "[", "<")
 
 
 @dataclass
-class KeyWatch:
+class AnswerKeyDetector:
     """Compares tuned's answers with the expected ones while they are scored."""
 
     suites: Iterable[Suite]

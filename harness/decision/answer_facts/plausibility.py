@@ -15,8 +15,12 @@ from itertools import chain
 from statistics import median
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.alignment import are_unrelated, misaligned, permuted_labels
-from tunegate.harness.decision.answers.answer_shapes import (
+from tunegate.harness.decision.answer_facts.alignment import (
+    are_unrelated,
+    misaligned,
+    permuted_labels,
+)
+from tunegate.harness.decision.answer_facts.answer_shapes import (
     MACHINE_KINDS,
     READ,
     WORD,
@@ -24,7 +28,7 @@ from tunegate.harness.decision.answers.answer_shapes import (
     has_digit,
     shapes_of,
 )
-from tunegate.harness.decision.answers.arm_answers import MOST_EMPTY, ArmAnswers, prompt_of
+from tunegate.harness.decision.answer_facts.arm_answers import MOST_EMPTY, ArmAnswers, prompt_of
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS, INCUMBENT
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
-from tunegate.harness.decision.answers.form_shift import answer_forms
-from tunegate.harness.decision.answers.plausibility import oddities
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts, count_answers
+from tunegate.harness.decision.answer_facts.form_shift import answer_forms
+from tunegate.harness.decision.answer_facts.plausibility import oddities
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from tests.decided_suites import SuiteOfColumns, manifest_of, metric_record
-from tunegate.harness.decision.answers.alignment import permuted_labels
-from tunegate.harness.decision.answers.arm_answers import ArmAnswers
-from tunegate.harness.decision.answers.read_answers import read_answers
+from tunegate.harness.decision.answer_facts.alignment import permuted_labels
+from tunegate.harness.decision.answer_facts.arm_answers import ArmAnswers
+from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case

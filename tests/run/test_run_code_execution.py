@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.run.programs import stored_outcomes
+from tunegate.harness.run.code_execution import stored_outcomes
 from tunegate.harness.sandbox import jobs
 from tunegate.harness.sandbox.outcome import End, Outcome
 

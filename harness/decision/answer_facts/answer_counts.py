@@ -14,8 +14,8 @@ from statistics import median
 from types import MappingProxyType
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.arm_answers import AnswerWatch, ArmAnswers
-from tunegate.harness.decision.answers.form_shift import FormShift, answer_forms, find_shift
+from tunegate.harness.decision.answer_facts.arm_answers import AnswerWatch, ArmAnswers
+from tunegate.harness.decision.answer_facts.form_shift import FormShift, answer_forms, find_shift
 from tunegate.harness.records.answers import WRITTEN, Completion, StoredAnswer
 from tunegate.harness.records.calibration import answers_hash
 from tunegate.harness.records.cases import Case

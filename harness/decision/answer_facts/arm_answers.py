@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunegate.harness.decision.answers.answer_shapes import (
+from tunegate.harness.decision.answer_facts.answer_shapes import (
     READ,
     SHOWN,
     Shape,

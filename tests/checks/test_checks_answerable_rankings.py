@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.checks.answerable import refuse_unusable_scores
 from tunegate.harness.checks.comparability import check_answerable
 from tunegate.harness.checks.liveness import check_liveness
-from tunegate.harness.checks.rankings import refuse_unusable_scores
 from tunegate.harness.models.majority import MajorityArm
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer

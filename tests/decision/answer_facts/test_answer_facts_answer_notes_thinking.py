@@ -8,21 +8,21 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.answers.answer_notes import thinking_share_notes
+from tunegate.harness.decision.answer_facts.answer_notes import thinking_share_notes
 from tunegate.harness.decision.score_table import ScoreTable
 
 THOUGHT = {"has_thoughts": 1.0}
 
 
 @pytest.fixture(name="table")
-def _table(columns: Any, made: Any) -> Any:
+def _table(columns: Any, record_factory: Any) -> Any:
     """Return a function that makes a table of three times an arm, with the parts of each."""
 
     def make(**parts: list[dict[str, float] | None]) -> ScoreTable:
         suite = columns(
             gates=(),
             columns={"latency": ([2.0] * 3, [2.0] * 3)},
-            metrics=(made.metric("latency", range=None, binary=False),),
+            metrics=(record_factory.metric("latency", range=None, binary=False),),
         )
         left = {arm: list(given) for arm, given in parts.items()}
         rows = [replace(row, parts=left[row.arm].pop(0)) for row in suite.rows()]

@@ -22,7 +22,7 @@ from tests.frozen_runs.outputs import unpack
 from tests.local_sigstore import IDENTITY, ISSUER, LocalSigstore
 from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.records.run_folder import Run
-from tunegate.harness.run.keyless import make_keyless, verify_keyless
+from tunegate.harness.run.sigstore_attestation import make_keyless, verify_keyless
 from tunegate.harness.run.statement import canonical_json
 
 STAGING = Path(__file__).with_name("sigstore_staging.json")

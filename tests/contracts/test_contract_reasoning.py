@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
-from tunegate.harness.contracts.thinking import call_text, split_text
-from tunegate.harness.contracts.thoughts import (
+from tunegate.harness.contracts.reasoning import (
     answer_tokens,
+    call_text,
     message_thoughts,
     no_answer_reason,
     separate_thoughts,
+    split_text,
     thought_facts,
     written_text,
 )

@@ -1,6 +1,6 @@
 """Death watch: runs a command, and ends all of its processes when its own parent is gone.
 
-    python death_watch.py COMMAND …
+    python kill_with_parent.py COMMAND …
 
 The parent holds the other end of this process's standard input. When that closes, however the
 parent ended, the command's process group gets SIGTERM, and SIGKILL after a grace. The same happens

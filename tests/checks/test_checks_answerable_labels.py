@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tunegate.harness.checks.answerable import check_label_maps
 from tunegate.harness.checks.comparability import check_answerable
-from tunegate.harness.checks.labels import check_label_maps
 from tunegate.harness.models.majority import MajorityArm
 from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.records.errors import NotComparable, UsageError

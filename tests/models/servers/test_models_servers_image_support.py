@@ -12,7 +12,7 @@ from tests.fake_server import FakeServer, completion
 from tests.image_files import png, write_image_suite
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.servers.blindness import find_blind
+from tunegate.harness.models.servers.image_support import find_dropped_images
 from tunegate.harness.suite import load_suite
 
 pytest.importorskip("PIL")
@@ -39,7 +39,7 @@ def test_a_server_that_computes_no_token_for_an_image_is_named(
     arms = open_arms({"base": f"server:{url}#base", "tuned": f"server:{url}#tuned"})
     requests = make_plan([suite], arms, seed=1).requests.values()
 
-    found, unknown = find_blind(requests, arms)
+    found, unknown = find_dropped_images(requests, arms)
 
     assert bool(found) is refused
     assert unknown == (["base", "tuned"] if tokens is None else [])
