@@ -256,4 +256,4 @@ def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
             rendered.add(side)
     for (suite, arm), why in first.items():
         if (suite, arm) not in rendered:
-            raise UsageError(f"{suite}: no case can be put to {arm}; {why}")
+            raise UsageError(f"{suite}: {arm} can answer none of the cases; {why}")

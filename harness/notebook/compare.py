@@ -94,7 +94,7 @@ def _load(
     place = Path(cases) if isinstance(cases, str | Path) else None
     if place is not None and (place.is_dir() or place.suffix == ".toml"):
         if metrics or gates is not None or keys:
-            raise UsageError(f"{place}: a suite has its own metrics and gates; leave yours out")
+            raise UsageError(f"{place}: a suite has its own metrics and gates; remove `metrics` and `gates`")
         return load_suite(place)
     chosen = [*metrics]
     if not chosen:

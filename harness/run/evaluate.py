@@ -85,7 +85,7 @@ def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> Verdi
         stored_outcomes(store, options.output),
         warnings.catch_warnings(),
     ):
-        # A project that turns warnings into errors means its own, not our libraries'.
+        # In a project that turns warnings into errors, do not raise those of our dependencies.
         warnings.simplefilter("ignore")
         try:
             with options.backend.workers() as workers:

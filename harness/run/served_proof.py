@@ -97,7 +97,7 @@ class ServedPrompts:
     def comparability(self, run: PreparedRun) -> Mapping[str, Any]:
         """Return what was proven about the prompts of the run, by the servers themselves as well.
 
-        Messages are taken on trust as long as nobody saw what a server makes of them.
+        Messages are taken on trust until the server shows its prompt.
         """
         known = run.comparability
         unseen = {

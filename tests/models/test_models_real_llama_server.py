@@ -53,6 +53,6 @@ def test_a_sound_server_is_proven_and_half_an_adapter_is_found(arms: Mapping[str
     (own,) = arm.client.form.plain["lora"]
     plain = {**arm.client.form.plain, "lora": [{**own, "scale": own["scale"] / 2}]}
     client = replace(arm.client, form=replace(arm.client.form, plain=plain))
-    with pytest.raises(NotComparable, match="tuned: what is served is not what is in"):
+    with pytest.raises(NotComparable, match="tuned: the served weights differ from"):
         prove_served({**arms, "tuned": replace(arm, client=client)}, exactly, lambda line: None)
     arm.process.stop()

@@ -202,7 +202,7 @@ def why_advisory(gate: Gate, pairs: Pairs) -> str:
 
 
 def _as_undecided(result: GateResult, why: str) -> GateResult:
-    """Return a gate as undecided because its evidence is not of a kind that can decide it."""
+    """Mark a gate undecided: unsuitable evidence."""
     return result.model_copy(
         update={
             "status": GateStatus.UNDECIDED,

@@ -1,4 +1,4 @@
-"""Notes of a suite: what its verdict is worth, and facts that leave it as it is."""
+"""Notes of a suite: what its verdict is worth, and notes that do not change the verdict."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class ServedIdentity:
         share = f"; r = {error.ratio:.2g} of what the fine-tune changes" if error.movement else ""
         allowed = f" (at most {limit / error.movement:.2g})" if error.movement else ""
         return (
-            f"{name}: what is served is not what is in {self.folders[name]}: {cause}{share}"
+            f"{name}: the served weights differ from {self.folders[name]}: {cause}{share}"
             f"{allowed}; serve that folder under this name, and look at the server's log"
         )
 
