@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 from tunegate.harness.contracts.json_schema import schema_problems
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite.file_schema import suite_validator
 

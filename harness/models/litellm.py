@@ -33,7 +33,7 @@ from tunegate.harness.models.remote.chat_settings import (
     wire_messages,
 )
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
-from tunegate.harness.models.remote.litellm import ChatReply, chat_completion
+from tunegate.harness.models.remote.litellm_calls import ChatReply, chat_completion
 from tunegate.harness.models.remote.litellm_provider import (
     accepted_parameters,
     provider_of,

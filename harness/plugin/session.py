@@ -24,9 +24,9 @@ from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.gate_options import limits_of, read_options
 from tunegate.harness.plugin.no_verdict import leave_sentence
-from tunegate.harness.plugin.options import limits_of, read_options
-from tunegate.harness.records.command import without_secrets
+from tunegate.harness.records.command_line import without_secrets
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.gate_results import GateResult

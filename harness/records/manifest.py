@@ -14,7 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.calibration import Calibration
-from tunegate.harness.records.command import shell_words
+from tunegate.harness.records.command_line import shell_words
 from tunegate.harness.records.contamination import ContaminationCheck
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.episodes import EpisodeSettings

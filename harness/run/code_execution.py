@@ -13,8 +13,8 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import SuiteError, UsageError
 from tunegate.harness.sandbox.chosen import choose_sandbox, usable_sandbox
 from tunegate.harness.sandbox.contract import SandboxFailed
+from tunegate.harness.sandbox.execution_outcome import Outcome
 from tunegate.harness.sandbox.jobs import JobSession, job_session
-from tunegate.harness.sandbox.outcome import Outcome
 from tunegate.harness.suite import Suite, consistency
 
 

@@ -103,6 +103,6 @@ class RunState:
         )
         if not self.options.calibrations:
             return records
-        from tunegate.harness.judges.calibrating.attach import attach_calibrations
+        from tunegate.harness.judges.calibrating.attach_calibrations import attach_calibrations
 
         return attach_calibrations(records, self.options.calibrations, self.judge_models)

@@ -10,7 +10,7 @@ from typing import Any
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
-from tunegate.harness.records.command import typed_options
+from tunegate.harness.records.command_line import typed_options
 from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,

@@ -24,7 +24,7 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.sandbox.contract import SandboxFailed
-from tunegate.harness.suite.images import IMAGE_TYPES
+from tunegate.harness.suite.case_images import IMAGE_TYPES
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 5

@@ -64,7 +64,10 @@ def judge_healths(data: ReportData) -> list[JudgeHealth]:
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
 ) -> JudgeHealth:
-    from tunegate.harness.judges.calibrating.report import calibration_figures, eligibility_sentence
+    from tunegate.harness.judges.calibrating.calibration_report import (
+        calibration_figures,
+        eligibility_sentence,
+    )
 
     own = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(

@@ -16,7 +16,7 @@ import pytest
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.run.code_execution import stored_outcomes
 from tunegate.harness.sandbox import jobs
-from tunegate.harness.sandbox.outcome import End, Outcome
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 
 N = 24
 TOML = """

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.memory import available_memory
+from tunegate.harness.contracts.free_memory import available_memory
 from tunegate.harness.contracts.model import Arm, LocalArm, ServedArm
 from tunegate.harness.models.servers.faults import name_fault
 from tunegate.harness.models.servers.reference import (

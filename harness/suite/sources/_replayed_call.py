@@ -12,7 +12,7 @@ from tunegate.harness.contracts.reasoning import call_text
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations
-from tunegate.harness.telemetry.read.types import ImportReport, ModelCall, route_of
+from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall, route_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.evidence_gaps import _advisory_losses
-from tunegate.harness.decision.verdict.incumbent import compare_incumbent
+from tunegate.harness.decision.verdict.incumbent_comparison import compare_incumbent
 from tunegate.harness.records.calibration import (
     ArmErrors,
     Calibration,

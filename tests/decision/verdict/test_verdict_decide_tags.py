@@ -9,7 +9,7 @@ import pytest
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.decision.verdict.incumbent import compare_incumbent
+from tunegate.harness.decision.verdict.incumbent_comparison import compare_incumbent
 from tunegate.harness.records.gate_results import GateReason, GateStatus
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.scores import ScoreRow

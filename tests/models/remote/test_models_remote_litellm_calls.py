@@ -13,7 +13,7 @@ import pytest
 
 from tests.fake_server import FakeServer, completion
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
-from tunegate.harness.models.remote.litellm import ChatReply, chat_completion, litellm_library
+from tunegate.harness.models.remote.litellm_calls import ChatReply, chat_completion, litellm_library
 from tunegate.harness.records.errors import MissingExtra
 
 MODEL = "openai/gpt-4o-mini"
@@ -207,7 +207,7 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
 FIRST = """
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from tunegate.harness.models.remote.litellm import chat_completion
+from tunegate.harness.models.remote.litellm_calls import chat_completion
 hello = [{"role": "user", "content": "Hello"}]
 with ThreadPoolExecutor(16) as threads:
     ask = partial(chat_completion, "openai/gpt-4o-mini", hello, timeout_s=60)
@@ -236,7 +236,7 @@ def test_a_missing_litellm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 QUIET = """
 import os, signal, sys, warnings
-from tunegate.harness.models.remote.litellm import litellm_library
+from tunegate.harness.models.remote.litellm_calls import litellm_library
 before, filters = dict(os.environ), list(warnings.filters)
 handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
 litellm = litellm_library()

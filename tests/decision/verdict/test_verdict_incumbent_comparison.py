@@ -10,11 +10,11 @@ from jsonschema import Draft202012Validator
 
 from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import ScoredRun
-from tunegate.harness.decision.verdict.incumbent import compare, compare_incumbent
+from tunegate.harness.decision.verdict.incumbent_comparison import compare, compare_incumbent
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.incumbent import IncumbentResult
+from tunegate.harness.records.incumbent_result import IncumbentResult
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict, VerdictRecord

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.options import outside_problem
+from tunegate.harness.contracts.keyword_options import outside_problem
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import MissingExtra, error_summary
 from tunegate.harness.records.files import read_file

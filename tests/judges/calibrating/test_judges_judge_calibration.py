@@ -11,9 +11,12 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
-from tunegate.harness.judges.calibrating.calibration import LabelledCases, calibrate_judge
+from tunegate.harness.judges.calibrating.calibration_report import (
+    calibration_figures,
+    eligibility_sentence,
+)
 from tunegate.harness.judges.calibrating.canaries import ATTACKS, EMPTY
-from tunegate.harness.judges.calibrating.report import calibration_figures, eligibility_sentence
+from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases, calibrate_judge
 from tunegate.harness.judges.calibrating.setup import CalibrationSetup
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError

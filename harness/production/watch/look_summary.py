@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunegate.harness.production.watch.record import (
+from tunegate.harness.production.watch.look_record import (
     FigureLook,
     FigureStatus,
     WatchRecord,

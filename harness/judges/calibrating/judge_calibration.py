@@ -13,7 +13,7 @@ from typing import Any
 from tunegate.harness.contracts import judge_examples
 from tunegate.harness.judges.calibrating import rates as calibration_rates
 from tunegate.harness.judges.calibrating.canaries import canary_result, make_canaries
-from tunegate.harness.judges.calibrating.pairs import calibrate_pairs
+from tunegate.harness.judges.calibrating.pair_calibration import calibrate_pairs
 from tunegate.harness.judges.calibrating.rates import JudgedLabel, PairedDifference
 from tunegate.harness.judges.calibrating.setup import CalibrationSetup
 from tunegate.harness.records.calibration import Calibration, CanaryResult, calibration_binding

@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.scores import ScoreRow
-from tunegate.harness.telemetry.export.outcome import CaseOutcome, case_outcome
+from tunegate.harness.telemetry.export.case_outcome import CaseOutcome, case_outcome
 
 
 def _record(recorded: Any, values: dict[tuple[str, str], float | None], gates: Any = ()) -> Any:

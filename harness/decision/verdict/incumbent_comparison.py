@@ -22,7 +22,7 @@ from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
-from tunegate.harness.records.incumbent import IncumbentResult, SuiteIncumbentResult
+from tunegate.harness.records.incumbent_result import IncumbentResult, SuiteIncumbentResult
 from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import SuiteResult, Verdict

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from tunegate.harness.engine.progress import ProgressReporter
-from tunegate.harness.notebook import progress
-from tunegate.harness.notebook.progress import NotebookStream, notebook_stream
+from tunegate.harness.notebook import progress_bar
+from tunegate.harness.notebook.progress_bar import NotebookStream, notebook_stream
 
 
 def test_outside_of_a_notebook_there_is_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_outside_of_a_notebook_there_is_no_stream(monkeypatch: pytest.MonkeyPatc
 def test_without_tqdm_lines_go_to_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setattr(progress, "find_spec", lambda name: None)
+    monkeypatch.setattr(progress_bar, "find_spec", lambda name: None)
 
     assert notebook_stream() is sys.stdout
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.image_files import png, png_with_header, write_image_suite
 from tunegate.harness.records.errors import MissingExtra, SuiteError
-from tunegate.harness.suite import images, load_suite
+from tunegate.harness.suite import case_images, load_suite
 
 pytest.importorskip("PIL")
 
@@ -197,7 +197,7 @@ def test_the_same_image_under_two_names_is_one_cluster(tmp_path: Path) -> None:
 
 
 def test_without_pillow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "find_spec", lambda name: None)
+    monkeypatch.setattr(case_images, "find_spec", lambda name: None)
     unseen = base64.b64encode(png(shade=77)).decode()
 
     with pytest.raises(MissingExtra, match=r"tunegate\[images\]"):

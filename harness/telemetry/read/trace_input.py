@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 SUFFIXES = (
     ".json", ".jsonl", ".ndjson", ".pb", ".binpb", ".bin", ".otlp", ".proto", ".csv", ".parquet",

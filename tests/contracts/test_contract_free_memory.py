@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.contracts import memory
+from tunegate.harness.contracts import free_memory
 
 
 def test_free_memory_is_what_the_system_tells(
@@ -26,8 +26,8 @@ def test_free_memory_is_what_the_system_tells(
         return told[str(path)] if str(path) in told else real(path)
 
     monkeypatch.setattr(Path, "read_text", read)
-    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
-    assert memory.available_memory() == 2048 * 1024
+    monkeypatch.setattr(free_memory, "CONTROL_GROUP", tmp_path)
+    assert free_memory.available_memory() == 2048 * 1024
 
     for name, text in {
         "memory.max": "max\n",
@@ -35,22 +35,22 @@ def test_free_memory_is_what_the_system_tells(
         "memory.stat": "anon 500000\ninactive_file 300000\n",
     }.items():
         (tmp_path / name).write_text(text)
-    assert memory.available_memory() == 2048 * 1024
+    assert free_memory.available_memory() == 2048 * 1024
     (tmp_path / "memory.max").write_text("1000000\n")
-    assert memory.available_memory() == 1_000_000 - 900_000 + 300_000
+    assert free_memory.available_memory() == 1_000_000 - 900_000 + 300_000
     (tmp_path / "memory.max").unlink()
 
     told["/proc/meminfo"] = "MemTotal: 16000 kB\n"
     pages = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
     monkeypatch.setattr("os.sysconf", pages.get)
-    assert memory.available_memory() == 1_024_000
+    assert free_memory.available_memory() == 1_024_000
     monkeypatch.delattr("os.sysconf")
-    assert memory.available_memory() == 0
+    assert free_memory.available_memory() == 0
 
 
 FRAGMENTED = """
 import ctypes
-from tunegate.harness.contracts.memory import return_freed_memory
+from tunegate.harness.contracts.free_memory import return_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.telemetry.read import files
-from tunegate.harness.telemetry.read.files import open_contents, trace_files
-from tunegate.harness.telemetry.read.types import ImportReport, OccurrenceCount
+from tunegate.harness.telemetry.read import trace_input
+from tunegate.harness.telemetry.read.trace_input import open_contents, trace_files
+from tunegate.harness.telemetry.read.trace_types import ImportReport, OccurrenceCount
 
 Make = Callable[..., Any]
 
@@ -125,7 +125,7 @@ def test_a_line_that_is_too_long_is_passed_over(
     reading_of: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(files, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(trace_input, "LONGEST_LINE", 1_000)
     whole = otlp(otlp_span())
     path = written("traces.jsonl", whole, otlp(otlp_span(name="x" * 5_000)), whole)
 

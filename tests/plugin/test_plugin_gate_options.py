@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 
 
 def test_every_option_is_in_pytests_help(project: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_bad_ini_value_is_one_line(project: Any, key: str, value: str) -> None
 
 
 def test_code_of_models_is_allowed_on_the_command_line_alone(project: Any) -> None:
-    from tunegate.harness.plugin.options import read_options
+    from tunegate.harness.plugin.gate_options import read_options
 
     project.suite()
     project.pytester.makeini("[pytest]\ngate_trust_remote_code = true\n")

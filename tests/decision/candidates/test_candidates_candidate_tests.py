@@ -17,7 +17,7 @@ from tests.decision.gating.test_gating_judge_eligibility import calibration
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
-from tunegate.harness.decision.candidates.pairwise import (
+from tunegate.harness.decision.candidates.candidate_tests import (
     _adjust_p_values,
     _better,
     _UnadjustedComparison,
