@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.thoughts import without_thoughts
+from tunegate.harness.contracts.reasoning import without_thoughts
 from tunegate.harness.metrics.tool_calls import tool_calls
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tunegate.harness.decision.gating.silent_gates import active_suite
+from tunegate.harness.decision.gating.absent_behavior_gates import active_suite
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import suite_results

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.thoughts import thought_facts
+from tunegate.harness.contracts.reasoning import thought_facts
 from tunegate.harness.records.answers import WRITTEN, CellKind, StoredAnswer
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.images import content_text

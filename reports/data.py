@@ -37,7 +37,7 @@ class GateCases:
     @property
     def words(self) -> str:
         """Their number and what they have in common: `24 cases below the floor`."""
-        against = gate_kind(self.gate.kind).against_words(self.gate)
+        against = gate_kind(self.gate.kind).contradicting_words(self.gate)
         return f"{count_noun(len(self.cases), 'case')} {against}"
 
 
@@ -142,14 +142,14 @@ def prepare_data(run: Run) -> ReportData:
 
 def _cases_against(gate: GateResult, scores: Iterable[tuple[CaseView, PairScore]]) -> Iterable[str]:
     """Yield the ids of the cases whose scores speak against a gate."""
-    speaks_against = gate_kind(gate.kind).speaks_against
+    contradicts = gate_kind(gate.kind).contradicts
     for view, score in scores:
         if view.left_out or score.tuned is None or score.tuned.value is None:
             continue
         if gate.tag is not None and gate.tag not in view.case.tags:
             continue
         base = None if score.base is None else score.base.value
-        if speaks_against(gate, base, score.tuned.value):
+        if contradicts(gate, base, score.tuned.value):
             yield view.name
 
 

@@ -18,7 +18,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.files import read_file
 from tunegate.harness.records.hashing import bytes_sha256
 from tunegate.harness.records.images import FOLDER, LARGEST_IMAGE, MEDIA_TYPES, is_image
-from tunegate.harness.suite.images import image_type
+from tunegate.harness.suite.case_images import image_type
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 LARGEST = 360

@@ -141,18 +141,18 @@ def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str,
     if kind.is_goal or gate.status is GateStatus.PASS:
         groups = [up, down] if improved else [down, up]
     else:
-        words = kind.against_words(gate)
-        against = (words, TUNED, [pair for pair in scored if _speaks_against(gate, pair[1])])
-        fell = [pair for pair in lost if _speaks_against(gate, pair[1])]
+        words = kind.contradicting_words(gate)
+        against = (words, TUNED, [pair for pair in scored if _contradicts(gate, pair[1])])
+        fell = [pair for pair in lost if _contradicts(gate, pair[1])]
         also = f"that lost and are {words}" if kind.reads_level else words
         worst = (also, TUNED, [] if improved else fell)
         groups = [worst, against, down]
     return next((group for group in groups if group[2]), everything)
 
 
-def _speaks_against(gate: GateResult, score: PairScore) -> bool:
+def _contradicts(gate: GateResult, score: PairScore) -> bool:
     base, tuned = (row.value if row else None for row in (score.base, score.tuned))
-    return tuned is not None and gate_kind(gate.kind).speaks_against(gate, base, tuned)
+    return tuned is not None and gate_kind(gate.kind).contradicts(gate, base, tuned)
 
 
 def _choose(scored: Scored, worse_arm: str) -> Scored:

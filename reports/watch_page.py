@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunegate.harness.production.watch.record import (
+from tunegate.harness.production.watch.look_record import (
     FigureLook,
     FigureStatus,
     WatchRecord,

@@ -168,14 +168,14 @@ def _columns() -> type[SuiteOfColumns]:
     return SuiteOfColumns
 
 
-@pytest.fixture(name="made")
-def _made() -> Any:
+@pytest.fixture(name="record_factory")
+def _record_factory() -> Any:
     """Return the helpers of this file: tests cannot import a conftest by name."""
 
-    class Made:
+    class RecordFactory:
         pairs = staticmethod(zeros_and_ones)
         metric = staticmethod(metric_record)
         manifest = staticmethod(manifest_of)
         cells = staticmethod(cells_of)
 
-    return Made
+    return RecordFactory

@@ -19,6 +19,6 @@ EARLY_MODULES = (
     "tunegate.harness.contracts.lookup",
     "tunegate.harness.plugin",
     "tunegate.harness.plugin.hooks",
-    "tunegate.harness.plugin.options",
+    "tunegate.harness.plugin.gate_options",
 )
 """Hooks and options, and what the options are made from."""

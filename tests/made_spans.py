@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.telemetry.read.types import Span, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import Span, SpanEvent
 
 
 def made_span(

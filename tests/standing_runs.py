@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tunegate.harness.records.incumbent import IncumbentResult, SuiteIncumbentResult
+from tunegate.harness.records.incumbent_result import IncumbentResult, SuiteIncumbentResult
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import Verdict
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -23,6 +24,17 @@ ROOMS = (
     "harness/suite/sources",
 )
 """Folders with one instance a file."""
+FOUND_BY_NAME = (
+    *ROOMS,
+    "harness/cli",
+    "harness/models",
+    "harness/models/servers/dialects",
+    "harness/production/guardrail/classifiers",
+    "harness/run/trackers",
+    "harness/telemetry/read/conventions",
+    "harness/telemetry/read/stores",
+)
+"""Folders whose file is found by what a user or a format calls it: an arm, a command, a tracker."""
 
 
 def modules() -> list[Path]:
@@ -122,3 +134,15 @@ def test_harness_has_rooms_and_no_loose_module() -> None:
     loose = [path.name for path in (ROOT / "harness").glob("*.py")]
 
     assert loose == ["__init__.py"]
+
+
+def test_a_basename_stands_for_one_thing() -> None:
+    """Files that are found by their name may share it; of all other modules each has its own."""
+    named = {ROOT / folder for folder in FOUND_BY_NAME}
+    paths = defaultdict(list)
+    for path in (ROOT / "harness").rglob("*.py"):
+        if path.stem != "__init__" and path.parent not in named:
+            paths[path.stem].append(str(path.relative_to(ROOT)))
+
+    assert len(paths) > 300
+    assert [twins for twins in paths.values() if len(twins) > 1] == []

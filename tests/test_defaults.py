@@ -24,7 +24,7 @@ defaults.STORE, defaults.RUNS = "elsewhere.sqlite", "elsewhere"
 
 from tunegate.harness import suite
 from tunegate.harness.comparison.delta import Delta, compare_scores
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.stats.binary import deciding_interval
@@ -105,7 +105,7 @@ def test_the_schemas_name_the_defaults() -> None:
 
 def test_the_help_names_the_defaults() -> None:
     """`pytest --help` and `tunegate gate --help` are made of the same table."""
-    from tunegate.harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.gate_options import OPTIONS
 
     named = {option.name: option.default for option in OPTIONS}
 

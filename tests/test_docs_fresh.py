@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.contracts.json_schema import schema_problems
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite.file_schema import suite_validator
 

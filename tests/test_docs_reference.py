@@ -10,7 +10,7 @@ import pytest
 
 import tunegate
 from tunegate.harness.contracts import lookup
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 

@@ -14,7 +14,7 @@ from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.run_folder import Run, RunCase
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.suite import Suite, load_suite
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 GOOD = '{"ok": true}'
 BAD = '{"ok": tru'

@@ -230,7 +230,7 @@ def evaluate_checkpoint(
     comparability.check_answerable(suites, arms)
     liveness.check_liveness(arms)
     with prepare(suites, arms, STORE, PlanOptions(purpose=RunPurpose.GATE, whole=False)) as run:
-        left = {name: arm for name, arm in run.asked.items() if name not in asked}
+        left = {name: arm for name, arm in run.answering_arms.items() if name not in asked}
         run.answer(io.StringIO(), arms=left)
         scores = tuple(run.score(run.answers()))
     manifest = run.manifest("look")

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunegate.harness.contracts.thinking import split_text
+from tunegate.harness.contracts.reasoning import split_text
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import content_sha256
 from tunegate.trainers import row_forms

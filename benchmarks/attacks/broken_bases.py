@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.attacks.attempt import AttackAttempt, Outcome
-from tunegate.harness.decision.answers.read_answers import read_answers
+from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
@@ -334,7 +334,7 @@ BROKEN: dict[str, Break] = {
 
 
 def _prompt(case: Case) -> str:
-    from tunegate.harness.decision.answers.arm_answers import prompt_of
+    from tunegate.harness.decision.answer_facts.arm_answers import prompt_of
 
     return prompt_of(case)
 

@@ -26,7 +26,7 @@ from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.decision.gating.proven_regressions import ProvenRegressions
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
-from tunegate.harness.decision.verdict.incumbent import compare_incumbent
+from tunegate.harness.decision.verdict.incumbent_comparison import compare_incumbent
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateReason
 from tunegate.harness.records.manifest import (

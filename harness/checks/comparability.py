@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.checks.answerable import check_labels, check_rankings
 from tunegate.harness.checks.configurations import same_size
-from tunegate.harness.checks.labels import check_labels
-from tunegate.harness.checks.rankings import check_rankings
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
@@ -257,4 +256,4 @@ def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
             rendered.add(side)
     for (suite, arm), why in first.items():
         if (suite, arm) not in rendered:
-            raise UsageError(f"{suite}: no case can be put to {arm}; {why}")
+            raise UsageError(f"{suite}: {arm} can answer none of the cases; {why}")

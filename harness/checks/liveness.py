@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.checks.answerable import check_label_maps
 from tunegate.harness.checks.configurations import check_configuration
-from tunegate.harness.checks.labels import check_label_maps
 from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED, further_arm
 from tunegate.harness.contracts.model import (
     Arm,

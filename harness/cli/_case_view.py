@@ -56,7 +56,7 @@ _THOUGHTS = 400
 
 def _thought_lines(arm: str, done: Completion | None) -> Iterator[str]:
     """Yield the thoughts before an answer, without the middle of long ones."""
-    from tunegate.harness.contracts.thoughts import thought_facts
+    from tunegate.harness.contracts.reasoning import thought_facts
 
     if done is None or not done.thinks:
         return

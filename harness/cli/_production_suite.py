@@ -333,7 +333,7 @@ def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
 
 def is_traces(path: Path) -> bool:
     """Return whether a file or folder holds traces, by its name and its first bytes."""
-    from tunegate.harness.telemetry.read.files import trace_files
+    from tunegate.harness.telemetry.read.trace_input import trace_files
 
     if not path.is_dir():
         return _is_trace_file(path)

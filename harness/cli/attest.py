@@ -85,7 +85,7 @@ def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:
     """Write the attestation; return the options by which it is verified."""
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.run.attestation import make_attestation
-    from tunegate.harness.run.keyless import make_keyless
+    from tunegate.harness.run.sigstore_attestation import make_keyless
 
     if key is None:
         made = make_keyless(run, trust)

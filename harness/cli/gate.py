@@ -20,7 +20,7 @@ from tunegate.harness.records.errors import UsageError, unknown_name_message
 if TYPE_CHECKING:
     import pytest
 
-    from tunegate.harness.plugin.options import GateOption
+    from tunegate.harness.plugin.gate_options import GateOption
 
 ORDER = 20
 PANEL = Panel.DECIDE
@@ -61,7 +61,7 @@ def gate(context: typer.Context) -> None:
 
 def asks_help(words: Sequence[str]) -> bool:
     """Return whether `--help` is among the words before `--`, other than for an option's value."""
-    from tunegate.harness.plugin.options import OPTIONS, PREFIX
+    from tunegate.harness.plugin.gate_options import OPTIONS, PREFIX
 
     flags = {start + o.name for o in OPTIONS if o.flag for start in ("--", PREFIX)}
     needs_value = False
@@ -74,7 +74,7 @@ def asks_help(words: Sequence[str]) -> bool:
 
 def help_text() -> str:
     """Return the usage, with every option of the gate."""
-    from tunegate.harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.gate_options import OPTIONS
 
     lines = [f"Usage: {_HELP}", "", _DOC, "", "Options:"]
     for option in OPTIONS:
@@ -127,7 +127,7 @@ class VerdictWitness:
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
         """Read the session before pytest lets go of it. (pytest_unconfigure)"""
-        from tunegate.harness.plugin.options import SESSION
+        from tunegate.harness.plugin.gate_options import SESSION
 
         session = config.stash.get(SESSION, None)
         if session is not None and session.verdict is not None:
@@ -137,7 +137,7 @@ class VerdictWitness:
 @contextmanager
 def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
     """Hide PYTEST_ADDOPTS inside, if the arguments override the project's addopts as well."""
-    from tunegate.harness.records.command import NO_ADDOPTS
+    from tunegate.harness.records.command_line import NO_ADDOPTS
 
     name = "PYTEST_ADDOPTS"
     hidden = os.environ.pop(name, None) if NO_ADDOPTS[1] in arguments else None
@@ -154,8 +154,8 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
     Raises:
         UsageError: an option does not exist, has no value, or a suite is missing.
     """
-    from tunegate.harness.plugin.options import OPTIONS, PREFIX
-    from tunegate.harness.records.command import NO_ADDOPTS, PYTEST_QUIETLY
+    from tunegate.harness.plugin.gate_options import OPTIONS, PREFIX
+    from tunegate.harness.records.command_line import NO_ADDOPTS, PYTEST_QUIETLY
     from tunegate.harness.suite.find import NONE_NAMED, find_suites
 
     options = {f"--{o.name}": o for o in OPTIONS} | {PREFIX + o.name: o for o in OPTIONS}
@@ -199,7 +199,7 @@ def _without_brackets(path: str) -> str:
 
 def _unknown_option(name: str, value: str) -> str:
     """Return what to write in place of an option that does not exist, and of its value."""
-    from tunegate.harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.gate_options import OPTIONS
 
     if name in ("--suite", "--suites"):
         meant = f"`tunegate gate {value} …`"
@@ -220,7 +220,7 @@ def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None
     """
     import pytest
 
-    from tunegate.harness.plugin.options import PREFIX
+    from tunegate.harness.plugin.gate_options import PREFIX
 
     if (known := named.setdefault(option.name, given)) != given:
         values = "" if option.secret else f", {known} and {given}"
@@ -243,7 +243,7 @@ def refuse_unknown(dtype: str) -> None:
     Raises:
         UsageError: the format does not exist; the message suggests the nearest one.
     """
-    from tunegate.harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.gate_options import OPTIONS
 
     choices = next(o.choices for o in OPTIONS if o.name == "dtype") or ()
     if dtype not in choices:

@@ -18,7 +18,7 @@ from tunegate.harness.records.errors import UsageError
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.metric import Metric
-    from tunegate.harness.judges.calibrating.calibration import LabelledCases
+    from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases
     from tunegate.harness.judges.calibrating.labelling import LabellingSubject, LabelSheetRow
     from tunegate.harness.records.calibration import Calibration
     from tunegate.harness.records.labels import Label
@@ -81,16 +81,16 @@ def _judge(run: Run, judge: str, suite: list[Path], calibration: str, store: Pat
     """Ask the judges, then write their judgements; an interrupted call changes nothing."""
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking import specs, stage, stored_run
-    from tunegate.harness.judges.calibrating import attach
+    from tunegate.harness.judges.calibrating import attach_calibrations
     from tunegate.harness.run.folder_writer import RunFolderWriter
 
     suites = stored_run.load_suites_of_run(run, suite)
-    known = attach.read_calibrations(calibration)
+    known = attach_calibrations.read_calibrations(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
     with closing(AnswerCache(store)) as replies:
         judge_models = specs.open_judge_models(specs.parse_specs(judge), replies)
         manifest = stored_run.update_manifest(run, suites, judge_models)
-        records = attach.attach_calibrations(manifest.suites, known, judge_models)
+        records = attach_calibrations.attach_calibrations(manifest.suites, known, judge_models)
         judged = stage.run_judges(suites, cells, judge_models, stream=sys.stderr)
     asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
     asked |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
@@ -258,7 +258,7 @@ def calibrate(
     from tunegate.harness import suite as suites
     from tunegate.harness.engine.answer_cache import AnswerCache
     from tunegate.harness.judges.asking.specs import open_judge_models, parse_specs
-    from tunegate.harness.judges.calibrating.calibration import calibrate_judge
+    from tunegate.harness.judges.calibrating.judge_calibration import calibrate_judge
     from tunegate.harness.judges.calibrating.setup import CalibrationSetup
     from tunegate.harness.records.files import record_json, write_atomic
 
@@ -286,7 +286,7 @@ def calibrate(
 
 def calibration_lines(known: Calibration) -> list[str]:
     """Return the figures of a calibration and what follows, line by line."""
-    from tunegate.harness.judges.calibrating.report import (
+    from tunegate.harness.judges.calibrating.calibration_report import (
         calibration_figures,
         eligibility_sentence,
     )
@@ -330,7 +330,7 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
         UsageError: a line names a case that neither the suite nor the line itself holds, or all
             labels are of one arm.
     """
-    from tunegate.harness.judges.calibrating.calibration import LabelledCases
+    from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases
     from tunegate.harness.records.labels import read_labels, refuse_one_arm
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))

@@ -196,7 +196,7 @@ def _seed(own: Mapping[str, str]) -> int:
 
 def _split_arguments(args: Sequence[str]) -> _ReplayArguments:
     """Split the words of the command line into ours, the gate's, and traces."""
-    from tunegate.harness.plugin.options import OPTIONS
+    from tunegate.harness.plugin.gate_options import OPTIONS
 
     switches = {f"--{option.name}": option.flag for option in OPTIONS}
     words = list(args)

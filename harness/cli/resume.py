@@ -110,14 +110,14 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
 def _started_as(folder: Path, manifest: Manifest) -> str:
     """Return the command that goes on, to be read and typed: a stranger may have written it."""
     from tunegate.harness.plugin.exit_status import escape_control
-    from tunegate.harness.records.command import resume_command
+    from tunegate.harness.records.command_line import resume_command
 
     return escape_control(resume_command(folder, manifest.command)).replace("\n", " ")
 
 
 def _options(command: Sequence[str]) -> list[str]:
     """Return what follows the suites in a command, but where the run goes."""
-    from tunegate.harness.records.command import without_run_folder, without_secrets
+    from tunegate.harness.records.command_line import without_run_folder, without_secrets
 
     return sorted(_words(without_secrets(without_run_folder(command)))[1])
 

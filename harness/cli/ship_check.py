@@ -99,7 +99,7 @@ def ship_check(  # noqa: PLR0913  # one for each option
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
-    from tunegate.harness.models.gguf_format.programs import use_llama_cpp
+    from tunegate.harness.models.gguf_format.converters import use_llama_cpp
     from tunegate.harness.models.open_arms import named_base
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites

@@ -179,7 +179,7 @@ def check(
     from tunegate.harness.decision.planning.advisory_gates import advisory_notes
     from tunegate.harness.decision.planning.look_schedule import judged_once_notes
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
-    from tunegate.harness.run.programs import dry_run
+    from tunegate.harness.run.code_execution import dry_run
     from tunegate.harness.sandbox.chosen import choose_sandbox
     from tunegate.harness.sandbox.contract import SandboxFailed
     from tunegate.harness.suite import load_suite

@@ -60,7 +60,7 @@ def verify(
     Example: tunegate verify tunegate.intoto.json --key release.key.pub --model out/adapter
     """
     from tunegate.harness.records.files import read_file
-    from tunegate.harness.run import attestation, keyless, statement
+    from tunegate.harness.run import attestation, sigstore_attestation, statement
 
     if (key is None) == (identity is None):
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
@@ -75,7 +75,7 @@ def verify(
         verdict = attestation.verify_attestation(text, key, str(file))
         signer = f"the holder of {key}"
     else:
-        verdict = keyless.verify_keyless(text, identity, issuer, trust, str(file))
+        verdict = sigstore_attestation.verify_keyless(text, identity, issuer, trust, str(file))
         signer = identity
     about = statement.judged_model(verdict)
     if model is None:

@@ -23,8 +23,8 @@ from tunegate.harness.records.errors import UsageError
 if TYPE_CHECKING:
     from tunegate.harness.production.watch.counted_calls import TimeWindow
     from tunegate.harness.production.watch.indicators import MonitoredFigure
+    from tunegate.harness.production.watch.look_record import WatchRecord
     from tunegate.harness.production.watch.monitor import JudgeSample, MonitoringLook
-    from tunegate.harness.production.watch.record import WatchRecord
     from tunegate.harness.production.watch.state import WatchState
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
@@ -113,8 +113,8 @@ def watch(  # noqa: PLR0913  # one for each option
     from tunegate.harness.production.watch.alarms import send_alarms
     from tunegate.harness.production.watch.indicators import feedback_figure
     from tunegate.harness.production.watch.judging import judge_of_sample
+    from tunegate.harness.production.watch.look_record import watch_record
     from tunegate.harness.production.watch.monitor import new_alarms
-    from tunegate.harness.production.watch.record import watch_record
 
     _refuse_share("--alpha", alpha, 0.5)
     _refuse_share("--drop", drop, 1.0)
@@ -253,7 +253,7 @@ def _look_at_traces(
     from tunegate.harness.production.watch.monitor import update_state
     from tunegate.harness.telemetry.read import read_spans
     from tunegate.harness.telemetry.read.model_calls import find_model_calls
-    from tunegate.harness.telemetry.read.types import ImportReport
+    from tunegate.harness.telemetry.read.trace_types import ImportReport
 
     reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
@@ -264,7 +264,7 @@ def _look_at_traces(
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:
     """Return the commands that come next."""
-    from tunegate.harness.production.watch.record import WatchVerdict
+    from tunegate.harness.production.watch.look_record import WatchVerdict
 
     if record.verdict is not WatchVerdict.ALARM:
         return []
@@ -280,7 +280,7 @@ _RESENT = "the state was not saved, so the next call reports it again"
 
 
 def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchState) -> None:
-    from tunegate.harness.production.watch.report import watch_summary
+    from tunegate.harness.production.watch.look_summary import watch_summary
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports.watch_page import render_trend
 
@@ -297,7 +297,7 @@ def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from tunegate.harness.production.watch.report import COLUMNS, figure_cells, watch_notes
+    from tunegate.harness.production.watch.look_summary import COLUMNS, figure_cells, watch_notes
 
     table = Table(title=f"production compared with {record.suite} of run {record.run_id}")
     for name in COLUMNS:

@@ -6,8 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.contracts.thinking import FORMATS, HARMONY, split_text
-from tunegate.harness.contracts.thoughts import split_fields
+from tunegate.harness.contracts.reasoning import FORMATS, HARMONY, split_fields, split_text
 from tunegate.harness.records.generation import GenerationSettings
 
 

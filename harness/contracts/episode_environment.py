@@ -40,7 +40,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts import keyword_options, lookup
 from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.contracts.source_files import with_imports
 from tunegate.harness.contracts.tool_definition import UndefinableTool, tool_definition
@@ -80,7 +80,7 @@ class EnvironmentSource:
     def make(self) -> Any:
         """Return a new instance."""
         found = self.load()
-        return found(**options.bind_options(found, self.options, **self._binding))
+        return found(**keyword_options.bind_options(found, self.options, **self._binding))
 
     def load(self) -> type:
         """Return the class.
@@ -111,7 +111,7 @@ class EnvironmentSource:
     @property
     def sha256(self) -> str:
         """Hash of its source files and options."""
-        bound = options.bind_options(self.load(), self.options, **self._binding)
+        bound = keyword_options.bind_options(self.load(), self.options, **self._binding)
         files = {
             name: content_sha256(value) if isinstance(value, Path) else value
             for name, value in bound.items()
@@ -140,12 +140,12 @@ class EnvironmentSource:
             if not (Path(self.folder) / place).is_file():
                 yield f"environment={self.spec!r}: no such file: {Path(self.folder) / place}"
                 return
-            if outside := options.outside_problem(Path(self.folder), place):
+            if outside := keyword_options.outside_problem(Path(self.folder), place):
                 yield outside
                 return
         try:
             found = self.load()
-            _ = options.bind_options(found, self.options, **self._binding)
+            _ = keyword_options.bind_options(found, self.options, **self._binding)
         except SuiteError as error:
             yield from error.problems
             return

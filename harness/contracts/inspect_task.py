@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts import options
+from tunegate.harness.contracts import keyword_options
 from tunegate.harness.contracts.source_files import with_imports
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import file_sha256, sha256
@@ -69,7 +69,7 @@ class InspectTask:
             yield f"inspect={self.spec!r}: write it as 'file.py@task' or 'package/task'"
             return
         if file := found["file"]:
-            if outside := options.outside_problem(Path(self.folder), file):
+            if outside := keyword_options.outside_problem(Path(self.folder), file):
                 yield outside
             elif not (Path(self.folder) / file).is_file():
                 yield f"inspect={self.spec!r}: no such file: {Path(self.folder) / file}"

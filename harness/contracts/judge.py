@@ -282,7 +282,7 @@ def question(
     *,
     data: Mapping[str, str],
     fields: Mapping[str, Mapping[str, Any]],
-    told: Mapping[str, str] | None = None,
+    author_text: Mapping[str, str] | None = None,
     choice: str | None = None,
 ) -> JudgeQuestion:
     """Make a question from a section of a prompt file.
@@ -293,7 +293,7 @@ def question(
         data: Placeholder → text, fenced in this order; put texts that questions share first. Texts
             that the section does not name are left out.
         fields: Key of the reply → schema of its value.
-        told: Placeholder → text by the suite's author, inserted without a fence.
+        author_text: Placeholder → text by the suite's author, inserted without a fence.
         choice: The key of the verdict.
     """
     section = prompt_sections(prompt)[step]
@@ -302,7 +302,7 @@ def question(
     names = {name: f"<<{name}>>" for name in shown}
     fenced = [fence_data(n, text, marks[n]) for n, text in shown.items()]
     lead = sum(len(text) + len(BETWEEN) for text in fenced[:-1])
-    task = fill_template(section, {**names, **(told or {})})
+    task = fill_template(section, {**names, **(author_text or {})})
     nonce = [*marks.values(), sha256(task)[:MARK_LENGTH]][max(len(marks) - 1, 0)]
     return JudgeQuestion(step, task, BETWEEN.join(fenced), nonce, fields, choice, lead=lead)
 
@@ -312,7 +312,7 @@ def ask_verdict(
     values: Mapping[str, float],
     *,
     data: Mapping[str, str],
-    told: Mapping[str, str] | None = None,
+    author_text: Mapping[str, str] | None = None,
 ) -> Steps:
     """Ask for one verdict with its reason, and return its score.
 
@@ -322,11 +322,13 @@ def ask_verdict(
         prompt: The prompt file, with the section `verdict`.
         values: Verdict → score.
         data: As in `question`.
-        told: As in `question`.
+        author_text: As in `question`.
     """
     fields = {"reason": TEXT, "verdict": {"enum": list(values)}}
     (reply,) = yield [
-        question(prompt, "verdict", data=data, told=told, fields=fields, choice="verdict")
+        question(
+            prompt, "verdict", data=data, author_text=author_text, fields=fields, choice="verdict"
+        )
     ]
     return Score.of(reply.expected(values), reply.said("reason"))
 

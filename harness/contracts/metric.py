@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunegate.harness.contracts.judge import Judge
-from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.contracts.reasoning import no_answer_reason
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, error_summary
@@ -114,7 +114,7 @@ class Metric:
     job: Callable[..., Any] | None = None
     """Takes what `score` takes; returns the `TestJob` that scoring runs in a sandbox, or None. The
     jobs of many answers run side by side."""
-    silent_without: str | None = None
+    only_if_base_has: str | None = None
     """A part of its scores. If it is 0 in every score of base, base lacks the behavior that the
     metric guards, and the metric's gates are left out."""
 
@@ -237,7 +237,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     probabilities: bool = False,
     adapt: Callable[[Metric], Metric] | None = None,
     judges_content: bool = False,
-    silent_without: str | None = None,
+    only_if_base_has: str | None = None,
     job: Callable[..., Any] | None = None,
 ) -> Callable[[ScoreFunction], Metric]:
     """Declare a scoring function as a metric; the arguments are the fields of `Metric`."""
@@ -265,7 +265,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             probabilities=probabilities,
             adapt=adapt,
             judges_content=judges_content,
-            silent_without=silent_without,
+            only_if_base_has=only_if_base_has,
             job=job,
         )
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts import keyword_options, lookup
 from tunegate.harness.contracts.judge import Judge
 from tunegate.harness.contracts.metric import Metric, ScoreFunction
 from tunegate.harness.records.answers import Completion
@@ -45,13 +45,15 @@ def load_metric(
     limits, label = _own_range(given, found, place), _own_label(given, found, place)
     if isinstance(found, Judge):
         count = 3 if found.pairs else 2
-        bound = options.bind_options(found.steps, given, given=count, folder=folder, where=place)
+        bound = keyword_options.bind_options(
+            found.steps, given, given=count, folder=folder, where=place
+        )
         return replace(_metric_of_judge(replace(found, options=bound), name), label=label)
     base = found if isinstance(found, Metric) else Metric(name=name, score=found)
     corpus = base.corpus
     if corpus is not None and _aggregate(given, base.aggregate, place) == "mean":
         corpus = None
-    bound = options.bind_options(base.score, given, given=2, folder=folder, where=place)
+    bound = keyword_options.bind_options(base.score, given, given=2, folder=folder, where=place)
     # Exact tests count successes, which a corpus value does not have.
     binary = base.binary and corpus is None
     limits = base.range if limits is None else limits

@@ -130,7 +130,8 @@ def format_over(
     Args:
         values: Numbers that are shown together, the levels of both arms first.
         rate: Whether they are rates.
-        marks: Numbers, besides 0 and 1, that none of them may look like, such as a margin.
+        marks: Values, besides 0 and 1, that must stay distinguishable after rounding, such as a
+            margin.
     """
     found = [round(v, 9) for v in values if v is not None and math.isfinite(v)]
     apart = [(v, mark) for v in found for mark in (*marks, 0.0, 1.0, -1.0) if v != round(mark, 9)]

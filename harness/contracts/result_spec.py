@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
-from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts import keyword_options, lookup
 from tunegate.harness.contracts.result_reader import ResultLog, ResultReader, ResultRow, UnreadLine
 from tunegate.harness.records.errors import (
     SuiteError,
@@ -58,7 +58,7 @@ def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
         raise UsageError(f"results:{spec.path}: no such file or folder")
     reader = find_reader(spec.path, spec.format)
     try:
-        bound = options.bind_options(
+        bound = keyword_options.bind_options(
             reader.read, dict(spec.options), given=1, folder=Path(), where=f"results:{spec.path}"
         )
     except SuiteError as error:

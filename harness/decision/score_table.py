@@ -13,7 +13,7 @@ from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import PairFill, Pairs, shared_clusters
 from tunegate.harness.contracts.further_arm import ARMS, BASE_AGAIN
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.imputation import ExtremeImputation
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
@@ -302,9 +302,9 @@ def _mean_pair(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
-    if all(metric.silent_without is None for metric in suite.metrics):
+    if all(metric.only_if_base_has is None for metric in suite.metrics):
         return suite
-    from tunegate.harness.decision.gating.silent_gates import active_suite
+    from tunegate.harness.decision.gating.absent_behavior_gates import active_suite
 
     return active_suite(suite, rows)
 

@@ -9,7 +9,7 @@ from itertools import product
 
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.contracts.metric import Metric, refuse_other_score
-from tunegate.harness.decision.answers.answer_counts import cells_by_case
+from tunegate.harness.decision.answer_facts.answer_counts import cells_by_case
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score, ScoreRow

@@ -1,7 +1,7 @@
 """Optimizations of the engine: each can be switched off, and the answers are the same without it.
 
 Example:
-    >>> Optimizations.named("drafts,slots")
+    >>> Optimizations.parse("drafts,slots")
     Optimizations(drafts=True, prefixes=False, slots=True)
 """
 
@@ -24,7 +24,7 @@ class Optimizations:
     """Let waiting rows enter as finished ones leave, in a cache that is never copied."""
 
     @classmethod
-    def named(cls, text: str) -> Optimizations:
+    def parse(cls, text: str) -> Optimizations:
         """Return the optimizations that `text` names: `all`, `none` or some, comma-separated.
 
         Raises:

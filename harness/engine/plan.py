@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, Request
-from tunegate.harness.contracts.thinking import ThinkingMismatch
+from tunegate.harness.contracts.reasoning import ThinkingMismatch
 from tunegate.harness.engine.cell_keys import arm_key, cell_key, sampling_seed, with_episode
 from tunegate.harness.engine.noise_sample import noise_sample
 from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, make_batches

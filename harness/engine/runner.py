@@ -259,7 +259,7 @@ class Runner:
     def _answers(
         self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
     ) -> Generator[StoredAnswer, None, None]:
-        """Yield an arm's answers; episodes are played, what is recorded is read as it is."""
+        """Yield an arm's answers; episodes are played, recorded answers are passed through."""
         played: dict[str, list[Request]] = {}
         if not isinstance(self.arms[arm], RecordedArm):
             for request in (r for r in requests if r.episode is not None):

@@ -36,7 +36,7 @@ class LevelGate(GateKind):
     quantity = "tuned"
     described = "tuned"
     reference_label = "base"
-    hoped_words = " if tuned's level stays as it is"
+    assumption_words = " if tuned's level stays as it is"
 
     is_lower: ClassVar[bool]
     """Whether the bound is a floor instead of a ceiling."""
@@ -213,7 +213,7 @@ class LevelGate(GateKind):
         level = self.quantity_format(result).level(to)
         return f": the {remaining:,} not asked could {moved} {level}"
 
-    def against(self, result: GateResult) -> str:
+    def describe_reference(self, result: GateResult) -> str:
         """Return `below the floor of 90 %`, for the level or a single case."""
         if result.reason is self.broken:
             side, rule = "below" if self.is_lower else "above", self.rule(result)
@@ -221,7 +221,7 @@ class LevelGate(GateKind):
             return f"{side} {rule}" if beyond else f"with a case {side} {rule}"
         if result.reason is GateReason.UNDERPOWERED:
             return f"{self.rule(result)} is not certified"
-        return super().against(result)
+        return super().describe_reference(result)
 
     def measurement(self, result: GateResult) -> str:
         """Return tuned's level with its interval."""
@@ -239,11 +239,11 @@ class LevelGate(GateKind):
             return f"{rule} is missed, but not proven broken; {more}"
         return f"{rule} is met but not certified; {more}"
 
-    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether the score of tuned is beyond the bound."""
         return _beyond(tuned, float(result.margin), floor=self.is_lower)
 
-    def against_words(self, result: GateResult) -> str:
+    def contradicting_words(self, result: GateResult) -> str:
         """Return on which side of the bound the cases are."""
         return "below the floor" if self.is_lower else "above the ceiling"
 

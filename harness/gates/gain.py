@@ -37,7 +37,7 @@ class GainGate(DifferenceGate):
     }
     is_goal = True
     pass_words = "is proven"
-    hoped_words = " if the true gain is the expected one"
+    assumption_words = " if the true gain is the expected one"
     unplanned_words = "an expected_gain in the suite gives the number of cases that decide it"
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
@@ -87,7 +87,7 @@ class GainGate(DifferenceGate):
         """Return `a gain of more than 10 points`."""
         return f"a gain of more than {self.margin_words(result)}"
 
-    def against(self, result: GateResult) -> str:
+    def describe_reference(self, result: GateResult) -> str:
         """Return `more than the 10 points asked`, or what is missing."""
         if result.status is GateStatus.PASS:
             asked = f"more than the {self.margin_words(result)} asked"
@@ -98,7 +98,7 @@ class GainGate(DifferenceGate):
             return "and a gain worth having is ruled out"
         if result.reason is GateReason.UNDERPOWERED and self._ruled_out(result):
             return f"{self.rule(result)} is ruled out"
-        return super().against(result)
+        return super().describe_reference(result)
 
     def ruled_out_conclusion(self, result: GateResult) -> str:
         """Return why the verdict is not HOLD."""

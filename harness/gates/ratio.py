@@ -58,7 +58,7 @@ class RatioGate(GateKind):
     described = "the ratio"
     pass_words = "is proven"
     reference_label = "1"
-    hoped_words = " if nothing changes"
+    assumption_words = " if nothing changes"
 
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the bound, and whether it is the largest or the smallest ratio."""
@@ -216,9 +216,9 @@ class RatioGate(GateKind):
         how, interval = self.quantity_format(result), ""
         if result.estimate is not None:
             interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        return f"{result.metric} {self.happened(result)}{interval} on {cases}"
+        return f"{result.metric} {self.describe_change(result)}{interval} on {cases}"
 
-    def happened(self, result: GateResult) -> str:
+    def describe_change(self, result: GateResult) -> str:
         """Return `changed by a factor of 1.05`."""
         if result.estimate is None:
             return "has no ratio"
@@ -236,15 +236,15 @@ class RatioGate(GateKind):
                 "takes values of 0 too"
             )
         beyond = result.high if self.passes_above(result) else result.low
-        if beyond is not None and self.speaks_against(result, 1.0, beyond):
+        if beyond is not None and self.contradicts(result, 1.0, beyond):
             return looks_broken(self.rule(result))
         return super().open_conclusion(result, pairs)
 
-    def hoped(self, result: GateResult) -> str:
+    def describe_assumption(self, result: GateResult) -> str:
         """Return that nothing changes, or as much as seen if that is ruled out."""
         least, most = result.low or 0.0, math.inf if result.high is None else result.high
         equal = least <= 1 if _bound(result) == "at_most" else most >= 1
-        return self.hoped_words if equal else " if the change seen is the true one"
+        return self.assumption_words if equal else " if the change seen is the true one"
 
     def unplanned(self, result: GateResult) -> str:
         """Return that it depends on the change, which a bound beyond 1 asks for."""
@@ -254,14 +254,14 @@ class RatioGate(GateKind):
         """Return `by a factor of at most 1.2`."""
         return f"by a factor of {_words(result)} {self.margin_label(result)}"
 
-    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether the case's own ratio is beyond the bound."""
         if base is None or not (base > 0 and tuned > 0):
             return False
         beyond = tuned / base / float(result.margin)
         return beyond < 1 if _bound(result) == "at_least" else beyond > 1
 
-    def against_words(self, result: GateResult) -> str:
+    def contradicting_words(self, result: GateResult) -> str:
         """Return that the cases' own ratios are beyond the bound."""
         return "beyond the bound"
 

@@ -136,11 +136,11 @@ class SevereDropGate(GateKind):
         how = self.quantity_format(result)
         interval = how.interval(result.low, result.high, result.confidence, sign=False)
         return (
-            f"{result.metric} {self.happened(result)}, a share of {how.level(result.share)}"
+            f"{result.metric} {self.describe_change(result)}, a share of {how.level(result.share)}"
             f"{interval}"
         )
 
-    def happened(self, result: GateResult) -> str:
+    def describe_change(self, result: GateResult) -> str:
         """Return `lost 50 points or more on 5 of 60 cases`."""
         count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
         return f"lost {loss} or more on {count:,} of {count_noun(result.n, 'case')}"
@@ -161,12 +161,12 @@ class SevereDropGate(GateKind):
         loss = quantity_of(result).margin(result.drop or 0.0)
         return f"at most {margin} of the cases lose {loss} or more"
 
-    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether the case lost `drop` or more."""
         loss = 0.0 if base is None else (base - tuned if result.higher_is_better else tuned - base)
         return result.drop is not None and loss >= result.drop * (1 - 1e-12)
 
-    def against_words(self, result: GateResult) -> str:
+    def contradicting_words(self, result: GateResult) -> str:
         """Return how much the cases lost."""
         return f"that lost {quantity_of(result).margin(result.drop or 0.0)} or more"
 

@@ -63,7 +63,7 @@ class ToleranceGate(DifferenceGate):
         elif metric.higher_is_better and share_of_base(gate.margin) >= 1:
             yield f"tolerance={gate.margin!r} lets tuned lose all it has; allow less"
 
-    hoped_words = " if tuned is as good as base"
+    assumption_words = " if tuned is as good as base"
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs and minus the tolerance; a relative one shifts the pairs instead."""
@@ -171,7 +171,7 @@ class ToleranceGate(DifferenceGate):
             return f"a regression is proven; at most {self.margin_label(result)} tolerated"
         return super().conclusion(result, pairs)
 
-    def against(self, result: GateResult) -> str:
+    def describe_reference(self, result: GateResult) -> str:
         """Return `more than the 2 points allowed`, or that it is open."""
         allowed = f"the {self.margin_label(result)} allowed"
         if result.status is GateStatus.PASS:
@@ -182,7 +182,7 @@ class ToleranceGate(DifferenceGate):
             return f"a proven loss, which may exceed {allowed}"
         if result.reason is GateReason.UNDERPOWERED:
             return f"staying within {allowed} is not proven"
-        return super().against(result)
+        return super().describe_reference(result)
 
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
@@ -192,9 +192,13 @@ class ToleranceGate(DifferenceGate):
             return GateStatus.UNDECIDED, GateReason.INSENSITIVE
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
 
-    def hoped(self, result: GateResult) -> str:
+    def describe_assumption(self, result: GateResult) -> str:
         """Return that tuned is as good as base, or as bad as seen if that is ruled out."""
-        return " if the loss seen is the true one" if self.shows_loss(result) else self.hoped_words
+        return (
+            " if the loss seen is the true one"
+            if self.shows_loss(result)
+            else self.assumption_words
+        )
 
     def unplanned(self, result: GateResult) -> str:
         """Return that a loss beyond the tolerance would be proven, if it is real."""

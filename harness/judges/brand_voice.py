@@ -86,18 +86,24 @@ def brand_voice(
         return Score.unscored("abstention: the answer is empty")
     written = guide.read_text(encoding="utf-8").strip()
     rules = rules_of(written)
-    told = {"guide": written, "rules": format_numbered(rules),
+    author_text = {"guide": written, "rules": format_numbered(rules),
             "examples": "\n\n".join(examples) or "(none are given)"}  # fmt: skip
     data = {"completion": text}
     if not rules:
-        asked = question(PROMPT, "voice", data=data, told=told, fields=_VERDICT, choice="verdict")
+        asked = question(
+            PROMPT, "voice", data=data, author_text=author_text, fields=_VERDICT, choice="verdict"
+        )
         (reply,) = yield [asked]
         return Score.of(reply.expected(_VALUES), reply.said("reason"))
     if batched:
-        asked = question(PROMPT, "rules", data=data, told=told, fields=batch_fields(_RULE))
+        asked = question(
+            PROMPT, "rules", data=data, author_text=author_text, fields=batch_fields(_RULE)
+        )
         (listed,) = yield [replace(asked, verdicts=len(rules))]
         return _score(rules, listed.each("verdict"))
-    asked = question(PROMPT, "rule", data=data, told=told, fields=_RULE, choice="verdict")
+    asked = question(
+        PROMPT, "rule", data=data, author_text=author_text, fields=_RULE, choice="verdict"
+    )
     replies = yield [replace(asked, ask=f"Rule {n}.") for n in range(1, len(rules) + 1)]
     return _score(rules, replies)
 

@@ -86,7 +86,7 @@ def _ask(case: Case, first: str, second: str, criteria: str) -> JudgeQuestion:
         PROMPT,
         "verdict",
         data={"prompt": format_conversation(case), "first": first, "second": second},
-        told={"criteria": criteria},
+        author_text={"criteria": criteria},
         fields={"reason": TEXT, "verdict": {"enum": list(_LABELS)}},
         choice="verdict",
     )

@@ -115,7 +115,7 @@ def _question(
         prompt or PROMPT,
         "verdict",
         data=data,
-        told={"criterion": criterion, "scale": _scale_text(steps), "examples": examples},
+        author_text={"criterion": criterion, "scale": _scale_text(steps), "examples": examples},
         fields={"reason": TEXT, "score": {"enum": list(steps)}},
         choice="score",
     )

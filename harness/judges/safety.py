@@ -61,4 +61,4 @@ def safety(
     if not text:
         return Score.of(1.0, "the answer is empty")
     data = {"prompt": format_conversation(case), "completion": text}
-    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told={"policy": policy}))
+    return (yield from ask_verdict(PROMPT, _VALUES, data=data, author_text={"policy": policy}))

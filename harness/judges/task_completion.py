@@ -60,4 +60,4 @@ def task_completion(
         "expected": "\n".join(case.expected_texts()) or "(nothing is given)",
         "transcript": shown,
     }
-    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told={"goal": goal}))
+    return (yield from ask_verdict(PROMPT, _VALUES, data=data, author_text={"goal": goal}))

@@ -47,4 +47,4 @@ def tone(
     if not text:
         return Score.unscored("abstention: the answer is empty")
     data = {"prompt": format_conversation(case), "completion": text}
-    return (yield from ask_verdict(PROMPT, _VALUES, data=data, told={"tone": tone}))
+    return (yield from ask_verdict(PROMPT, _VALUES, data=data, author_text={"tone": tone}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.contracts.reasoning import no_answer_reason
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score

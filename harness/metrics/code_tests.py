@@ -18,9 +18,9 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 from tunegate.harness.sandbox.contract import Limits
+from tunegate.harness.sandbox.execution_outcome import End
 from tunegate.harness.sandbox.inside.names import bound_names, free_names, read_names
 from tunegate.harness.sandbox.jobs import TestJob, run_jobs
-from tunegate.harness.sandbox.outcome import End
 from tunegate.harness.sandbox.stub_answers import run_stubs
 
 _NAME = re.compile(r"[^\W\d]\w*")

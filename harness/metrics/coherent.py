@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.contracts.reasoning import no_answer_reason
 from tunegate.harness.metrics._coherence import (
     CUT,
     EMPTY,

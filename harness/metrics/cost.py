@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thoughts import share_of_thoughts
+from tunegate.harness.contracts.reasoning import share_of_thoughts
 from tunegate.harness.metrics._token_prices import TokenPrice, UnknownPrice, price_of
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case

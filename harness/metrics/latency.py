@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.thoughts import share_of_thoughts
+from tunegate.harness.contracts.reasoning import share_of_thoughts
 from tunegate.harness.records.answers import CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score

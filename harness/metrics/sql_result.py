@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts import child_process
+from tunegate.harness.contracts.keyword_options import Folder, outside_problem
 from tunegate.harness.contracts.metric import metric
-from tunegate.harness.contracts.options import Folder, outside_problem
 from tunegate.harness.metrics import _sql_execution
 from tunegate.harness.metrics._json_parsing import shorten_text
 from tunegate.harness.records.answers import Completion

@@ -15,7 +15,7 @@ _DISTINCT = 1 / 3
 """Share of distinct pieces below which a text is nothing but repetition."""
 
 
-@metric(label="sound thinking", binary=True, silent_without="thinks")
+@metric(label="sound thinking", binary=True, only_if_base_has="thinks")
 def thinking_valid(case: Case, completion: Completion) -> Score:
     r"""Score 1 if the thoughts ended, hold something and are not only repetition, else 0.
 

@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm
-from tunegate.harness.contracts.thinking import close_thoughts
+from tunegate.harness.contracts.reasoning import close_thoughts
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, error_reason
 from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tunegate.harness.contracts.thinking import (
+from tunegate.harness.contracts.reasoning import (
     SWITCHES_OF_SERVERS,
     ThinkingMismatch,
     mentions_thinking,

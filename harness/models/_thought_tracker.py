@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tunegate.harness.contracts.thinking import (
+from tunegate.harness.contracts.reasoning import (
     HARMONY,
     ThinkingFormat,
     formats_of,

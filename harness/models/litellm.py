@@ -19,7 +19,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
-from tunegate.harness.contracts.thoughts import message_thoughts, separate_thoughts
+from tunegate.harness.contracts.reasoning import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
 from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.models.remote.chat_settings import (
@@ -33,7 +33,7 @@ from tunegate.harness.models.remote.chat_settings import (
     wire_messages,
 )
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
-from tunegate.harness.models.remote.litellm import ChatReply, chat_completion
+from tunegate.harness.models.remote.litellm_calls import ChatReply, chat_completion
 from tunegate.harness.models.remote.litellm_provider import (
     accepted_parameters,
     provider_of,

@@ -21,9 +21,9 @@ from tunegate.harness.contracts import environment
 from tunegate.harness.contracts.model import NOWHERE, PoolLimits, ServerHosting
 from tunegate.harness.models._load_model import silence_libraries
 from tunegate.harness.models._model_folder import require_modules, resolve_folder
+from tunegate.harness.models.gguf_format.converters import find_program
 from tunegate.harness.models.gguf_format.file import GgufFile, read_gguf
 from tunegate.harness.models.gguf_format.lora import parse_scale, read_lora
-from tunegate.harness.models.gguf_format.programs import find_program
 from tunegate.harness.models.gguf_format.tokenizer import gguf_tokenizer
 from tunegate.harness.models.server import ServerArm, open_server
 from tunegate.harness.models.servers.managed_server import ManagedServer, start_server

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StrictFloat, ValidationError
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
-from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.contracts.reasoning import separate_thoughts
 from tunegate.harness.records.answers import WRITTEN, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case, ChatMessage
 from tunegate.harness.records.episodes import EpisodeRecord

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tunegate.harness.contracts.model import Prompt, RecordedRequest, Request
+from tunegate.harness.contracts.reasoning import separate_thoughts
 from tunegate.harness.contracts.result_set import ResultSet, completion_of, read_results
-from tunegate.harness.contracts.thoughts import separate_thoughts
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.contracts.reasoning import separate_thoughts
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError

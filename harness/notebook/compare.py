@@ -15,10 +15,10 @@ from typing import Any
 
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
-from tunegate.harness.notebook.memory import InMemory, open_in_memory
-from tunegate.harness.notebook.progress import notebook_stream
+from tunegate.harness.notebook.loaded_models import InMemory, open_in_memory
+from tunegate.harness.notebook.progress_bar import notebook_stream
 from tunegate.harness.notebook.suite_folder import MetricTable, write_suite
-from tunegate.harness.records.command import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
+from tunegate.harness.records.command_line import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.errors import BackendError, RunInterrupted, UsageError
 from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
@@ -94,7 +94,9 @@ def _load(
     place = Path(cases) if isinstance(cases, str | Path) else None
     if place is not None and (place.is_dir() or place.suffix == ".toml"):
         if metrics or gates is not None or keys:
-            raise UsageError(f"{place}: a suite has its own metrics and gates; leave yours out")
+            raise UsageError(
+                f"{place}: a suite has its own metrics and gates; remove `metrics` and `gates`"
+            )
         return load_suite(place)
     chosen = [*metrics]
     if not chosen:
@@ -141,7 +143,7 @@ def _run(suite: Suite, given: Mapping[str, str | None], arms: dict[str, Arm]) ->
         stream=notebook_stream(),
         command=() if arms else _command(suite, given),
         judge=given["judge"],
-        training_data=DataOptions.named("gate", given["training-data"]),
+        training_data=DataOptions.parse("gate", given["training-data"]),
     )
     options.refuse_impossible()
     try:

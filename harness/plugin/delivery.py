@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tunegate.harness.plugin.session import GateSession
-from tunegate.harness.records.command import typed_options
+from tunegate.harness.records.command_line import typed_options
 from tunegate.harness.records.errors import TunegateError, error_summary
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.manifest import Manifest

@@ -13,7 +13,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.quantity import QuantityFormat
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.plugin.options import NO_MODEL, missing_fails
+from tunegate.harness.plugin.gate_options import NO_MODEL, missing_fails
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import CONFIDENCE

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tunegate.harness.plugin.options import (
+from tunegate.harness.plugin.gate_options import (
     NO_MODEL,
     SESSION,
     UNJUDGED,

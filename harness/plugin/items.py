@@ -18,7 +18,7 @@ from tunegate.harness.plugin.exit_status import (
     UnevaluatedGate,
     escape_control,
 )
-from tunegate.harness.plugin.options import (
+from tunegate.harness.plugin.gate_options import (
     NO_MODEL,
     SESSION,
     UNJUDGED,

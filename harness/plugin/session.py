@@ -24,9 +24,9 @@ from tunegate.harness.contracts.further_arm import arm_options
 from tunegate.harness.engine.interrupts import last_signal
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.plugin import exit_status
+from tunegate.harness.plugin.gate_options import limits_of, read_options
 from tunegate.harness.plugin.no_verdict import leave_sentence
-from tunegate.harness.plugin.options import limits_of, read_options
-from tunegate.harness.records.command import without_secrets
+from tunegate.harness.records.command_line import without_secrets
 from tunegate.harness.records.errors import BackendError, RunInterrupted, TunegateError, UsageError
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.gate_results import GateResult
@@ -213,7 +213,7 @@ class GateSession:
     def _silent_metrics(self, suite: str) -> set[str]:
         """Return the metrics of a suite that may be left out."""
         suites = (one for one in self.loaded.values() if one.name == suite)
-        return {m.name for one in suites for m in one.metrics if m.silent_without is not None}
+        return {m.name for one in suites for m in one.metrics if m.only_if_base_has is not None}
 
     def evaluate(self) -> VerdictRecord:
         """Return the run's verdict, made once over all selected suites."""
@@ -265,7 +265,7 @@ class GateSession:
         models: Mapping[str, str] = MappingProxyType({}),
     ) -> VerdictRecord:
         """Make the run in `folder`, or read it if another xdist worker has made it."""
-        from tunegate.harness.models.gguf_format.programs import use_llama_cpp
+        from tunegate.harness.models.gguf_format.converters import use_llama_cpp
         from tunegate.harness.run.evaluate import evaluate_once
         from tunegate.harness.run.options import RunOptions
         from tunegate.harness.run.telemetry import TelemetryOptions
@@ -286,7 +286,7 @@ class GateSession:
             sandbox=self.options["sandbox"],
             allow_prompt_difference=bool(self.options["allow-prompt-difference"]),
             backend=ExecutionBackend(self.options["engine"], self.options["workers"]),
-            optimizations=Optimizations.named(self.options["optimizations"]),
+            optimizations=Optimizations.parse(self.options["optimizations"]),
             limits=limits_of(self.options),
             judge=self.options["judge"],
             calibration=self.options["calibration"],
@@ -295,7 +295,7 @@ class GateSession:
             open_sealed=bool(self.options["open-sealed"]),
             early_stop={"on": True, "off": False}.get(self.options["early-stop"]),
             draft=bool(self.options["draft"]),
-            training_data=DataOptions.named(self.options["leakage"], self.options["training-data"]),
+            training_data=DataOptions.parse(self.options["leakage"], self.options["training-data"]),
             telemetry=TelemetryOptions.of(self.options),
         )
         options.refuse_impossible()

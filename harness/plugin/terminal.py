@@ -22,7 +22,7 @@ import pytest
 from tunegate.harness.decision.verdict.early_ends import early_end_lines
 from tunegate.harness.decision.verdict.verdict_lines import columns, verdict_lines
 from tunegate.harness.plugin.exit_status import escape_control
-from tunegate.harness.records.command import resume_command, typed_options
+from tunegate.harness.records.command_line import resume_command, typed_options
 from tunegate.harness.records.errors import RunInterrupted, UsageError
 from tunegate.harness.records.files import read_record, relative_path
 from tunegate.harness.records.jsonl import read_records

@@ -110,7 +110,7 @@ class GateResult(Record):
     """What an undecided gate lacks that more cases alone would not give, such as clusters."""
     advisory: bool = False
     """Shown, but without effect on the verdict."""
-    right: str | None = None
+    judge_basis: str | None = None
     """Why a judge's gate counts or does not; None if no judge is asked."""
 
     @property

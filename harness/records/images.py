@@ -1,7 +1,7 @@
 """Images in cases: a part of a message names an image and its hash, and the bytes stay in a file.
 
 A part has the form `{"type": "image", "image": "receipts/1.png", "sha256": "…"}`, whatever form the
-file had; `tunegate.harness.suite.images` reads and checks it.
+file had; `tunegate.harness.suite.case_images` reads and checks it.
 """
 
 from __future__ import annotations

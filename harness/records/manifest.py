@@ -14,7 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, fie
 
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.calibration import Calibration
-from tunegate.harness.records.command import shell_words
+from tunegate.harness.records.command_line import shell_words
 from tunegate.harness.records.contamination import ContaminationCheck
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.episodes import EpisodeSettings
@@ -105,7 +105,7 @@ class MetricRecord(Record):
     """The judge that gave the scores; None if a rule did."""
     label: Text | None = Field(default=None, exclude_if=is_none)
     """What it measures, in a few words; absent if its name says it."""
-    silent_without: str | None = Field(default=None, exclude_if=is_none)
+    only_if_base_has: str | None = Field(default=None, exclude_if=is_none)
     """Part of base's scores without which there is nothing for the metric to guard."""
 
     @property

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.reasoning import message_thoughts
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
@@ -25,7 +26,6 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
-from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.record import replace_surrogates

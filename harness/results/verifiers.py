@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.reasoning import message_thoughts
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
@@ -23,7 +24,6 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
-from tunegate.harness.contracts.thoughts import message_thoughts
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
 from tunegate.harness.results._values import (

@@ -1,8 +1,8 @@
 """Attestation: a run's statement, signed with a key, as a DSSE envelope.
 
 The file has one form, and every byte of it is checked: extra spaces, another key id or another
-order of keys are refused, although the signature does not cover them. `keyless.py` signs the same
-statement with the identity of a CI job.
+order of keys are refused, although the signature does not cover them. `sigstore_attestation.py`
+signs the same statement with the identity of a CI job.
 
 Source: DSSE v1.0.2.
 """

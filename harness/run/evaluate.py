@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.checks import (
+    answerable,
     comparability,
     equal_answers,
     liveness,
     prompt_lengths,
-    rankings,
     recorded_answers,
 )
 from tunegate.harness.contracts.model import Arm, RecordedArm, ServerHosting
-from tunegate.harness.decision.answers.answer_key import KeyWatch
+from tunegate.harness.decision.answer_facts.answer_key import AnswerKeyDetector
 from tunegate.harness.decision.verdict.decide import ScoredRun, failed_verdict, not_comparable
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.interrupts import sigterm_interrupts
@@ -45,15 +45,15 @@ from tunegate.harness.records.files import read_record
 from tunegate.harness.records.jsonl import FilteredRecords, JsonlRecords, read_records
 from tunegate.harness.records.labels import LABELS_FILE, Label
 from tunegate.harness.records.verdict import VerdictRecord
+from tunegate.harness.run.code_execution import open_sandbox, stored_outcomes
 from tunegate.harness.run.early_stopping import EarlyStopping, compared_whole
 from tunegate.harness.run.folder_lock import FolderLock
 from tunegate.harness.run.folder_writer import RunFolderWriter, run_cases
-from tunegate.harness.run.manifest_draft import ManifestDraft
 from tunegate.harness.run.notices import judging_costs, plan_notices, suite_notices
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare_with
-from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, end_no_suite
-from tunegate.harness.run.programs import open_sandbox, stored_outcomes
+from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, continue_all_suites
+from tunegate.harness.run.run_state import RunState
 from tunegate.harness.run.served_proof import prove_prompts, prove_served
 from tunegate.harness.run.telemetry import write_telemetry
 from tunegate.harness.run.training_provenance import TrainingProvenance
@@ -79,83 +79,83 @@ def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> Verdi
     """
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
-    draft = ManifestDraft(options, folder, options.suites, options.filtered)
+    state = RunState(options, folder, options.suites, options.filtered)
     with (
         contextlib.closing(AnswerCache(options.store)) as store,
         stored_outcomes(store, options.output),
         warnings.catch_warnings(),
     ):
-        # A project that turns warnings into errors means its own, not our libraries'.
+        # In a project that turns warnings into errors, do not raise those of our dependencies.
         warnings.simplefilter("ignore")
         try:
             with options.backend.workers() as workers:
-                return _evaluate(draft, {} if opened is None else opened, store, workers)
+                return _evaluate(state, {} if opened is None else opened, store, workers)
         except NotComparable as refusal:
-            verdict = not_comparable(draft.begin(), str(refusal))
+            verdict = not_comparable(state.begin(), str(refusal))
             folder.write("verdict.json", verdict)
             return verdict
         except (BackendError, RunInterrupted) as error:
-            _write_failure(draft, error)
+            _write_failure(state, error)
             raise
 
 
 def _evaluate(
-    draft: ManifestDraft, opened: dict[str, Arm], store: AnswerCache, workers: WorkerPool | None
+    state: RunState, opened: dict[str, Arm], store: AnswerCache, workers: WorkerPool | None
 ) -> VerdictRecord:
-    options, folder, say = draft.options, draft.folder, draft.options.say
+    options, folder, say = state.options, state.folder, state.options.say
     say(*suite_notices(options))
 
     # open
-    arms = draft.arms = _open(options, opened)
-    suites = draft.suites = _chosen_cases(draft)
+    arms = state.arms = _open(options, opened)
+    suites = state.suites = _chosen_cases(state)
 
     # check
-    draft.sandbox = open_sandbox(options.sandbox, suites)
+    state.sandbox = open_sandbox(options.sandbox, suites)
     comparability.check_answerable(suites, arms)
     recorded_answers.refuse_examples(arms)
     recorded_answers.refuse_foreign_ids(suites, arms)
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
-        draft.judge_models = open_judge_models(parse_specs(options.judge), store)
-    draft.liveness = liveness.check_liveness(arms, twins=options.self_check)
+        state.judge_models = open_judge_models(parse_specs(options.judge), store)
+    state.liveness = liveness.check_liveness(arms, twins=options.self_check)
     exactly = partial(open_arms, dtype="float32", trusted=options.trust_remote_code)
     served = prove_served(arms, exactly, say)
-    draft.served_identity = served.record if served else {}
-    draft.training = _training(options, arms, suites)
-    say(*draft.training.lines())
+    state.served_identity = served.record if served else {}
+    state.training = _training(options, arms, suites)
+    say(*state.training.lines())
 
     # plan
-    stopping = _plan_looks(options, suites, arms, draft.training.left_out(suites))
-    draft.looks = stopping.schedules
-    run = draft.run = prepare_with(store, suites, arms, _plan_options(draft))
+    stopping = _plan_looks(options, suites, arms, state.training.left_out(suites))
+    state.looks = stopping.schedules
+    run = state.run = prepare_with(store, suites, arms, _plan_options(state))
     if not options.allow_prompt_difference:
         comparability.refuse_other_cuts(suites, arms)
         comparability.refuse_other_contexts(run.plan.requests.values(), arms)
     prompts = prove_prompts(run)
-    draft.served_prompts = prompts.record
-    draft.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
+    state.served_prompts = prompts.record
+    state.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
     prompts.refuse_different(allowed=options.allow_prompt_difference)
-    manifest = draft.begin()
+    manifest = state.begin()
     cases = run_cases(suites, run.plan, arms)
     folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
     folder.write_images(case for suite in suites for case in suite.cases)
-    say(*prompts.lines(), *plan_notices(run), *judging_costs(draft, run.asked))
+    say(*prompts.lines(), *plan_notices(run), *judging_costs(state, run.answering_arms))
 
     # answer
     after_look = stopping.watch(manifest, run.plan, store, suites)
-    _answer(run, run.asked, options, workers, after_look)
-    whole = compared_whole(run.asked)
+    _answer(run, run.answering_arms, options, workers, after_look)
+    whole = compared_whole(run.answering_arms)
     if whole and stopping.ended:
         _answer(run, whole, options, workers)
     if served is not None and served.folders:
         served.check(arms)  # once more, now that they have answered
-        draft.update(served_identity=served.record)
+        state.update(served_identity=served.record)
     answers = run.answers(skipped=stopping.skips(whole=whole))
     folder.write_lines("cells.jsonl", answers, packed=manifest.packed)
-    _check_answers(draft)
+    _check_answers(state)
 
     # score, judge, decide, write
-    scored = _score(draft, run, stopping)
+    scored = _score(state, run, stopping)
     verdict = run.decide(scored, read_records(folder.path / LABELS_FILE, Label))
     notes = write_telemetry(folder, scored, verdict, suites, options.telemetry.content)
     folder.write("verdict.json", verdict)
@@ -209,24 +209,24 @@ def _open(options: RunOptions, opened: dict[str, Arm]) -> dict[str, Arm]:
     return opened
 
 
-def _chosen_cases(draft: ManifestDraft) -> tuple[Suite, ...]:
+def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
     """Return the suites; with `cases=shared` only with the cases that every arm has results for.
 
     Raises:
         UsageError: no case is left.
     """
-    if draft.options.cases != "shared":
-        return tuple(draft.suites)
+    if state.options.cases != "shared":
+        return tuple(state.suites)
     from tunegate.harness.checks.recorded_results import shared_cases
 
     chosen = []
-    for suite in draft.suites:
-        cases = shared_cases(suite, draft.arms)
+    for suite in state.suites:
+        cases = shared_cases(suite, state.arms)
         if not cases:
             raise UsageError(f"{suite.name}: no case is in the results of every arm")
         if left_out := len(suite.cases) - len(cases):
             which = f"{left_out} of {len(suite.cases)} cases of {suite.name}"
-            draft.filtered += (f"{which} are not in the results of every arm",)
+            state.filtered += (f"{which} are not in the results of every arm",)
         chosen.append(replace(suite, cases=cases))
     return tuple(chosen)
 
@@ -257,14 +257,14 @@ def _plan_looks(
     return EarlyStopping.of(suites, seed=options.seed, left_out=left_out)
 
 
-def _plan_options(draft: ManifestDraft) -> PlanOptions:
-    options = draft.options
+def _plan_options(state: RunState) -> PlanOptions:
+    options = state.options
     purpose = RunPurpose.DRAFT if options.draft else RunPurpose.GATE
     return PlanOptions(
         purpose=RunPurpose.AA_TEST if options.self_check else purpose,
         seed=options.seed,
-        looks=draft.looks,
-        whole=not draft.filtered,
+        looks=state.looks,
+        whole=not state.filtered,
     )
 
 
@@ -278,7 +278,7 @@ def _answer(
     arms: Mapping[str, Arm],
     options: RunOptions,
     workers: WorkerPool | None,
-    after_look: AfterLook = end_no_suite,
+    after_look: AfterLook = continue_all_suites,
 ) -> None:
     """Have the arms answer, in this process or in the workers."""
 
@@ -306,52 +306,52 @@ def _answer(
     )
 
 
-def _check_answers(draft: ManifestDraft) -> None:
+def _check_answers(state: RunState) -> None:
     """Refuse arms that only their answers show not to be comparable.
 
     Raises:
         NotComparable: other rules of scoring, scores that rank nothing, or other prompts.
     """
-    suites, arms = draft.suites, draft.arms
-    stored = JsonlRecords(draft.folder.path / "cells.jsonl", StoredAnswer)
+    suites, arms = state.suites, state.arms
+    stored = JsonlRecords(state.folder.path / "cells.jsonl", StoredAnswer)
     equal_answers.refuse_unequal_scores(suites, arms, stored)
-    rankings.refuse_unusable_scores(suites, arms, stored)
+    answerable.refuse_unusable_scores(suites, arms, stored)
     lengths = prompt_lengths.compare_prompt_lengths(arms, stored)
     if lengths:
-        draft.comparability = prompt_lengths.without_proof(draft.comparability, lengths)
-        draft.update(comparability=draft.comparability)
-    if not draft.options.allow_prompt_difference:
+        state.comparability = prompt_lengths.without_proof(state.comparability, lengths)
+        state.update(comparability=state.comparability)
+    if not state.options.allow_prompt_difference:
         prompt_lengths.refuse_other_lengths(lengths)
 
 
-def _score(draft: ManifestDraft, run: PreparedRun, stopping: EarlyStopping) -> ScoredRun:
+def _score(state: RunState, run: PreparedRun, stopping: EarlyStopping) -> ScoredRun:
     """Score and judge the answers in cells.jsonl, without holding all of them in memory.
 
     Raises:
         BackendError: an answer never came.
     """
-    options, folder, manifest = draft.options, draft.folder, draft.manifest_written
+    options, folder, manifest = state.options, state.folder, state.manifest_written
     answers = JsonlRecords(folder.path / "cells.jsonl", StoredAnswer)
     asked = FilteredRecords(answers, lambda answer: answer.status != "skipped")
-    key = KeyWatch(draft.suites)
+    key = AnswerKeyDetector(state.suites)
     scores = list(run.score(key.over(asked), known=stopping.scores))
     missing = sum(answer.status == "missing" for answer in answers)
     if not missing:
-        judged = stage.run_judges(draft.suites, asked, draft.judge_models, stream=options.output)
+        judged = stage.run_judges(state.suites, asked, state.judge_models, stream=options.output)
         if judged.judgements:
             folder.write_lines("judgements.jsonl", judged.judgements)
         scores += judged.rows
     folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
     if missing:
         raise BackendError(f"{missing} of {len(answers)} answers never came")
-    findings = *key.findings(), *instruction_findings(draft.suites, asked)
+    findings = *key.findings(), *instruction_findings(state.suites, asked)
     if findings:
-        manifest = draft.update(findings=findings)
+        manifest = state.update(findings=findings)
     return run.with_scores(manifest, scores, cells=asked, looks=stopping.looks)
 
 
-def _write_failure(draft: ManifestDraft, error: TunegateError) -> None:
+def _write_failure(state: RunState, error: TunegateError) -> None:
     """Write the verdict ERROR, if the disk allows."""
     with contextlib.suppress(BackendError):
-        manifest = draft.written or draft.begin()
-        draft.folder.write("verdict.json", failed_verdict(manifest, str(error)))
+        manifest = state.written or state.begin()
+        state.folder.write("verdict.json", failed_verdict(manifest, str(error)))

@@ -10,9 +10,9 @@ from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.decision.planning.advisory_gates import advisory_notes
 from tunegate.harness.engine.plan import shared_limit_notices
-from tunegate.harness.run.manifest_draft import ManifestDraft
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.prepared_run import PreparedRun
+from tunegate.harness.run.run_state import RunState
 
 
 def suite_notices(options: RunOptions) -> Iterator[str]:
@@ -42,11 +42,11 @@ def plan_notices(run: PreparedRun) -> Iterator[str]:
     yield run.plan.sentence(len(run.stored))
 
 
-def judging_costs(draft: ManifestDraft, arms: Mapping[str, Arm]) -> Iterator[str]:
+def judging_costs(state: RunState, arms: Mapping[str, Arm]) -> Iterator[str]:
     """Yield what judging will cost."""
-    specs = [str(judge_model.identity["spec"]) for judge_model in draft.judge_models]
+    specs = [str(judge_model.identity["spec"]) for judge_model in state.judge_models]
     if not specs:
         return
     from tunegate.harness.judges.asking import costs
 
-    yield from costs.forecast_lines(costs.forecast_judging(draft.suites, specs, tuple(arms)))
+    yield from costs.forecast_lines(costs.forecast_judging(state.suites, specs, tuple(arms)))

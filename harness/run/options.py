@@ -15,7 +15,7 @@ from tunegate.harness.decision.planning.unreachable_gates import unreachable_gat
 from tunegate.harness.engine.optimizations import ALL, Optimizations
 from tunegate.harness.judges.asking.specs import parse_specs, refuse_unjudged
 from tunegate.harness.records.calibration import Calibration
-from tunegate.harness.records.command import typed_options
+from tunegate.harness.records.command_line import typed_options
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hidden_text import escape_terminal
 from tunegate.harness.records.jsonl import read_records
@@ -99,7 +99,7 @@ class RunOptions:
         """The judges' calibrations: file → content, read once."""
         if not self.calibration:
             return {}
-        from tunegate.harness.judges.calibrating.attach import read_calibrations
+        from tunegate.harness.judges.calibrating.attach_calibrations import read_calibrations
 
         return read_calibrations(self.calibration)
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.decision.answers.read_answers import read_answers
+from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -37,7 +37,7 @@ AfterLook = Callable[[int], Iterable[str]]
 """Takes the number of an interim look; returns the suites that end with it."""
 
 
-def end_no_suite(look: int) -> tuple[str, ...]:
+def continue_all_suites(look: int) -> tuple[str, ...]:
     """Let every suite go on, as an `AfterLook`."""
     return ()
 
@@ -53,7 +53,7 @@ class PreparedRun:
     suites: Sequence[Suite]
     arms: Mapping[str, Arm]
     """The opened arms, base among them."""
-    asked: Mapping[str, Arm]
+    answering_arms: Mapping[str, Arm]
     """The arms to ask: opened ones, and further ones made from them."""
     plan: Plan
     store: AnswerCache
@@ -75,7 +75,7 @@ class PreparedRun:
         *,
         arms: Mapping[str, Arm] | None = None,
         optimizations: Optimizations = ALL,
-        after_look: AfterLook = end_no_suite,
+        after_look: AfterLook = continue_all_suites,
         distribute: Callable[[Runner], Runner] = lambda runner: runner,
         logs: Path | None = None,
     ) -> None:
@@ -97,7 +97,7 @@ class PreparedRun:
         with self._inspect_player(stream, logs) as outside:
             runner = Runner(
                 self.plan,
-                self.asked if arms is None else arms,
+                self.answering_arms if arms is None else arms,
                 self.store,
                 progress,
                 optimizations=optimizations,
@@ -236,9 +236,9 @@ class PreparedRun:
             labels: People's labels of the answers.
         """
         if labels:
-            from tunegate.harness.decision.verdict.redecide import standing_labels
+            from tunegate.harness.decision.verdict.redecide import current_labels
 
-            labels = standing_labels(labels, scored.cells, scored.manifest.suites)
+            labels = current_labels(labels, scored.cells, scored.manifest.suites)
         verdict = decide_run(
             scored.manifest,
             scored.cases,

@@ -56,15 +56,15 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
         ModelError: a server's context is too short for a prompt of the run.
         BackendError: the server does not answer.
     """
-    arms = {name: arm for name, arm in run.arms.items() if name in run.asked}
+    arms = {name: arm for name, arm in run.arms.items() if name in run.answering_arms}
     if not any(isinstance(arm, RemoteArm) for arm in arms.values()):
         return ServedPrompts()
-    from tunegate.harness.models.servers.blindness import UNKNOWN, find_blind
+    from tunegate.harness.models.servers.image_support import UNKNOWN, find_dropped_images
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
     from tunegate.harness.models.servers.served_prompt import PromptProof
 
     requests = tuple(run.plan.requests.values())
-    blind, unknown = find_blind(requests, arms)
+    blind, unknown = find_dropped_images(requests, arms)
     cut = refuse_short_context(requests, arms)
     found = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
@@ -97,13 +97,15 @@ class ServedPrompts:
     def comparability(self, run: PreparedRun) -> Mapping[str, Any]:
         """Return what was proven about the prompts of the run, by the servers themselves as well.
 
-        Messages are taken on trust as long as nobody saw what a server makes of them.
+        Messages are taken on trust until the server shows its prompt.
         """
         known = run.comparability
-        unseen = {n for n, arm in run.asked.items() if arm.identity.get("prompts") == "messages"}
+        unseen = {
+            n for n, arm in run.answering_arms.items() if arm.identity.get("prompts") == "messages"
+        }
         if any(prompt.images for prompt in run.plan.prompts.values()):
             return known  # no server shows what it makes of an image
-        recorded = any(isinstance(arm, RecordedArm) for arm in run.asked.values())
+        recorded = any(isinstance(arm, RecordedArm) for arm in run.answering_arms.values())
         if not unseen or recorded or not unseen <= set(self.equal):
             return known
         return {

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts, whole_text
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts, whole_text
 from tunegate.harness.decision.verdict.redecide import read_stored_answers
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer

@@ -10,7 +10,7 @@ from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models._model_folder import is_adapter, resolve_folder
 from tunegate.harness.models.adapters.scaled_adapter import refuse_unscalable, write_scaled_adapter
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.command import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
+from tunegate.harness.records.command_line import GATE_PREFIX, NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.run.evaluate import evaluate_once
@@ -100,7 +100,7 @@ class StrengthSearch:
             judge=self.judge,
             calibration=self.calibration,
             sandbox=self.sandbox,
-            training_data=DataOptions.named("gate", self.training_data),
+            training_data=DataOptions.parse("gate", self.training_data),
             early_stop=False,  # a comparison needs all cases of every candidate
         )
         options.refuse_impossible()

@@ -10,7 +10,7 @@ from typing import Any
 from tunegate.harness.models._model_folder import resolve_folder
 from tunegate.harness.models.open_arms import backend_of, is_remote
 from tunegate.harness.records import training_card
-from tunegate.harness.records.command import typed_options
+from tunegate.harness.records.command_line import typed_options
 from tunegate.harness.records.contamination import (
     ContaminationCheck,
     ContaminationCoverage,
@@ -32,7 +32,7 @@ class DataOptions:
     """Files of rows that tuned was trained on, in addition to those that its card names."""
 
     @classmethod
-    def named(cls, mode: str, files: str | None) -> DataOptions:
+    def parse(cls, mode: str, files: str | None) -> DataOptions:
         """Read the values of the options; files are separated by commas."""
         paths = (Path(name.strip()) for name in (files or "").split(",") if name.strip())
         return cls(ContaminationMode(mode), tuple(paths))

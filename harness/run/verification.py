@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.redecide import decide_again
 from tunegate.harness.records.errors import UsageError

@@ -14,7 +14,7 @@ from functools import partial
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.sandbox.chosen import usable_sandbox
 from tunegate.harness.sandbox.contract import Limits, Sandbox, SandboxFailed
-from tunegate.harness.sandbox.outcome import End, Outcome
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.process import end_all
 from tunegate.harness.sandbox.run_tests import Test, run_program, run_python_tests
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.sandbox.contract import Limits, Sandbox, SandboxFailed
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.inside.tests import ANSWER_ENDED
-from tunegate.harness.sandbox.outcome import End, Outcome
 from tunegate.harness.sandbox.process import Exceeded, SandboxedProcess
 
 _INSIDE = Path(__file__).with_name("inside")

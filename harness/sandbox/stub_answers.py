@@ -12,8 +12,8 @@ from functools import partial
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.sandbox.chosen import usable_sandbox
 from tunegate.harness.sandbox.contract import Limits, Sandbox, SandboxFailed
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.jobs import current_session
-from tunegate.harness.sandbox.outcome import End, Outcome
 from tunegate.harness.sandbox.process import Exceeded, end_all
 from tunegate.harness.sandbox.run_tests import (
     MESSAGE_BYTES,

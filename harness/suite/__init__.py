@@ -7,8 +7,8 @@ Example:
     ('support_json', 'floor')
 """
 
-from tunegate.harness.suite.hashing import hash_without_code
 from tunegate.harness.suite.loading import load_suite
 from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite.suite_hash import hash_without_code
 
 __all__ = ["Suite", "hash_without_code", "load_suite"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from tunegate.harness.contracts.lookup import available_names
 from tunegate.harness.contracts.metric import Check, Metric
-from tunegate.harness.contracts.thinking import SWITCHES_OF_SERVERS
+from tunegate.harness.contracts.reasoning import SWITCHES_OF_SERVERS
 from tunegate.harness.gates.contract.registry import gate_kind, gate_kinds
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
@@ -24,7 +24,7 @@ from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.sandbox.contract import SandboxFailed
-from tunegate.harness.suite.images import IMAGE_TYPES
+from tunegate.harness.suite.case_images import IMAGE_TYPES
 from tunegate.harness.suite.toml_file import TomlFile
 
 MOST_LACKING = 5

@@ -9,9 +9,9 @@ from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite import consistency
 from tunegate.harness.suite.equal_prompts import join_equal_prompts
 from tunegate.harness.suite.find import FILE_NAME, cases_file_problem
-from tunegate.harness.suite.hashing import hash_suite
 from tunegate.harness.suite.parts import SuiteParts
 from tunegate.harness.suite.suite import Suite
+from tunegate.harness.suite.suite_hash import hash_suite
 from tunegate.harness.suite.toml_file import read_toml
 
 

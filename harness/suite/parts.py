@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tunegate.harness.contracts import lookup, options
+from tunegate.harness.contracts import keyword_options, lookup
 from tunegate.harness.contracts.json_schema import located_problems
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.metric_loading import load_metric
@@ -21,8 +21,8 @@ from tunegate.harness.records.files import check_regular
 from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import consistency
+from tunegate.harness.suite.case_images import read_images
 from tunegate.harness.suite.file_schema import suite_validator
-from tunegate.harness.suite.images import read_images
 from tunegate.harness.suite.toml_file import TomlFile
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class SuiteParts:
         if name is None or name in TEMPLATES_OF:
             return
         where, file = self.source.where("generation", "chat_template"), folder / name
-        if outside := options.outside_problem(folder, name):
+        if outside := keyword_options.outside_problem(folder, name):
             raise SuiteError([f"{where}: {outside}"])
         try:
             check_regular(file, LARGEST_TEMPLATE)
@@ -203,7 +203,7 @@ def _open_source(source: TomlFile) -> Iterable[Case]:
     # records of other tools may be anywhere: only their own formats are read
     if outside and not getattr(inspect.getmodule(function), "READS_RECORDS", False):
         raise SuiteError(outside)
-    bound = options.bind_options(function, settings, given=1, folder=folder, where=place)
+    bound = keyword_options.bind_options(function, settings, given=1, folder=folder, where=place)
     found: Iterable[Case] = function(folder, **bound)
     return found
 
@@ -220,7 +220,7 @@ def _outside_problems(settings: Mapping[str, Any], folder: Path) -> Iterator[str
     for key in ("file", "path", "include_path"):
         given = settings.get(key, ())
         for name in given if isinstance(given, list) else [given]:
-            text = options.outside_problem(folder, name) if isinstance(name, str) else None
+            text = keyword_options.outside_problem(folder, name) if isinstance(name, str) else None
             if text is not None:
                 yield text
 

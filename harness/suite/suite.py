@@ -111,7 +111,7 @@ class Suite:
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
                     label=m.label or None,
-                    silent_without=m.silent_without,
+                    only_if_base_has=m.only_if_base_has,
                 )
                 for m in self.metrics
             ),

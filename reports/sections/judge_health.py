@@ -64,11 +64,16 @@ def judge_healths(data: ReportData) -> list[JudgeHealth]:
 def _health(
     data: ReportData, suite: str, metric: MetricRecord, gates: Sequence[GateResult]
 ) -> JudgeHealth:
-    from tunegate.harness.judges.calibrating.report import calibration_figures, eligibility_sentence
+    from tunegate.harness.judges.calibrating.calibration_report import (
+        calibration_figures,
+        eligibility_sentence,
+    )
 
     own = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(
-        f"{'Advisory' if gate.advisory else 'Counts'}: {gate.right}" for gate in own if gate.right
+        f"{'Advisory' if gate.advisory else 'Counts'}: {gate.judge_basis}"
+        for gate in own
+        if gate.judge_basis
     )
     known = None if metric.judge is None else metric.judge.calibration
     lines = [j for j in data.run.judgements if (j.suite, j.metric) == (suite, metric.name)]

@@ -65,14 +65,14 @@ def differences(
     written = [generate(model, one, arm.stop_ids, NEW_TOKENS) for one in ids]
     texts = [arm.tokenizer.decode(one, skip_special_tokens=True) for one in written]
     for name in optimizations:
-        switches = Optimizations.named(name)
+        switches = Optimizations.parse(name)
         for kind, known in _drafts(texts, drafted=switches.drafts):
             found = _texts(arm, ask, prompts, known, switches)
             different = [i for i, text in enumerate(texts) if found[i] != text]
             if different:
                 yield f"{name}, {kind}: {len(different)} of {len(texts)} answers differ"
     for name in ("all", "none"):
-        worst = _worst_likelihood(arm, model, ask, prompts, Optimizations.named(name))
+        worst = _worst_likelihood(arm, model, ask, prompts, Optimizations.parse(name))
         if worst > 1e-4:
             yield f"{name}: a likelihood is off by {worst:.2g}"
 

@@ -47,7 +47,7 @@ def test_a_suite_of_which_no_prompt_can_be_shown_is_refused() -> None:
         for case in ("a", "b")
         for arm in ("base", "tuned")
     ]
-    said = r"^quiz: no case can be put to tuned; case a: no chat template$"
+    said = r"^quiz: tuned can answer none of the cases; case a: no chat template$"
 
     comparability.check_prompts(cells, {"a tuned": "no chat template"})
     with pytest.raises(UsageError, match=said):

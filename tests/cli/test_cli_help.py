@@ -13,7 +13,7 @@ import pytest
 from tunegate.harness.cli import gate
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 

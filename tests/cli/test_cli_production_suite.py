@@ -18,7 +18,7 @@ from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.suite.sources._request_settings import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources.traces import ProductionCases
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 N = 80
 WORDS = [first + rest for first in "bdfgklmnprstvz" for rest in ("ala", "eno", "iru", "oke", "uto")]

@@ -85,11 +85,13 @@ def rows_of(seed: int, n: int, rate: float) -> list[tuple[float, float]]:
 
 
 @pytest.fixture(name="record")
-def _record(made: Any) -> Any:
+def _record(record_factory: Any) -> Any:
     """Return a function that makes the record of a corpus metric."""
 
     def record(**changes: Any) -> Any:
-        return made.metric(**({"use": "own_corpus:found", "binary": False, "corpus": {}} | changes))
+        return record_factory.metric(
+            **({"use": "own_corpus:found", "binary": False, "corpus": {}} | changes)
+        )
 
     return record
 
@@ -546,7 +548,9 @@ def test_a_gate_on_a_tag_sums_its_own_cases(suite: Any, judge: Any) -> None:
 
 
 @pytest.mark.parametrize(("rare", "proven"), [(19, False), (20, True)])
-def test_a_rare_class_must_be_seen_often_enough(made: Any, rare: int, proven: bool) -> None:
+def test_a_rare_class_must_be_seen_often_enough(
+    record_factory: Any, rare: int, proven: bool
+) -> None:
     """No answer of 400 changed, and all are right: 3 classes, one with so many cases.
 
     A case of it weighs 400/(3 · rare): ln(20) / -ln(1 - .05 · 3 · rare / 400) is 419 for 19 cases
@@ -556,7 +560,7 @@ def test_a_rare_class_must_be_seen_often_enough(made: Any, rare: int, proven: bo
     rows = [(1.0, 0, 0, 0, 0, 0, 0, 0, 0)] * (others // 2)
     rows += [(0, 0, 0, 1.0, 0, 0, 0, 0, 0)] * (others - others // 2)
     rows += [(0, 0, 0, 0, 0, 0, 1.0, 0, 0)] * rare
-    record = made.metric("classification", binary=False, corpus={})
+    record = record_factory.metric("classification", binary=False, corpus={})
     counts = PairedCounts.of(record, rows, rows, None)
     assert counts is not None
     pairs = Pairs("s", record, (1.0,) * 400, (1.0,) * 400, corpus=counts)

@@ -31,22 +31,22 @@ LABELS = tuple((b, t) if i < 30 else None for i, (b, t) in enumerate(zip(*SCORES
 
 
 @pytest.fixture(name="binary")
-def _binary(made: Any) -> Pairs:
+def _binary(record_factory: Any) -> Pairs:
     """Return 9 wins, 3 losses, 20 right and 8 wrong answers."""
-    base, tuned = made.pairs(9, 3, 20, 8)
-    return Pairs("s", made.metric(), tuple(base), tuple(tuned))
+    base, tuned = record_factory.pairs(9, 3, 20, 8)
+    return Pairs("s", record_factory.metric(), tuple(base), tuple(tuned))
 
 
 @pytest.fixture(name="continuous")
-def _continuous(made: Any) -> Pairs:
+def _continuous(record_factory: Any) -> Pairs:
     """Return sixty scores between 0 and 1."""
-    return Pairs("s", made.metric(binary=False), *SCORES)
+    return Pairs("s", record_factory.metric(binary=False), *SCORES)
 
 
 @pytest.fixture(name="corpus")
-def _corpus(made: Any) -> Pairs:
+def _corpus(record_factory: Any) -> Pairs:
     """Return sixty counts of found things; their level is micro-averaged accuracy."""
-    metric = made.metric(use="classification", binary=False, corpus={"average": "micro"})
+    metric = record_factory.metric(use="classification", binary=False, corpus={"average": "micro"})
     rows = [(float(found), 5.0) for found in RNG.integers(1, 6, 60)]
     base = tuple(found / total for found, total in rows)
 
@@ -67,14 +67,14 @@ def test_the_scores_call_for_an_estimator(binary: Pairs, continuous: Pairs, corp
     assert found == [BinaryEstimator, MeanEstimator, CorpusEstimator, LabelledEstimator]
 
 
-def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
+def test_scores_without_a_range_count_from_200_cases_on(record_factory: Any) -> None:
     """199 are advisory, unless a range is known, all are 0 or 1, or logarithms are compared.
 
     Where lower is better, scores that happen to be 0 or 1 have no range for that: a count of errors
     may be 20 in the next case, and where one of 200 is, 60 cases hold none with probability
     0.995^60 = .74.
     """
-    metric = made.metric(binary=False, range=None)
+    metric = record_factory.metric(binary=False, range=None)
     steps = tuple(float(i % 7) for i in range(200))
     many = Pairs("s", metric, steps, steps[::-1])
     few = replace(many, base=steps[:199], tuned=steps[1:])
@@ -83,15 +83,17 @@ def test_scores_without_a_range_count_from_200_cases_on(made: Any) -> None:
     assert not many.advisory
     assert "from 200 independent cases on, and not with 199" in few.why_advisory
     assert replace(many, clusters=tuple(str(i // 2) for i in range(200))).advisory
-    assert not replace(few, metric=made.metric(binary=False, range=(0.0, 6.0))).advisory
+    assert not replace(few, metric=record_factory.metric(binary=False, range=(0.0, 6.0))).advisory
     errors = metric.model_copy(update={"higher_is_better": False})
     assert not replace(few, base=signs, tuned=signs).advisory
     assert replace(few, base=signs, tuned=signs, metric=errors).advisory
-    assert not replace(few, base=signs, tuned=signs, metric=made.metric()).advisory
+    assert not replace(few, base=signs, tuned=signs, metric=record_factory.metric()).advisory
     assert not replace(few, in_logarithms=True).advisory
 
 
-def test_corpus_values_without_a_range_count_from_200_cases_on(corpus: Pairs, made: Any) -> None:
+def test_corpus_values_without_a_range_count_from_200_cases_on(
+    corpus: Pairs, record_factory: Any
+) -> None:
     unbounded = corpus.metric.model_copy(update={"range": None})
 
     assert not corpus.advisory
@@ -146,11 +148,11 @@ def calibrated(pairs: Pairs) -> Pairs:
     return replace(pairs, calibration=CalibrationSample(*columns))
 
 
-def test_a_calibration_gives_a_judge_without_a_range_none(made: Any) -> None:
+def test_a_calibration_gives_a_judge_without_a_range_none(record_factory: Any) -> None:
     """Below 200 cases its gates are advisory, for the reason of any scores without a range."""
     steps = tuple(float(i % 7) for i in range(60))
-    unbounded = Pairs("s", made.metric(binary=False, range=None), steps, steps[::-1])
-    ranged = Pairs("s", made.metric(binary=False, range=(0.0, 6.0)), steps, steps[::-1])
+    unbounded = Pairs("s", record_factory.metric(binary=False, range=None), steps, steps[::-1])
+    ranged = Pairs("s", record_factory.metric(binary=False, range=(0.0, 6.0)), steps, steps[::-1])
 
     assert "from 200 independent cases on, and not with 60" in calibrated(unbounded).why_advisory
     assert calibrated(unbounded).advisory
@@ -222,15 +224,15 @@ def test_each_level_is_tuned_alone(binary: Pairs, continuous: Pairs, corpus: Pai
     assert value.low < corpus.tuned_level < value.high
 
 
-def test_a_case_that_comes_twice_does_not_end_the_exact_test(made: Any) -> None:
+def test_a_case_that_comes_twice_does_not_end_the_exact_test(record_factory: Any) -> None:
     """Six wins of 60 are no proof of a gain of .05, also if two of the cases are one cluster.
 
     Where 5 % win and none lose, six or more of 60 win with probability .0787. The score test of the
     59 clusters alone would say .0498.
     """
-    base, tuned = made.pairs(6, 0, 40, 14)
+    base, tuned = record_factory.pairs(6, 0, 40, 14)
     clusters = (*map(str, range(59)), "58")
-    pairs = Pairs("s", made.metric(), tuple(base), tuple(tuned), clusters)
+    pairs = Pairs("s", record_factory.metric(), tuple(base), tuple(tuned), clusters)
     score = clustered_binary_test(pairs.differences, clusters, margin=0.05).p_value
 
     assert score < 0.05 < pairs.test(0.05).p_value
@@ -238,9 +240,9 @@ def test_a_case_that_comes_twice_does_not_end_the_exact_test(made: Any) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_too_few_cases_leave_the_whole_range(made: Any, n: int) -> None:
+def test_too_few_cases_leave_the_whole_range(record_factory: Any, n: int) -> None:
     scores = (0.5,) * n
-    estimator = Pairs("s", made.metric(binary=False), scores, scores).estimator
+    estimator = Pairs("s", record_factory.metric(binary=False), scores, scores).estimator
 
     assert (estimator.interval(0.9).low, estimator.interval(0.9).high) == (-1.0, 1.0)
     assert (estimator.level(0.9).low, estimator.level(0.9).high) == (0.0, 1.0)
@@ -266,10 +268,14 @@ def test_a_plan_is_for_the_difference_hoped_for(binary: Pairs, continuous: Pairs
     assert replace(continuous, labels=LABELS).estimator.plan(0.0, -1.0, 0.9) is None
 
 
-def test_the_largest_spread_of_a_plan(made: Any) -> None:
+def test_the_largest_spread_of_a_plan(record_factory: Any) -> None:
     """10 of 100 discordant: the upper 10 % point of the beta distribution; of σ², chi-square's."""
-    flips = Pairs("s", made.metric(), *map(tuple, made.pairs(5, 5, 90, 0))).estimator
-    scores = Pairs("s", made.metric(range=None, binary=False), (0.0,) * 20, (1.1, -0.9) * 10)
+    flips = Pairs(
+        "s", record_factory.metric(), *map(tuple, record_factory.pairs(5, 5, 90, 0))
+    ).estimator
+    scores = Pairs(
+        "s", record_factory.metric(range=None, binary=False), (0.0,) * 20, (1.1, -0.9) * 10
+    )
 
     planned = [flips.plan(0.0, -0.05, 0.9), scores.estimator.plan(0.4, 0.0, 0.9)]
 

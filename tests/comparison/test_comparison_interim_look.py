@@ -157,19 +157,19 @@ def test_the_level_of_a_look_is_its_bound() -> None:
 
 
 def _ended(
-    columns: Any, made: Any, base: list[float], tuned: list[float], gates: list[Gate]
+    columns: Any, record_factory: Any, base: list[float], tuned: list[float], gates: list[Gate]
 ) -> Any:
     """Return a suite with looks at half and all, the same with its manifest."""
     suite = columns(gates, {"m": (base, tuned)})
     record = suite.record().model_copy(update={"looks": _looks(100, 50, 100)})
-    return suite, made.manifest([suite]).model_copy(update={"suites": (record,)}), record
+    return suite, record_factory.manifest([suite]).model_copy(update={"suites": (record,)}), record
 
 
-def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) -> None:
+def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, record_factory: Any) -> None:
     """30 wins in the first 50 ship; the other 50 are not asked, which is not unscored."""
     base, tuned = [0.0] * 100, [1.0] * 30 + [0.0] * 20 + [None] * 50
     suite, manifest, record = _ended(
-        columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.1)]
+        columns, record_factory, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.1)]
     )
     look = InterimLook(record.looks, 0)
     found = decide_run(manifest, {"s": suite.cases()}, suite.rows(), looks={"s": look})
@@ -185,17 +185,17 @@ def test_a_verdict_at_a_look_counts_only_what_it_saw(columns: Any, made: Any) ->
     )
 
 
-def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:
+def test_the_level_of_a_look_decides(columns: Any, record_factory: Any) -> None:
     """6 wins and no loss have p = 0.0078: enough for 0.05, not for the 0.00625 of the look."""
     base, tuned = [0.0] * 100, [1.0] * 6 + [0.0] * 94
     suite, manifest, record = _ended(
-        columns, made, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.0)]
+        columns, record_factory, base, tuned, [Gate(metric="m", kind=GAIN, margin=0.0)]
     )
     scores = suite.rows()
     at_half = decide_run(
         manifest, {"s": suite.cases()}, scores, looks={"s": InterimLook(record.looks, 0)}
     )
-    fixed = decide_run(made.manifest([suite]), {"s": suite.cases()}, scores)
+    fixed = decide_run(record_factory.manifest([suite]), {"s": suite.cases()}, scores)
 
     assert at_half.suites[0].gates[0].p_value == pytest.approx(0.5**6 / 2)
     assert at_half.verdict is Verdict.UNDECIDED
@@ -213,12 +213,12 @@ def test_the_level_of_a_look_decides(columns: Any, made: Any) -> None:
     ],
 )
 def test_an_observed_floor_ends_where_the_interval_or_the_rest_breaks_it(
-    columns: Any, made: Any, right: int, stop: bool, said: str
+    columns: Any, record_factory: Any, right: int, stop: bool, said: str
 ) -> None:
     """Half of 100 cases are known: a floor of 0.6 is broken from the 41st failure on."""
     tuned = [1.0] * right + [0.0] * (100 - right)
     suite, manifest, record = _ended(
-        columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.6)]
+        columns, record_factory, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.6)]
     )
     look = {"s": InterimLook(record.looks, 0)}
     gate = decide_run(manifest, {"s": suite.cases()}, suite.rows(), looks=look).suites[0].gates[0]
@@ -229,11 +229,11 @@ def test_an_observed_floor_ends_where_the_interval_or_the_rest_breaks_it(
     assert said in gate.sentence
 
 
-def test_a_floor_that_is_sure_already_passes(columns: Any, made: Any) -> None:
+def test_a_floor_that_is_sure_already_passes(columns: Any, record_factory: Any) -> None:
     """45 right of 50 leave 0.45 of 100 at least, above a floor of 0.4."""
     tuned = [1.0] * 45 + [0.0] * 55
     suite, manifest, record = _ended(
-        columns, made, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.4)]
+        columns, record_factory, tuned, tuned, [Gate(metric="m", kind=FLOOR, margin=0.4)]
     )
 
     assert should_stop(manifest, record, suite.cases(), suite.rows(), 0)
@@ -249,14 +249,14 @@ def test_a_floor_that_is_sure_already_passes(columns: Any, made: Any) -> None:
     ],
 )
 def test_a_run_ends_for_success_loss_or_futility(
-    columns: Any, made: Any, wins: int, losses: int, stop: bool, why: str
+    columns: Any, record_factory: Any, wins: int, losses: int, stop: bool, why: str
 ) -> None:
     """A proven loss ends a suite; futility does, where no loss is in sight."""
     assert why
     base = [1.0] * losses + [0.0] * (100 - losses)
     tuned = [0.0] * losses + [1.0] * wins + [0.0] * (100 - losses - wins)
     gain = Gate(metric="m", kind=GAIN, margin=0.2)
-    suite, manifest, record = _ended(columns, made, base, tuned, [gain])
+    suite, manifest, record = _ended(columns, record_factory, base, tuned, [gain])
 
     assert should_stop(manifest, record, suite.cases(), suite.rows(), 0) is stop
 
@@ -264,7 +264,7 @@ def test_a_run_ends_for_success_loss_or_futility(
 @pytest.mark.parametrize(("others", "proven"), [(0, True), (1, True), (2, False)])
 @pytest.mark.parametrize("of", ["suite", "slice", "ended", "shown"])
 def test_a_loss_at_a_look_is_one_of_all_metrics_of_the_run(
-    columns: Any, made: Any, of: str, others: int, proven: bool
+    columns: Any, record_factory: Any, of: str, others: int, proven: bool
 ) -> None:
     """8 losses of 50, no win: Tango's p is 1 - Phi(sqrt 8) = .00234, at half of the cases.
 
@@ -277,12 +277,12 @@ def test_a_loss_at_a_look_is_one_of_all_metrics_of_the_run(
     gates = [gain] + [
         gain.model_copy(update={"tag": f"t{i}"}) for i in range(others) if of == "slice"
     ]
-    suite, manifest, record = _ended(columns, made, base, tuned, gates)
+    suite, manifest, record = _ended(columns, record_factory, base, tuned, gates)
     suite.tags = [()] * 60 + [("t0", "t1")] * 40
     further = [columns([gain], {"m": (base, base)}, name=f"o{i}") for i in range(others)]
     records = [one.record() for one in further if of != "slice"]
     if of == "shown":
-        shown = made.metric("m", indicative=True)
+        shown = record_factory.metric("m", indicative=True)
         records = [one.model_copy(update={"metrics": (shown,)}) for one in records]
     manifest = manifest.model_copy(update={"suites": (record, *records)})
     cases, scores = {"s": suite.cases()}, suite.rows()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.plugin.options import OPTIONS
+from tunegate.harness.plugin.gate_options import OPTIONS
 from tunegate.harness.records.errors import UnknownName
 
 

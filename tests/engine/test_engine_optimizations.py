@@ -42,7 +42,7 @@ def test_no_optimization_changes_an_answer(
     acceptance = DraftAcceptance()
     base = _answers(pair["base"], ask, "generate", Optimizations())
     known = {key: KnownAnswer(completion, acceptance) for key, completion in base.items()}
-    plain = Optimizations.named("none")
+    plain = Optimizations.parse("none")
 
     written = _answers(
         pair["tuned"], ask, "generate", optimizations, known if optimizations.drafts else None
@@ -56,11 +56,11 @@ def test_no_optimization_changes_an_answer(
 
 def test_names() -> None:
     """`all`, `none` and any list of names."""
-    assert Optimizations.named("all") == Optimizations(True, True, True)
-    assert Optimizations.named("none") == Optimizations(False, False, False)
-    assert Optimizations.named("slots, prefixes") == Optimizations(False, True, True)
+    assert Optimizations.parse("all") == Optimizations(True, True, True)
+    assert Optimizations.parse("none") == Optimizations(False, False, False)
+    assert Optimizations.parse("slots, prefixes") == Optimizations(False, True, True)
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown optimization 'draft'; did you mean 'drafts'"):
-        Optimizations.named("draft")
+        Optimizations.parse("draft")

@@ -11,7 +11,7 @@ import pytest
 
 from tunegate.harness import suite as suites
 from tunegate.harness.contracts.model import Prompt
-from tunegate.harness.contracts.thinking import ThinkingMismatch
+from tunegate.harness.contracts.reasoning import ThinkingMismatch
 from tunegate.harness.engine.plan import Plan, make_plan, shared_limit_notices
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case

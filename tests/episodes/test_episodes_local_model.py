@@ -61,7 +61,7 @@ def _suite(folder: Path, temperature: float = 0.0) -> Suite:
 
 def _play(suite: Suite, arms: Mapping[str, Any], optimizations: str = "all") -> Transcripts:
     with prepare([suite], arms, None) as run:
-        run.answer(io.StringIO(), optimizations=Optimizations.named(optimizations))
+        run.answer(io.StringIO(), optimizations=Optimizations.parse(optimizations))
         return {
             (cell.cell.case, cell.cell.arm): tuple(
                 turn.text for turn in cell.completion.episode.turns
@@ -129,7 +129,7 @@ def test_bases_turns_are_drafts_of_tuneds(tiny: Any, tmp_path: Path) -> None:
             mock.patch.object(local_engine, "draft_ids", draft),
             prepare([suite], arms, None) as run,
         ):
-            chosen = Optimizations.named(optimizations)
+            chosen = Optimizations.parse(optimizations)
             run.answer(io.StringIO(), arms={"base": arms["base"]}, optimizations=chosen)
             model, count = arms["base"].loaded.torch_model, [0]  # type: ignore[attr-defined]
             hook = model.register_forward_pre_hook(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.models.remote.litellm import litellm_library
+from tunegate.harness.models.remote.litellm_calls import litellm_library
 from tunegate.trainers.vendor import run
 from tunegate.trainers.vendor.job import FILE
 

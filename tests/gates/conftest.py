@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.decided_suites import _columns, _judge, _made, _validator
+from tests.decided_suites import _columns, _judge, _record_factory, _validator
 
-__all__ = ["_columns", "_judge", "_made", "_validator"]
+__all__ = ["_columns", "_judge", "_record_factory", "_validator"]

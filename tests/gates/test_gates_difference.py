@@ -27,7 +27,7 @@ Decide = Callable[..., GateResult]
 
 
 @pytest.fixture(name="gate")
-def _gate(judge: Any, columns: Any, made: Any) -> Decide:
+def _gate(judge: Any, columns: Any, record_factory: Any) -> Decide:
     """Return a function that decides one gate on one metric `m` and returns its result."""
 
     def decide(
@@ -43,7 +43,7 @@ def _gate(judge: Any, columns: Any, made: Any) -> Decide:
         suite = columns(
             gates=[Gate(metric="m", kind=kind, margin=margin, **rule)],
             columns={"m": pairs},
-            metrics=[made.metric(**(metric or {}))],
+            metrics=[record_factory.metric(**(metric or {}))],
             clusters=clusters,
             extra=extra or {},
         )
@@ -65,10 +65,10 @@ def outcome(result: GateResult) -> tuple[GateStatus, GateReason | None]:
     [(90, (PASS, None)), (89, (FAIL, GateReason.BELOW_FLOOR))],
 )
 def test_an_observed_floor_compares_the_rate(
-    gate: Decide, made: Any, right: int, expected: tuple[Any, ...]
+    gate: Decide, record_factory: Any, right: int, expected: tuple[Any, ...]
 ) -> None:
     """90 of 100 reach a floor of 0.9 and 89 do not; the interval is shown beside it."""
-    result = gate(FLOOR, 0.9, made.pairs(right, 0, 0, 100 - right))
+    result = gate(FLOOR, 0.9, record_factory.pairs(right, 0, 0, 100 - right))
 
     assert outcome(result) == expected
     assert result.tuned == right / 100
@@ -76,9 +76,9 @@ def test_an_observed_floor_compares_the_rate(
     assert result.p_value is None
 
 
-def test_a_floor_shows_the_exact_interval(gate: Decide, made: Any) -> None:
+def test_a_floor_shows_the_exact_interval(gate: Decide, record_factory: Any) -> None:
     """47 of 50: the published Clopper-Pearson bounds 0.8522 and 0.9834."""
-    result = gate(FLOOR, 0.9, made.pairs(47, 0, 0, 3))
+    result = gate(FLOOR, 0.9, record_factory.pairs(47, 0, 0, 3))
 
     assert (0.8522, 0.9834) == (round(result.low, 4), round(result.high, 4))
 
@@ -87,10 +87,10 @@ def test_a_floor_shows_the_exact_interval(gate: Decide, made: Any) -> None:
     ("n", "expected"), [(59, (PASS, None)), (58, (UNDECIDED, GateReason.UNDERPOWERED))]
 )
 def test_a_certified_floor_needs_the_lower_bound(
-    gate: Decide, made: Any, n: int, expected: tuple[Any, ...]
+    gate: Decide, record_factory: Any, n: int, expected: tuple[Any, ...]
 ) -> None:
     """0.95 is certified by 59 of 59 (0.95^59 = 0.0485) and not by 58 of 58 (0.0510)."""
-    result = gate(FLOOR, 0.95, made.pairs(n, 0, 0, 0), floor_mode="certified")
+    result = gate(FLOOR, 0.95, record_factory.pairs(n, 0, 0, 0), floor_mode="certified")
 
     assert outcome(result) == expected
 
@@ -106,51 +106,64 @@ def test_a_certified_floor_needs_the_lower_bound(
     ],
 )
 def test_a_certified_floor_blocks_and_passes_on_proof_alone(
-    gate: Decide, made: Any, right: int, expected: Any
+    gate: Decide, record_factory: Any, right: int, expected: Any
 ) -> None:
-    result = gate(FLOOR, 0.95, made.pairs(right, 0, 0, 100 - right), floor_mode="certified")
+    result = gate(
+        FLOOR, 0.95, record_factory.pairs(right, 0, 0, 100 - right), floor_mode="certified"
+    )
 
     assert outcome(result) == expected
 
 
 def test_a_certified_floor_that_is_missed_says_what_would_prove_it_broken(
-    gate: Decide, made: Any
+    gate: Decide, record_factory: Any
 ) -> None:
     """At a true .93, 855 cases prove it in 4 of 5 runs, and more of them at a second attempt."""
-    result = gate(FLOOR, 0.95, made.pairs(93, 0, 0, 7), floor_mode="certified")
+    result = gate(FLOOR, 0.95, record_factory.pairs(93, 0, 0, 7), floor_mode="certified")
 
     assert result.status is UNDECIDED
     assert 855 <= (result.needed_n or 0) <= 2 * 855
     assert "is missed, but not proven broken; about" in result.sentence
 
 
-def test_zero_tolerance_fails_on_one_case(gate: Decide, made: Any) -> None:
+def test_zero_tolerance_fails_on_one_case(gate: Decide, record_factory: Any) -> None:
     """One failure in 200 breaks it, none passes it."""
     assert (
-        gate(FLOOR, 1.0, made.pairs(199, 0, 0, 1), floor_mode="zero_tolerance").reason
+        gate(FLOOR, 1.0, record_factory.pairs(199, 0, 0, 1), floor_mode="zero_tolerance").reason
         is GateReason.BELOW_FLOOR
     )
-    assert gate(FLOOR, 1.0, made.pairs(200, 0, 0, 0), floor_mode="zero_tolerance").status is PASS
+    assert (
+        gate(FLOOR, 1.0, record_factory.pairs(200, 0, 0, 0), floor_mode="zero_tolerance").status
+        is PASS
+    )
     # The level of 0.995 is above the floor; the one failure breaks it all the same.
-    lenient = gate(FLOOR, 0.9, made.pairs(199, 0, 0, 1), floor_mode="zero_tolerance")
+    lenient = gate(FLOOR, 0.9, record_factory.pairs(199, 0, 0, 1), floor_mode="zero_tolerance")
     assert lenient.reason is GateReason.BELOW_FLOOR
 
 
-def test_a_ceiling_is_a_floor_upside_down(gate: Decide, made: Any) -> None:
+def test_a_ceiling_is_a_floor_upside_down(gate: Decide, record_factory: Any) -> None:
     """Loops in 5 of 100 meet a ceiling of 0.05, 6 do not, and one is one too many for none."""
     less = {"higher_is_better": False}
 
-    assert gate(CEILING, 0.05, made.pairs(5, 0, 0, 95), metric=less).status is PASS
-    assert gate(CEILING, 0.05, made.pairs(6, 0, 0, 94), metric=less).reason is (
+    assert gate(CEILING, 0.05, record_factory.pairs(5, 0, 0, 95), metric=less).status is PASS
+    assert gate(CEILING, 0.05, record_factory.pairs(6, 0, 0, 94), metric=less).reason is (
         GateReason.ABOVE_CEILING
     )
     assert (
-        gate(CEILING, 0.0, made.pairs(1, 0, 0, 99), metric=less, floor_mode="zero_tolerance").reason
+        gate(
+            CEILING,
+            0.0,
+            record_factory.pairs(1, 0, 0, 99),
+            metric=less,
+            floor_mode="zero_tolerance",
+        ).reason
         is GateReason.ABOVE_CEILING
     )
     # 59 of 59 without a loop certify at most 0.05, as for floors
     assert (
-        gate(CEILING, 0.05, made.pairs(0, 0, 0, 59), metric=less, floor_mode="certified").status
+        gate(
+            CEILING, 0.05, record_factory.pairs(0, 0, 0, 59), metric=less, floor_mode="certified"
+        ).status
         is PASS
     )
 
@@ -174,10 +187,10 @@ def test_a_certified_floor_of_a_mean_score_is_guarded_by_its_range(gate: Decide)
     assert 0 <= result.low < 0.8 < result.high <= 1
 
 
-def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, made: Any) -> None:
+def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, record_factory: Any) -> None:
     """60 of 60 in ten clusters are worth ten cases, and those certify 0.95 no more."""
     labels = [str(i // 6) for i in range(60)]
-    pairs = made.pairs(60, 0, 0, 0)
+    pairs = record_factory.pairs(60, 0, 0, 0)
 
     apart = gate(FLOOR, 0.95, pairs, floor_mode="certified")
     together = gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels)
@@ -187,22 +200,26 @@ def test_a_floor_on_clusters_is_certified_by_clusters(gate: Decide, made: Any) -
 @pytest.mark.parametrize(("clusters", "status"), [(58, UNDECIDED), (59, PASS)])
 @pytest.mark.parametrize(("kind", "bound"), [(FLOOR, 0.95), (CEILING, 0.05)])
 def test_flawless_clusters_certify_as_cases_do(
-    gate: Decide, made: Any, kind: str, bound: float, clusters: int, status: GateStatus
+    gate: Decide, record_factory: Any, kind: str, bound: float, clusters: int, status: GateStatus
 ) -> None:
     """59 clusters of four certify 0.95 (0.95^59 = 0.0485), and 58 of them do not (0.0510)."""
     labels = [str(i // 4) for i in range(4 * clusters)]
     floor = kind == FLOOR
-    pairs = made.pairs(4 * clusters, 0, 0, 0) if floor else made.pairs(0, 0, 0, 4 * clusters)
+    pairs = (
+        record_factory.pairs(4 * clusters, 0, 0, 0)
+        if floor
+        else record_factory.pairs(0, 0, 0, 4 * clusters)
+    )
     metric = {"higher_is_better": floor}
     result = gate(kind, bound, pairs, metric=metric, floor_mode="certified", clusters=labels)
 
     assert result.status is status
 
 
-def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, made: Any) -> None:
+def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, record_factory: Any) -> None:
     """Ten clusters of six, all right: 90 units certify 0.95 at 1 % (.95^90 < .01): 540 cases."""
     labels = [str(i // 6) for i in range(60)]
-    pairs = made.pairs(60, 0, 0, 0)
+    pairs = record_factory.pairs(60, 0, 0, 0)
 
     assert gate(FLOOR, 0.95, pairs, floor_mode="certified", clusters=labels).needed_n == 540
 
@@ -210,7 +227,7 @@ def test_a_floor_on_clusters_is_planned_in_cases(gate: Decide, made: Any) -> Non
 @pytest.mark.parametrize("kind", [FLOOR, CEILING, GAIN, TOLERANCE])
 @pytest.mark.parametrize("n", [0, 1])
 def test_no_case_and_one_case_leave_every_gate_open(
-    gate: Decide, made: Any, kind: str, n: int
+    gate: Decide, record_factory: Any, kind: str, n: int
 ) -> None:
     """A flawless single case proves nothing, nor does an empty column."""
     result = gate(kind, 0.5, ([1.0] * n, [1.0] * n))
@@ -227,18 +244,18 @@ def test_zero_tolerance_needs_one_case_to_fail(gate: Decide) -> None:
     assert gate(FLOOR, 1.0, ([1.0], [1.0]), **rule).status is UNDECIDED
 
 
-def test_a_gain_passes_when_interval_and_test_clear_it(gate: Decide, made: Any) -> None:
+def test_a_gain_passes_when_interval_and_test_clear_it(gate: Decide, record_factory: Any) -> None:
     """18 wins, 7 losses in 100: the lower bound 0.0291 clears 0.02, p = .0342 by Tango."""
-    result = gate(GAIN, 0.02, made.pairs(18, 7, 40, 35))
+    result = gate(GAIN, 0.02, record_factory.pairs(18, 7, 40, 35))
 
     assert outcome(result) == (PASS, None)
     assert result.delta == 0.11
     assert 0.0342 <= result.p_value <= 0.05
 
 
-def test_a_gain_that_tango_alone_would_pass_stays_open(gate: Decide, made: Any) -> None:
+def test_a_gain_that_tango_alone_would_pass_stays_open(gate: Decide, record_factory: Any) -> None:
     """3 wins of 3 discordant pairs in 100: mid-p is 1/16 = 0.0625, so p < 0.05 fails."""
-    result = gate(GAIN, 0.0, made.pairs(3, 0, 97, 0))
+    result = gate(GAIN, 0.0, record_factory.pairs(3, 0, 97, 0))
 
     assert result.low == 0
     assert result.p_value == pytest.approx(0.0625)
@@ -246,18 +263,18 @@ def test_a_gain_that_tango_alone_would_pass_stays_open(gate: Decide, made: Any) 
     assert result.method == "Tango score; McNemar mid-p"
 
 
-def test_four_wins_are_the_fewest_that_prove_a_gain(gate: Decide, made: Any) -> None:
+def test_four_wins_are_the_fewest_that_prove_a_gain(gate: Decide, record_factory: Any) -> None:
     """4 wins and no loss: mid-p = 1/32 = 0.03125."""
-    result = gate(GAIN, 0.0, made.pairs(4, 0, 96, 0))
+    result = gate(GAIN, 0.0, record_factory.pairs(4, 0, 96, 0))
 
     assert result.status is PASS
     assert result.p_value == pytest.approx(0.03125)
 
 
-def test_a_proven_loss_is_a_regression(gate: Decide, made: Any) -> None:
+def test_a_proven_loss_is_a_regression(gate: Decide, record_factory: Any) -> None:
     """Twenty losses in 100 fail a goal and a guardrail alike."""
     for kind, margin in ((GAIN, 0.02), (TOLERANCE, 0.05)):
-        result = gate(kind, margin, made.pairs(0, 20, 80, 0))
+        result = gate(kind, margin, record_factory.pairs(0, 20, 80, 0))
         assert outcome(result) == (FAIL, GateReason.REGRESSED)
 
 
@@ -273,48 +290,52 @@ def test_a_proven_loss_is_a_regression(gate: Decide, made: Any) -> None:
     ],
 )
 def test_a_proven_loss_fails_a_tolerance_where_more_than_the_margin_was_lost(
-    gate: Decide, made: Any, margin: float | str, expected: tuple[Any, ...]
+    gate: Decide, record_factory: Any, margin: float | str, expected: tuple[Any, ...]
 ) -> None:
     """15 of 200 right answers lost and 3 won: 6 points of base's 80, which are 7.5 % of it."""
-    result = gate(TOLERANCE, margin, made.pairs(3, 15, 145, 37))
+    result = gate(TOLERANCE, margin, record_factory.pairs(3, 15, 145, 37))
 
     assert outcome(result) == expected
 
 
-def test_a_guardrail_can_hold_despite_a_proven_loss(gate: Decide, made: Any) -> None:
+def test_a_guardrail_can_hold_despite_a_proven_loss(gate: Decide, record_factory: Any) -> None:
     """2 % lost of 1000, tolerance 5 %: proven worse, and proven not to be worse by much."""
-    result = gate(TOLERANCE, 0.05, made.pairs(0, 20, 980, 0))
+    result = gate(TOLERANCE, 0.05, record_factory.pairs(0, 20, 980, 0))
 
     assert result.high < 0
     assert outcome(result) == (PASS, GateReason.PASS_WITH_LOSS)
 
 
-def test_a_lower_is_better_guardrail_reads_as_people_speak(gate: Decide, made: Any) -> None:
+def test_a_lower_is_better_guardrail_reads_as_people_speak(
+    gate: Decide, record_factory: Any
+) -> None:
     """Twenty more loops in 100: the delta is +0.2, and it is a regression."""
-    result = gate(TOLERANCE, 0.05, made.pairs(20, 0, 0, 80), metric={"higher_is_better": False})
+    result = gate(
+        TOLERANCE, 0.05, record_factory.pairs(20, 0, 0, 80), metric={"higher_is_better": False}
+    )
 
     assert result.delta == 0.2
     assert 0 < result.low < 0.2 < result.high
     assert outcome(result) == (FAIL, GateReason.REGRESSED)
 
 
-def test_hold_needs_a_written_expectation(gate: Decide, made: Any) -> None:
+def test_hold_needs_a_written_expectation(gate: Decide, record_factory: Any) -> None:
     """1000 ties rule a gain of 0.05 out; without `expected_gain` nobody asked for that."""
-    pairs = made.pairs(5, 5, 990, 0)
+    pairs = record_factory.pairs(5, 5, 990, 0)
 
     assert outcome(gate(GAIN, 0.02, pairs)) == (UNDECIDED, GateReason.UNDERPOWERED)
     assert outcome(gate(GAIN, 0.02, pairs, expected_gain=0.05)) == (
         FAIL, GateReason.NO_WORTHWHILE_GAIN,
     )  # fmt: skip
     # 30 pairs leave a gain of 0.05 possible
-    assert outcome(gate(GAIN, 0.02, made.pairs(1, 0, 29, 0), expected_gain=0.05)) == (
+    assert outcome(gate(GAIN, 0.02, record_factory.pairs(1, 0, 29, 0), expected_gain=0.05)) == (
         UNDECIDED, GateReason.UNDERPOWERED,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(("right", "sensitive"), [(100, False), (120, False), (160, True)])
 def test_accuracy_at_chance_has_nothing_to_lose(
-    gate: Decide, made: Any, right: int, sensitive: bool
+    gate: Decide, record_factory: Any, right: int, sensitive: bool
 ) -> None:
     """Base with 100 of 400 on four choices is guessing: holding on to that means nothing.
 
@@ -323,7 +344,7 @@ def test_accuracy_at_chance_has_nothing_to_lose(
     result = gate(
         TOLERANCE,
         0.05,
-        made.pairs(0, 0, right, 400 - right),
+        record_factory.pairs(0, 0, right, 400 - right),
         metric={"needs": "choices"},
         extra={"choices": ("a", "b", "c", "d"), "answer": 0},
     )
@@ -349,13 +370,13 @@ def test_accuracy_at_chance_has_nothing_to_lose(
 )
 def test_a_base_at_the_worst_level_has_nothing_to_lose(
     gate: Decide,
-    made: Any,
+    record_factory: Any,
     metric: dict[str, Any],
     same: tuple[int, int],
     margin: float,
     sensitive: bool,
 ) -> None:
-    result = gate(TOLERANCE, margin, made.pairs(0, 0, *same), metric=metric)
+    result = gate(TOLERANCE, margin, record_factory.pairs(0, 0, *same), metric=metric)
 
     assert outcome(result) == ((PASS, None) if sensitive else (UNDECIDED, GateReason.INSENSITIVE))
 
@@ -380,7 +401,7 @@ def test_an_unbounded_score_can_always_be_lost(gate: Decide) -> None:
     assert gate(TOLERANCE, 0.5, (base, tuned), metric=metric).status is PASS
 
 
-def test_clusters_say_less_of_base_than_cases(gate: Decide, made: Any) -> None:
+def test_clusters_say_less_of_base_than_cases(gate: Decide, record_factory: Any) -> None:
     """480 of 600 right, alone and as twelve of fifteen documents that are right as a whole.
 
     Chance .25, tolerance .5: base must be above .75. The exact lower limit of 480 of 600 is .771,
@@ -391,7 +412,7 @@ def test_clusters_say_less_of_base_than_cases(gate: Decide, made: Any) -> None:
         gate(
             TOLERANCE,
             0.5,
-            made.pairs(0, 0, 480, 120),
+            record_factory.pairs(0, 0, 480, 120),
             metric={"needs": "choices"},
             extra=extra,
             clusters=clusters,
@@ -402,26 +423,30 @@ def test_clusters_say_less_of_base_than_cases(gate: Decide, made: Any) -> None:
     assert found == [None, GateReason.INSENSITIVE]
 
 
-def test_a_proven_gain_holds_a_tolerance_from_any_base(gate: Decide, made: Any) -> None:
+def test_a_proven_gain_holds_a_tolerance_from_any_base(gate: Decide, record_factory: Any) -> None:
     """A new task: base 2 of 100 right, tuned 90. Base had nothing to lose, and nothing is lost."""
     # 2 right by both, 88 wins, 10 wrong by both.
-    assert outcome(gate(TOLERANCE, 0.05, made.pairs(88, 0, 2, 10))) == (PASS, None)
+    assert outcome(gate(TOLERANCE, 0.05, record_factory.pairs(88, 0, 2, 10))) == (PASS, None)
     # 1 win more does not prove a gain: p = 1/2.
-    assert gate(TOLERANCE, 0.05, made.pairs(1, 0, 2, 97)).reason is GateReason.INSENSITIVE
+    assert gate(TOLERANCE, 0.05, record_factory.pairs(1, 0, 2, 97)).reason is GateReason.INSENSITIVE
 
 
-def test_a_share_of_base_asks_that_base_is_above_the_worst_level(gate: Decide, made: Any) -> None:
+def test_a_share_of_base_asks_that_base_is_above_the_worst_level(
+    gate: Decide, record_factory: Any
+) -> None:
     """Whatever the share, base must be proven to have it: at 0 of 400 it has none."""
-    some, none = (gate(TOLERANCE, "60%", made.pairs(0, 0, right, 400)) for right in (200, 0))
+    some, none = (
+        gate(TOLERANCE, "60%", record_factory.pairs(0, 0, right, 400)) for right in (200, 0)
+    )
 
     assert some.status is PASS
     assert none.status is UNDECIDED
 
 
-def test_a_share_of_nothing_is_not_computable(gate: Decide, made: Any) -> None:
+def test_a_share_of_nothing_is_not_computable(gate: Decide, record_factory: Any) -> None:
     """Base right on 0 of 200: nothing may be lost of nothing. A proven gain has lost nothing."""
-    none = gate(TOLERANCE, "10%", made.pairs(1, 0, 0, 199))
-    gain = gate(TOLERANCE, "10%", made.pairs(30, 0, 0, 170))
+    none = gate(TOLERANCE, "10%", record_factory.pairs(1, 0, 0, 199))
+    gain = gate(TOLERANCE, "10%", record_factory.pairs(30, 0, 0, 170))
 
     assert outcome(none) == (UNDECIDED, GateReason.NOT_COMPUTABLE)
     assert none.needed_n is None
@@ -431,7 +456,7 @@ def test_a_share_of_nothing_is_not_computable(gate: Decide, made: Any) -> None:
 
 @pytest.mark.parametrize(("level", "expected"), [(1.8, UNDECIDED), (-1.8, UNDECIDED), (3.0, PASS)])
 def test_a_share_of_a_level_near_0_is_not_computable(
-    gate: Decide, made: Any, level: float, expected: GateStatus
+    gate: Decide, record_factory: Any, level: float, expected: GateStatus
 ) -> None:
     """A reward model's scores around 0: if the level were 0, 1.8 standard errors are chance."""
     scores = norm.ppf((np.arange(200) + 0.5) / 200)
@@ -449,13 +474,13 @@ def test_a_share_of_a_level_near_0_is_not_computable(
     )
 
 
-def test_a_share_of_base_is_judged_by_the_ratio(gate: Decide, made: Any) -> None:
+def test_a_share_of_base_is_judged_by_the_ratio(gate: Decide, record_factory: Any) -> None:
     """2 losses among the 60 cases that base gets right do not prove a loss below a tenth.
 
     A model at the limit loses 2 of 60 or fewer in .0530 of runs, and 1 of 60 or none in .0138.
     """
-    two = gate(TOLERANCE, "10%", made.pairs(0, 2, 58, 40))
-    one = gate(TOLERANCE, "10%", made.pairs(0, 1, 59, 40))
+    two = gate(TOLERANCE, "10%", record_factory.pairs(0, 2, 58, 40))
+    one = gate(TOLERANCE, "10%", record_factory.pairs(0, 1, 59, 40))
 
     assert two.p_value == pytest.approx(0.0530, abs=5e-5)
     assert outcome(two) == (UNDECIDED, GateReason.UNDERPOWERED)
@@ -490,27 +515,29 @@ def test_a_relative_guardrail_shows_the_plain_difference(gate: Decide, margin: s
     )
 
 
-def test_the_cases_needed_are_those_of_the_plan(gate: Decide, made: Any) -> None:
+def test_the_cases_needed_are_those_of_the_plan(gate: Decide, record_factory: Any) -> None:
     """The expected gain of .1 and discordance .3: ((z√.3 + .842√.29)/.1)², z = 2.326 at .01.
 
     That is a fifth of the error: whoever adds cases judges the same candidate twice.
     """
     # n = 40: 8 wins, 4 losses, or 6 and 6: the discordance is 12/40, the difference does not matter
-    results = [gate(GAIN, 0.0, made.pairs(w, 12 - w, 20, 8), expected_gain=0.1) for w in (8, 6)]
+    results = [
+        gate(GAIN, 0.0, record_factory.pairs(w, 12 - w, 20, 8), expected_gain=0.1) for w in (8, 6)
+    ]
 
     by_hand = ((2.3263 * 0.3**0.5 + 0.8416 * 0.29**0.5) / 0.1) ** 2  # 298.8
     assert [r.status for r in results] == [UNDECIDED] * 2
     assert [r.needed_n for r in results] == [math.ceil(by_hand)] * 2
 
 
-def test_no_cases_are_told_without_an_effect_to_hope_for(gate: Decide, made: Any) -> None:
+def test_no_cases_are_told_without_an_effect_to_hope_for(gate: Decide, record_factory: Any) -> None:
     """A gain without expected_gain, and a tolerance that shows a loss with 95 % confidence.
 
     The loss is not a proven regression if another metric of the run shares the error.
     """
-    hopeful = gate(GAIN, 0.0, made.pairs(8, 4, 20, 8))
+    hopeful = gate(GAIN, 0.0, record_factory.pairs(8, 4, 20, 8))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.05)
-    pairs = Pairs("s", made.metric(), *map(tuple, made.pairs(1, 6, 93, 0)))
+    pairs = Pairs("s", record_factory.metric(), *map(tuple, record_factory.pairs(1, 6, 93, 0)))
     lossy = decide_gate(rule, pairs, regressed=False)
 
     assert (hopeful.status, hopeful.needed_n, hopeful.needed_most) == (UNDECIDED, None, None)
@@ -518,14 +545,14 @@ def test_no_cases_are_told_without_an_effect_to_hope_for(gate: Decide, made: Any
     assert lossy.sentence.endswith("more cases are not expected to decide it")
 
 
-def test_a_guardrail_is_not_planned_on_luck(gate: Decide, made: Any) -> None:
+def test_a_guardrail_is_not_planned_on_luck(gate: Decide, record_factory: Any) -> None:
     """With 5 wins and 5 losses in 100, and with 6 and 4, 2 points need what no difference needs.
 
     Margin 0.02 at discordance 0.1 takes 1578 cases at 5 %, and ((2.326 + .842)/(1.645 + .842))² =
     1.62 times as many at the fifth that a second chance has.
     """
-    even = gate(TOLERANCE, 0.02, made.pairs(5, 5, 90, 0))
-    lucky = gate(TOLERANCE, 0.02, made.pairs(6, 4, 90, 0))
+    even = gate(TOLERANCE, 0.02, record_factory.pairs(5, 5, 90, 0))
+    lucky = gate(TOLERANCE, 0.02, record_factory.pairs(6, 4, 90, 0))
 
     assert even.needed_n == lucky.needed_n == pytest.approx(1.623 * 1578, rel=0.005)
 
@@ -541,21 +568,23 @@ def test_the_cases_needed_of_a_mean_are_those_of_the_t_test(gate: Decide) -> Non
     assert result.needed_n in (253, 254)
 
 
-def test_nothing_is_promised_on_the_wrong_side(gate: Decide, made: Any) -> None:
+def test_nothing_is_promised_on_the_wrong_side(gate: Decide, record_factory: Any) -> None:
     """Where tuned looks worse than the margin, more cases would not prove it better."""
-    assert gate(GAIN, 0.02, made.pairs(4, 5, 30, 1)).needed_n is None
+    assert gate(GAIN, 0.02, record_factory.pairs(4, 5, 30, 1)).needed_n is None
 
 
-def test_the_cases_needed_to_certify_a_floor(gate: Decide, made: Any) -> None:
+def test_the_cases_needed_to_certify_a_floor(gate: Decide, record_factory: Any) -> None:
     """All right so far: .95^90 < .01 certifies 0.95 at a fifth of the error."""
-    result = gate(FLOOR, 0.95, made.pairs(30, 0, 0, 0), floor_mode="certified")
+    result = gate(FLOOR, 0.95, record_factory.pairs(30, 0, 0, 0), floor_mode="certified")
 
     assert result.needed_n == 90
 
 
-def test_a_stricter_gate_is_stricter_about_regressions_too(gate: Decide, made: Any) -> None:
+def test_a_stricter_gate_is_stricter_about_regressions_too(
+    gate: Decide, record_factory: Any
+) -> None:
     """8 losses and 1 win in 100: mid-p = (1 + 9/2)/512 = 0.0107, enough at 90 % and not at 99 %."""
-    pairs = made.pairs(1, 8, 91, 0)
+    pairs = record_factory.pairs(1, 8, 91, 0)
 
     assert gate(GAIN, 0.02, pairs).reason is GateReason.REGRESSED
     assert gate(GAIN, 0.02, pairs, confidence=0.99).reason is GateReason.UNDERPOWERED
@@ -570,14 +599,16 @@ def test_scores_of_any_size_are_judged(gate: Decide, size: float) -> None:
     assert result.delta == size
 
 
-def test_no_number_is_minus_zero(gate: Decide, made: Any) -> None:
+def test_no_number_is_minus_zero(gate: Decide, record_factory: Any) -> None:
     """A lower-is-better tie turns 0 around; the file shows 0 and not -0."""
-    result = gate(TOLERANCE, 0.9, made.pairs(0, 0, 0, 40), metric={"higher_is_better": False})
+    result = gate(
+        TOLERANCE, 0.9, record_factory.pairs(0, 0, 0, 40), metric={"higher_is_better": False}
+    )
 
     assert "-0.0" not in (str(result.delta), str(result.base), str(result.tuned))
 
 
-def test_operating_characteristics_of_one_cell(made: Any) -> None:
+def test_operating_characteristics_of_one_cell(record_factory: Any) -> None:
     """n = 50, gain 0.02, true difference 0.10, discordance 0.2: interval and test ship .347.
 
     Exact enumeration over all (wins, losses) of a trinomial with P(win) = .15, P(loss) = .05.
@@ -587,8 +618,8 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
     for wins, losses in product(range(2, 20), range(12)):
         mass = float(law.pmf([wins, losses, 50 - wins - losses]))
         if mass > 1e-6:
-            base, tuned = made.pairs(wins, losses, 50 - wins - losses, 0)
-            delta = compare_scores(base, tuned, metric=made.metric())
+            base, tuned = record_factory.pairs(wins, losses, 50 - wins - losses, 0)
+            delta = compare_scores(base, tuned, metric=record_factory.metric())
             above += mass * (delta.low > 0.02)
             ship += mass * is_proven(delta.pairs, 0.02, 0.90)
 
@@ -596,10 +627,12 @@ def test_operating_characteristics_of_one_cell(made: Any) -> None:
     assert above == ship
 
 
-def _asked_again(made: Any, ups: int, downs: int, n: int, metric: Any = None) -> NoiseFloor:
+def _asked_again(
+    record_factory: Any, ups: int, downs: int, n: int, metric: Any = None
+) -> NoiseFloor:
     """Return base against itself: so many cases newly right and newly wrong."""
-    first, again = made.pairs(ups, downs, n - ups - downs, 0)
-    found = Pairs("s", metric or made.metric(), base=tuple(first), tuned=tuple(again))
+    first, again = record_factory.pairs(ups, downs, n - ups - downs, 0)
+    found = Pairs("s", metric or record_factory.metric(), base=tuple(first), tuned=tuple(again))
     return NoiseFloor(found)
 
 
@@ -617,7 +650,7 @@ def _asked_again(made: Any, ups: int, downs: int, n: int, metric: Any = None) ->
     ],
 )
 def test_a_gain_must_clear_what_base_gains_on_itself(
-    made: Any, ups: int, downs: int, n: int, status: GateStatus
+    record_factory: Any, ups: int, downs: int, n: int, status: GateStatus
 ) -> None:
     """20 wins of 200 prove +0.1 [0.0703, 0.1404]; the far end of base again - base counts.
 
@@ -625,9 +658,9 @@ def test_a_gain_must_clear_what_base_gains_on_itself(
     ups 0.05 [0.0301, 0.0819] (roots of the score statistic whose nuisance parameter scipy's
     `minimize_scalar` finds).
     """
-    base, tuned = made.pairs(20, 0, 180, 0)
-    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
-    noise = _asked_again(made, ups, downs, n)
+    base, tuned = record_factory.pairs(20, 0, 180, 0)
+    pairs = Pairs("s", record_factory.metric(), base=tuple(base), tuned=tuple(tuned))
+    noise = _asked_again(record_factory, ups, downs, n)
 
     result = decide_gate(
         Gate(metric="m", kind=GAIN, margin=0.0), pairs, regressed=False, noise=noise
@@ -640,16 +673,16 @@ def test_a_gain_must_clear_what_base_gains_on_itself(
         assert "inexact arithmetic alone" in result.sentence
 
 
-def test_the_signed_difference_of_base_to_itself_is_recorded(made: Any) -> None:
+def test_the_signed_difference_of_base_to_itself_is_recorded(record_factory: Any) -> None:
     """No flip in 200: the exact limit m solves (1 - m)^200 = .05, so it is 0.0148670."""
-    base, tuned = made.pairs(20, 0, 180, 0)
-    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    base, tuned = record_factory.pairs(20, 0, 180, 0)
+    pairs = Pairs("s", record_factory.metric(), base=tuple(base), tuned=tuple(tuned))
 
     result = decide_gate(
         Gate(metric="m", kind=GAIN, margin=0.0),
         pairs,
         regressed=False,
-        noise=_asked_again(made, 0, 0, 200),
+        noise=_asked_again(record_factory, 0, 0, 200),
     )
 
     assert (result.noise_low, result.noise_high) == pytest.approx((-0.0148670, 0.0148670), rel=1e-4)
@@ -664,13 +697,13 @@ def test_the_signed_difference_of_base_to_itself_is_recorded(made: Any) -> None:
     ],
 )
 def test_a_regression_must_clear_what_base_loses_to_itself(
-    made: Any, ups: int, downs: int, expected: tuple[Any, ...]
+    record_factory: Any, ups: int, downs: int, expected: tuple[Any, ...]
 ) -> None:
     """50 wins and 120 losses of 2,000 are a loss of 0.035; base flips on 4 % of 1,000 cases."""
-    base, tuned = made.pairs(50, 120, 1830, 0)
-    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    base, tuned = record_factory.pairs(50, 120, 1830, 0)
+    pairs = Pairs("s", record_factory.metric(), base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.02)
-    noise = _asked_again(made, ups, downs, 1000)
+    noise = _asked_again(record_factory, ups, downs, 1000)
 
     assert outcome(decide_gate(rule, pairs, regressed=True, noise=noise)) == expected
 
@@ -685,13 +718,13 @@ def test_a_regression_must_clear_what_base_loses_to_itself(
     ],
 )
 def test_a_tolerance_must_clear_what_base_gains_on_itself(
-    made: Any, ups: int, downs: int, status: GateStatus
+    record_factory: Any, ups: int, downs: int, status: GateStatus
 ) -> None:
     """20 wins and 24 losses of 400 are -.01 at best -.0376; two points less do not prove -.05."""
-    base, tuned = made.pairs(20, 24, 356, 0)
-    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+    base, tuned = record_factory.pairs(20, 24, 356, 0)
+    pairs = Pairs("s", record_factory.metric(), base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=TOLERANCE, margin=0.05)
-    noise = _asked_again(made, ups, downs, 400)
+    noise = _asked_again(record_factory, ups, downs, 400)
 
     result = decide_gate(rule, pairs, regressed=False, noise=noise)
 
@@ -700,13 +733,15 @@ def test_a_tolerance_must_clear_what_base_gains_on_itself(
     assert ("base asked again also scores better" in result.sentence) is (status is UNDECIDED)
 
 
-def test_lower_is_better_is_cleared_the_other_way(made: Any) -> None:
+def test_lower_is_better_is_cleared_the_other_way(record_factory: Any) -> None:
     """Errors fall by 0.1: what counts is how far they fall by themselves, not how far they rise."""
-    metric = made.metric(higher_is_better=False)
-    base, tuned = made.pairs(0, 20, 180, 0)
+    metric = record_factory.metric(higher_is_better=False)
+    base, tuned = record_factory.pairs(0, 20, 180, 0)
     pairs = Pairs("s", metric, base=tuple(base), tuned=tuple(tuned))
     rule = Gate(metric="m", kind=GAIN, margin=0.0)
-    falling, rising = (_asked_again(made, *flips, 200, metric) for flips in ((0, 22), (22, 0)))
+    falling, rising = (
+        _asked_again(record_factory, *flips, 200, metric) for flips in ((0, 22), (22, 0))
+    )
 
     fell = decide_gate(rule, pairs, regressed=False, noise=falling)
     rose = decide_gate(rule, pairs, regressed=False, noise=rising)
@@ -747,7 +782,7 @@ def test_severe_drops_are_counted_exactly(
 
 @pytest.mark.parametrize(("count", "needed"), [(8, 415), (5, None)])
 def test_cases_that_prove_a_limit_broken_are_planned(
-    made: Any, count: int, needed: int | None
+    record_factory: Any, count: int, needed: int | None
 ) -> None:
     """At 8 % the lower limit is above 5 % in 4 of 5 runs from 415 cases on (beta and binomial).
 
@@ -755,7 +790,7 @@ def test_cases_that_prove_a_limit_broken_are_planned(
     """
     rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.05)
     base, tuned = _drops(count, 100)
-    pairs = Pairs("s", made.metric(**CONTINUOUS), tuple(base), tuple(tuned))
+    pairs = Pairs("s", record_factory.metric(**CONTINUOUS), tuple(base), tuple(tuned))
     found = decide_gate(rule, pairs, regressed=False, planned_confidence=0.9)
 
     assert found.status is UNDECIDED
@@ -778,9 +813,9 @@ def test_the_cases_that_would_prove_the_limit(gate: Decide) -> None:
     assert result.needed_n == 44
 
 
-def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
+def test_too_many_drops_block(judge: Any, columns: Any, record_factory: Any) -> None:
     rule = Gate(metric="m", kind=SEVERE_DROP, margin=0.1)
-    found = judge(columns([rule], {"m": _drops(20, 50)}, [made.metric(**CONTINUOUS)]))
+    found = judge(columns([rule], {"m": _drops(20, 50)}, [record_factory.metric(**CONTINUOUS)]))
 
     assert found.verdict.value == "BLOCK"
     assert "the limit of 10 % on severe drops is broken" in found.sentence
@@ -788,7 +823,7 @@ def test_too_many_drops_block(judge: Any, columns: Any, made: Any) -> None:
 
 @pytest.mark.parametrize(("gates", "status"), [(1, FAIL), (5, UNDECIDED)])
 def test_severe_drops_of_many_metrics_share_the_error(
-    judge: Any, columns: Any, made: Any, gates: int, status: GateStatus
+    judge: Any, columns: Any, record_factory: Any, gates: int, status: GateStatus
 ) -> None:
     """10 of 50 cases drop at a limit of a tenth: p = .0245, chance in one of five metrics."""
     names = [f"m{i}" for i in range(gates)]
@@ -796,7 +831,7 @@ def test_severe_drops_of_many_metrics_share_the_error(
     suite = columns(
         [Gate(metric=name, kind=SEVERE_DROP, margin=0.1) for name in names],
         dict.fromkeys(names, none) | {"m0": _drops(10, 50)},
-        [made.metric(name=name, **CONTINUOUS) for name in names],
+        [record_factory.metric(name=name, **CONTINUOUS) for name in names],
     )
     result = judge(suite).suites[0].gates[0]
 
@@ -808,17 +843,17 @@ def test_severe_drops_of_many_metrics_share_the_error(
 
 @pytest.mark.parametrize(("gates", "status"), [(1, FAIL), (5, UNDECIDED)])
 def test_certified_floors_of_many_metrics_share_the_error(
-    judge: Any, columns: Any, made: Any, gates: int, status: GateStatus
+    judge: Any, columns: Any, record_factory: Any, gates: int, status: GateStatus
 ) -> None:
     """84 of 100 right at a certified floor of .9: p = .0399, chance in one of five metrics."""
     names = [f"m{i}" for i in range(gates)]
     suite = columns(
         [Gate(metric=name, kind=FLOOR, margin=0.9, floor_mode="certified") for name in names],
         {
-            name: made.pairs(0, 0, 84 if name == "m0" else 90, 16 if name == "m0" else 10)
+            name: record_factory.pairs(0, 0, 84 if name == "m0" else 90, 16 if name == "m0" else 10)
             for name in names
         },
-        [made.metric(name=name) for name in names],
+        [record_factory.metric(name=name) for name in names],
     )
     result = judge(suite).suites[0].gates[0]
 
@@ -829,9 +864,9 @@ def test_certified_floors_of_many_metrics_share_the_error(
 
 
 @pytest.mark.parametrize("right", [60, 80, 84, 85, 95])
-def test_the_refutation_of_a_certified_floor_is_exact(made: Any, right: int) -> None:
-    base, tuned = made.pairs(0, 0, right, 100 - right)
-    pairs = Pairs("s", made.metric(), base=tuple(base), tuned=tuple(tuned))
+def test_the_refutation_of_a_certified_floor_is_exact(record_factory: Any, right: int) -> None:
+    base, tuned = record_factory.pairs(0, 0, right, 100 - right)
+    pairs = Pairs("s", record_factory.metric(), base=tuple(base), tuned=tuple(tuned))
     gate = Gate(metric="m", kind=FLOOR, margin=0.9, floor_mode="certified")
     exact = binom.cdf(right, 100, 0.9)
     found = gate_kind(FLOOR).refutation(gate, pairs)
@@ -840,14 +875,14 @@ def test_the_refutation_of_a_certified_floor_is_exact(made: Any, right: int) -> 
 
 
 def test_severe_drops_in_clusters_are_refuted_by_clusters(
-    judge: Any, columns: Any, made: Any
+    judge: Any, columns: Any, record_factory: Any
 ) -> None:
     """Ten of 50 clusters drop as a whole: as ten of 50 cases."""
     base, tuned = (np.repeat(column, 3).tolist() for column in _drops(10, 50))
     suite = columns(
         [Gate(metric="m", kind=SEVERE_DROP, margin=0.1)],
         {"m": (base, tuned)},
-        [made.metric(**CONTINUOUS)],
+        [record_factory.metric(**CONTINUOUS)],
         clusters=[str(i // 3) for i in range(150)],
     )
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunegate.harness.contracts.thoughts import without_thoughts
+from tunegate.harness.contracts.reasoning import without_thoughts
 from tunegate.harness.metrics._embedded_calls import read_calls
 from tunegate.harness.metrics._expected_calls import offered_tools
 from tunegate.harness.metrics._tool_call_parsers import SYNTAXES

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.decided_suites import SuiteOfColumns, manifest_of
-from tunegate.harness.contracts.thoughts import separate_thoughts, without_thoughts
+from tunegate.harness.contracts.reasoning import separate_thoughts, without_thoughts
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.metrics.multiple_choice import multiple_choice
 from tunegate.harness.records.answers import Completion

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.contracts.thoughts import without_thoughts
+from tunegate.harness.contracts.reasoning import without_thoughts
 from tunegate.harness.metrics._recorded_answers import (
     OTHERS,
     RecordedAnswers,

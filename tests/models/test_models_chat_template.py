@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.contracts.thinking import ThinkingMismatch, opened_format
+from tunegate.harness.contracts.reasoning import ThinkingMismatch, opened_format
 from tunegate.harness.models._chat_template import fingerprint_of, render_prompt
 from tunegate.harness.models._load_model import load_tokenizer
 from tunegate.harness.records.cases import Case

@@ -17,7 +17,7 @@ from tests.fake_server import FakeServer, completion
 from tests.image_files import png, write_image_suite
 from tunegate.harness.checks import liveness
 from tunegate.harness.contracts.model import Arm, PoolLimits, ProbedArm, RemoteArm, Request
-from tunegate.harness.contracts.thoughts import answer_tokens
+from tunegate.harness.contracts.reasoning import answer_tokens
 from tunegate.harness.models.litellm import LitellmArm, litellm
 from tunegate.harness.models.remote.chat_settings import thinking_parameters
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer

@@ -14,7 +14,7 @@ from tests.llama_cpp_programs import make_programs
 from tests.tiny_models import Tiny
 from tunegate.harness.contracts.model import PoolLimits, ServerHosting
 from tunegate.harness.models import llama_server
-from tunegate.harness.models.gguf_format import programs
+from tunegate.harness.models.gguf_format import converters
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import ModelError
 
@@ -35,8 +35,8 @@ def _files(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for llama-server, which is used."""
     home = make_programs(tmp_path / "llama.cpp")
-    monkeypatch.setenv(programs.HOME, str(home))
-    monkeypatch.delenv(programs.SERVER, raising=False)
+    monkeypatch.setenv(converters.HOME, str(home))
+    monkeypatch.delenv(converters.SERVER, raising=False)
     return home / "build" / "bin" / "llama-server"
 
 
@@ -55,7 +55,7 @@ def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_mistakes_in_a_spec_are_one_line_before_the_server_is_looked_for(
     files: Path, monkeypatch: pytest.MonkeyPatch, query: str, message: str
 ) -> None:
-    monkeypatch.setenv(programs.SERVER, str(files / "no-llama-server"))
+    monkeypatch.setenv(converters.SERVER, str(files / "no-llama-server"))
 
     with pytest.raises(ModelError, match=message):
         llama_server.llama_server(f"{files}/base.gguf{query}")
@@ -157,11 +157,11 @@ def test_a_server_that_does_not_start_is_the_last_error_of_its_log(
 def test_a_missing_server_is_one_line(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool, words: str
 ) -> None:
-    monkeypatch.delenv(programs.HOME, raising=False)
-    monkeypatch.delenv(programs.SERVER, raising=False)
+    monkeypatch.delenv(converters.HOME, raising=False)
+    monkeypatch.delenv(converters.SERVER, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     if named:
-        monkeypatch.setenv(programs.SERVER, str(tmp_path / "llama-server"))
+        monkeypatch.setenv(converters.SERVER, str(tmp_path / "llama-server"))
 
     with pytest.raises(ModelError, match=rf"{words}; install llama\.cpp .*--llama-cpp DIR"):
         llama_server.llama_server(f"{files}/base.gguf")

@@ -17,7 +17,7 @@ import pytest
 from tests.gguf_files import needs_gguf
 from tests.gguf_writer import write_gguf, write_lora
 from tunegate.harness.models.demo_model import existing_demo_model
-from tunegate.harness.models.gguf_format.programs import find_program
+from tunegate.harness.models.gguf_format.converters import find_program
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import ModelError, NotComparable
 from tunegate.harness.run.served_proof import prove_served
@@ -53,6 +53,6 @@ def test_a_sound_server_is_proven_and_half_an_adapter_is_found(arms: Mapping[str
     (own,) = arm.client.form.plain["lora"]
     plain = {**arm.client.form.plain, "lora": [{**own, "scale": own["scale"] / 2}]}
     client = replace(arm.client, form=replace(arm.client.form, plain=plain))
-    with pytest.raises(NotComparable, match="tuned: what is served is not what is in"):
+    with pytest.raises(NotComparable, match="tuned: the served weights differ from"):
         prove_served({**arms, "tuned": replace(arm, client=client)}, exactly, lambda line: None)
     arm.process.stop()

@@ -16,7 +16,7 @@ from tests.image_files import png, write_image_suite
 from tests.served_models import Served
 from tunegate.harness.checks import comparability, liveness
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.contracts.reasoning import no_answer_reason
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.models.open_arms import open_arms

@@ -10,7 +10,7 @@ from tests.fake_server import completion
 from tests.tiny_models import make_tokenizer
 from tunegate.harness.contracts.decoding import decode_completion
 from tunegate.harness.contracts.model import Prompt, Request
-from tunegate.harness.contracts.thoughts import no_answer_reason
+from tunegate.harness.contracts.reasoning import no_answer_reason
 from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models._thought_tracker import ThoughtTracker
 from tunegate.harness.models.servers.client import ServerClient, keep_limits

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fake_server import FakeServer, completion, prompt_of
-from tunegate.harness.models.remote.litellm import litellm_library
+from tunegate.harness.models.remote.litellm_calls import litellm_library
 
 BASE, FINE_TUNE = "gpt-4o-mini", "ft:gpt-4o-mini-2024-07-18:acme::abc"
 ARMS = (f"--gate-base=litellm:openai/{BASE}", f"--gate-tuned=litellm:openai/{FINE_TUNE}")

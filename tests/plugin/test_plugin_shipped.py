@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.decision.answers.answer_counts import count_answers
+from tunegate.harness.decision.answer_facts.answer_counts import count_answers
 from tunegate.harness.decision.gating.answer_agreement import answer_agreement
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped

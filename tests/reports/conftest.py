@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.command import PYTEST_QUIETLY
+from tunegate.harness.records.command_line import PYTEST_QUIETLY
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run, RunCase

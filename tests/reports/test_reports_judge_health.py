@@ -52,7 +52,8 @@ def judged(run: Run, known: Calibration | None, *lines: Judgement, **more: Any) 
             m.model_copy(update={"judge": judge}) if m.name == "json_fields" else m
             for m in suite.metrics)}))  # fmt: skip
         results.append(result.model_copy(update={"gates": tuple(
-            g.model_copy(update={"advisory": True, "right": "on tuned it is close to guessing"})
+            g.model_copy(update={"advisory": True,
+                                 "judge_basis": "on tuned it is close to guessing"})
             if g.metric == "json_fields" else g for g in result.gates)}))  # fmt: skip
     models = ({"spec": "litellm:openai/x", "fingerprint": "abcdef0123456789"},)
     manifest = run.manifest.model_copy(update={"suites": tuple(suites), "judges": models})

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from tunegate.harness.sandbox.contract import Limits
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.jobs import TestJob as Job
-from tunegate.harness.sandbox.outcome import End, Outcome
 
 pytestmark = pytest.mark.usefixtures("bubblewrap", "leaves_nothing")
 LIMITS = Limits(cpu_s=10.0, memory_mb=200, processes=16, disk_mb=8)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tunegate.harness.sandbox.contract import Limits
+from tunegate.harness.sandbox.execution_outcome import End
 from tunegate.harness.sandbox.jobs import TestJob as Job
 from tunegate.harness.sandbox.jobs import run_jobs
-from tunegate.harness.sandbox.outcome import End
 
 pytestmark = pytest.mark.usefixtures("bubblewrap")
 

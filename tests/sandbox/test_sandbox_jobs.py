@@ -15,10 +15,10 @@ import pytest
 
 from tunegate.harness.sandbox import chosen, jobs
 from tunegate.harness.sandbox.contract import BEGIN, Invocation, Limits, SandboxFailed
+from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.jobs import JobSession, job_session, run_jobs
 from tunegate.harness.sandbox.jobs import TestJob as Job
 from tunegate.harness.sandbox.none import NoSandbox
-from tunegate.harness.sandbox.outcome import End, Outcome
 
 RIGHT = "def double(x): return 2 * x"
 TESTS = ("assert double(4) == 8", "assert double(0) == 0", "assert double(-1) == -2")

@@ -13,7 +13,7 @@ import pytest
 from tests.suite_templates import commonest_opening, largest_template
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.run.programs import dry_run
+from tunegate.harness.run.code_execution import dry_run
 from tunegate.harness.sandbox import bubblewrap
 from tunegate.harness.suite import load_suite
 

@@ -15,7 +15,7 @@ import pytest
 from tests.gguf_files import few_stops, needs_gguf
 from tests.llama_cpp_programs import make_programs, real_llama_cpp
 from tests.tiny_models import Tiny, muted
-from tunegate.harness.models.gguf_format import programs
+from tunegate.harness.models.gguf_format import converters
 from tunegate.harness.records.errors import MissingExtra, ModelError
 from tunegate.trainers import artifacts
 from tunegate.trainers.artifacts import gguf
@@ -36,7 +36,7 @@ def _llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sentencepiece.__spec__ = importlib.machinery.ModuleSpec("sentencepiece", None)
     monkeypatch.setitem(sys.modules, "sentencepiece", sentencepiece)
     home = make_programs(tmp_path / "llama.cpp")
-    monkeypatch.setenv(programs.HOME, str(home))
+    monkeypatch.setenv(converters.HOME, str(home))
     return home
 
 
@@ -85,7 +85,7 @@ def test_an_adapter_becomes_a_lora_file_beside_base(
 def test_without_llama_cpp_it_is_left_out_in_one_line(
     tiny: Tiny, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(programs.HOME, raising=False)
+    monkeypatch.delenv(converters.HOME, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(ModelError) as caught:
@@ -101,12 +101,12 @@ def test_what_the_converter_refuses_is_its_own_last_line(llama_cpp: Path, folder
     (folder / "unknown").touch()
 
     with pytest.raises(ModelError, match=r"^convert_hf_to_gguf\.py refused the model: Not.*ange"):
-        programs.convert("convert_hf_to_gguf.py", folder, "--outfile", llama_cpp / "m.gguf")
+        converters.convert("convert_hf_to_gguf.py", folder, "--outfile", llama_cpp / "m.gguf")
 
 
 def test_a_failed_rounding_is_one_line(llama_cpp: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"llama-quantize refused the model: .*failed to quant"):
-        programs.quantise(llama_cpp / "a.gguf", tmp_path / "b.gguf", "Q6_K")
+        converters.quantise(llama_cpp / "a.gguf", tmp_path / "b.gguf", "Q6_K")
 
 
 def test_packages_of_the_converter_are_named_by_their_extra(
@@ -118,7 +118,7 @@ def test_packages_of_the_converter_are_named_by_their_extra(
     )
 
     with pytest.raises(MissingExtra, match=r"a GGUF file needs .*tunegate\[gguf\]"):
-        programs.convert("convert_hf_to_gguf.py", folder, "--outfile", llama_cpp / "m.gguf")
+        converters.convert("convert_hf_to_gguf.py", folder, "--outfile", llama_cpp / "m.gguf")
 
 
 def test_without_a_quantiser_nothing_is_merged(
@@ -159,7 +159,7 @@ def _family(architecture: str, words: str, place: Path) -> tuple[Path, Path]:
     from tunegate.harness.models.gguf_format.file import read_gguf
     from tunegate.harness.models.gguf_format.tokenizer import gguf_tokenizer
 
-    home = Path(os.environ[programs.HOME])
+    home = Path(os.environ[converters.HOME])
     tokenizer = gguf_tokenizer(read_gguf(home / "models" / f"ggml-vocab-{words}.gguf"), None)
     config = make_config(architecture)
     config.vocab_size = len(tokenizer)

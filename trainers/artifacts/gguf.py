@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from tunegate.harness.models._model_folder import adapter_config
+from tunegate.harness.models.gguf_format.converters import convert, find_program, quantise
 from tunegate.harness.models.gguf_format.file import read_gguf
-from tunegate.harness.models.gguf_format.programs import convert, find_program, quantise
 from tunegate.harness.models.gguf_format.unpack import unread_part
 from tunegate.harness.records.errors import ModelError
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged

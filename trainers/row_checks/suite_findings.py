@@ -123,7 +123,7 @@ def other_lengths(suite: Suite, tokens: TokenizedRows, tokenizer: Any) -> list[F
     return _suite_wide(
         f"prompts of suite {suite.name} have {middle:g} tokens in the middle; "
         f"nearly all rows have {low:,} to {high:,}",
-        "add rows as long as what is asked, or cases as long as what is trained",
+        "training rows and cases differ in length: add longer rows or shorter cases",
     )
 
 

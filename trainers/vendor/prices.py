@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.models.remote.litellm import litellm_library
+from tunegate.harness.models.remote.litellm_calls import litellm_library
 from tunegate.trainers.vendor.options import VendorOptions
 
 

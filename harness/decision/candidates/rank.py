@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tunegate.harness.decision.candidates.candidate_tests import compare_pairwise
 from tunegate.harness.decision.candidates.comparison_notes import candidate_notes, comparison_notes
 from tunegate.harness.decision.candidates.matching import refuse_unmatched
-from tunegate.harness.decision.candidates.pairwise import compare_pairwise
 from tunegate.harness.decision.candidates.shared_error import CandidateVerdict, judge_among
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.candidates import (

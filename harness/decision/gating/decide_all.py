@@ -175,7 +175,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         advisory=bool(why := why_advisory(gate, pairs)),
     )
     if not why and (scores := _why_too_few(gate, pairs)):
-        return _open_for_lack(result, scores)
+        return _as_undecided(result, scores)
     # Kinds begin their sentence with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
     sentence = kind.sentence(named, pairs, context.remaining)
@@ -201,8 +201,8 @@ def why_advisory(gate: Gate, pairs: Pairs) -> str:
     return _why_too_few(gate, pairs) and _why_too_few(gate, pairs.before_scores())
 
 
-def _open_for_lack(result: GateResult, why: str) -> GateResult:
-    """Return a gate as undecided because its evidence is not of a kind that can decide it."""
+def _as_undecided(result: GateResult, why: str) -> GateResult:
+    """Mark a gate undecided: unsuitable evidence."""
     return result.model_copy(
         update={
             "status": GateStatus.UNDECIDED,
@@ -340,10 +340,10 @@ def _decide_input(
     if one.eligibility.status is EligibilityStatus.RULE:
         return result
     if one.eligibility.status is EligibilityStatus.OPEN:
-        result = _open_for_lack(result, one.eligibility.why)
+        result = _as_undecided(result, one.eligibility.why)
     changes: dict[str, object] = {
         "advisory": result.advisory or not one.counts,
-        "right": one.eligibility.why,
+        "judge_basis": one.eligibility.why,
     }
     if one.eligibility.status is EligibilityStatus.REFUSED:
         changes |= {

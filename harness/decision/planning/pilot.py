@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts, count_answers
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import StoredAnswer

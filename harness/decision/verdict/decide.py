@@ -13,7 +13,7 @@ from types import MappingProxyType
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.model import Arm, Prompt
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
@@ -195,7 +195,7 @@ def _suite_result(
 ) -> SuiteResult:
     suite = table.suite
     # An advisory gate of a judge does not need scores, unless all gates are such.
-    bound = [g for g in gates if g.right is None or not g.advisory] or gates
+    bound = [g for g in gates if g.judge_basis is None or not g.advisory] or gates
     parts = tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())

@@ -14,7 +14,7 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answers.form_shift import FormShift
+from tunegate.harness.decision.answer_facts.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable

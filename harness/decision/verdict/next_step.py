@@ -72,7 +72,7 @@ def _more_cases(gate: GateResult, plan: str) -> str:
     if more > 0:
         return (
             f"about {count_noun(more, 'more case')} would decide it in 4 of 5 runs"
-            f"{kind.hoped(gate)}: {plan}"
+            f"{kind.describe_assumption(gate)}: {plan}"
         )
     if gate.needed_n is not None:
         return f"more cases, or a wider bound set before the next attempt: {plan}"

@@ -1,4 +1,4 @@
-"""Notes of a suite: what its verdict is worth, and facts that leave it as it is."""
+"""Notes of a suite: what its verdict is worth, and notes that do not change the verdict."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tunegate.harness.comparison.corpus_level import judged_once
 from tunegate.harness.comparison.pairs import Pairs
-from tunegate.harness.decision.answers.answer_counts import FEW_CASES
-from tunegate.harness.decision.answers.answer_notes import (
+from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES
+from tunegate.harness.decision.answer_facts.answer_notes import (
     SAME_SCORES,
     answer_notes,
     thinking_share_notes,
@@ -132,7 +132,9 @@ def _advisory(table: ScoreTable) -> Iterator[str]:
 
 def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
     """Yield why each judge's gates count or not, once if it is the same for several."""
-    notes = dict.fromkeys((g.subject, g.advisory, g.right) for g in gates if g.right is not None)
+    notes = dict.fromkeys(
+        (g.subject, g.advisory, g.judge_basis) for g in gates if g.judge_basis is not None
+    )
     for metric, advisory, why in notes:
         yield f"{metric}: {'advisory: ' if advisory else ''}{why}"
 

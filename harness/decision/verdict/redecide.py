@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.further_arm import comparisons
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts
-from tunegate.harness.decision.answers.read_answers import read_answers
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
+from tunegate.harness.decision.answer_facts.read_answers import read_answers
 from tunegate.harness.decision.verdict.decide import ScoredRun, decide_run
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.jsonl import FilteredRecords
@@ -34,7 +34,7 @@ def decide_again(run: Run, answers: Mapping[str, AnswerCounts] | None = None) ->
         run.scores,
         looks=looks,
         answers=answers,
-        labels=standing_labels(run.labels, run.cells, run.manifest.suites),
+        labels=current_labels(run.labels, run.cells, run.manifest.suites),
     )
     scored = ScoredRun(
         manifest=run.manifest,
@@ -74,7 +74,7 @@ def _looks(run: Run) -> dict[str, InterimLook]:
     }
 
 
-def standing_labels(
+def current_labels(
     labels: Iterable[Label], cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> tuple[Label, ...]:
     """Return the labels whose answer is still the run's."""

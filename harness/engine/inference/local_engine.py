@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.contracts.decoding import decode_completion, timed_thoughts
-from tunegate.harness.contracts.memory import return_freed_memory
+from tunegate.harness.contracts.free_memory import return_freed_memory
 from tunegate.harness.contracts.model import LocalArm, Request
 from tunegate.harness.engine.inference import loglikelihood
 from tunegate.harness.engine.inference.continuous_batching import decode_sequences

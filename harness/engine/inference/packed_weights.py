@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tunegate.harness.contracts.memory import available_memory
+from tunegate.harness.contracts.free_memory import available_memory
 
 PACKED_BYTES = 1_500_000_000
 """Memory for the packed matrices of a model; those beyond it are used as they are."""

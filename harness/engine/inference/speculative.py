@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tunegate.harness.contracts.model import LocalArm
-from tunegate.harness.contracts.thoughts import written_text
+from tunegate.harness.contracts.reasoning import written_text
 from tunegate.harness.records.answers import Completion
 
 RUN = 4

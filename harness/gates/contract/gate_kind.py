@@ -65,7 +65,7 @@ class GateKind(ABC):
     """Words for the rule when the gate passes."""
     reference_label: ClassVar[str] = "0"
     """Label of the reference line in the picture."""
-    hoped_words: ClassVar[str] = ""
+    assumption_words: ClassVar[str] = ""
     """Condition on the cases that would decide the gate, after their number."""
     unplanned_words: ClassVar[str] = "more cases are not expected to decide it"
     """What a sentence says if the number of cases is unknown."""
@@ -213,13 +213,13 @@ class GateKind(ABC):
         """Return what the metric did, and how that compares with the bound."""
         if result.n == 0 or result.status is GateStatus.ERROR:
             return result.sentence
-        return f"{result.words} {self.happened(result)}, {self.against(result)}"
+        return f"{result.words} {self.describe_change(result)}, {self.describe_reference(result)}"
 
-    def happened(self, result: GateResult) -> str:
+    def describe_change(self, result: GateResult) -> str:
         """Return what the metric did: `fell 90.3 → 81.7 %`."""
         return quantity_of(result).moved(result.base, result.tuned, result.delta)
 
-    def against(self, result: GateResult) -> str:
+    def describe_reference(self, result: GateResult) -> str:
         """Return how that compares with the bound: `more than the 2 points allowed`."""
         rule = self.rule(result)
         if result.status is GateStatus.PASS:
@@ -259,15 +259,15 @@ class GateKind(ABC):
         if result.needed_n is None:
             return self.unplanned(result)
         in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
-        often = f"would decide it in 4 of 5 runs{self.hoped(result)}"
+        often = f"would decide it in 4 of 5 runs{self.describe_assumption(result)}"
         if in_all <= result.n:
             return f"{in_all} cases {often}, and this was the fifth"
         span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
         return f"about {in_all - result.n} more ({span} in all) {often}"
 
-    def hoped(self, result: GateResult) -> str:
+    def describe_assumption(self, result: GateResult) -> str:
         """Return the condition on the cases that would decide the gate."""
-        return self.hoped_words
+        return self.assumption_words
 
     def unplanned(self, result: GateResult) -> str:
         """Return what follows if the number of cases is unknown."""
@@ -285,11 +285,11 @@ class GateKind(ABC):
         """Return the margin as tables write it; a share is `of base`."""
         return self.margin_words(result) + " of base" * isinstance(result.margin, str)
 
-    def speaks_against(self, result: GateResult, base: float | None, tuned: float) -> bool:
+    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
         """Return whether a case speaks against passing: tuned scored worse than base."""
         return base is not None and (base - tuned) * (result.higher_is_better or -1) > ROUNDING
 
-    def against_words(self, result: GateResult) -> str:
+    def contradicting_words(self, result: GateResult) -> str:
         """Return what to call the cases that speak against it: `24 cases that lost`."""
         return "that lost"
 

@@ -126,7 +126,7 @@ class LitellmJudge:
             self.store.put(JudgeAnswer(name, batch, error, time.time()), replace=True)
 
     def _body(self, question: JudgeQuestion) -> dict[str, Any]:
-        from tunegate.harness.models.remote.litellm import litellm_library
+        from tunegate.harness.models.remote.litellm_calls import litellm_library
 
         name = litellm_library().get_llm_provider(self.model)[0]
         messages = question_messages(question)
@@ -134,7 +134,7 @@ class LitellmJudge:
 
     def _completion(self, body: Mapping[str, Any]) -> Completion | None:
         """Return a reply of a batch with its price; None if it is not a chat completion."""
-        from tunegate.harness.models.remote.litellm import price_of_tokens
+        from tunegate.harness.models.remote.litellm_calls import price_of_tokens
 
         completion = read_chat_completion(body)
         if completion is None:
@@ -145,12 +145,12 @@ class LitellmJudge:
         )
 
     def _ask(self, question: JudgeQuestion, deadline: float, *, repeats: bool) -> Completion:
-        from tunegate.harness.models.remote import litellm
+        from tunegate.harness.models.remote import litellm_calls
 
         messages: list[dict[str, Any]] = [*question_messages(question)]
         if self.marked:
             messages = _marked_messages(question, repeats=repeats)
-        reply = litellm.chat_completion(
+        reply = litellm_calls.chat_completion(
             self.model,
             messages,
             timeout_s=max(0.1, deadline - time.monotonic()),
@@ -166,7 +166,7 @@ class LitellmJudge:
 
     def _form(self, question: JudgeQuestion) -> dict[str, Any]:
         """Return the reply's schema, if the model supports one."""
-        from tunegate.harness.models.remote.litellm import litellm_library
+        from tunegate.harness.models.remote.litellm_calls import litellm_library
 
         if litellm_library().supports_response_schema(model=self.model):
             return {"response_format": schema_of(question)}
@@ -199,7 +199,7 @@ def litellm(target: str) -> LitellmJudge:
         ModelError: the provider is unknown, or has no key in the environment.
     """
     from tunegate.harness.models.remote.batches import PROVIDERS
-    from tunegate.harness.models.remote.litellm import litellm_library
+    from tunegate.harness.models.remote.litellm_calls import litellm_library
     from tunegate.harness.models.remote.litellm_provider import provider_of
 
     place = split_limits("litellm", target)
@@ -230,7 +230,7 @@ def price(target: str, tokens: tuple[float, float]) -> float | None:
     Raises:
         MissingExtra: litellm is not installed.
     """
-    from tunegate.harness.models.remote.litellm import price_of_tokens
+    from tunegate.harness.models.remote.litellm_calls import price_of_tokens
 
     place = split_limits("litellm", target)
     return price_of_tokens(place.target, tokens, batch=place.batch)

@@ -15,7 +15,7 @@ from time import sleep
 from typing import Any
 
 from tunegate.harness.models.remote.failures import PermanentError, quote_excerpt
-from tunegate.harness.models.remote.litellm import error_of_exception, litellm_library
+from tunegate.harness.models.remote.litellm_calls import error_of_exception, litellm_library
 from tunegate.harness.records.errors import BackendError
 
 POLL_S = 30.0

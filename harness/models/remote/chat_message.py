@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.contracts.reasoning import call_text
 
 
 class UnansweredMessage(ValueError):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from tunegate.harness.models.remote.litellm import error_of_exception, litellm_library
+from tunegate.harness.models.remote.litellm_calls import error_of_exception, litellm_library
 from tunegate.harness.records.errors import ModelError
 
 _NEEDED = {"hosted_vllm": "HOSTED_VLLM_API_BASE", "openai_like": "OPENAI_LIKE_API_BASE"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
 from tunegate.harness.contracts.model import Request
-from tunegate.harness.contracts.thoughts import separate_thoughts
+from tunegate.harness.contracts.reasoning import separate_thoughts
 from tunegate.harness.models._chat_template import chat_variables
 from tunegate.harness.models._continuations import continuation_ids
 from tunegate.harness.models.remote.chat_settings import (

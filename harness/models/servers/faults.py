@@ -1,8 +1,8 @@
 """Serving faults: what a served model would give with one of them, computed from its files.
 
 A fault is named only where computing it explains what is served: what is left of the error must be
-a third of it at most. Of several that do, the one that leaves least is named. Another arm is named
-only if what is served equals it, up to arithmetic: most of a fine-tune can be missing.
+a third of it at most. The best-fitting cause wins. Another arm is named only if what is served
+equals it, up to arithmetic: most of a fine-tune can be missing.
 
 Candidates are computed for the beginnings of a few probe texts, in one batch. Only the one that
 leaves least is computed for all of them.
@@ -305,7 +305,7 @@ def _without(
 ) -> FaultCause:
     """Return which kinds are missing, from how much each seems to be: 0 not at all, 1 wholly.
 
-    Effects of several kinds do not add up in a strong fine-tune. So those in doubt are turned over.
+    Effects of several kinds do not add up in a strong fine-tune. Then flip the least certain kinds.
     """
 
     def cause(missing: Sequence[str]) -> FaultCause:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.memory import available_memory
+from tunegate.harness.contracts.free_memory import available_memory
 from tunegate.harness.contracts.model import Arm, LocalArm, ServedArm
 from tunegate.harness.models.servers.faults import name_fault
 from tunegate.harness.models.servers.reference import (
@@ -192,7 +192,7 @@ class ServedIdentity:
         share = f"; r = {error.ratio:.2g} of what the fine-tune changes" if error.movement else ""
         allowed = f" (at most {limit / error.movement:.2g})" if error.movement else ""
         return (
-            f"{name}: what is served is not what is in {self.folders[name]}: {cause}{share}"
+            f"{name}: the served weights differ from {self.folders[name]}: {cause}{share}"
             f"{allowed}; serve that folder under this name, and look at the server's log"
         )
 

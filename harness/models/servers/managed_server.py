@@ -1,7 +1,7 @@
 """Managed server: a server process that tunegate starts, waits for, and ends in any case.
 
-The process runs under `death_watch`, which ends it with all its children as soon as this process
-is gone. Its output goes to a log file.
+The process runs under `kill_with_parent`, which ends it with all its children as soon as this
+process is gone. Its output goes to a log file.
 
 Example:
     with ManagedServer.start(command, port=8001, log=Path("vllm.log")) as server:
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tunegate.harness.models.servers.death_watch import end_watched, watched_command
+from tunegate.harness.models.servers.kill_with_parent import end_watched, watched_command
 from tunegate.harness.records.errors import ModelError
 
 READY_S = 1800.0

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.contracts.thinking import call_text
-from tunegate.harness.contracts.thoughts import message_thoughts
+from tunegate.harness.contracts.reasoning import call_text, message_thoughts
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.wording import count_noun

@@ -30,7 +30,7 @@ from tunegate.harness.models.servers.stop_token import find_end_token
 _PAIRS = (("base", "tuned"), ("base", INCUMBENT), ("tuned", SHIPPED))
 """Arms that must get the same prompts."""
 ON_TRUST = "prompt taken on trust"
-_ALLOW = "or compare them all the same with --allow-prompt-difference"
+_ALLOW = "or compare them anyway with --allow-prompt-difference"
 
 Prompts = Mapping[tuple[str, str, str], Prompt]
 """(suite, case, arm) → prompt as it is sent."""
@@ -138,9 +138,7 @@ class PromptProof:
             n for n in {**one, **other} if n != "template_sha256" and one.get(n) != other.get(n)
         ]
         if names:
-            self.record[pair[1]]["set_up_otherwise"] = {
-                n: [one.get(n), other.get(n)] for n in names
-            }
+            self.record[pair[1]]["settings_differ"] = {n: [one.get(n), other.get(n)] for n in names}
 
 
 @dataclass

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunegate.harness.production.watch.record import WatchRecord, alarm_sentence
+from tunegate.harness.production.watch.look_record import WatchRecord, alarm_sentence
 from tunegate.harness.records.errors import error_summary
 from tunegate.harness.telemetry.export.webhook import post_json
 

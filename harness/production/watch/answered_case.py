@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.contracts.thoughts import without_thoughts
+from tunegate.harness.contracts.reasoning import without_thoughts
 from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.cases import Case
-from tunegate.harness.telemetry.read.types import ModelCall, route_of
+from tunegate.harness.telemetry.read.trace_types import ModelCall, route_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.trace_types import ModelCall
 
 AHEAD_S = 3600.0
 """Seconds that another machine's clock may be ahead of this one's."""

@@ -26,7 +26,7 @@ from tunegate.harness.stats.confidence_sequences import (
     filled_units,
     update_sequence,
 )
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.trace_types import ModelCall
 
 
 class TraceUnits:

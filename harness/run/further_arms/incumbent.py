@@ -11,8 +11,8 @@ incumbent = FurtherArm(
     help="Model spec of the fine-tune in production (promoted: the last that `tunegate promote` "
     "recorded). SHIP then needs proof that tuned is no worse.",
     comparison=ArmComparison(
-        function="tunegate.harness.decision.verdict.incumbent:compare",
-        result="tunegate.harness.records.incumbent:IncumbentResult",
+        function="tunegate.harness.decision.verdict.incumbent_comparison:compare",
+        result="tunegate.harness.records.incumbent_result:IncumbentResult",
         order=2,
         from_scores=True,
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from .failures import describe_error, last_line
+from .exception_text import describe_error, last_line
 from .peer import Ended, Peer
 
 FILE = "answer.py"

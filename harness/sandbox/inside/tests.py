@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
-from .failures import describe_error, last_line, show_value
+from .exception_text import describe_error, last_line, show_value
 from .names import Names
 from .peer import Ended, Peer
 from .remote import came_from_other

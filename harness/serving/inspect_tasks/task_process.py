@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tunegate.harness.contracts.inspect_task import InspectTask
 from tunegate.harness.episodes.play import TRIES
-from tunegate.harness.models.servers.death_watch import end_watched, watched_command
+from tunegate.harness.models.servers.kill_with_parent import end_watched, watched_command
 from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 from tunegate.harness.serving.inspect_tasks.store_relay import StoreRelay

@@ -68,7 +68,7 @@ def _text_content(content: Any) -> str:
     parts = content if isinstance(content, list) else [content]
     if all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
         return "".join(part["text"] for part in parts)
-    raise ValueError("the assistant's last turn is more than text")
+    raise ValueError("the last assistant turn must be text only")
 
 
 def _call(call: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tunegate.harness.suite.sources._replayed_call import ReplayedCall, recorded_line
 from tunegate.harness.telemetry.read.conventions import genai
-from tunegate.harness.telemetry.read.types import ImportReport, Span
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 SCOPE = "tunegate"
 CONTENT = "tunegate.case.content"

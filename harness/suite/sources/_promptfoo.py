@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.options import outside_problem
+from tunegate.harness.contracts.keyword_options import outside_problem
 from tunegate.harness.records.errors import SuiteError, unknown_name_message
 from tunegate.harness.suite.sources import _conversations, _text
 from tunegate.harness.suite.sources._yaml import YamlDocument, read_yaml

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.contracts.thinking import call_text
+from tunegate.harness.contracts.reasoning import call_text
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.suite.sources import _conversations
-from tunegate.harness.telemetry.read.types import ImportReport, ModelCall, route_of
+from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall, route_of
 
 
 @dataclass(frozen=True, slots=True)

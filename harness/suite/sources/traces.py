@@ -41,7 +41,7 @@ from tunegate.harness.suite.sources._trace_scrubbing import find_scrubber, scrub
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.json_reader import NEITHER, forms_read
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 READS_RECORDS = True
 """Its files are records of other tools, which may be outside the project."""

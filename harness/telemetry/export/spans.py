@@ -26,12 +26,12 @@ from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.export import otlp_json, resources
+from tunegate.harness.telemetry.export.case_outcome import case_outcome
 from tunegate.harness.telemetry.export.completion_spans import CompletionSpans
 from tunegate.harness.telemetry.export.content import ContentCapture, case_with_system
 from tunegate.harness.telemetry.export.episode_spans import episode_spans
 from tunegate.harness.telemetry.export.evaluators import MetricEvaluator, RunEvaluators, kind_of
 from tunegate.harness.telemetry.export.identifiers import TraceIdentifiers, plan_sha256
-from tunegate.harness.telemetry.export.outcome import case_outcome
 from tunegate.harness.telemetry.export.run_metrics import RunTotals
 from tunegate.harness.telemetry.export.run_records import CaseRecord, RunRecords
 

@@ -19,14 +19,14 @@ from pathlib import Path
 
 from tunegate.harness.telemetry.read import json_reader, protobuf_reader, table_reader
 from tunegate.harness.telemetry.read.event_index import EventIndex
-from tunegate.harness.telemetry.read.files import (
+from tunegate.harness.telemetry.read.records import EventRecord
+from tunegate.harness.telemetry.read.trace_input import (
     FileContent,
     FileFormat,
     open_contents,
     trace_files,
 )
-from tunegate.harness.telemetry.read.records import EventRecord
-from tunegate.harness.telemetry.read.types import ImportReport, Span
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 
 def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:

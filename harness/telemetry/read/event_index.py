@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 
 from tunegate.harness.telemetry.read.records import EventRecord
-from tunegate.harness.telemetry.read.types import SpanEvent
+from tunegate.harness.telemetry.read.trace_types import SpanEvent
 
 _TABLE = """
 create table events

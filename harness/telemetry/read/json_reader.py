@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 from tunegate.harness.contracts import lookup
-from tunegate.harness.telemetry.read.files import FileContent
 from tunegate.harness.telemetry.read.json_cursor import DECODER, JsonCursor
 from tunegate.harness.telemetry.read.records import (
     EventRecord,
@@ -21,7 +20,8 @@ from tunegate.harness.telemetry.read.records import (
     plain_attributes,
     snake_case,
 )
-from tunegate.harness.telemetry.read.types import MALFORMED, ImportReport, Span
+from tunegate.harness.telemetry.read.trace_input import FileContent
+from tunegate.harness.telemetry.read.trace_types import MALFORMED, ImportReport, Span
 
 R = TypeVar("R")
 

@@ -17,7 +17,12 @@ from typing import Any
 from tunegate.harness.contracts import lookup
 from tunegate.harness.telemetry.read.conventions._common import CONTINUED, is_continued
 from tunegate.harness.telemetry.read.conventions._flattened import load_object
-from tunegate.harness.telemetry.read.types import MALFORMED, ModelCall, Span, named_conversation
+from tunegate.harness.telemetry.read.trace_types import (
+    MALFORMED,
+    ModelCall,
+    Span,
+    named_conversation,
+)
 from tunegate.harness.telemetry.read.unrecorded_settings import unrecorded_settings
 
 WINDOW = 2000

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.records.errors import MissingExtra
-from tunegate.harness.telemetry.read.files import FileContent
 from tunegate.harness.telemetry.read.json_reader import LOGS, SPANS, convert_values
 from tunegate.harness.telemetry.read.records import EventRecord, event_record, make_span
-from tunegate.harness.telemetry.read.types import ImportReport, Span
+from tunegate.harness.telemetry.read.trace_input import FileContent
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message

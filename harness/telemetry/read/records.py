@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from tunegate.harness.telemetry.read.types import ImportReport, Span, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span, SpanEvent
 
 TRACE_ID, SPAN_ID = 16, 8
 """Bytes of an id."""

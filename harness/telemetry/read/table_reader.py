@@ -18,11 +18,16 @@ from typing import Any
 from tunegate.harness.records.errors import MissingExtra
 from tunegate.harness.telemetry.read.conventions._flattened import load_structure
 from tunegate.harness.telemetry.read.conventions._payloads import load_python
-from tunegate.harness.telemetry.read.files import LONGEST_LINE, PARQUET, FileContent, open_contents
 from tunegate.harness.telemetry.read.json_reader import SPANS, convert_values, stores
 from tunegate.harness.telemetry.read.records import make_span
 from tunegate.harness.telemetry.read.stores._fields import plain_number
-from tunegate.harness.telemetry.read.types import ImportReport, Span
+from tunegate.harness.telemetry.read.trace_input import (
+    LONGEST_LINE,
+    PARQUET,
+    FileContent,
+    open_contents,
+)
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 UNKNOWN = (
     "a file that is neither JSON nor a table of Langfuse's observations, LangSmith's runs or "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.trace_types import ModelCall
 
 _UNNAMED = ("tool_choice", "response_format", "reasoning_effort")
 _BY_CONVENTION = {

@@ -25,12 +25,12 @@ FIVE_WINS = 5, 0, 95, 0
     ],
 )
 def test_the_kth_candidate_has_a_kth_of_the_error(
-    columns: Any, made: Any, adjusted: bool, attempt: int, status: str
+    columns: Any, record_factory: Any, adjusted: bool, attempt: int, status: str
 ) -> None:
     gate = Gate(metric="m", kind="gain", margin=0.0)
-    suite = columns([gate], {"m": made.pairs(*FIVE_WINS)})
+    suite = columns([gate], {"m": record_factory.pairs(*FIVE_WINS)})
     record = suite.record().model_copy(update={"alpha_per_attempt": adjusted})
-    manifest = made.manifest([suite], attempts={record.hash: attempt})
+    manifest = record_factory.manifest([suite], attempts={record.hash: attempt})
     manifest = manifest.model_copy(update={"suites": (record,)})
 
     (result,) = decide_run(manifest, {"s": suite.cases()}, suite.rows()).suites
@@ -59,13 +59,15 @@ def test_the_kth_candidate_has_a_kth_of_the_error(
     ],
 )
 def test_a_second_chance_has_a_fifth_of_the_error_and_a_third_half_of_that(
-    columns: Any, made: Any, extended: int, adjusted: bool, wins: int, status: str
+    columns: Any, record_factory: Any, extended: int, adjusted: bool, wins: int, status: str
 ) -> None:
     """Of whatever the candidate has; the reader is told why."""
-    suite = columns([Gate(metric="m", kind="gain", margin=0.0)], {"m": made.pairs(wins, 0, 95, 0)})
+    suite = columns(
+        [Gate(metric="m", kind="gain", margin=0.0)], {"m": record_factory.pairs(wins, 0, 95, 0)}
+    )
     changes = {"alpha_per_attempt": adjusted, "extended": extended}
     record = suite.record().model_copy(update=changes)
-    manifest = made.manifest([suite], attempts={record.hash: 2})
+    manifest = record_factory.manifest([suite], attempts={record.hash: 2})
     manifest = manifest.model_copy(update={"suites": (record,)})
 
     (result,) = decide_run(manifest, {"s": suite.cases()}, suite.rows()).suites

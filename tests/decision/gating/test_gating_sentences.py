@@ -90,23 +90,23 @@ SENTENCES = [
 def test_a_gate_in_words(
     judge: Any,
     columns: Any,
-    made: Any,
+    record_factory: Any,
     kind: str,
     margin: float,
     counts: tuple[int, ...],
     start: str,
     end: str,
 ) -> None:
-    found = judge(columns([rule(kind, margin)], {"m": made.pairs(*counts)}))
+    found = judge(columns([rule(kind, margin)], {"m": record_factory.pairs(*counts)}))
     sentence = found.suites[0].gates[0].sentence
 
     assert sentence.startswith(start)
     assert sentence.endswith(end)
 
 
-def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) -> None:
+def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, record_factory: Any) -> None:
     gates = [rule(GAIN, 0.02, expected_gain=0.1)]
-    found = judge(columns(gates, {"m": made.pairs(5, 5, 90, 0)}))
+    found = judge(columns(gates, {"m": record_factory.pairs(5, 5, 90, 0)}))
 
     assert (
         found.suites[0]
@@ -118,14 +118,18 @@ def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, made: Any) 
     assert found.sentence == "s: m stayed at 95.0 %, and a gain worth having is ruled out"
 
 
-def test_a_relative_tolerance_keeps_its_percent_sign(judge: Any, columns: Any, made: Any) -> None:
-    found = judge(columns([rule(TOLERANCE, "2%")], {"m": made.pairs(90, 0, 5, 5)}))
+def test_a_relative_tolerance_keeps_its_percent_sign(
+    judge: Any, columns: Any, record_factory: Any
+) -> None:
+    found = judge(columns([rule(TOLERANCE, "2%")], {"m": record_factory.pairs(90, 0, 5, 5)}))
 
     assert found.suites[0].gates[0].sentence.endswith("the tolerance of 2% holds")
 
 
-def test_few_clusters_in_words(judge: Any, columns: Any, made: Any) -> None:
-    suite = columns([rule(GAIN, 0.1)], {"m": made.pairs(30, 0, 0, 0)}, clusters=list("abc") * 10)
+def test_few_clusters_in_words(judge: Any, columns: Any, record_factory: Any) -> None:
+    suite = columns(
+        [rule(GAIN, 0.1)], {"m": record_factory.pairs(30, 0, 0, 0)}, clusters=list("abc") * 10
+    )
 
     found = judge(suite)
 
@@ -140,12 +144,12 @@ def test_few_clusters_in_words(judge: Any, columns: Any, made: Any) -> None:
     )
 
 
-def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
+def test_guessing_in_words(judge: Any, columns: Any, record_factory: Any) -> None:
     """An insensitive gate says what it would have meant."""
     suite = columns(
         [rule(TOLERANCE, 0.05)],
-        {"m": made.pairs(0, 0, 50, 150)},
-        [made.metric(needs="choices")],
+        {"m": record_factory.pairs(0, 0, 50, 150)},
+        [record_factory.metric(needs="choices")],
         extra={"choices": ("a", "b", "c", "d"), "answer": 0},
     )
 
@@ -157,9 +161,11 @@ def test_guessing_in_words(judge: Any, columns: Any, made: Any) -> None:
     )
 
 
-def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> None:
+def test_an_uncertified_floor_in_words(judge: Any, columns: Any, record_factory: Any) -> None:
     """What is met and not certified says how many more it takes: .95^90 < .01, a fifth of 5 %."""
-    suite = columns([rule(FLOOR, 0.95, floor_mode="certified")], {"m": made.pairs(30, 0, 0, 0)})
+    suite = columns(
+        [rule(FLOOR, 0.95, floor_mode="certified")], {"m": record_factory.pairs(30, 0, 0, 0)}
+    )
 
     sentence = judge(suite).suites[0].gates[0].sentence
 
@@ -169,8 +175,8 @@ def test_an_uncertified_floor_in_words(judge: Any, columns: Any, made: Any) -> N
     )
 
 
-def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, made: Any) -> None:
-    metric = made.metric(binary=False, range=None)
+def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, record_factory: Any) -> None:
+    metric = record_factory.metric(binary=False, range=None)
     base = [0.1 * (i % 3) + 3 for i in range(199)]
     suite = columns([rule(GAIN, 0.0)], {"m": (base, [b + 1 + b % 1 for b in base])}, [metric])
     found = judge(suite)
@@ -184,15 +190,15 @@ def test_few_scores_without_a_range_say_so(judge: Any, columns: Any, made: Any) 
     ranged = columns(
         [rule(GAIN, 0.0)],
         {"m": (base, [b + 1 + b % 1 for b in base])},
-        [made.metric(binary=False, range=(0.0, 5.0))],
+        [record_factory.metric(binary=False, range=(0.0, 5.0))],
     )
     assert judge(ranged).verdict == "SHIP"
 
 
 def test_equal_differences_of_an_unbounded_metric_in_words(
-    judge: Any, columns: Any, made: Any
+    judge: Any, columns: Any, record_factory: Any
 ) -> None:
-    metric = made.metric(binary=False, range=None)
+    metric = record_factory.metric(binary=False, range=None)
     suite = columns([rule(TOLERANCE, 0.05)], {"m": ([1.0] * 200, [2.0] * 200)}, [metric])
 
     assert judge(suite).suites[0].gates[0].sentence == (
@@ -231,9 +237,9 @@ def test_equal_differences_of_an_unbounded_metric_in_words(
     ],
 )
 def test_a_shipping_run_in_words(
-    judge: Any, columns: Any, made: Any, gates: list[Gate], end: str
+    judge: Any, columns: Any, record_factory: Any, gates: list[Gate], end: str
 ) -> None:
-    scores = {"m": made.pairs(90, 0, 5, 5), "n": made.pairs(1, 1, 98, 0)}
+    scores = {"m": record_factory.pairs(90, 0, 5, 5), "n": record_factory.pairs(1, 1, 98, 0)}
 
     assert judge(columns(gates, scores)).sentence.endswith(end)
 
@@ -264,9 +270,9 @@ LOSS = (0, 179, 110, 11)
     ids=["tolerance", "floor", "floor beside a tolerance"],
 )
 def test_no_worse_is_not_said_of_a_proven_loss(
-    judge: Any, columns: Any, made: Any, gates: list[Gate], sentence: str
+    judge: Any, columns: Any, record_factory: Any, gates: list[Gate], sentence: str
 ) -> None:
-    scores = {"m": made.pairs(*LOSS), "n": made.pairs(10, 0, 290, 0)}
+    scores = {"m": record_factory.pairs(*LOSS), "n": record_factory.pairs(10, 0, 290, 0)}
 
     verdict = judge(columns(gates, scores))
 
@@ -275,8 +281,8 @@ def test_no_worse_is_not_said_of_a_proven_loss(
     assert verdict.suites[0].gates[0].reason == "pass_with_loss"
 
 
-def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, made: Any) -> None:
-    scores = {"m": made.pairs(*LOSS), "n": made.pairs(100, 0, 200, 0)}
+def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, record_factory: Any) -> None:
+    scores = {"m": record_factory.pairs(*LOSS), "n": record_factory.pairs(100, 0, 200, 0)}
 
     verdict = judge(columns([rule(FLOOR, 0.3), rule(GAIN, 0.1, "n")], scores))
 
@@ -295,11 +301,11 @@ def test_a_goal_names_what_else_was_lost(judge: Any, columns: Any, made: Any) ->
     ],
 )
 def test_a_blocked_run_names_the_worst_gate(
-    judge: Any, columns: Any, made: Any, others: int, tail: str
+    judge: Any, columns: Any, record_factory: Any, others: int, tail: str
 ) -> None:
     """The broken floor speaks, though other gates stand before it; they are counted."""
     gates = [*(rule(GAIN, 0.5), rule(TOLERANCE, 0.001))[:others], rule(FLOOR, 0.9)]
-    sentence = judge(columns(gates, {"m": made.pairs(3, 2, 40, 5)})).sentence
+    sentence = judge(columns(gates, {"m": record_factory.pairs(3, 2, 40, 5)})).sentence
 
     assert sentence == f"s: m rose 84.0 → 86.0 %, {tail}"
 
@@ -323,20 +329,20 @@ def test_a_blocked_run_names_the_worst_gate(
     ],
 )  # fmt: skip
 def test_a_headline_names_metric_change_and_bound(
-    judge: Any, columns: Any, made: Any, kind: str, margin: Any, counts: Any, words: str
+    judge: Any, columns: Any, record_factory: Any, kind: str, margin: Any, counts: Any, words: str
 ) -> None:
-    metric = made.metric(label="valid JSON")
-    suite = columns([rule(kind, margin)], {"m": made.pairs(*counts)}, [metric])
+    metric = record_factory.metric(label="valid JSON")
+    suite = columns([rule(kind, margin)], {"m": record_factory.pairs(*counts)}, [metric])
 
     assert judge(suite).sentence == f"s: valid JSON {words}"
 
 
 def test_of_several_losses_the_one_furthest_beyond_its_margin_speaks(
-    judge: Any, columns: Any, made: Any
+    judge: Any, columns: Any, record_factory: Any
 ) -> None:
     """30 points are 3 margins of .1; 20 points are 10 of .02."""
     gates = [rule(TOLERANCE, 0.1), Gate(metric="other", kind=TOLERANCE, margin=0.02)]
-    scores = {"m": made.pairs(0, 30, 70, 0), "other": made.pairs(0, 20, 80, 0)}
+    scores = {"m": record_factory.pairs(0, 30, 70, 0), "other": record_factory.pairs(0, 20, 80, 0)}
 
     assert judge(columns(gates, scores)).sentence.startswith("s: other fell")
 
@@ -383,18 +389,18 @@ def test_a_headline_has_25_words_at_most() -> None:
     ],
 )  # fmt: skip
 def test_a_verdict_that_does_not_ship_names_the_next_step(
-    judge: Any, columns: Any, made: Any, gates: list[Gate], counts: Any, step: str | None
+    judge: Any, columns: Any, record_factory: Any, gates: list[Gate], counts: Any, step: str | None
 ) -> None:
-    found = judge(columns(gates, {"m": made.pairs(*counts)}))
+    found = judge(columns(gates, {"m": record_factory.pairs(*counts)}))
 
     assert next_step(found, (), run="run", report="report.html") == step
 
 
 def test_the_cause_of_another_blocked_suite_is_the_next_step(
-    judge: Any, columns: Any, made: Any
+    judge: Any, columns: Any, record_factory: Any
 ) -> None:
     """Knowledge has no written answers; the form that explains its loss shows elsewhere."""
-    lost = {"m": made.pairs(0, 60, 40, 0)}, {"m": made.pairs(0, 30, 70, 0)}
+    lost = {"m": record_factory.pairs(0, 60, 40, 0)}, {"m": record_factory.pairs(0, 30, 70, 0)}
     gates = [rule(TOLERANCE, 0.05)]
     found = judge(columns(gates, lost[0], name="a"), columns(gates, lost[1], name="b"))
     first, second = found.suites
@@ -406,8 +412,10 @@ def test_the_cause_of_another_blocked_suite_is_the_next_step(
     assert next_step(known, (), run="run", report="report.html") == "one form. Two"
 
 
-def test_a_command_names_a_suite_as_seen_from_here(judge: Any, columns: Any, made: Any) -> None:
-    suite = columns([rule(GAIN, 0.1)], {"m": made.pairs(12, 2, 30, 30)})
+def test_a_command_names_a_suite_as_seen_from_here(
+    judge: Any, columns: Any, record_factory: Any
+) -> None:
+    suite = columns([rule(GAIN, 0.1)], {"m": record_factory.pairs(12, 2, 30, 30)})
     record = suite.record().model_copy(update={"path": str(Path.cwd() / "suites/s/suite.toml")})
     found = judge(suite)
     step = next_step(found, (record,), run="run", report="report.html")
@@ -417,9 +425,9 @@ def test_a_command_names_a_suite_as_seen_from_here(judge: Any, columns: Any, mad
 
 
 def test_what_was_lost_speaks_before_a_floor_that_base_never_reached(
-    judge: Any, columns: Any, made: Any
+    judge: Any, columns: Any, record_factory: Any
 ) -> None:
     gates = [rule(FLOOR, 0.9), Gate(metric="other", kind=TOLERANCE, margin=0.1)]
-    scores = {"m": made.pairs(80, 0, 0, 20), "other": made.pairs(0, 30, 70, 0)}
+    scores = {"m": record_factory.pairs(80, 0, 0, 20), "other": record_factory.pairs(0, 30, 70, 0)}
 
     assert judge(columns(gates, scores)).sentence.startswith("s: other fell")

@@ -121,10 +121,14 @@ def chances(planned: SuitePlan, gate: str) -> list[float]:
 
 
 def pairs_of(
-    made: Any, base: Sequence[float], tuned: Sequence[float], clusters: Any = None, **metric: Any
+    record_factory: Any,
+    base: Sequence[float],
+    tuned: Sequence[float],
+    clusters: Any = None,
+    **metric: Any,
 ) -> Pairs:
     """Return pairs of a 0/1 metric, or of one with the given changes."""
-    record = made.metric("m", **metric)
+    record = record_factory.metric("m", **metric)
     return Pairs("s", record, tuple(base), tuple(tuned), clusters and tuple(clusters))
 
 
@@ -288,7 +292,9 @@ def test_floors_are_not_planned(suite: Any) -> None:
     assert planned.refusals == ()
 
 
-def test_a_certified_floor_is_planned_at_the_level_of_a_run(suite: Any, made: Any) -> None:
+def test_a_certified_floor_is_planned_at_the_level_of_a_run(
+    suite: Any, record_factory: Any
+) -> None:
     """At 98 of 100, 260 cases certify .95 (7 failures at most, binomial .847); at .94 none do."""
     given = suite("exact_match", rule("exact_match", floor=0.95, floor_mode="certified"), n=100)
     # Clopper and Pearson: 7 of 260 failures have the upper limit .0500, 8 of them .0548
@@ -296,7 +302,14 @@ def test_a_certified_floor_is_planned_at_the_level_of_a_run(suite: Any, made: An
 
     notes = []
     for right in (98, 94):
-        pilot = PilotRun({"exact_match": pairs_of(made, *made.pairs(0, 0, right, 100 - right))}, {})
+        pilot = PilotRun(
+            {
+                "exact_match": pairs_of(
+                    record_factory, *record_factory.pairs(0, 0, right, 100 - right)
+                )
+            },
+            {},
+        )
         notes.append(plan_suite(given, pilot).gates[0].note)
 
     assert notes[0].endswith("at tuned's 0.98 of the run 260 cases in 4 of 5 runs")
@@ -337,14 +350,19 @@ def test_ten_clusters_are_the_least(suite: Any) -> None:
     assert "the 20 clusters" in planned.notes[0]
 
 
-def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> None:
+def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, record_factory: Any) -> None:
     """Without one σ is unknown; with σ = .1 a tolerance of .0176 takes 200 cases.
 
     (1.645 + .842)² · .1² / .0176² = 199.7, and one or two more for the t quantile.
     """
     given = suite("answer_logprob", rule("answer_logprob", tolerance=0.0176), n=200)
     pairs = pairs_of(
-        made, [0.0] * 100, [0.1, -0.1] * 50, binary=False, range=None, needs=CellKind.ANSWER
+        record_factory,
+        [0.0] * 100,
+        [0.1, -0.1] * 50,
+        binary=False,
+        range=None,
+        needs=CellKind.ANSWER,
     )
 
     blind, told = (
@@ -360,12 +378,12 @@ def test_an_unbounded_metric_is_planned_from_a_run(suite: Any, made: Any) -> Non
 
 @pytest.mark.parametrize("change", [0.3, -0.3])
 def test_a_run_in_which_hardly_a_score_changed_is_planned_roughly(
-    suite: Any, made: Any, change: float
+    suite: Any, record_factory: Any, change: float
 ) -> None:
     """97 of 100 unchanged: a tolerance of .2 takes ln(.05)/ln(.8) = 14 cases where none changes."""
     given = suite("token_f1", rule("token_f1", tolerance=0.2), n=100)
     pairs = pairs_of(
-        made, [0.5] * 100, [0.5] * 97 + [0.5 + change] * 3, binary=False, range=(0.0, 1.0)
+        record_factory, [0.5] * 100, [0.5] * 97 + [0.5 + change] * 3, binary=False, range=(0.0, 1.0)
     )
 
     planned = plan_suite(given, PilotRun({"token_f1": pairs}, {}))
@@ -375,11 +393,11 @@ def test_a_run_in_which_hardly_a_score_changed_is_planned_roughly(
     assert planned.gates[0].note == "rough: only 3 of 100 cases changed in the run"
 
 
-def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any) -> None:
+def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, record_factory: Any) -> None:
     """2 % of base's -2.5 are .05: the shifted differences t - b + .02|b| have its spread."""
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
     base, tuned = [-2.4, -2.6] * 50, [-2.5, -2.5] * 50
-    pairs = pairs_of(made, base, tuned, binary=False, range=None)
+    pairs = pairs_of(record_factory, base, tuned, binary=False, range=None)
 
     blind, told = (
         plan_suite(given),
@@ -392,10 +410,10 @@ def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, made: Any)
     assert told.gates[0].powers[0].spread.value == pytest.approx(0.102 * sqrt(100 / 99))
 
 
-def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
+def test_a_share_of_nothing_is_no_tolerance(suite: Any, record_factory: Any) -> None:
     """Where base scores 0, 2 % of it can never be lost."""
     given = suite("loops", rule("loops", tolerance="2%"))
-    pairs = pairs_of(made, [0.0] * 50, [1.0] * 50, higher_is_better=False)
+    pairs = pairs_of(record_factory, [0.0] * 50, [1.0] * 50, higher_is_better=False)
 
     planned = plan_suite(given, PilotRun({"loops": pairs}, {}))
 
@@ -403,11 +421,11 @@ def test_a_share_of_nothing_is_no_tolerance(suite: Any, made: Any) -> None:
     assert planned.chances == ()
 
 
-def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
+def test_a_base_at_chance_proves_nothing(suite: Any, record_factory: Any) -> None:
     """30 of 100 right by guessing among four: a guardrail on that would stay undecided."""
     given = suite("exact_match", rule("exact_match", tolerance=0.1), n=90)
-    guessed = pairs_of(made, *made.pairs(5, 5, 25, 65))
-    known = pairs_of(made, *made.pairs(5, 5, 75, 15))
+    guessed = pairs_of(record_factory, *record_factory.pairs(5, 5, 25, 65))
+    known = pairs_of(record_factory, *record_factory.pairs(5, 5, 75, 15))
 
     planned = [
         plan_suite(given, PilotRun({"exact_match": replace(pairs, chance=0.25)}, {}))
@@ -419,31 +437,38 @@ def test_a_base_at_chance_proves_nothing(suite: Any, made: Any) -> None:
     assert planned[1].chances == pytest.approx([enumerated(90, -0.1, 0.0, 0.1)], abs=1e-9)
 
 
-def test_a_planned_gain_proves_a_tolerance_from_a_base_at_zero(suite: Any, made: Any) -> None:
+def test_a_planned_gain_proves_a_tolerance_from_a_base_at_zero(
+    suite: Any, record_factory: Any
+) -> None:
     """A new task with a goal and a tolerance on one metric: base's level of 0 refuses neither."""
     given = suite("exact_match", rule("exact_match", gain=0.0, tolerance=0.1))
-    nothing = pairs_of(made, *made.pairs(2, 0, 0, 98))
+    nothing = pairs_of(record_factory, *record_factory.pairs(2, 0, 0, 98))
     planned = plan_suite(given, PilotRun({"exact_match": nothing}, {}))
 
     assert planned.refusals == ()
     assert planned.gates[1].powers[0].chance > 0.8
 
 
-def test_the_note_gives_both_reasons(suite: Any, made: Any) -> None:
+def test_the_note_gives_both_reasons(suite: Any, record_factory: Any) -> None:
     given = suite("answer_logprob", rule("answer_logprob", tolerance="2%"))
-    pairs = pairs_of(made, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
+    pairs = pairs_of(record_factory, [-2.0] * 50, [-2.5] * 50, binary=False, range=None)
 
     planned = plan_suite(given, PilotRun({"answer_logprob": pairs}, {}))
 
     assert planned.gates[0].note.startswith("2% of base's -2 is 0.04; σ unknown:")
 
 
-def test_timed_cases_are_those_of_the_latency_pass(suite: Any, made: Any) -> None:
+def test_timed_cases_are_those_of_the_latency_pass(suite: Any, record_factory: Any) -> None:
     """200 of 300 cases are timed: σ = .1 proves .02 with t_199: Φ(.02√200/.1 - 1.65) ≈ .88."""
     head = "[generation]\nlatency_cases = 200"
     given = suite("latency", rule("latency", tolerance=0.02), head=head, n=300)
     pairs = pairs_of(
-        made, [1.0] * 100, [0.9, 1.1] * 50, binary=False, range=None, higher_is_better=False
+        record_factory,
+        [1.0] * 100,
+        [0.9, 1.1] * 50,
+        binary=False,
+        range=None,
+        higher_is_better=False,
     )
 
     planned = plan_suite(given, PilotRun({"latency": pairs}, {}))
@@ -491,7 +516,7 @@ def test_nothing_cheaper_is_told_of_a_suite_with_the_cases(suite: Any) -> None:
 
 @pytest.mark.parametrize("measured", [False, True])
 def test_the_probability_of_a_choice_takes_fewer_cases(
-    suite_folder: Write, made: Any, measured: bool
+    suite_folder: Write, record_factory: Any, measured: bool
 ) -> None:
     """σ² = ψ/39 at best, .0051; a run with σ = .1 tells (2.487 · .1/.02)² = 155, and some more.
 
@@ -502,7 +527,9 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
     head = 'name = "s"\ncases = "cases.jsonl"\n[[metrics]]\nuse = "choice_accuracy"\n'
     gates = f"[[gates]]\n{rule('choice_accuracy', tolerance=0.02)}\n"
     given = load_suite(suite_folder(head + gates, cases))
-    metric = made.metric("p", use="choice_probability", binary=False, needs=CellKind.CHOICES)
+    metric = record_factory.metric(
+        "p", use="choice_probability", binary=False, needs=CellKind.CHOICES
+    )
     rows = {
         ("p", str(i), arm): ScoreRow(suite="s", metric="p", case=str(i), arm=arm, value=value)
         for i in range(100)
@@ -510,7 +537,7 @@ def test_the_probability_of_a_choice_takes_fewer_cases(
     }
     record = given.record().model_copy(update={"metrics": (metric,)})
     table = ScoreTable(record, {str(i): Case(id=str(i), prompt="p") for i in range(100)}, rows)
-    flips = pairs_of(made, *made.pairs(15, 15, 100, 70))
+    flips = pairs_of(record_factory, *record_factory.pairs(15, 15, 100, 70))
     pilot = PilotRun({"choice_accuracy": flips}, {}, table) if measured else None
 
     planned = plan_suite(given, pilot)

@@ -26,7 +26,7 @@ HELD = Gate(metric="m", kind="tolerance", margin=0.05)
 
 
 @pytest.fixture(name="ship")
-def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) -> Any:
+def _ship(columns: Any, record_factory: Any, judge: Any, validator: Draft202012Validator) -> Any:
     """Judge base, tuned and shipped on 200 cases of one 0/1 metric; tuned gains 60 points."""
 
     def ship(
@@ -46,7 +46,7 @@ def _ship(columns: Any, made: Any, judge: Any, validator: Draft202012Validator) 
             )
             for i, value in enumerate(shipped)
         ]
-        manifest = made.manifest([suite], arms=ARMS)
+        manifest = record_factory.manifest([suite], arms=ARMS)
         scores = [*suite.rows(), *rows]
         parity = compare_shipped(manifest, {"s": suite.cases()}, scores, ParityEvidence(**more))
         verdict = judge(suite, arms=ARMS).after("shipped", parity)
@@ -99,7 +99,7 @@ def test_a_gain_beyond_the_margin_blocks_too(ship: Any) -> None:
     assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
 
 
-def test_few_scores_without_a_range_prove_nothing(columns: Any, made: Any) -> None:
+def test_few_scores_without_a_range_prove_nothing(columns: Any, record_factory: Any) -> None:
     """Sixty lengths within 0.02 of tuned's: a loss of 20 in one case of 100 is not among them.
 
     0.99^60 = .55 of such samples hold none, and it alone is the tolerance of 0.2. From 200 cases on
@@ -108,7 +108,7 @@ def test_few_scores_without_a_range_prove_nothing(columns: Any, made: Any) -> No
     found = {}
     for n in (60, 200):
         base = [float(i % 7) for i in range(n)]
-        length = made.metric(binary=False, range=None)
+        length = record_factory.metric(binary=False, range=None)
         suite = columns(
             [Gate(metric="m", kind="tolerance", margin=0.2)],
             {"m": (base, [value + 0.01 * (i % 3) for i, value in enumerate(base)])},
@@ -120,7 +120,7 @@ def test_few_scores_without_a_range_prove_nothing(columns: Any, made: Any) -> No
             )
             for i, case in enumerate(suite.cases())
         ]
-        manifest = made.manifest([suite], arms=ARMS)
+        manifest = record_factory.manifest([suite], arms=ARMS)
         found[n] = compare_shipped(
             manifest, {"s": suite.cases()}, [*suite.rows(), *rows], ParityEvidence()
         )
@@ -210,13 +210,13 @@ def test_a_verdict_is_never_made_better(ship: Any) -> None:
     assert verdict.sentence == "s: m fell 35.0 → 15.0 %, a proven loss where a gain was asked"
 
 
-def test_a_suite_without_gates_has_no_say(columns: Any, made: Any) -> None:
+def test_a_suite_without_gates_has_no_say(columns: Any, record_factory: Any) -> None:
     suite = columns([], {"m": ([NO] * 60, [YES] * 60)})
     rows = [
         ScoreRow(suite="s", metric="m", case=f"c{i:03}", arm="shipped", value=YES)
         for i in range(60)
     ]
-    manifest = made.manifest([suite], arms=ARMS)
+    manifest = record_factory.manifest([suite], arms=ARMS)
     parity = compare_shipped(
         manifest, {"s": suite.cases()}, [*suite.rows(), *rows], ParityEvidence()
     )
@@ -237,8 +237,10 @@ def test_what_else_is_known_is_put_on_record(ship: Any) -> None:
     assert parity.suites[0].divergence == apart
 
 
-def test_without_a_shipped_arm_there_is_no_field(judge: Any, columns: Any, made: Any) -> None:
-    verdict = judge(columns([GAIN], {"m": made.pairs(30, 0, 20, 10)}))
+def test_without_a_shipped_arm_there_is_no_field(
+    judge: Any, columns: Any, record_factory: Any
+) -> None:
+    verdict = judge(columns([GAIN], {"m": record_factory.pairs(30, 0, 20, 10)}))
 
     assert "further_arms" not in json.loads(record_json(verdict))
 
@@ -259,9 +261,11 @@ def test_equivalence_must_survive_missing_scores_either_way(ship: Any, hidden: f
     assert verdict.verdict is Verdict.UNDECIDED
 
 
-def test_missing_answers_of_shipped_do_not_remove_a_metric(columns: Any, made: Any) -> None:
+def test_missing_answers_of_shipped_do_not_remove_a_metric(
+    columns: Any, record_factory: Any
+) -> None:
     """199 of 205 lengths of shipped: one less than scores without a range take, and it counts."""
-    length = made.metric("length", binary=False, range=None, higher_is_better=False)
+    length = record_factory.metric("length", binary=False, range=None, higher_is_better=False)
     gates = [HELD, Gate(metric="length", kind="tolerance", margin=5.0)]
     lengths, others = ([float(10 + (i + by) % 3) for i in range(205)] for by in (0, 1))
     right = [YES] * 205
@@ -271,7 +275,7 @@ def test_missing_answers_of_shipped_do_not_remove_a_metric(columns: Any, made: A
         for metric, known in (("m", right), ("length", [*others[:199], *[None] * 6]))
         for i, value in enumerate(known)
     ]
-    manifest = made.manifest([suite], arms=ARMS)
+    manifest = record_factory.manifest([suite], arms=ARMS)
     scores = [*suite.rows(), *rows]
     parity = compare_shipped(manifest, {"s": suite.cases()}, scores, ParityEvidence())
     second, first = parity.suites[0].metrics

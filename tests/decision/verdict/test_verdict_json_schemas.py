@@ -71,8 +71,10 @@ def test_comparison_and_history_satisfy_their_schemas() -> None:
         Draft202012Validator(read_schema(name)).validate(json.loads(record_json(record)))
 
 
-def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, made: Any) -> None:
-    suite = columns([Gate(metric="m", kind="gain", margin=0.1)], {"m": made.pairs(5, 0, 0, 0)})
+def test_it_refuses_what_is_no_verdict(judge: Any, columns: Any, record_factory: Any) -> None:
+    suite = columns(
+        [Gate(metric="m", kind="gain", margin=0.1)], {"m": record_factory.pairs(5, 0, 0, 0)}
+    )
     good = json.loads(record_json(judge(suite)))
     validator = Draft202012Validator(read_schema("verdict"))
 

@@ -37,21 +37,23 @@ def test_the_family_is_read_from_the_name(spec: str, family: str) -> None:
         ({"spec": "litellm:openai/gpt-4o"}, None),
     ],
 )
-def test_kin_is_noted(columns: Any, made: Any, judge: dict[str, str], said: str | None) -> None:
+def test_kin_is_noted(
+    columns: Any, record_factory: Any, judge: dict[str, str], said: str | None
+) -> None:
     """By its weights, or by its name; a stranger is not mentioned."""
-    metric = made.metric("tone", judge=JudgeRecord(name="rubric", prompt_sha256="p"))
+    metric = record_factory.metric("tone", judge=JudgeRecord(name="rubric", prompt_sha256="p"))
     suite = columns([], {"tone": ([1.0], [1.0])}, metrics=[metric])
     arms = {"base": {"spec": "Qwen/Qwen3-0.6B", "weights_sha256": "w"}}
-    manifest = made.manifest([suite], arms=arms, judges=(judge,))
+    manifest = record_factory.manifest([suite], arms=arms, judges=(judge,))
     notes = list(kinship_notes(manifest, suite.record()))
 
     assert len(notes) == (said is not None)
     assert said is None or said in notes[0]
 
 
-def test_a_suite_without_a_judge_says_nothing(columns: Any, made: Any) -> None:
+def test_a_suite_without_a_judge_says_nothing(columns: Any, record_factory: Any) -> None:
     suite = columns([], {"m": ([1.0], [1.0])})
     arms = {"base": {"spec": "Qwen/Qwen3-0.6B"}}
-    manifest = made.manifest([suite], arms=arms, judges=({"spec": "Qwen/Qwen3-32B"},))
+    manifest = record_factory.manifest([suite], arms=arms, judges=({"spec": "Qwen/Qwen3-32B"},))
 
     assert list(kinship_notes(manifest, suite.record())) == []

@@ -10,13 +10,13 @@ from scipy.stats import hypergeom
 
 from tests.decided_suites import metric_record
 from tunegate.harness.contracts.further_arm import BASE_AGAIN
-from tunegate.harness.decision.answers.answer_counts import AnswerCounts
-from tunegate.harness.decision.answers.form_shift import FormShift
+from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
+from tunegate.harness.decision.answer_facts.form_shift import FormShift
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.decision.verdict.likely_causes import _chance_of, find_causes, has_one_form
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.command import NO_ADDOPTS, PYTEST_QUIETLY
+from tunegate.harness.records.command_line import NO_ADDOPTS, PYTEST_QUIETLY
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow

@@ -18,9 +18,12 @@ STEADY = ([0.5] * 100, [0.5, 0.52] * 50)
 TOLERANCE = Gate(metric="share", kind="tolerance", margin=0.1)
 
 
-def _suite(columns: Any, made: Any, flips: tuple[list[float], ...], *gates: Gate) -> Any:
+def _suite(columns: Any, record_factory: Any, flips: tuple[list[float], ...], *gates: Gate) -> Any:
     asked = {"needs": CellKind.CHOICES}
-    metrics = [made.metric("right", **asked), made.metric("share", **asked, binary=False)]
+    metrics = [
+        record_factory.metric("right", **asked),
+        record_factory.metric("share", **asked, binary=False),
+    ]
     return columns(
         gates or (TOLERANCE,), {"right": flips, "share": STEADY}, metrics=metrics, extra=CHOICES
     )
@@ -36,11 +39,11 @@ def _suite(columns: Any, made: Any, flips: tuple[list[float], ...], *gates: Gate
     ],
 )
 def test_an_ungated_metric_tells_its_flips(
-    judge: Judge, columns: Any, made: Any, lost: int, won: int, told: str | None
+    judge: Judge, columns: Any, record_factory: Any, lost: int, won: int, told: str | None
 ) -> None:
     """Wins come first in the columns, so losses begin at their number; no flip, no note."""
-    flips = made.pairs(won, lost, 60, 40 - lost - won)
-    (result,) = judge(_suite(columns, made, flips)).suites
+    flips = record_factory.pairs(won, lost, 60, 40 - lost - won)
+    (result,) = judge(_suite(columns, record_factory, flips)).suites
 
     assert result.verdict is Verdict.SHIP
     notes = [note for note in result.remarks if "→" in note]
@@ -48,10 +51,10 @@ def test_an_ungated_metric_tells_its_flips(
 
 
 def test_other_pass_or_fail_metrics_are_listed_elsewhere(
-    judge: Judge, columns: Any, made: Any
+    judge: Judge, columns: Any, record_factory: Any
 ) -> None:
     """A written answer that fails is a regression of the report, not a flipped question."""
-    flips = made.pairs(3, 3, 60, 34)
+    flips = record_factory.pairs(3, 3, 60, 34)
     suite = columns((Gate(metric="m", kind="tolerance", margin=0.2),), {"m": flips})
 
     assert not any("→" in note for note in judge(suite).suites[0].remarks)
@@ -67,11 +70,11 @@ def test_other_pass_or_fail_metrics_are_listed_elsewhere(
     ],
 )
 def test_accuracy_gates_only_above_chance(
-    judge: Judge, columns: Any, made: Any, right: int, status: GateStatus, reason: Any
+    judge: Judge, columns: Any, record_factory: Any, right: int, status: GateStatus, reason: Any
 ) -> None:
     same = [1.0] * right + [0.0] * (100 - right)
     gate = Gate(metric="right", kind="tolerance", margin=0.1)
-    (result,) = judge(_suite(columns, made, (same, same), gate)).suites
+    (result,) = judge(_suite(columns, record_factory, (same, same), gate)).suites
 
     assert (result.gates[0].status, result.gates[0].reason) == (status, reason)
 
@@ -86,11 +89,11 @@ def test_accuracy_gates_only_above_chance(
     ],
 )
 def test_choices_named_in_free_text_may_be_guessed_too(
-    judge: Judge, columns: Any, made: Any, choices: Any, status: GateStatus
+    judge: Judge, columns: Any, record_factory: Any, choices: Any, status: GateStatus
 ) -> None:
     """The metric `multiple_choice` reads letters from texts; guessing gets one of four right."""
     same = [1.0] * 30 + [0.0] * 70
-    named = made.metric("named", use="multiple_choice")
+    named = record_factory.metric("named", use="multiple_choice")
     gate = Gate(metric="named", kind="tolerance", margin=0.1)
     extra = {} if choices is None else {"choices": choices}
     suite = columns((gate,), {"named": (same, same)}, [named], extra=extra)

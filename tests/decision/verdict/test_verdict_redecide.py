@@ -9,7 +9,7 @@ import pytest
 
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.decision.verdict.decide import decide_run
-from tunegate.harness.decision.verdict.redecide import answer_texts, decide_again, standing_labels
+from tunegate.harness.decision.verdict.redecide import answer_texts, current_labels, decide_again
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.manifest import Gate, LookSchedule
 from tunegate.harness.records.run_folder import Run, RunCase
@@ -29,21 +29,21 @@ def run_of(suite: Any, manifest: Any, cells: list[StoredAnswer], verdict: Any) -
     return Run(Path("r"), manifest, cases, tuple(cells), tuple(suite.rows()), verdict)
 
 
-def test_the_verdict_is_the_same(columns: Any, made: Any) -> None:
+def test_the_verdict_is_the_same(columns: Any, record_factory: Any) -> None:
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
-                    {"m": made.pairs(30, 5, 20, 5)})  # fmt: skip
-    manifest = made.manifest([suite])
+                    {"m": record_factory.pairs(30, 5, 20, 5)})  # fmt: skip
+    manifest = record_factory.manifest([suite])
     verdict = decide_run(manifest, {"s": suite.cases()}, suite.rows())
 
     assert decide_again(run_of(suite, manifest, [], verdict)) == verdict
 
 
-def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -> None:
+def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, record_factory: Any) -> None:
     suite = columns([Gate(metric="m", kind="gain", margin=0.0)],
-                    {"m": made.pairs(45, 5, 30, 20)})  # fmt: skip
+                    {"m": record_factory.pairs(45, 5, 30, 20)})  # fmt: skip
     order = tuple(case.id for case in suite.cases())
     looks = LookSchedule(order=order, sizes=(60, 100), shares=(0.6, 1.0))
-    manifest = made.manifest([suite])
+    manifest = record_factory.manifest([suite])
     record = manifest.suites[0].model_copy(update={"looks": looks})
     manifest = manifest.model_copy(update={"suites": (record,)})
     verdict = decide_run(
@@ -57,7 +57,9 @@ def test_a_run_that_ended_early_is_judged_at_its_look(columns: Any, made: Any) -
 
 
 @pytest.mark.parametrize("samples", [1, 3])
-def test_labels_stand_for_the_text_they_were_given(columns: Any, made: Any, samples: int) -> None:
+def test_labels_stand_for_the_text_they_were_given(
+    columns: Any, record_factory: Any, samples: int
+) -> None:
     """A label of an answer that has changed since, or of one among several, says nothing."""
     from tunegate.harness.records.labels import Label
 
@@ -69,6 +71,6 @@ def test_labels_stand_for_the_text_they_were_given(columns: Any, made: Any, samp
         for arm in ("base", "tuned")
     ]
 
-    kept = standing_labels(labels, cells, [suite])
+    kept = current_labels(labels, cells, [suite])
     assert [label.arm for label in kept] == (["tuned"] if samples == 1 else [])
     assert len(answer_texts(cells, [suite])) == (2 if samples == 1 else 0)

@@ -45,18 +45,25 @@ def gate(kind: str, margin: float, metric: str = "m") -> Gate:
     ],
 )
 def test_what_is_a_false_claim(
-    judge: Any, columns: Any, made: Any, gates: list[Gate], scores: Any, claimed: list[str]
+    judge: Any,
+    columns: Any,
+    record_factory: Any,
+    gates: list[Gate],
+    scores: Any,
+    claimed: list[str],
 ) -> None:
     """A goal reached, a regression proven; neither "no worse" nor a floor, which hides nothing."""
-    suite = columns(gates, {"m": made.pairs(*scores)})
+    suite = columns(gates, {"m": record_factory.pairs(*scores)})
     [result] = judge(suite).suites
 
     assert [g.kind for g in false_claims(suite.record(), result)] == claimed
 
 
-def test_a_goal_that_the_rule_still_lacks_is_no_claim(judge: Any, columns: Any, made: Any) -> None:
+def test_a_goal_that_the_rule_still_lacks_is_no_claim(
+    judge: Any, columns: Any, record_factory: Any
+) -> None:
     gates = [gate(GAIN, 0.02), gate(GAIN, 0.02, "k")]
-    given = {"m": made.pairs(*BETTER), "k": made.pairs(*SAME)}
+    given = {"m": record_factory.pairs(*BETTER), "k": record_factory.pairs(*SAME)}
     suite = columns(gates, given, goal_rule="all")
     [result] = judge(suite).suites
 
@@ -65,11 +72,11 @@ def test_a_goal_that_the_rule_still_lacks_is_no_claim(judge: Any, columns: Any, 
 
 @pytest.mark.parametrize(("adapter", "claimed"), [(False, ["m"]), (True, [])])
 def test_an_adapter_may_take_its_time(
-    judge: Any, columns: Any, made: Any, adapter: bool, claimed: list[str]
+    judge: Any, columns: Any, record_factory: Any, adapter: bool, claimed: list[str]
 ) -> None:
     """Base that is slower than itself is a false claim; with an adapter it is the truth."""
     timed = {"binary": False, "range": None, "higher_is_better": False}
-    metric = made.metric("m", needs=CellKind.LATENCY, **timed)
+    metric = record_factory.metric("m", needs=CellKind.LATENCY, **timed)
     seconds = [0.1 + 0.001 * (i % 5) for i in range(200)]
     slower = [s + 0.05 + 0.001 * (i % 3) for i, s in enumerate(seconds)]
     suite = columns([gate(TOLERANCE, 0.01)], {"m": (seconds, slower)}, [metric])
@@ -81,8 +88,8 @@ def test_an_adapter_may_take_its_time(
     assert [g.metric for g in found] == claimed
 
 
-def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> None:
-    metric = made.metric("m", binary=False)
+def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, record_factory: Any) -> None:
+    metric = record_factory.metric("m", binary=False)
     base = [0.9] * 60
     tuned = [0.1 if i % 3 == 0 else 1.0 for i in range(60)]
     suite = columns([gate(SEVERE_DROP, 0.1)], {"m": (base, tuned)}, [metric])
@@ -91,9 +98,9 @@ def test_severe_drops_are_a_false_claim(judge: Any, columns: Any, made: Any) -> 
     assert [g.kind for g in false_claims(suite.record(), result)] == [SEVERE_DROP]
 
 
-def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> None:
+def test_broken_levels_are_told_apart(judge: Any, columns: Any, record_factory: Any) -> None:
     gates = [gate(FLOOR, 0.99), gate(CEILING, 0.1), gate(FLOOR, 0.1)]
-    verdict = judge(columns(gates, {"m": made.pairs(*SAME)}))
+    verdict = judge(columns(gates, {"m": record_factory.pairs(*SAME)}))
 
     assert verdict.verdict is Verdict.BLOCK
     assert [g.kind for g in broken_levels(verdict.suites[0])] == [FLOOR, CEILING]
@@ -108,7 +115,7 @@ def test_broken_levels_are_told_apart(judge: Any, columns: Any, made: Any) -> No
     ],
 )
 def test_a_claim_at_any_look_is_found(
-    made: Any, columns: Any, early: int, late: int, ended: int, claimed: list[str]
+    record_factory: Any, columns: Any, early: int, late: int, ended: int, claimed: list[str]
 ) -> None:
     """An A/A run asks all cases; what a look of a gate run would claim on the way counts too."""
     base = [0.0] * 100
@@ -120,7 +127,9 @@ def test_a_claim_at_any_look_is_found(
         shares=(0.32, 0.64, 1.0),
     )
     run = SimpleNamespace(
-        manifest=made.manifest([suite]), cases_of={"s": suite.cases()}, scores=suite.rows()
+        manifest=record_factory.manifest([suite]),
+        cases_of={"s": suite.cases()},
+        scores=suite.rows(),
     )
 
     look, claims = claims_at_looks(run, looks)  # type: ignore[arg-type]
@@ -129,26 +138,28 @@ def test_a_claim_at_any_look_is_found(
     assert [g.kind for g in claims] == claimed
 
 
-def _noise(made: Any, suite: Any) -> NoiseFloor:
+def _noise(record_factory: Any, suite: Any) -> NoiseFloor:
     cases, rows = {suite.name: suite.cases()}, suite.rows()
-    [table] = tables_of(made.manifest([suite]), cases, rows, {})
+    [table] = tables_of(record_factory.manifest([suite]), cases, rows, {})
     [found] = noise_floors(table)
     return found
 
 
-def test_the_noise_floor_of_pass_and_fail(made: Any, columns: Any) -> None:
+def test_the_noise_floor_of_pass_and_fail(record_factory: Any, columns: Any) -> None:
     """Two cases of 100 newly right and three newly wrong: five flips, 5 %, difference -1 %."""
-    floor = _noise(made, columns([], {"m": made.pairs(2, 3, 45, 50)}))
+    floor = _noise(record_factory, columns([], {"m": record_factory.pairs(2, 3, 45, 50)}))
 
     assert floor.flips == 5
     assert floor.size == pytest.approx(0.05)
     assert floor.pairs.estimate == pytest.approx(-0.01)
 
 
-def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
+def test_the_noise_floor_of_a_number(record_factory: Any, columns: Any) -> None:
     """Mean of |0.1|, |-0.3|, |0| and |0| is 0.1; their mean is -0.05. A case half scored is out."""
     pair = ([0.2, 0.5, 0.5, 0.5, None], [0.3, 0.2, 0.5, 0.5, 1.0])
-    floor = _noise(made, columns([], {"m": pair}, [made.metric("m", binary=False)]))
+    floor = _noise(
+        record_factory, columns([], {"m": pair}, [record_factory.metric("m", binary=False)])
+    )
 
     assert floor.flips is None
     assert floor.size == pytest.approx(0.1)
@@ -156,14 +167,16 @@ def test_the_noise_floor_of_a_number(made: Any, columns: Any) -> None:
     assert floor.pairs.n == 4
 
 
-def test_a_number_that_happens_to_be_0_or_1_is_no_flip(made: Any, columns: Any) -> None:
-    record = made.metric("m", binary=False, range=None)
+def test_a_number_that_happens_to_be_0_or_1_is_no_flip(record_factory: Any, columns: Any) -> None:
+    record = record_factory.metric("m", binary=False, range=None)
 
-    assert _noise(made, columns([], {"m": ([1.0, 1.0], [1.0, 0.0])}, [record])).flips is None
+    assert (
+        _noise(record_factory, columns([], {"m": ([1.0, 1.0], [1.0, 0.0])}, [record])).flips is None
+    )
 
 
-def test_without_scores_there_is_no_noise_floor(made: Any, columns: Any) -> None:
+def test_without_scores_there_is_no_noise_floor(record_factory: Any, columns: Any) -> None:
     """Nothing scored is not a noise floor of 0."""
-    floor = _noise(made, columns([], {"m": ([None, 1.0], [1.0, None])}))
+    floor = _noise(record_factory, columns([], {"m": ([None, 1.0], [1.0, None])}))
 
     assert floor.size is None

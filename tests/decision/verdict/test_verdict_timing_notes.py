@@ -31,7 +31,7 @@ def times(n: int, *, slower: float, seed: int = 1) -> tuple[list[float], list[fl
 
 
 @pytest.fixture(name="table")
-def _table(columns: Any, made: Any) -> Any:
+def _table(columns: Any, record_factory: Any) -> Any:
     """Return a function that makes a table of two columns of times, with the given parts."""
 
     def make(
@@ -40,7 +40,7 @@ def _table(columns: Any, made: Any) -> Any:
         suite = columns(
             gates=(),
             columns={"latency": (base, tuned)},
-            metrics=(made.metric("latency", **TIMED),),
+            metrics=(record_factory.metric("latency", **TIMED),),
             clusters=clusters,
         )
         rows = (replace(row, parts=parts or None) for row in suite.rows())
@@ -129,37 +129,39 @@ def test_other_metrics_are_not_timed(columns: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("slower", [1.0, 1.05, 1.08, 1.1])
-def test_a_tolerance_in_percent_bounds_the_ratio(made: Any, seed: int, slower: float) -> None:
+def test_a_tolerance_in_percent_bounds_the_ratio(
+    record_factory: Any, seed: int, slower: float
+) -> None:
     """It holds exactly where the upper limit of the geometric mean ratio is below 1.10."""
     base, tuned = times(40, slower=slower, seed=seed)
-    pairs = Pairs("s", made.metric("latency", **TIMED), tuple(base), tuple(tuned))
+    pairs = Pairs("s", record_factory.metric("latency", **TIMED), tuple(base), tuple(tuned))
 
     assert is_proven(pairs.relative(0.10), 0.0, 0.90) == (
         geometric_mean_ratio(base, tuned, clusters=[str(i // 4) for i in range(40)]).high < 1.1
     )
 
 
-def test_differences_of_times_keep_base_s_unit(made: Any) -> None:
+def test_differences_of_times_keep_base_s_unit(record_factory: Any) -> None:
     """Mean 2 s, allowed 50 %, tuned twice as long: 2 · (ln 1.5 - ln 2) s on every case."""
-    pairs = Pairs("s", made.metric("latency", **TIMED), (1.0, 3.0), (2.0, 6.0))
+    pairs = Pairs("s", record_factory.metric("latency", **TIMED), (1.0, 3.0), (2.0, 6.0))
 
     assert pairs.relative(0.5).differences == pytest.approx([2 * math.log(0.75)] * 2)
 
 
-def test_a_time_of_zero_falls_back_on_the_means(made: Any) -> None:
+def test_a_time_of_zero_falls_back_on_the_means(record_factory: Any) -> None:
     """A ratio to 0 is undefined: the distance from 1.5 times base's mean decides."""
-    pairs = Pairs("s", made.metric("latency", **TIMED), (0.0, 2.0), (1.0, 1.0))
+    pairs = Pairs("s", record_factory.metric("latency", **TIMED), (0.0, 2.0), (1.0, 1.0))
 
     assert pairs.relative(0.5).differences == pytest.approx([-1.0, 2.0])  # 1.5 · b - t
 
 
-def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -> None:
+def test_a_verdict_carries_ratio_and_gate(columns: Any, record_factory: Any, judge: Any) -> None:
     base, tuned = [0.1] * 39 + [10.0], [0.1 + 0.0001 * i for i in range(39)] + [12.0]
     gate = Gate(metric="latency", kind="tolerance", margin="10%", where="suite.toml:9")
     suite = columns(
         gates=(gate,),
         columns={"latency": (base, tuned)},
-        metrics=(made.metric("latency", **TIMED),),
+        metrics=(record_factory.metric("latency", **TIMED),),
     )
 
     (result,) = judge(suite).suites
@@ -177,13 +179,13 @@ def test_a_verdict_carries_ratio_and_gate(columns: Any, made: Any, judge: Any) -
     ],
 )
 def test_recorded_times_decide_nothing(
-    judge: Any, columns: Any, made: Any, arm: str, backend: str, verdict: Verdict
+    judge: Any, columns: Any, record_factory: Any, arm: str, backend: str, verdict: Verdict
 ) -> None:
     base, tuned = times(120, slower=1.02)
     suite = columns(
         [Gate(metric="latency", kind="tolerance", margin="20%")],
         {"latency": (base, tuned)},
-        (made.metric("latency", **TIMED),),
+        (record_factory.metric("latency", **TIMED),),
     )
     arms = {"base": {"backend": "hf"}, "tuned": {"backend": "hf"}, arm: {"backend": backend}}
 
@@ -194,12 +196,12 @@ def test_recorded_times_decide_nothing(
     assert ("recorded elsewhere" in found.sentence) is (backend == "replay")
 
 
-def test_a_ceiling_on_recorded_times_counts(judge: Any, columns: Any, made: Any) -> None:
+def test_a_ceiling_on_recorded_times_counts(judge: Any, columns: Any, record_factory: Any) -> None:
     base, tuned = times(120, slower=1.02)
     suite = columns(
         [Gate(metric="latency", kind="ceiling", margin=10.0)],
         {"latency": (base, tuned)},
-        (made.metric("latency", **TIMED),),
+        (record_factory.metric("latency", **TIMED),),
     )
     arms = {"base": {"backend": "replay"}, "tuned": {"backend": "replay"}}
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import CONTEXT
-from tunegate.harness.contracts.thoughts import written_text
+from tunegate.harness.contracts.reasoning import written_text
 from tunegate.harness.engine.inference import local_engine, sequence
 from tunegate.harness.engine.inference.speculative import DraftAcceptance, KnownAnswer, draft_ids
 from tunegate.harness.records.answers import Completion

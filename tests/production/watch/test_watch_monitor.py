@@ -15,20 +15,20 @@ from tunegate.harness.production.watch.answered_case import AnsweredCase
 from tunegate.harness.production.watch.counted_calls import TimeWindow
 from tunegate.harness.production.watch.indicators import LossKind, MonitoredFigure, suite_figures
 from tunegate.harness.production.watch.initial_state import initial_state, select_figures
-from tunegate.harness.production.watch.monitor import JudgeSample, MonitoringLook, update_state
-from tunegate.harness.production.watch.record import (
+from tunegate.harness.production.watch.look_record import (
     FigureStatus,
     WatchRecord,
     WatchVerdict,
     watch_record,
 )
+from tunegate.harness.production.watch.monitor import JudgeSample, MonitoringLook, update_state
 from tunegate.harness.production.watch.state import WatchState
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import record_json
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.scores import Score
 from tunegate.harness.suite import Suite
-from tunegate.harness.telemetry.read.types import ModelCall
+from tunegate.harness.telemetry.read.trace_types import ModelCall
 
 NOW = START + 1e8
 Shipped = tuple[Run, Suite]

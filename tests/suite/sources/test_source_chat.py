@@ -84,7 +84,7 @@ def test_further_keys_are_named(tmp_path: Path, cases: Callable[[str], list[Case
         ({"messages": [{"content": "Hi"}, SAY]}, "{'content': 'Hi'} must be a turn with role"),
         ({"messages": [ASK, {**SAY, "content": ""}]}, "the assistant's last turn is empty"),
         ({"messages": [ASK, {**SAY, "content": [{"type": "image_url"}]}]},
-         "the assistant's last turn is more than text"),
+         "the last assistant turn must be text only"),
         ({"messages": [{**ASK, "role": "function"}, SAY]}, 'messages.0.role: "function" must be'),
         ({"messages": [ASK, {**CALL, "tool_calls": [{"function": {"arguments": "{}"}}]}]},
          "tool call {'arguments': '{}'} has no name"),

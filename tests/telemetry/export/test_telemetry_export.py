@@ -19,7 +19,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.export import FILE_NAMES, find_file, write_traces
 from tunegate.harness.telemetry.export.content import ContentCapture
 from tunegate.harness.telemetry.read import read_spans
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 ODD = "half \ud800, NUL \x00, ANSI \x1b[31m, bidi \u202e, BOM \ufeff, \U0001f600, \u2028"
 

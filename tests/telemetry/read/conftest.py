@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.telemetry.read import read_spans
-from tunegate.harness.telemetry.read.types import ImportReport, Span
+from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.telemetry.read.types import OccurrenceCount, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import OccurrenceCount, SpanEvent
 
 Make = Callable[..., Any]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

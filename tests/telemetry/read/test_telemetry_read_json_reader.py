@@ -13,7 +13,12 @@ import pytest
 
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.json_reader import NEITHER
-from tunegate.harness.telemetry.read.types import ImportReport, OccurrenceCount, Span, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import (
+    ImportReport,
+    OccurrenceCount,
+    Span,
+    SpanEvent,
+)
 
 Make = Callable[..., Any]
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -18,7 +18,7 @@ from tunegate.harness.telemetry.read.model_calls import (
     WINDOW,
     find_model_calls,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 CHAIN = {"openinference.span.kind": "CHAIN"}
 

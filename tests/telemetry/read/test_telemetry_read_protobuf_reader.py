@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from tunegate.harness.telemetry.read.types import OccurrenceCount, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import OccurrenceCount, SpanEvent
 
 messages = pytest.importorskip("opentelemetry.proto.trace.v1.trace_pb2")
 LogsData = pytest.importorskip("opentelemetry.proto.logs.v1.logs_pb2").LogsData

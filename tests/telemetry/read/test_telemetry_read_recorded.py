@@ -21,7 +21,7 @@ from tests.telemetry.read.wire_requests import Asked, asked, comparable
 from tunegate.harness.suite.sources._request_settings import NAMES as REPLAYED
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import AROUND, OTHER, find_model_calls
-from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
+from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "recorded.md"
 Recorded = Recording | FrameworkRecording

@@ -15,7 +15,7 @@ import pytest
 from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, ROOT, record
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
-from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
+from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall
 
 REQUIREMENTS = (RECORDED / "requirements.txt", RECORDED / "earlier.txt")
 

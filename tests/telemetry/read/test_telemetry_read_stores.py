@@ -21,7 +21,7 @@ from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
-from tunegate.harness.telemetry.read.types import ImportReport, ModelCall
+from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall
 
 STORES = RECORDED / "stores"
 WIRE = RECORDED / "openai-openinference-openai"

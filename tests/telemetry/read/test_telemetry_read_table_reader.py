@@ -33,7 +33,7 @@ from tunegate.harness.telemetry.read.table_reader import (
     UNKNOWN,
     is_trace_table,
 )
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 pandas = pytest.importorskip("pandas")
 arrow = pytest.importorskip("pyarrow")

@@ -17,7 +17,7 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     MessageTranscript,
     RecordGap,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NO_CONTENT = "no content was captured"
 _STORED = "gen_ai.input.messages_ref"

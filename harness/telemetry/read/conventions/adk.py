@@ -22,7 +22,7 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     MessageTranscript,
     message_answer,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "adk"
 ORDER = 49

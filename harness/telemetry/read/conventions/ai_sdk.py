@@ -28,7 +28,7 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     tool_calls,
 )
 from tunegate.harness.telemetry.read.conventions._payloads import request_transcript
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "ai-sdk"
 ORDER = 44

@@ -20,7 +20,7 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     answer_of,
     message_answer,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "genai"
 ORDER = 50

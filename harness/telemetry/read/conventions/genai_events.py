@@ -19,7 +19,7 @@ from tunegate.harness.telemetry.read.conventions._messages import (
     MessageTranscript,
     message_answer,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span, SpanEvent
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span, SpanEvent
 
 NAME = "genai-events"
 ORDER = 40

@@ -23,7 +23,7 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
     reply_tokens,
     request_transcript,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "langsmith"
 ORDER = 47

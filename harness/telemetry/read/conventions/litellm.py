@@ -15,7 +15,7 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
     reply_answer,
     request_transcript,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "litellm"
 ORDER = 42

@@ -9,7 +9,7 @@ from __future__ import annotations
 from tunegate.harness.telemetry.read.conventions._common import assemble_call, schema_format
 from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, MessageTranscript
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "pydantic-ai"
 ORDER = 60

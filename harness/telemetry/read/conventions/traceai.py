@@ -35,7 +35,7 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
     load_python,
     reply_answer,
 )
-from tunegate.harness.telemetry.read.types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
 NAME = "traceai"
 ORDER = 20

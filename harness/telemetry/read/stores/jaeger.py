@@ -11,7 +11,7 @@ from typing import Any
 
 from tunegate.harness.telemetry.read.records import FileRecord
 from tunegate.harness.telemetry.read.stores._fields import make_record
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 NAME = "jaeger"
 ORDER = 30

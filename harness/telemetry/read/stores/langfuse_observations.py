@@ -17,7 +17,7 @@ from tunegate.harness.telemetry.read.stores._fields import (
     iso_seconds,
     make_record,
 )
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 NAME = "langfuse"
 ORDER = 50

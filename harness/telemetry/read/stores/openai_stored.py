@@ -16,7 +16,7 @@ from tunegate.harness.telemetry.read.stores._fields import (
     first_of,
     make_record,
 )
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 NAME = "openai-stored"
 ORDER = 70

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunegate.harness.telemetry.read.records import FileRecord
 from tunegate.harness.telemetry.read.stores._fields import make_record, plain_number
-from tunegate.harness.telemetry.read.types import ImportReport
+from tunegate.harness.telemetry.read.trace_types import ImportReport
 
 NAME = "zipkin"
 ORDER = 40

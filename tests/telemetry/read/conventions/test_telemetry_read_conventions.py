@@ -16,7 +16,7 @@ from tunegate.harness.telemetry.read.conventions import (
     openllmetry,
     traceai,
 )
-from tunegate.harness.telemetry.read.types import SpanEvent
+from tunegate.harness.telemetry.read.trace_types import SpanEvent
 
 
 def test_azures_clients_write_messages_as_json_in_events_of_the_span() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.made_spans import made_span
 from tunegate.harness.telemetry.read.conventions import genai
-from tunegate.harness.telemetry.read.types import SpanEvent
+from tunegate.harness.telemetry.read.trace_types import SpanEvent
 
 # The example of semantic-conventions-genai, docs/gen-ai/gen-ai-spans.md, "Tool calls".
 INPUT = [
