@@ -1,6 +1,6 @@
 """Traces of real clients and frameworks, recorded by real instrumentations: every call, as sent.
 
-`record_traces.py` and `record_frameworks.py` make `recorded/`. Beside each trace lie the requests
+The scripts in `tools/recordings/` make `recorded/`. Beside each trace lie the requests
 that the server got over the wire. What a recorder does not write stands in `LOST`, which
 docs/reference/traces.md shows as tables.
 """
@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.telemetry.read.record_frameworks import FRAMEWORKS, FrameworkRecording
-from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, Recording, reply
+from tests.telemetry.read.trace_recordings import (
+    FRAMEWORKS,
+    RECORDED,
+    RECORDINGS,
+    FrameworkRecording,
+    Recording,
+    reply,
+)
 from tests.telemetry.read.wire_requests import Asked, asked, comparable
 from tunegate.harness.suite.sources._request_settings import NAMES as REPLAYED
 from tunegate.harness.telemetry.read import read_spans
