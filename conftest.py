@@ -1,4 +1,5 @@
-"""This repository's own tests: pytester, no network, and the fixtures many rooms share.
+"""This repository's own tests: pytester, no network, and the fixtures many rooms share
+(tests/README.md lists them).
 
 The plugin itself arrives through its entry point, so `pytest suites/ --gate-base … --gate-tuned …`
 works here as in any user's project.
@@ -29,7 +30,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["pytester"]
+pytest_plugins = [
+    "pytester",
+    "tests.decided_suites",
+    "tests.fake_server",
+    "tests.lm_eval_tasks",
+    "tests.suite_files",
+    "tests.tiny_models",
+]
 
 # A machine that is busy with other tests is no defect of a strategy, nor of what is tested.
 _BUSY: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

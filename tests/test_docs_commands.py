@@ -17,10 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 from typer.main import get_command
 
-from tests.tiny_models import Tiny, tiny
+from tests.tiny_models import Tiny
 from tunegate.harness.cli import app
-
-__all__ = ["tiny"]  # a fixture
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

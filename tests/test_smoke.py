@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import Tiny, muted, tiny
+from tests.tiny_models import Tiny, muted
 from tests.trainers.training_scripts import write_suite
-
-__all__ = ["tiny"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # `make matrix` runs it, `make test` does not
 TUNEGATE = str(Path(sys.executable).with_name("tunegate"))

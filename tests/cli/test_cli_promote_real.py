@@ -9,12 +9,10 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from tests.tiny_models import ask, muted
+from tests.tiny_models import muted
 from tunegate.harness.cli import app
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.records.cases import Case
-
-__all__ = ["ask"]
 
 SUITE = """
 name = "tiny"

@@ -14,11 +14,9 @@ import typer
 
 from tests.fake_vllm import make_environment
 from tests.tiny_models import SUITE_CASES as N
-from tests.tiny_models import ask, copied, tiny, write_suite
+from tests.tiny_models import write_suite
 from tunegate.harness.cli.ship_check import ship_check
 from tunegate.harness.records.errors import ModelError, UnknownName, UsageError
-
-__all__ = ["ask", "copied", "tiny"]
 
 SUITE = """
 name = "tiny"

@@ -11,12 +11,10 @@ from typing import Any
 import pytest
 import typer
 
-from tests.tiny_models import ask, tiny, write_suite
+from tests.tiny_models import write_suite
 from tunegate.harness.cli.strength import strength
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.run.strengths import read_strengths
-
-__all__ = ["ask", "tiny"]
 
 SUITE = """
 name = "tiny"

@@ -12,7 +12,6 @@ from unittest import mock
 import pytest
 
 from tests.played_suites import write_desk
-from tests.tiny_models import tiny, tiny_tokenizer
 from tunegate.harness.engine.inference import continuous_batching, local_engine
 from tunegate.harness.engine.optimizations import Optimizations
 from tunegate.harness.episodes.play import EpisodePlayer
@@ -20,8 +19,6 @@ from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import Suite, load_suite
-
-__all__ = ["tiny", "tiny_tokenizer"]
 
 TALK = '''
 class Talk:

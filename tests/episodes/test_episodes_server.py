@@ -9,13 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.fake_server import FakeServer, completion, fake_server
+from tests.fake_server import FakeServer, completion
 from tests.played_suites import write_desk
 from tunegate.harness.models.server import server
 from tunegate.harness.run.prepare import prepare
 from tunegate.harness.suite import load_suite
-
-__all__ = ["fake_server"]
 
 
 def _reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.suite_files import _refused, _written
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.decision.verdict.false_claims import false_claims
@@ -25,8 +24,6 @@ from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.reports.charts import draw_interval
 from tunegate.reports.formatting import gate_rule
-
-__all__ = ["_refused", "_written"]
 
 PASS, FAIL, UNDECIDED, _ = GateStatus
 SECONDS = MetricRecord(

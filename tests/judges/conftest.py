@@ -27,6 +27,8 @@ def _rubric() -> Judge:
 
 @pytest.fixture(name="task")
 def _task(rubric: Judge) -> Callable[..., JudgementTask]:
+    """Return a function that makes the task of judging one text."""
+
     def make(
         text: str, *, case: str = "c1", judge: Judge | None = None, **more: Any
     ) -> JudgementTask:

@@ -9,10 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import tiny
-
-__all__ = ["tiny"]
-
 CASES = [
     {"id": f"t{n}", "prompt": f"Ticket {n}: which team?", "expected": ("refunds", "parcels")[n % 2]}
     for n in range(60)

@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tests.fake_server import FakeServer, completion, prompt_of
 from tunegate.harness.records.judgements import judge_spending
 from tunegate.harness.records.run_folder import Run
-
-__all__ = ["fake_server"]  # the fixture
 
 SUITE = """\
 name = "civil"

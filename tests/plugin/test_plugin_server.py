@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 
 from tests.fake_programs import Program
-from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tests.fake_server import FakeServer, completion, prompt_of
 from tests.tiny_models import make_tokenizer
-
-__all__ = ["fake_server"]
 
 Start = Callable[..., FakeServer]
 N = 90

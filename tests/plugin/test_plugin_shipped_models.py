@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import ask, copied, muted, tiny
+from tests.tiny_models import muted
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.verdict import VerdictRecord
@@ -19,8 +19,6 @@ from tunegate.harness.run.evaluate import evaluate
 from tunegate.harness.run.options import RunOptions
 from tunegate.harness.suite import load_suite
 from tunegate.trainers import artifacts
-
-__all__ = ["ask", "copied", "tiny"]
 
 SUITE = """
 name = "tiny"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import ask, muted, tiny
+from tests.tiny_models import muted
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.engine.inference import local_engine
 from tunegate.harness.engine.inference.speculative import draft_ids
@@ -15,8 +15,6 @@ from tunegate.harness.models.scripted import ModelScript, ScriptedArm
 from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.run.divergence import measure_divergence
-
-__all__ = ["ask", "tiny"]
 
 
 @pytest.fixture(name="answered")

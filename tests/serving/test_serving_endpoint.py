@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from tests.played_suites import PolicyArm, call
-from tests.tiny_models import tiny, tiny_tokenizer
 from tunegate.harness.contracts.model import Arm, Request
 from tunegate.harness.engine.inference.local_engine import complete_requests
 from tunegate.harness.models.server import server
@@ -30,7 +29,6 @@ from tunegate.harness.serving.batch_server import BatchServer
 from tunegate.harness.serving.chat_requests import parse_chat_request
 from tunegate.harness.serving.endpoint import EndpointSettings, open_endpoint
 
-__all__ = ["tiny", "tiny_tokenizer"]
 httpx: Any = pytest.importorskip("httpx")
 openai: Any = pytest.importorskip("openai")
 

@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import copied, tiny
 from tunegate.trainers.arguments import prepare_environment
-
-__all__ = ["copied", "tiny"]
 
 prepare_environment()
 

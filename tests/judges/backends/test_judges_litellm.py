@@ -14,7 +14,7 @@ import pytest
 if importlib.util.find_spec("litellm") is None:
     pytest.skip("litellm is not installed", allow_module_level=True)
 
-from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tests.fake_server import FakeServer, completion, prompt_of
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
@@ -24,8 +24,6 @@ from tunegate.harness.judges.backends.litellm import litellm
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
-
-__all__ = ["fake_server"]  # the fixture
 
 
 @pytest.fixture(name="running")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_models import Tiny, copied
+from tests.tiny_models import Tiny
 from tunegate.harness.contracts import lookup
 from tunegate.harness.contracts.judge import Judge, JudgeQuestion
 from tunegate.harness.engine.answer_cache import AnswerCache
@@ -20,7 +20,6 @@ from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 
 pytest.importorskip("torch")
-__all__ = ["copied"]  # the fixture
 LABELS = ("supported", "contradicted", "not_found")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.fake_server import FakeServer, completion, fake_server, prompt_of
+from tests.fake_server import FakeServer, completion, prompt_of
 from tests.judges.asking.test_judges_reply import BAD, NONCE
 from tunegate.harness.contracts.judge import Judge
 from tunegate.harness.contracts.model import PoolLimits
@@ -22,7 +22,6 @@ from tunegate.harness.judges.asking.judge_model import JudgementOutcome, Judgeme
 from tunegate.harness.judges.backends.server import ServerJudge, server
 from tunegate.harness.records.errors import ModelError
 
-__all__ = ["fake_server"]  # the fixture
 MODELS: dict[str, dict[str, Any]] = {"judge": {}}
 QUICK = PoolLimits(concurrency=4, deadline_s=1.0, attempts=2)
 

@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.tiny_models import muted, tiny
+from tests.tiny_models import muted
 from tunegate.harness.models.adapters.scaled_adapter import WEIGHTS, write_scaled_adapter
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import ModelError
-
-__all__ = ["tiny"]
 
 
 def logits(base: Path, adapter: Path, factor: float = 1.0) -> Any:

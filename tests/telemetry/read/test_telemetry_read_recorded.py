@@ -1,6 +1,6 @@
 """Traces of real clients and frameworks, recorded by real instrumentations: every call, as sent.
 
-`record_traces.py` and `record_frameworks.py` make `recorded/`. Beside each trace lie the requests
+The scripts in `tools/recordings/` make `recorded/`. Beside each trace lie the requests
 that the server got over the wire. What a recorder does not write stands in `LOST`, which
 docs/reference/recorded.md shows as tables.
 """
@@ -15,8 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.telemetry.read.record_frameworks import FRAMEWORKS, FrameworkRecording
-from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, Recording, reply
+from tests.telemetry.read.trace_recordings import (
+    FRAMEWORKS,
+    RECORDED,
+    RECORDINGS,
+    FrameworkRecording,
+    Recording,
+    reply,
+)
 from tests.telemetry.read.wire_requests import Asked, asked, comparable
 from tunegate.harness.suite.sources._request_settings import NAMES as REPLAYED
 from tunegate.harness.telemetry.read import read_spans
@@ -306,7 +312,8 @@ def test_the_reference_shows_what_is_lost(recordings: Sequence[Recorded], first:
         names = [f"`{n}`" if n.isidentifier() and n not in PLAIN else n for n in lost]
         is_client = isinstance(recording, Recording)
         library = recording.library.removesuffix("-async") if is_client else recording.library
-        key = (library, ", ".join(names).replace(ALL_SETTINGS, "sampling settings and `max_tokens`"))
+        lost = ", ".join(names).replace(ALL_SETTINGS, "sampling settings and `max_tokens`")
+        key = (library, lost)
         if recorder(recording) not in rows.setdefault(key, []):
             rows[key].append(recorder(recording))
     lines = [f"| {library} | {', '.join(by)} | {lost} |" for (library, lost), by in rows.items()]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.telemetry.read.record_traces import RECORDED, RECORDINGS, ROOT, record
+from tests.telemetry.read.trace_recordings import RECORDED, RECORDINGS
+from tools.recordings.record_traces import ROOT, record
 from tunegate.harness.telemetry.read import read_spans
 from tunegate.harness.telemetry.read.model_calls import find_model_calls
 from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall

@@ -1,7 +1,7 @@
 """Files as trace stores export them: the calls are those of the same spans as OTLP.
 
-Console, Zipkin, Phoenix and LangSmith wrote theirs (`record_stores.py`); Jaeger's, Tempo's,
-Langfuse's and OpenAI's are made here by the published schemas.
+Console, Zipkin, Phoenix and LangSmith wrote theirs (`tools/recordings/record_stores.py`);
+Jaeger's, Tempo's, Langfuse's and OpenAI's are made here by the published schemas.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.telemetry.read.record_traces import RECORDED, reply
+from tests.telemetry.read.trace_recordings import RECORDED, reply
 from tests.telemetry.read.wire_requests import asked, comparable
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases

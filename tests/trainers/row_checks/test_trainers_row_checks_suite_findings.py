@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.suite_files import HEAD, _written
+from tests.suite_files import HEAD
 from tests.trainers.row_checks.planted_rows import chat, found, look
 from tunegate.harness.suite import Suite, load_suite
-
-__all__ = ["_written"]
 
 GERMAN = "Wie lange dauert es, bis mein Paket aus dem Lager bei mir zu Hause ankommt, Nummer"
 ENGLISH = "How long does it take until my parcel leaves the warehouse and is at my door, number"

@@ -1,29 +1,16 @@
-"""Records the traces of real client libraries into `recorded/`.
+"""The recordings under `recorded/`, and the replies of the scripted server behind them.
 
-    python tests/telemetry/read/record_traces.py PYTHON [NAME…]
-
-Run it from the repository's environment; PYTHON is that of an environment with
-`recorded/requirements.txt` in it and `recorded/earlier.txt` in its folder `earlier`. Each recording
-is one process of `drive_client.py` against a scripted server on this machine, which keeps the
-requests as they came over the wire: what a trace of them must give back.
+The scripts in `tools/recordings/` make them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT))
-
-from tests.fake_server import FakeServer  # noqa: E402  (a script finds its neighbours by path)
 
 RECORDED = Path(__file__).parent / "recorded"
 ARGUMENTS = {"city": "Paris"}
@@ -97,6 +84,43 @@ RECORDINGS = (
 )
 
 
+@dataclass(frozen=True)
+class FrameworkRecording:
+    """One library, recorded by what it comes with or by one instrumentation."""
+
+    library: str
+    recorder: str
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.library}-{self.recorder}"
+
+
+FRAMEWORKS = (
+    FrameworkRecording("litellm", "litellm-otel"),
+    FrameworkRecording("litellm-async", "litellm-otel"),
+    FrameworkRecording("litellm-proxy", "litellm-otel"),
+    FrameworkRecording("ai-sdk", "6"),
+    FrameworkRecording("ai-sdk", "7"),
+    FrameworkRecording("openai", "langfuse"),
+    FrameworkRecording("openai", "mlflow"),
+    FrameworkRecording("openai", "logfire"),
+    FrameworkRecording("agents", "logfire"),
+    FrameworkRecording("agents", "openinference"),
+    FrameworkRecording("agents", "openllmetry"),
+    FrameworkRecording("agents-responses", "logfire"),
+    FrameworkRecording("agents-responses", "openinference"),
+    FrameworkRecording("agents-responses", "openllmetry"),
+    FrameworkRecording("anthropic", "openllmetry"),
+    FrameworkRecording("langchain", "langsmith"),
+    FrameworkRecording("smolagents", "openinference"),
+    FrameworkRecording("adk", "own"),
+    FrameworkRecording("pydantic-ai", "own"),
+    FrameworkRecording("pydantic-ai", "openinference"),
+)
+
+
 def reply(model: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request: with a tool call where tools are offered and none has answered yet."""
     if path.endswith("/responses"):
@@ -162,40 +186,3 @@ def _response(body: Mapping[str, Any]) -> dict[str, Any]:
             "total_tokens": 20,
         },
     }  # fmt: skip
-
-
-def record(recording: Recording, python: Path, folder: Path) -> None:
-    """Write `traces.jsonl`, `logs.jsonl` where there are logs, and `asked.jsonl` into a folder."""
-    into = folder / recording.name
-    into.mkdir(parents=True, exist_ok=True)
-    for file in into.iterdir():
-        file.unlink()
-    environment = {
-        **os.environ,
-        "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": recording.content,
-        "OTEL_SEMCONV_STABILITY_OPT_IN": recording.stability,
-        "HF_HUB_OFFLINE": "0",  # offline, its client refuses even this machine
-        "PYTHONPATH": str(python.parents[1] / "earlier") if recording.earlier else "",
-    }
-    with FakeServer(reply=reply, models={"base": {}}) as server:
-        command = [str(python), str(Path(__file__).with_name("drive_client.py"))]
-        command += [recording.library, recording.instrumentations, server.url, str(into)]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if ran.returncode:
-            raise SystemExit(f"{recording.name}: {ran.stdout}{ran.stderr}")
-        asked = [json.dumps(body, ensure_ascii=False) for body in server.asked]
-    (into / "asked.jsonl").write_text("\n".join(asked) + "\n", encoding="utf-8")
-    if not (into / "logs.jsonl").stat().st_size:
-        (into / "logs.jsonl").unlink()
-
-
-def main(python: str, *names: str) -> None:
-    """Record all, or those that are named."""
-    RECORDED.mkdir(exist_ok=True)
-    for recording in RECORDINGS:
-        if not names or recording.name in names:
-            record(recording, Path(python).absolute(), RECORDED)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -2,8 +2,8 @@
 
     python drive_frameworks.py LIBRARY RECORDER URL FOLDER
 
-Runs in an environment of its own (`recorded/frameworks/requirements.txt`) and so imports nothing
-of ours. The scenarios are those of `drive_client.py`, and a request that fails. It writes
+Runs in an environment of its own (`frameworks/requirements.txt` of the recordings) and so imports
+nothing of ours. The scenarios are those of `drive_client.py`, and a request that fails. It writes
 `traces.jsonl` into the folder: what the recorder exports, as OTLP's JSON lines.
 """
 

@@ -1,6 +1,6 @@
-"""Records what HELM writes for a run of each of two models, into `recorded/helm/`.
+"""Records what HELM writes for a run of each of two models, into `tests/results/recorded/helm/`.
 
-    python tests/results/record_helm.py
+    python tools/recordings/record_helm.py
 
 Run it where crfm-helm is installed (0.5.16 wrote the files). `helm-run` does everything but
 answer: its client of simple models looks the answers up. There are two sets of examples in the
@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-RECORDED = Path(__file__).parent / "recorded" / "helm"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/helm"
 MODELS = ("base", "tuned")
 REFUSED = 51
 """The number whose question the API refuses."""

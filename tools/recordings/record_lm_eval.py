@@ -1,6 +1,6 @@
-"""Records what lm-eval writes with `--log_samples` into `recorded/lm_eval/`.
+"""Records what lm-eval writes with `--log_samples` into `tests/results/recorded/lm_eval/`.
 
-    python tests/results/record_lm_eval.py
+    python tools/recordings/record_lm_eval.py
 
 Run it where lm-eval is installed (0.4.13 wrote the files). The model is a class of lm-eval's own
 interface that answers by a hash of its name and the prompt; tasks, filters, metrics and files are
@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded" / "lm_eval"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/lm_eval"
 SUMS = [{"question": f"{a} + {b}", "answer": str(a + b), "level": "easy" if a < 3 else "hard"}
         for a, b in [(1, 1), (1, 2), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4), (4, 5), (5, 5), (5, 6),
                      (6, 6), (1, 1)]]  # fmt: skip

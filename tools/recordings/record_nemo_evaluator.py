@@ -1,6 +1,6 @@
-"""Records what NeMo Evaluator writes, into `recorded/nemo_evaluator/`.
+"""Records what NeMo Evaluator writes, into `tests/results/recorded/nemo_evaluator/`.
 
-    python tests/results/record_nemo_evaluator.py
+    python tools/recordings/record_nemo_evaluator.py
 
 Run it where NeMo Evaluator is installed (0.4.0, from its repository, wrote the files; Python 3.12).
 `nel eval run` asks a stand-in server; each problem is asked twice. The server refuses one request
@@ -18,7 +18,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-RECORDED = Path(__file__).parent / "recorded" / "nemo_evaluator"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/nemo_evaluator"
 QUESTIONS = {"2 + 2?": "4", "3 + 5?": "8", "6 + 3?": "9", "7 + 7?": "14"}
 WRONG = {"base": ("3 + 5?", "6 + 3?"), "tuned": ("7 + 7?",)}
 REFUSED = {"tuned": "2 + 2?"}

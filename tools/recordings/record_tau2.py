@@ -1,6 +1,7 @@
-"""Records what tau2-bench writes for a run of each of two models, into `recorded/tau2/`.
+"""Records what tau2-bench writes for a run of each of two models, into
+`tests/results/recorded/tau2/`.
 
-    TAU2_DATA_DIR=tau2-bench/data PYTHONPATH=tau2-bench/src python tests/results/record_tau2.py
+    TAU2_DATA_DIR=tau2-bench/data PYTHONPATH=tau2-bench/src python tools/recordings/record_tau2.py
 
 Run it on a checkout of tau2-bench (1.0.1 wrote the files). Domain, agent, simulated user and
 grading are its own; completions are looked up. Four tasks run twice. The API refuses a call of the
@@ -14,7 +15,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded" / "tau2"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/tau2"
 TASKS = ("create_task_1", "update_task_1", "impossible_task_1",
          "update_task_with_initialization_actions")  # fmt: skip
 CALLS: dict[tuple[str, str], tuple[str, dict[str, str]]] = {

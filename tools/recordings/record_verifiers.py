@@ -1,6 +1,6 @@
-"""Records what verifiers writes into `traces.jsonl`, into `recorded/verifiers/`.
+"""Records what verifiers writes into `traces.jsonl`, into `tests/results/recorded/verifiers/`.
 
-    python tests/results/record_verifiers.py
+    python tools/recordings/record_verifiers.py
 
 Run it where verifiers is installed (0.4.0 wrote the files). The episodes are built of verifiers'
 own records, as no model is asked; serialising and writing is verifiers'. Each task has two
@@ -20,7 +20,7 @@ from verifiers.v1.trace import AgentInfo, Error, Reward, Trace, TraceTask
 from verifiers.v1.types import AssistantMessage, UserMessage
 from verifiers.v1.utils.trace_store import write_episode
 
-RECORDED = Path(__file__).parent / "recorded" / "verifiers"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/verifiers"
 QUESTIONS = ["2 + 2?", "3 + 5?", "6 + 3?", "7 + 7?"]
 RIGHT = ["4", "8", "9", "14"]
 ANSWERS = {

@@ -1,6 +1,7 @@
-"""Records what OpenAI evals writes as its log of events, into `recorded/openai_evals/`.
+"""Records what OpenAI evals writes as its log of events, into
+`tests/results/recorded/openai_evals/`.
 
-    python tests/results/record_openai_evals.py
+    python tools/recordings/record_openai_evals.py
 
 Run it where evals is installed (3.0.1 wrote the files); of its requirements openai, blobfile,
 snowflake-connector-python, lz4 and backoff are enough. Events, recorder and file are evals'; the
@@ -13,7 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
-RECORDED = Path(__file__).parent / "recorded" / "openai_evals"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/openai_evals"
 QUESTIONS = [("2 + 2?", "4"), ("3 + 5?", "8"), ("6 + 3?", "9"), ("7 + 7?", "14"), ("1 + 1?", "2")]
 ANSWERS = {"base": ["4", "9", "9", None, "2"], "tuned": ["4", "8", "7", None, "2"]}
 UNSCORED = 4

@@ -1,6 +1,6 @@
-"""Records what promptfoo writes with `eval -o`, into `recorded/promptfoo/`.
+"""Records what promptfoo writes with `eval -o`, into `tests/results/recorded/promptfoo/`.
 
-    python tests/results/record_promptfoo.py path/to/promptfoo
+    python tools/recordings/record_promptfoo.py path/to/promptfoo
 
 Needs node and promptfoo (0.123.1 wrote the files), given as the path of its command. The providers
 are functions without a network; asking, grading, repeating and writing is promptfoo's. One
@@ -18,7 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-RECORDED = Path(__file__).parent / "recorded" / "promptfoo"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/promptfoo"
 MODEL = """
 const ANSWERS = {
   base: { "2 + 2": "4", "3 + 5": "9", "6 + 3": "9", "France": "Paris", "out of order": null },

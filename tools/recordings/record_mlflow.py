@@ -1,6 +1,6 @@
-"""Records what `mlflow.genai.evaluate` returns, into `recorded/mlflow/`.
+"""Records what `mlflow.genai.evaluate` returns, into `tests/results/recorded/mlflow/`.
 
-    python tests/results/record_mlflow.py
+    python tools/recordings/record_mlflow.py
 
 Run it where mlflow is installed (3.18.0 wrote the files). The answers are given and the scorers are
 functions; evaluating and the table are MLflow's. One scorer raises on one question. Columns that
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded" / "mlflow"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/mlflow"
 QUESTIONS = [("2 + 2?", "4"), ("3 + 5?", "8"), ("6 + 3?", "9"), ("Out of order?", "no")]
 ANSWERS = {"base": ["4", "9", "9", "no"], "tuned": ["4", "8", "7", "no"]}
 LEFT_OUT = ["trace", "spans", "trace_metadata", "tags"]

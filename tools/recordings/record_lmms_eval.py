@@ -1,6 +1,6 @@
-"""Records what lmms-eval writes with `--log_samples`, into `recorded/lmms_eval/`.
+"""Records what lmms-eval writes with `--log_samples`, into `tests/results/recorded/lmms_eval/`.
 
-    python tests/results/record_lmms_eval.py
+    python tools/recordings/record_lmms_eval.py
 
 Run it where lmms-eval is installed (0.7.3 wrote the files). A task over three images is evaluated
 by lmms-eval; the model is a stand-in with given answers. As in MME, one of the two metrics is an
@@ -19,7 +19,7 @@ from lmms_eval.evaluator import simple_evaluate
 from lmms_eval.loggers import EvaluationTracker
 from lmms_eval.tasks import TaskManager
 
-RECORDED = Path(__file__).parent / "recorded" / "lmms_eval"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/lmms_eval"
 DOCUMENTS = [
     {"question": "How many dots?", "answer": "3", "shape": "dots"},
     {"question": "Which color?", "answer": "red", "shape": "square"},

@@ -2,8 +2,8 @@
 
     python drive_client.py LIBRARY INSTRUMENTATION[+INSTRUMENTATION] URL FOLDER
 
-Runs in an environment of its own (`recorded/requirements.txt`) and so imports nothing of ours.
-It writes `traces.jsonl` and, where there are log records, `logs.jsonl` into the folder.
+Runs in an environment of its own (`requirements.txt` of the recordings) and so imports nothing
+of ours. It writes `traces.jsonl` and, where there are log records, `logs.jsonl` into the folder.
 """
 
 from __future__ import annotations

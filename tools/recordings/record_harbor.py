@@ -1,6 +1,6 @@
-"""Records what Harbor writes for a job with two models, into `recorded/harbor/`.
+"""Records what Harbor writes for a job with two models, into `tests/results/recorded/harbor/`.
 
-    python tests/results/record_harbor.py
+    python tools/recordings/record_harbor.py
 
 Run it where harbor is installed (0.26.0 wrote the files). Job, trials and verifier are Harbor's;
 the environment is a folder of this machine, and the agent looks its commands up. The API refuses
@@ -22,7 +22,7 @@ from harbor.agents.base import BaseAgent
 from harbor.environments.base import BaseEnvironment, ExecResult
 from harbor.environments.capabilities import EnvironmentCapabilities
 
-RECORDED = Path(__file__).parent / "recorded" / "harbor"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/harbor"
 SUMS = {"sum": "2+2=4", "product": "3*3=9", "refused": "1+1=2", "unscored": "5+5=10",
         "slow": "4+4=8"}  # fmt: skip
 WRONG = {("base", "product"), ("tuned", "sum"), ("base", "sum")}

@@ -1,12 +1,13 @@
-"""Records what trace stores make of recorded spans, and LangSmith's runs, into `recorded/stores/`.
+"""Records what trace stores make of recorded spans, and LangSmith's runs, into
+`tests/telemetry/read/recorded/stores/`.
 
-    PYTHON tests/telemetry/read/record_stores.py console|zipkin
-    PYTHON tests/telemetry/read/record_stores.py phoenix URL
-    PYTHON tests/telemetry/read/record_stores.py langsmith URL
+    PYTHON tools/recordings/record_stores.py console|zipkin
+    PYTHON tools/recordings/record_stores.py phoenix URL
+    PYTHON tools/recordings/record_stores.py langsmith URL
 
-PYTHON is that of an environment with `recorded/frameworks/requirements.txt`; for `phoenix` also
-with arize-phoenix-client, and URL is that of a running `phoenix serve`. The spans are those of
-`recorded/openai-openinference-openai`, exported by the SDK's own exporters. `langsmith` asks an
+PYTHON is that of an environment with `../frameworks/requirements.txt` from there; for `phoenix`
+also with arize-phoenix-client, and URL is that of a running `phoenix serve`. The spans are those of
+`../openai-openinference-openai`, exported by the SDK's own exporters. `langsmith` asks an
 OpenAI-compatible server through LangSmith's wrapper and keeps the runs that its client is given.
 It imports nothing of ours.
 """
@@ -21,7 +22,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parents[2] / "tests/telemetry/read/recorded"
 SPANS = RECORDED / "openai-openinference-openai" / "traces.jsonl"
 STORES = RECORDED / "stores"
 

@@ -1,6 +1,6 @@
-"""Records what BFCL writes into `result/` and `score/`, into `recorded/bfcl/`.
+"""Records what BFCL writes into `result/` and `score/`, into `tests/results/recorded/bfcl/`.
 
-    python tests/results/record_bfcl.py
+    python tools/recordings/record_bfcl.py
 
 Run it where bfcl-eval is installed (2026.3.23 wrote the files); the clients of its model handlers
 are not needed. Questions, checker and files are BFCL's. Answers are made of its possible answers:
@@ -16,7 +16,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded" / "bfcl"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/bfcl"
 MODELS = {"base-prompt": {1, 3}, "tuned-prompt": {3}}
 """Model → places of the answers that are wrong."""
 FAILED = 4

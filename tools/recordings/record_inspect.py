@@ -1,6 +1,6 @@
-"""Records what Inspect writes into `recorded/inspect/`.
+"""Records what Inspect writes into `tests/results/recorded/inspect/`.
 
-    PYTHON tests/results/record_inspect.py
+    PYTHON tools/recordings/record_inspect.py
 
 PYTHON is that of an environment with inspect-ai (0.3.285 wrote the files). The model is Inspect's
 own `mockllm`; tasks, scorers, errors and files are Inspect's.
@@ -37,7 +37,7 @@ from inspect_ai.scorer import (  # type: ignore[import-not-found]
 )
 from inspect_ai.solver import TaskState, generate, solver  # type: ignore[import-not-found]
 
-RECORDED = Path(__file__).resolve().parent / "recorded" / "inspect"
+RECORDED = Path(__file__).resolve().parents[2] / "tests/results/recorded/inspect"
 QUESTIONS = [f"What is {n} + {n}?" for n in range(1, 9)]
 
 

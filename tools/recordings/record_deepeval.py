@@ -1,6 +1,6 @@
-"""Records what DeepEval writes into its results folder, into `recorded/deepeval/`.
+"""Records what DeepEval writes into its results folder, into `tests/results/recorded/deepeval/`.
 
-    python tests/results/record_deepeval.py
+    python tools/recordings/record_deepeval.py
 
 Run it where DeepEval is installed (4.3.1 wrote the files). The metrics are classes of DeepEval's
 interface without a model; running them and writing the files is DeepEval's. One metric raises on
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-RECORDED = Path(__file__).parent / "recorded" / "deepeval"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/deepeval"
 QUESTIONS = [
     ("2 + 2?", "4", "sum-1"), ("3 + 5?", "8", "sum-2"), ("6 + 3?", "9", "sum-3"),
     ("Capital of France?", "Paris", None), ("Out of order?", "no", "broken"),

@@ -1,6 +1,6 @@
-"""Records what lighteval writes with `--save-details`, into `recorded/lighteval/`.
+"""Records what lighteval writes with `--save-details`, into `tests/results/recorded/lighteval/`.
 
-    python tests/results/record_lighteval.py
+    python tools/recordings/record_lighteval.py
 
 Run it where lighteval and datasets are installed (0.13.0 wrote the files). Documents, answers and
 scores are lighteval's own records, as its tasks are fetched from a hub; logging and writing them is
@@ -20,7 +20,7 @@ from lighteval.models.model_output import ModelResponse
 from lighteval.tasks.lighteval_task import LightevalTaskConfig
 from lighteval.tasks.requests import Doc
 
-RECORDED = Path(__file__).parent / "recorded" / "lighteval"
+RECORDED = Path(__file__).parents[2] / "tests/results/recorded/lighteval"
 QUESTIONS = ["2 + 2?", "3 + 5?", "6 + 3?", "2 + 2?"]
 RIGHT = [0, 1, 0, 0]
 ANSWERS = {"base": [0, 0, 0, 0], "tuned": [0, 1, 1, 0]}

@@ -1,6 +1,7 @@
-"""Records the traces of real frameworks and gateways into `recorded/frameworks/`.
+"""Records the traces of real frameworks and gateways into
+`tests/telemetry/read/recorded/frameworks/`.
 
-    python tests/telemetry/read/record_frameworks.py PYTHON NODE [NAME…]
+    python tools/recordings/record_frameworks.py PYTHON NODE [NAME…]
 
 Run it from the repository's environment. PYTHON is that of an environment with
 `requirements.txt` of that folder in it; NODE is a folder in which `npm install` was run for each
@@ -17,16 +18,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.fake_server import FakeServer  # noqa: E402  (a script finds its neighbours by path)
-from tests.telemetry.read.otlp_collector import collect  # noqa: E402
-from tests.telemetry.read.record_traces import RECORDED, reply  # noqa: E402
+from tests.telemetry.read.trace_recordings import (  # noqa: E402
+    FRAMEWORKS,
+    RECORDED,
+    FrameworkRecording,
+    reply,
+)
+from tools.recordings.otlp_collector import collect  # noqa: E402
 
 FOLDER = RECORDED / "frameworks"
 FAILING = "refuse"
@@ -38,43 +43,6 @@ _BULK = (
     "langsmith.metadata.LANGSMITH", "langsmith.metadata.revision", "gcp.vertex.agent.event",
 )  # fmt: skip
 """How the names of attributes begin that are not kept."""
-
-
-@dataclass(frozen=True)
-class FrameworkRecording:
-    """One library, recorded by what it comes with or by one instrumentation."""
-
-    library: str
-    recorder: str
-
-    @property
-    def name(self) -> str:
-        """Name of its folder."""
-        return f"{self.library}-{self.recorder}"
-
-
-FRAMEWORKS = (
-    FrameworkRecording("litellm", "litellm-otel"),
-    FrameworkRecording("litellm-async", "litellm-otel"),
-    FrameworkRecording("litellm-proxy", "litellm-otel"),
-    FrameworkRecording("ai-sdk", "6"),
-    FrameworkRecording("ai-sdk", "7"),
-    FrameworkRecording("openai", "langfuse"),
-    FrameworkRecording("openai", "mlflow"),
-    FrameworkRecording("openai", "logfire"),
-    FrameworkRecording("agents", "logfire"),
-    FrameworkRecording("agents", "openinference"),
-    FrameworkRecording("agents", "openllmetry"),
-    FrameworkRecording("agents-responses", "logfire"),
-    FrameworkRecording("agents-responses", "openinference"),
-    FrameworkRecording("agents-responses", "openllmetry"),
-    FrameworkRecording("anthropic", "openllmetry"),
-    FrameworkRecording("langchain", "langsmith"),
-    FrameworkRecording("smolagents", "openinference"),
-    FrameworkRecording("adk", "own"),
-    FrameworkRecording("pydantic-ai", "own"),
-    FrameworkRecording("pydantic-ai", "openinference"),
-)
 
 
 def answer(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
