@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.options import outside_problem
+from tunegate.harness.contracts.keyword_options import outside_problem
 from tunegate.harness.contracts.source import USUAL_NAMES
 from tunegate.harness.records.errors import MissingExtra, UsageError, error_reason
 from tunegate.harness.records.files import check_regular, numbered_lines, read_file

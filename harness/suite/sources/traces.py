@@ -1,9 +1,9 @@
 """Cases from production traces: each call of a language model is asked again.
 
 Reads [these files and conventions](recorded.md#traces). A case has the call's messages and tools,
-the recorded answer as `expected` (its tool calls as `expected_calls`), model and route as tags, and the
-conversation, session or trace as cluster. Calls that failed or cannot be asked again are left out,
-counted and printed.
+the recorded answer as `expected` (its tool calls as `expected_calls`), model and route as tags, and
+the conversation, session or trace as cluster. Calls that failed or cannot be asked again are left
+out, counted and printed.
 
 Example:
     [cases]
