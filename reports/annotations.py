@@ -50,13 +50,7 @@ class Annotation:
 
 
 def run_annotations(run: Run, root: Path, level: str = "error") -> tuple[Annotation, ...]:
-    """Return the annotations of a run.
-
-    Args:
-        run: The finished run.
-        root: The repository's root, for relative file names.
-        level: Of any verdict but SHIP: `warning` where the exit code is 0 anyway.
-    """
+    """Return the annotations of a run."""
     shipped = run.verdict.verdict is Verdict.SHIP
     gates = [] if shipped else list(islice(_gates(run, root, level), GATES))
     face = FACES[run.verdict.verdict]

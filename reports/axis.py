@@ -79,13 +79,7 @@ class GateMarks:
 
 
 def gate_marks(gate: GateResult, scale: AxisScale, edges: tuple[float, float]) -> GateMarks:
-    """Return a gate's marks.
-
-    Args:
-        gate: The outcome.
-        scale: The scale of the drawing.
-        edges: Where the drawing ends, beyond low values and beyond high ones.
-    """
+    """Return a gate's marks."""
     kind = gate_kind(gate.kind)
 
     def at(value: float | None) -> float | None:

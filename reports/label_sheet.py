@@ -20,14 +20,7 @@ _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 def render_sheet(
     rows: Sequence[Mapping[str, Any]], *, title: str, question: str, values: Sequence[float]
 ) -> str:
-    """Return the page.
-
-    Args:
-        rows: `prompt`, `context`, `completion` and the keys that identify them.
-        title: Title of the sheet.
-        question: The question about each answer.
-        values: The labels, worst first; two mean no and yes.
-    """
+    """Return the page."""
     from markupsafe import Markup
 
     style = Markup((FOLDER / "label_sheet.css").read_text(encoding="utf-8"))

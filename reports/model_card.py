@@ -34,9 +34,6 @@ def update_readme(text: str | None, run: Run, name: str, *, proven: bool) -> str
         run: The finished run.
         name: The model's name where the README has none.
         proven: Whether the model next to the README is the one that was judged.
-
-    Raises:
-        UsageError: the metadata of the README cannot be read.
     """
     card = _card(text)
     card.text = _replace_section(card.text, render_section(run, proven=proven))
@@ -72,11 +69,7 @@ def render_section(run: Run, *, proven: bool) -> str:
 
 
 def _card(text: str | None) -> ModelCard:
-    """Read a README.
-
-    Raises:
-        UsageError: its metadata is not YAML, or its `model-index` is invalid.
-    """
+    """Read a README."""
     import yaml  # type: ignore[import-untyped]  # ships no types
     from huggingface_hub import ModelCard
 

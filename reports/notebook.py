@@ -23,12 +23,7 @@ GATES = 50
 
 
 def render_notebook(run: Run, report: str) -> str:
-    """Return the HTML of a run.
-
-    Args:
-        run: The finished run.
-        report: Path of its page, as the reader knows it.
-    """
+    """Return the HTML of a run."""
     from markupsafe import Markup
 
     data, verdict = prepare_data(run), run.verdict

@@ -104,14 +104,7 @@ def content_policy(style: str, script: str) -> str:
 
 
 def render_scriptless_page(template: str, *, tone: str, style: str, **values: Any) -> str:
-    """Return a page without scripts, from a template that extends `plain.html`.
-
-    Args:
-        template: Name of the template.
-        tone: `good`, `bad`, `warn` or `calm`.
-        style: Name of its own stylesheet, added to the report's.
-        values: Values of the template.
-    """
+    """Return a page without scripts, from a template that extends `plain.html`."""
     from markupsafe import Markup
 
     rules = Markup("").join(Markup(_asset(name)) for name in ("style.css", style))
@@ -143,17 +136,7 @@ def _part(name: str, section: ReportSection, data: ReportData) -> dict[str, Any]
 def write_all(
     run: Run, folder: Path, root: Path = Path(), data: ReportData | None = None
 ) -> dict[str, Path]:
-    """Write the report files for people and CI; return name → path.
-
-    Args:
-        run: The finished run.
-        folder: Where the files go.
-        root: The repository's root, for relative names in `codequality.json`.
-        data: The run's data, where they are prepared already.
-
-    Raises:
-        OSError: writing failed; every file is whole, old or new.
-    """
+    """Write the report files for people and CI; return name → path."""
     data = data or prepare_data(run)
     texts: dict[str, str | Iterator[str]] = {
         "report.html": page_pieces(run, data),

@@ -20,12 +20,7 @@ FOLDER = Path(__file__).parent / "templates"
 
 
 def fill_page_template(template: str | Path, /, **values: Any) -> Markup:
-    """Return a template filled with `values`, safe to put into a page.
-
-    Args:
-        template: Name of one in `reports/templates`, or the path of a package's own.
-        values: What it shows; everything is escaped.
-    """
+    """Return a template filled with `values`, safe to put into a page."""
     from markupsafe import Markup
 
     if isinstance(template, str):

@@ -53,11 +53,7 @@ def _find_image(folder: Path, sha256: str) -> dict[str, str]:
 
 
 def _draw_small(content: bytes) -> str:
-    """Return a small copy as a data URL.
-
-    Raises:
-        ValueError: it is not an image that a suite may have.
-    """
+    """Return a small copy as a data URL."""
     from PIL import Image, ImageOps
 
     image_type(content)  # decodes it within our limits

@@ -222,11 +222,7 @@ class _WholeHelp(argparse.Action):
 def parse_arguments(
     parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
 ) -> TrainingConfig:
-    """Return the options in `argv` and in the file after `--config`.
-
-    Raises:
-        UsageError: an unknown option, a value of the wrong type, or a problem in the file.
-    """
+    """Return the options in `argv` and in the file after `--config`."""
     path = _config_path(argv)
     given = _apply_file(parser, path) if path is not None else set()
     given |= _check_flags(parser, argv)

@@ -72,12 +72,7 @@ class BaseMeasurement:
 
 
 def measure_base(suite: Suite, spec: str, *, dtype: str = "auto") -> BaseMeasurement:
-    """Ask base every case and compare its levels with the suite's floors and ceilings.
-
-    Raises:
-        UsageError: the model cannot be opened or asked this.
-        BackendError: it did not answer; finished answers are stored.
-    """
+    """Ask base every case and compare its levels with the suite's floors and ceilings."""
     arm = open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]
     comparability.check_answerable([suite], {"base": arm})
     return _measure_suite(suite, arm)

@@ -22,17 +22,7 @@ class BaseModel:
 
 
 def find_base(name: str | None, *, revision: str = "main", trusted: bool = False) -> BaseModel:
-    """Return the base that `--model_name_or_path` names.
-
-    Args:
-        name: A folder, a hub id in the local cache, or `embedded`.
-        revision: Of the hub id.
-        trusted: Whether the user allowed the model's own code with a flag.
-
-    Raises:
-        UsageError: the model does not exist, or cannot be trained.
-        UnsafeWeights: it could run code when loaded.
-    """
+    """Return the base that `--model_name_or_path` names."""
     if not name:
         raise UsageError("--model_name_or_path: missing; give a folder, a hub id or 'embedded'")
     folder = find_model_folder(name, revision)
@@ -44,11 +34,7 @@ def find_base(name: str | None, *, revision: str = "main", trusted: bool = False
 
 
 def refuse_adapter(name: str, folder: Path) -> None:
-    """Refuse a folder that holds an adapter and no model.
-
-    Raises:
-        ModelError: it does.
-    """
+    """Refuse a folder that holds an adapter and no model."""
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(f"{name}: is an adapter; give the base that it was trained on")
 
@@ -64,17 +50,7 @@ def find_model_folder(
     option: str = "--model_name_or_path",
     patterns: Sequence[str] = _NEEDED,
 ) -> Path:
-    """Return the folder of a model: its own, the demo model's, or the snapshot of a hub id.
-
-    Args:
-        name: A folder, `embedded`, or a hub id, in the cache or else on the hub.
-        revision: Branch, tag or commit of the hub id.
-        option: Option that named it, for the message.
-        patterns: Files that are needed.
-
-    Raises:
-        ModelError: it is nowhere. Unlike Transformers, this asks the hub once, not for a minute.
-    """
+    """Return the folder of a model: its own, the demo model's, or the snapshot of a hub id."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder

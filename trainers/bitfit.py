@@ -20,11 +20,7 @@ _SWITCHES = ("attention_bias", "mlp_bias")
 
 
 def load_bitfit_model(base: BaseModel, kwargs: dict[str, Any], say: callbacks.Say) -> Any:
-    """Return the base with its biases alone to be trained.
-
-    Raises:
-        UsageError: the architecture has no biases and cannot be given any.
-    """
+    """Return the base with its biases alone to be trained."""
     import torch
     from transformers import AutoConfig
     from trl.trainer.utils import create_model_from_path

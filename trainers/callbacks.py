@@ -107,11 +107,7 @@ def evaluation_callback(say: Say) -> Any:
 
 
 def gradient_callback() -> Any:
-    """Return a callback that ends a training whose first step has no gradient.
-
-    Raises:
-        TunegateError: at the first step, from `trainer.train`.
-    """
+    """Return a callback that ends a training whose first step has no gradient."""
     from transformers import TrainerCallback
 
     class GradientCallback(TrainerCallback):

@@ -52,12 +52,7 @@ from tunegate.trainers.evaluation_mode import evaluation_mode
 
 
 def load_gate_suites(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
-    """Load the suites of a callback.
-
-    Raises:
-        UsageError: one cannot be loaded, is sealed, needs a judge or shares its name; or none
-            is given.
-    """
+    """Load the suites of a callback."""
     suites = tuple(load_suite(Path(path), max_cases=max_cases) for path in paths)
     if not suites:
         raise UsageError("suites: none; name at least one folder with a suite.toml")
@@ -79,9 +74,6 @@ def refuse_overlap(selecting: Suite, shipping: Path) -> None:
     """Refuse a selecting suite that shares cases with the one that decides shipping.
 
     The best of several checkpoints on a suite looks better there than it is.
-
-    Raises:
-        UsageError: they share cases.
     """
     theirs = load_suite(shipping)
     shared = _prompts(selecting) & _prompts(theirs)
@@ -117,11 +109,7 @@ class MonitoredTraining:
     def of(
         cls, args: Any, model: Any, processor: Any, suites: tuple[Suite, ...], base: str | None
     ) -> MonitoredTraining:
-        """Open both arms, before the first step.
-
-        Raises:
-            UsageError: the training cannot be evaluated, or the model cannot be asked a suite.
-        """
+        """Open both arms, before the first step."""
         _refuse_sharding(args)
         if getattr(model, "generation_config", None) is None:
             raise UsageError(
@@ -154,11 +142,7 @@ class MonitoredTraining:
         return f"runs {suites} at every save; base is {base}"
 
     def evaluate(self, step: int, number: int) -> Checkpoint:
-        """Judge the model as it is now; an error is recorded and costs this evaluation alone.
-
-        Raises:
-            RunInterrupted: the user stopped it.
-        """
+        """Judge the model as it is now; an error is recorded and costs this evaluation alone."""
         folder = f"checkpoint-{step}"
         try:
             with evaluation_mode(self.model):
@@ -191,11 +175,7 @@ def _refuse_sharding(args: Any) -> None:
 
 
 def _apart(given: str | None, live: Any) -> Arm:
-    """Open base next to a full fine-tune.
-
-    Raises:
-        ModelError: it is not there.
-    """
+    """Open base next to a full fine-tune."""
     name = given or str(live.folder)
     try:
         return base_apart(resolve_folder(name), live)
@@ -214,19 +194,7 @@ def _problem(error: Exception) -> str:
 def evaluate_checkpoint(
     suites: Sequence[Suite], arms: Mapping[str, Arm], *, number: int, asked: Sequence[str] = ()
 ) -> tuple[CheckpointSuite, ...]:
-    """Ask both arms and compare them.
-
-    Args:
-        suites: The suites.
-        arms: `base` and `tuned`.
-        number: Which evaluation of this training it is, from 1.
-        asked: Arms that have answered everything and need not be asked.
-
-    Raises:
-        NotComparable: the adapter changes nothing yet, or the arms get different prompts.
-        BackendError: a model or the store failed.
-        RunInterrupted: the user stopped it; finished answers are stored.
-    """
+    """Ask both arms and compare them."""
     comparability.check_answerable(suites, arms)
     liveness.check_liveness(arms)
     with prepare(suites, arms, STORE, PlanOptions(purpose=RunPurpose.GATE, whole=False)) as run:

@@ -9,11 +9,7 @@ from tunegate.harness.records.errors import UsageError
 
 
 def resume_folder(args: Any) -> str | None:
-    """Return the folder that `--resume_from_checkpoint` means; None if it is not given.
-
-    Raises:
-        UsageError: the checkpoint does not exist.
-    """
+    """Return the folder that `--resume_from_checkpoint` means; None if it is not given."""
     asked = args.resume_from_checkpoint
     if asked is None or str(asked).lower() == "false":
         return None

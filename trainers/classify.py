@@ -45,11 +45,7 @@ class Head:
 
     @classmethod
     def of(cls, rows: TrainingRows) -> Head:
-        """Return the head that rows need.
-
-        Raises:
-            UsageError: the labels are of several kinds, or there is only one label.
-        """
+        """Return the head that rows need."""
         pairs = zip(rows.rows, rows.places, strict=True)
         kinds = {_PROBLEMS[type(row["label"])]: place for row, place in pairs}
         if len(kinds) > 1:
@@ -69,11 +65,7 @@ class Head:
         return cls(problem, tuple(sorted(found)))
 
     def target(self, row: Any, place: str) -> Any:
-        """Return a row's label as the loss takes it.
-
-        Raises:
-            UsageError: no row of the training has that label.
-        """
+        """Return a row's label as the loss takes it."""
         if not self.labels:
             return float(row["label"])
         if unknown := sorted({*_names(row)} - {*self.labels}):

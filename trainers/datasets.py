@@ -73,9 +73,6 @@ def _json_columns() -> Any:
     """Return columns that hold each turn as JSON.
 
     A column of objects would give each call the arguments of all calls, with null for its own.
-
-    Raises:
-        UsageError: this `datasets` has no such columns.
     """
     import datasets
 
@@ -86,11 +83,7 @@ def _json_columns() -> Any:
 
 
 def load_rows(paths: Sequence[str], form: RowFormat, *, seed: int) -> TrainingRows:
-    """Read the rows of all files and mix them in an order that `seed` decides.
-
-    Raises:
-        UsageError: a file or some of its lines cannot be used; one line per problem.
-    """
+    """Read the rows of all files and mix them in an order that `seed` decides."""
     rows, files, problems = read_files(paths, form)
     raise_all(problems)
     random.Random(seed).shuffle(rows)
@@ -128,11 +121,7 @@ def read_files(
 
 
 def guess_file_format(path: str) -> RowFormat:
-    """Return the format that a file seems to have, by its first row.
-
-    Raises:
-        UsageError: the file does not exist, or cannot be read.
-    """
+    """Return the format that a file seems to have, by its first row."""
     if not Path(path).exists():
         raise UsageError(f"{path}: no such file")
     return guess_format(next((value for _, value in read_rows(Path(path))), None))
@@ -162,11 +151,7 @@ class RowFormat:
     """The shortest good row, as JSON."""
 
     def row(self, value: Any) -> dict[str, Any]:
-        """Return the row that a line of a file holds.
-
-        Raises:
-            InvalidRow: it does not follow the format.
-        """
+        """Return the row that a line of a file holds."""
         if isinstance(value, InvalidRow):
             raise value
         if not isinstance(value, dict):

@@ -34,11 +34,7 @@ _OF_MANY_PROCESSES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "A
 
 
 def check_suites(suites: Sequence[str], *, wanted: bool) -> None:
-    """Refuse suites that the gate could not read, before anything is trained.
-
-    Raises:
-        UsageError: a suite is missing or broken, or `--gate` has none.
-    """
+    """Refuse suites that the gate could not read, before anything is trained."""
     from tunegate.harness.suite import load_suite
 
     if wanted and not suites:

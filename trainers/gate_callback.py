@@ -253,11 +253,7 @@ def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any,
 
 
 def make_callback(suites: Sequence[str], stop_on: str | None) -> GateCallback | None:
-    """Return the callback of `--gate_callback`; None without it.
-
-    Raises:
-        UsageError: a suite is missing or broken, or cannot be asked during a training.
-    """
+    """Return the callback of `--gate_callback`; None without it."""
     if not suites and stop_on:
         raise UsageError("--gate_stop_on: name the suites to run with --gate_callback SUITE")
     files = [file for suite in suites for file in suite_files(suite, "--gate_callback")]

@@ -27,11 +27,7 @@ class _StopSignal:
 
 @contextmanager
 def stop_after_step(trainer: Any, say: Say) -> Iterator[None]:
-    """Let a signal end the training after the step in progress, with a checkpoint.
-
-    Raises:
-        RunInterrupted: a signal did; with the way to go on.
-    """
+    """Let a signal end the training after the step in progress, with a checkpoint."""
     asked = _StopSignal()
     trainer.add_callback(_callback(asked))
     main = threading.current_thread() is threading.main_thread()

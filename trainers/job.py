@@ -141,11 +141,7 @@ class TrainingMethod:
     """Returns the command that the user runs next, for the folder of the weights."""
 
     def load_configuration(self) -> type[Any]:
-        """Return the class of options.
-
-        Raises:
-            UsageError: the environment lacks the method's feature.
-        """
+        """Return the class of options."""
         if self.feature:
             environment.require_feature(self.feature, f"tunegate train {self.name}")
         if not isinstance(self.configuration, str):

@@ -42,12 +42,7 @@ PAGED = "paged_adamw_32bit"
 
 
 def settle_peft_options(config: TrainingConfig, allowed: tuple[str, ...]) -> None:
-    """Write what `--peft` means into TRL's own options, and refuse what contradicts it.
-
-    Raises:
-        UsageError: a contradiction, or a kind that this method cannot train.
-        MissingExtra: bitsandbytes is not installed.
-    """
+    """Write what `--peft` means into TRL's own options, and refuse what contradicts it."""
     options, kind = config.model, config.peft.peft
     _refuse_contradictions(config)
     if kind is not None:
@@ -108,11 +103,7 @@ def peft_config(config: TrainingConfig, base: BaseModel) -> Any:
 
 
 def attach_adapter(config: TrainingConfig, base: BaseModel) -> Any:
-    """Return the base with the adapter of `--adapter_name_or_path` on it, ready to train.
-
-    Raises:
-        ModelError: the folder is not an adapter, or it is one of another base.
-    """
+    """Return the base with the adapter of `--adapter_name_or_path` on it, ready to train."""
     from peft import PeftModel
     from trl import get_quantization_config  # type: ignore[attr-defined]  # TRL re-exports lazily
     from trl.trainer.utils import create_model_from_path

@@ -59,11 +59,7 @@ def _init(job: TrainingJob) -> dict[str, Any]:
 
 
 def _settle(job: TrainingJob) -> None:
-    """Refuse what TRL's trainer would ignore or never end with, and end answers at their end.
-
-    Raises:
-        UsageError: with the option to change.
-    """
+    """Refuse what TRL's trainer would ignore or never end with, and end answers at their end."""
     args = job.config.training
     batch = args.per_device_train_batch_size * args.gradient_accumulation_steps
     if args.reward_model_path == type(args).reward_model_path:
@@ -109,9 +105,6 @@ def separate_padding(tokenizer: Any, used: Sequence[Sequence[int]]) -> str | Non
     Args:
         tokenizer: is changed.
         used: token ids of the prompts; a token among them is not taken.
-
-    Raises:
-        UsageError: the vocabulary has no special token to spare.
     """
     before: str | None = tokenizer.pad_token
     tokenizer.padding_side = "left"

@@ -47,11 +47,7 @@ class PromptRow:
 
 
 def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
-    """Return rows as cases, in their order.
-
-    Raises:
-        UsageError: a row cannot be a case; one line per problem.
-    """
+    """Return rows as cases, in their order."""
     found, problems = [], []
     for place, row in zip(rows.places, rows.rows, strict=True):
         try:

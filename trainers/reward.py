@@ -36,12 +36,7 @@ _HEAD = "ForSequenceClassification"
 
 
 def check_reward_model(name: str, *, where: str) -> Path:
-    """Return the folder of a reward model.
-
-    Raises:
-        ModelError: the folder is not a reward model.
-        UnsafeWeights: it could run code when loaded.
-    """
+    """Return the folder of a reward model."""
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise ModelError(f"{where}: no such folder; `tunegate train reward` makes one")
@@ -55,11 +50,7 @@ def check_reward_model(name: str, *, where: str) -> Path:
 
 
 def load_reward_tokenizer(folder: Path, *, where: str) -> Any:
-    """Return the tokenizer of a reward model.
-
-    Raises:
-        ModelError: the folder has none.
-    """
+    """Return the tokenizer of a reward model."""
     from transformers import AutoTokenizer
 
     try:
@@ -69,11 +60,7 @@ def load_reward_tokenizer(folder: Path, *, where: str) -> Any:
 
 
 def check_same_vocabulary(folder: Path, tokenizer: Any, *, base: str, where: str) -> None:
-    """Refuse a reward model that reads other tokens than the policy writes.
-
-    Raises:
-        UsageError: it was made for another vocabulary.
-    """
+    """Refuse a reward model that reads other tokens than the policy writes."""
     own = load_reward_tokenizer(folder, where=where).get_vocab()
     if own != tokenizer.get_vocab():
         raise UsageError(
@@ -104,9 +91,6 @@ def reward_function(
 
     The model is loaded at the first call, on the device of this process. It reads what TRL would
     give it: a chat by the reward model's own template, text as it is, without tokens added.
-
-    Raises:
-        ModelError: the folder has no tokenizer.
     """
     tokenizer = load_reward_tokenizer(folder, where=where)
     loaded: list[Any] = []

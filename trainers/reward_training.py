@@ -72,9 +72,6 @@ def build_with_rewards(
         trainer: TRL's class.
         takes: Names of the class's arguments; None if it takes those of `GRPOTrainer`.
         more: Further arguments of the class.
-
-    Raises:
-        UsageError: the rewards or the rows cannot be used.
     """
     args, tokenizer = job.config.training, job.tokenizer
     choose_sandbox(job.config.own.sandbox)

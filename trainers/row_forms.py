@@ -29,11 +29,7 @@ _UNLEARNED = ("weight", "train", "loss_weight")
 
 
 def as_trl(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row with `messages`, or with `prompt` and `completion`; others as they are.
-
-    Raises:
-        InvalidRow: the row teaches nothing, or holds what TRL cannot be given.
-    """
+    """Return a row with `messages`, or with `prompt` and `completion`; others as they are."""
     if "prompt" in row or "completion" in row:
         return row
     for key in ("messages", "conversations"):
@@ -103,11 +99,7 @@ def _system(row: Mapping[str, Any]) -> list[Any]:
 
 
 def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the definitions of the row's tools in OpenAI's form; they may be a JSON text.
-
-    Raises:
-        InvalidRow: they have another form.
-    """
+    """Return the definitions of the row's tools in OpenAI's form; they may be a JSON text."""
     value = row.get("tools") or []
     tools = _parsed("tools", value) if isinstance(value, str) else value
     if not isinstance(tools, list):
@@ -116,11 +108,7 @@ def read_tools(row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_calls(calls: Any) -> list[dict[str, Any]]:
-    """Return the calls of a turn in OpenAI's form, their arguments as objects.
-
-    Raises:
-        InvalidRow: they have another form.
-    """
+    """Return the calls of a turn in OpenAI's form, their arguments as objects."""
     if not isinstance(calls, list) or not calls:
         raise InvalidRow(f"`tool_calls` must be a list of calls, not {calls!r:.60}")
     found = []

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def prompt_room(job: TrainingJob, answer: int | None) -> int | None:
-    """Return how many tokens a prompt may have before an answer of `answer` tokens; None: any.
-
-    Raises:
-        UsageError: the answer alone fills the context.
-    """
+    """Return how many tokens a prompt may have before an answer of `answer` tokens; None: any."""
     context = model_context(job)
     if context is None or answer is None:
         return context
@@ -44,11 +40,7 @@ def model_context(job: TrainingJob) -> int | None:
 def fitting_prompts(
     rows: Sequence[PromptRow], tokenizer: Any, *, room: int | None, say: Say
 ) -> tuple[PromptRow, ...]:
-    """Return the rows whose prompts have at most `room` tokens, and warn how many have more.
-
-    Raises:
-        UsageError: none of them fits.
-    """
+    """Return the rows whose prompts have at most `room` tokens, and warn how many have more."""
     if room is None:
         return tuple(rows)
     kept = tuple(row for row in rows if len(token_ids(row.prompt, tokenizer)) <= room)
@@ -109,9 +101,6 @@ def warn_dropped_rows(trainer: Any, job: TrainingJob, *, why: str) -> None:
         trainer: TRL's trainer, with its rows in tokens.
         job: With the rows of the files.
         why: What is too long about them.
-
-    Raises:
-        UsageError: no row is left.
     """
     limit, kept = trainer.args.max_length, len(trainer.train_dataset)
     if limit is None:

@@ -70,11 +70,7 @@ def save_training(
     before: Mapping[str, float],
     seconds: float,
 ) -> Path:
-    """Save weights, tokenizer and record into the output folder and return it.
-
-    Raises:
-        TunegateError: the weights are not finite, or the training changed nothing.
-    """
+    """Save weights, tokenizer and record into the output folder and return it."""
     config = job.config
     check_weights(trainer.model, before, rate=config.training.learning_rate)
     folder = Path(config.training.output_dir).resolve()
@@ -208,11 +204,7 @@ def tensor_sums(model: Any) -> dict[str, float]:
 
 
 def check_weights(model: Any, before: Mapping[str, float], *, rate: float) -> None:
-    """Refuse weights that are not finite or have not changed.
-
-    Raises:
-        TunegateError: with the option to change.
-    """
+    """Refuse weights that are not finite or have not changed."""
     after = tensor_sums(model)
     if not all(math.isfinite(total) for total in after.values()):
         raise TunegateError(

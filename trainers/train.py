@@ -77,13 +77,7 @@ def train_method(
     *,
     say: callbacks.Say = callbacks.print_to_stderr,
 ) -> Path:
-    """Train, save the weights with their record, and return the folder.
-
-    Raises:
-        UsageError: options, rows or the model cannot be used.
-        BackendError: memory or disk ran out.
-        TunegateError: the training diverged or changed nothing.
-    """
+    """Train, save the weights with their record, and return the folder."""
     args = config.training
     checkpoint = checkpoints.resume_folder(args)
     _settle_options(method, config, checkpoint)
@@ -204,11 +198,7 @@ class TemplateRefusal(UsageError):
 
 
 def load_tokenizer(config: TrainingConfig, name: str) -> Any:
-    """Return the tokenizer of a model.
-
-    Raises:
-        ModelError: none can be loaded.
-    """
+    """Return the tokenizer of a model."""
     from transformers import AutoTokenizer
 
     try:

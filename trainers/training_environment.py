@@ -55,17 +55,7 @@ class TrainingEnvironment:
 def training_environment(
     spec: str, folder: Path, rows: Sequence[PromptRow], tokenizer: Any
 ) -> TrainingEnvironment:
-    """Return a factory of environments for TRL, and a tokenizer that shows their tools.
-
-    Args:
-        spec: `file.py:Class` or `package.module:Class`.
-        folder: Where a file's path starts.
-        rows: The rows; TRL's column `row` is an index into them.
-        tokenizer: The model's.
-
-    Raises:
-        UsageError: the class is not an environment, or a row does not fit its `reset`.
-    """
+    """Return a factory of environments for TRL, and a tokenizer that shows their tools."""
     from trl.chat_template_utils import supports_tool_calling
 
     source = EnvironmentSource(spec, str(folder))

@@ -92,14 +92,7 @@ def logits_of_completions() -> Iterator[None]:
 
 @contextmanager
 def explain_failures(config: TrainingConfig) -> Iterator[None]:
-    """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy.
-
-    Raises:
-        BackendError: memory or disk ran out.
-        TunegateError: a reward function failed.
-        ModelError: the model's folder lacks a file.
-        RunInterrupted: the user stopped the training.
-    """
+    """Turn out-of-memory, a full disk, a failed reward and Ctrl-C into errors with a remedy."""
     try:
         yield
     except KeyboardInterrupt as error:

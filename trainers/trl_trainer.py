@@ -54,11 +54,7 @@ def trainer_modules() -> dict[str, str]:
 
 
 def run(name: str, argv: Sequence[str], *, say: callbacks.Say = callbacks.print_to_stderr) -> int:
-    """Train by TRL's trainer `name` as `argv` asks, and return the exit code.
-
-    Raises:
-        UsageError: neither tunegate nor the installed TRL has a trainer of that name.
-    """
+    """Train by TRL's trainer `name` as `argv` asks, and return the exit code."""
     _refuse_unknown(name)
     try:
         arguments.prepare_environment()
@@ -111,11 +107,7 @@ class TrainerClass:
 
 
 def make_method(name: str) -> TrainingMethod:
-    """Return the method that trains by TRL's trainer of that name.
-
-    Raises:
-        UsageError: TRL has no such trainer, or one that cannot be called from here.
-    """
+    """Return the method that trains by TRL's trainer of that name."""
     found = find_trainer(name)
     by_rewards = "reward_funcs" in found.takes
 
@@ -145,11 +137,7 @@ def _refuse_unknown(name: str) -> None:
 
 
 def find_trainer(name: str) -> TrainerClass:
-    """Return TRL's trainer of that name.
-
-    Raises:
-        UsageError: TRL has no such trainer, or it needs something that no flag can set.
-    """
+    """Return TRL's trainer of that name."""
     _refuse_unknown(name)
     module = importlib.import_module(trainer_modules()[name])
     classes = inspect.getmembers(module, inspect.isclass)
@@ -238,11 +226,7 @@ def _as_chat(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(trainer: Any, job: TrainingJob) -> None:
-    """Refuse a model that writes no texts: nothing here could gate it.
-
-    Raises:
-        UsageError: the trained model has no language head.
-    """
+    """Refuse a model that writes no texts: nothing here could gate it."""
     if trainer.model.get_output_embeddings() is None:
         raise UsageError(
             f"TRL's {type(trainer).__name__} trains a model that writes no texts; it cannot be "

@@ -74,16 +74,7 @@ class Reward:
 
 
 def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[Reward, ...]:
-    """Return the rewards that a configuration or flags name.
-
-    Args:
-        entries: Names, `{use: …}` mappings, or such a mapping as YAML text.
-        folder: Paths among the options start here.
-        where: Location for messages, such as `grpo.yaml: rewards`.
-
-    Raises:
-        UsageError: an entry cannot be used; every problem, one per line.
-    """
+    """Return the rewards that a configuration or flags name."""
     if not entries:
         raise UsageError(f"{where}: missing; give a metric such as `--reward json_schema`")
     rewards: list[Reward] = []
@@ -106,11 +97,7 @@ def load_rewards(entries: Sequence[Any], *, folder: Path, where: str) -> tuple[R
 
 
 def check_rewards(rewards: Sequence[Reward], cases: Sequence[Case], *, where: str) -> None:
-    """Refuse rows that lack what a reward needs, by the metrics' own rules.
-
-    Raises:
-        UsageError: every problem, one per line.
-    """
+    """Refuse rows that lack what a reward needs, by the metrics' own rules."""
     metrics = [reward.metric for reward in rewards if reward.metric is not None]
     problems = consistency.lacking_problems(where, cases, metrics)
     try:

@@ -28,11 +28,7 @@ _LIMIT = 1_000_000
 
 
 def read_config(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
-    """Return the mapping in the YAML file `path`, whose top keys must be among `allowed`.
-
-    Raises:
-        UsageError: the file cannot be read, or something in it is doubtful; one line per problem.
-    """
+    """Return the mapping in the YAML file `path`, whose top keys must be among `allowed`."""
     try:
         import yaml
     except ImportError as error:
@@ -52,11 +48,7 @@ def read_config(path: Path, *, allowed: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_value(text: str, *, where: str) -> Any:
-    """Return the value of a YAML text on the command line, such as `{use: numeric}`.
-
-    Raises:
-        UsageError: it is not valid YAML.
-    """
+    """Return the value of a YAML text on the command line, such as `{use: numeric}`."""
     import yaml
 
     try:
@@ -68,17 +60,7 @@ def parse_value(text: str, *, where: str) -> Any:
 def find_files(
     names: list[str] | str, config: Path | None, key: str, *, folders: bool = True
 ) -> list[Path]:
-    """Return files; a relative path is looked for next to the configuration first.
-
-    Args:
-        names: One path or several.
-        config: The configuration file, if there is one.
-        key: The option, for the message.
-        folders: Whether a folder will do.
-
-    Raises:
-        UsageError: some do not exist; one line each.
-    """
+    """Return files; a relative path is looked for next to the configuration first."""
     found, missing = [], []
     for name in [names] if isinstance(names, str) else names:
         places = [config.parent / name, Path(name)] if config else [Path(name)]

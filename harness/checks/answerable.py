@@ -28,9 +28,6 @@ def check_labels(suite: Suite, name: str, arm: Arm) -> None:
     """Refuse metrics of text for a classifier, and labels that it can never give.
 
     Base may lack labels that the fine-tune adds, but not all of them.
-
-    Raises:
-        UsageError: suite, metric or case, and why.
     """
     if not isinstance(arm, ClassifierArm):
         for metric in suite.metrics:
@@ -84,9 +81,6 @@ def check_label_maps(name: str, base: ClassifierArm, arm: ClassifierArm) -> None
 
     A training may add labels. Those of the smaller head must all be labels of the larger one, in
     the same order: exchanged names would make one arm wrong about texts that it reads right.
-
-    Raises:
-        NotComparable: the first label that differs.
     """
     kinds = [_kind(one) for one in (base, arm)]
     if kinds[0] != kinds[1]:
@@ -122,11 +116,7 @@ def _kind(arm: ClassifierArm) -> str:
 
 
 def check_rankings(suite: Suite, name: str, arm: Arm) -> None:
-    """Refuse metrics of rankings for other arms, and other metrics for arms that rank.
-
-    Raises:
-        UsageError: suite, metric, and why.
-    """
+    """Refuse metrics of rankings for other arms, and other metrics for arms that rank."""
     ranks = isinstance(arm, RankingArm)
     for metric in suite.metrics:
         reads = "positive" in metric.requires
@@ -160,11 +150,7 @@ _STEP = re.compile(r"\s*[>=]\s*")
 def refuse_unusable_scores(
     suites: Iterable[Suite], arms: Mapping[str, Arm], answers: Iterable[StoredAnswer]
 ) -> None:
-    """Refuse scores of candidates that are sorted, all equal, or against the ranking in words.
-
-    Raises:
-        NotComparable: suite, arm, and what is wrong.
-    """
+    """Refuse scores of candidates that are sorted, all equal, or against the ranking in words."""
     cases = {
         (suite.name, case.id): case
         for suite in suites

@@ -39,9 +39,6 @@ def check_comparability(
     """Return what was proven about the prompts of base and every other arm.
 
     `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
-
-    Raises:
-        NotComparable: a prompt differs; the message names the first one and what differs.
     """
     # Rendered prompts are compared only where the same side rendered them: how a server renders
     # messages is unknown, and recorded arms are compared by their records below.
@@ -143,12 +140,7 @@ def _cause(base: Prompt, other: Prompt) -> str:
 
 
 def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
-    """Find out what servers can answer, and refuse metrics that an arm cannot answer for.
-
-    Raises:
-        UsageError: suite, metric and why.
-        BackendError: a server ended over the question.
-    """
+    """Find out what servers can answer, and refuse metrics that an arm cannot answer for."""
     needed = {metric.needs for suite in suites for metric in suite.metrics}
     for arm in arms.values():
         if isinstance(arm, DiscoveredArm):
@@ -166,11 +158,7 @@ def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
 
 
 def refuse_other_cuts(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse arms of which one cuts a text that the other reads further.
-
-    Raises:
-        NotComparable: the arms' limits, and the first case.
-    """
+    """Refuse arms of which one cuts a text that the other reads further."""
     base, cases = arms["base"], [(suite.name, case) for suite in suites for case in suite.cases]
     for name, arm in arms.items():
         if not (isinstance(base, CuttingArm) and isinstance(arm, CuttingArm)):
@@ -190,11 +178,7 @@ def refuse_other_cuts(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
 
 
 def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
-    """Refuse arms of which one has no room for a prompt and its answer, and another has.
-
-    Raises:
-        NotComparable: the arms' limits, and the first case.
-    """
+    """Refuse arms of which one has no room for a prompt and its answer, and another has."""
     limits = {n: arm.context_length for n, arm in arms.items() if isinstance(arm, LocalArm)}
     if len({*limits.values()}) < 2:
         return
@@ -214,11 +198,7 @@ def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) 
 
 
 def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:
-    """Refuse cases with images for an arm that cannot see them.
-
-    Raises:
-        UsageError: suite, metric and arm, and what to do.
-    """
+    """Refuse cases with images for an arm that cannot see them."""
     count = sum(bool(case.images) for case in suite.cases)
     if not count or isinstance(arm, RecordedArm) or not further_arm(name).complete:
         return
@@ -242,9 +222,6 @@ def check_prompts(cells: Iterable[Cell], failures: Mapping[str, str]) -> None:
     """Refuse a suite if not one of its prompts can be rendered for an arm.
 
     `failures` maps a cell's key to the reason why its prompt could not be rendered.
-
-    Raises:
-        UsageError: suite, arm, and why the first prompt failed.
     """
     first: dict[tuple[str, str], str] = {}
     rendered: set[tuple[str, str]] = set()

@@ -61,11 +61,7 @@ def may_change(key: str) -> bool:
 
 
 def check_configuration(name: str, base: Arm, arm: Arm) -> None:
-    """Refuse an arm whose configuration differs from base's where no training changes it.
-
-    Raises:
-        NotComparable: the key, and both values.
-    """
+    """Refuse an arm whose configuration differs from base's where no training changes it."""
     if name not in ("tuned", INCUMBENT):
         return
     one, other = _configuration(base), _configuration(arm)

@@ -28,10 +28,6 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
     """Return for every arm but base the proof that it is another model.
 
     With `twins` an arm may be base itself, as in an A/A run.
-
-    Raises:
-        NotComparable: the weights are identical, the configurations differ where no training
-            changes them, or the adapter changes no logit; with the cause.
     """
     base = arms["base"]
     proofs: dict[str, Any] = {}

@@ -111,11 +111,7 @@ def compare_prompt_lengths(
 
 
 def refuse_other_lengths(lengths: Iterable[PromptLengths]) -> None:
-    """Refuse arms whose prompts differ in length in a way that no tokenizer explains.
-
-    Raises:
-        NotComparable: the suite, and the lengths.
-    """
+    """Refuse arms whose prompts differ in length in a way that no tokenizer explains."""
     for one in lengths:
         if one.problem:
             raise NotComparable(f"{one.suite}: {one.problem}; {_REMEDY}")

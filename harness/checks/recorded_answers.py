@@ -13,11 +13,7 @@ from tunegate.harness.suite import Suite
 
 
 def refuse_examples(arms: Mapping[str, Arm]) -> None:
-    """Refuse the example answers of `tunegate init` in CI: they judge no model.
-
-    Raises:
-        UsageError: an arm has some.
-    """
+    """Refuse the example answers of `tunegate init` in CI: they judge no model."""
     if not in_ci():
         return
     for name, arm in arms.items():
@@ -30,11 +26,7 @@ def refuse_examples(arms: Mapping[str, Arm]) -> None:
 
 
 def refuse_foreign_ids(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse a recording that answers no case at all.
-
-    Raises:
-        UsageError: the recording, and ids of both sides.
-    """
+    """Refuse a recording that answers no case at all."""
     cases = {(suite.name, case.id): None for suite in suites for case in suite.cases}
     ids = {case_id for _, case_id in cases}
     for arm in arms.values():

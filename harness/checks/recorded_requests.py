@@ -298,11 +298,7 @@ class RecordedComparison:
         return self.not_compared if self.compared and not self.on_trust else self.arms
 
     def refuse_different(self) -> None:
-        """Refuse arms that were asked different things under one id.
-
-        Raises:
-            NotComparable: how many cases differ, the ids of some, and the first difference.
-        """
+        """Refuse arms that were asked different things under one id."""
         if not self.differences:
             return
         first = self.differences[0]

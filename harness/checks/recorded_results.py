@@ -33,11 +33,7 @@ EXCERPT = 60
 
 
 def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse recorded metrics that an arm's results cannot answer as the suite states them.
-
-    Raises:
-        UsageError: every missing score, wrong direction, wrong range and wrong number of samples.
-    """
+    """Refuse recorded metrics that an arm's results cannot answer as the suite states them."""
     problems = [
         f"{suite.name}: {problem}"
         for suite in suites
@@ -166,17 +162,7 @@ def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
 def compare_results(
     cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm], scores: Collection[str]
 ) -> dict[str, Any]:
-    """Return what is proven about the prompts of the arms with results.
-
-    Args:
-        cases: (suite, case) of all that is compared.
-        arms: The arms, all of which have results.
-        scores: The recorded scores that are compared; the rules of others do not matter.
-
-    Raises:
-        NotComparable: a setting, a right answer or a case's rule differs, or the prompts of more
-            than 1 % of the cases.
-    """
+    """Return what is proven about the prompts of the arms with results."""
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
     beyond = [*_beyond_suite(frozenset(ids), arms), *_lacking(ids, arms)]
@@ -251,11 +237,7 @@ def _results_of(arm: Arm) -> ResultSet:
 def _refuse_other_settings(
     name: str, base: ResultSet, theirs: ResultSet, both: Sequence[str], scores: Collection[str]
 ) -> bool:
-    """Return whether the headers of both runs have any setting.
-
-    Raises:
-        NotComparable: a setting differs.
-    """
+    """Return whether the headers of both runs have any setting."""
     if base.tool != theirs.tool:
         return False
     shared: set[str] = set()
@@ -289,11 +271,7 @@ def _score_rules(found: ResultSet, task: str, scores: Collection[str]) -> dict[s
 def _refuse_other_rules(
     name: str, base: ResultSet, theirs: ResultSet, cases: Sequence[str], scores: Collection[str]
 ) -> int:
-    """Return in how many cases both runs have a right answer or a rule.
-
-    Raises:
-        NotComparable: some differ; the message has the first case's values.
-    """
+    """Return in how many cases both runs have a right answer or a rule."""
     different: dict[str, list[str]] = {}
     known = 0
     for case in cases:

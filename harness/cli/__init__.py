@@ -41,11 +41,7 @@ class CommandFolder(Mapping[str, Any]):
         self._known: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        """Return a command.
-
-        Raises:
-            KeyError: no command has that name.
-        """
+        """Return a command."""
         if name not in self._known:
             module = lookup.ordered_module(__name__, name.replace("-", "_"))
             if module is None or "_" in name:

@@ -17,12 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> int:
-    """Run the A/A test of a suite and print it; return the exit code.
-
-    Raises:
-        UsageError: the suite does not exist, or no model is named.
-        RunInterrupted: the user stopped it; the same command continues.
-    """
+    """Run the A/A test of a suite and print it; return the exit code."""
     from tunegate.harness.cli.gate import refuse_unknown
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
     from tunegate.harness.run.aa_test import compare_arms, open_aa_arms

@@ -102,11 +102,7 @@ def explain_run(folder: Path) -> dict[str, Any]:
 
 
 def show_case(run: Run, name: str, suite: str | None) -> dict[str, Any]:
-    """Return one case of a run with both answers and their scores.
-
-    Raises:
-        UnknownName: the run has no such case.
-    """
+    """Return one case of a run with both answers and their scores."""
     from tunegate.reports.case_detail import turn_text
     from tunegate.reports.data import prepare_data
 

@@ -28,11 +28,7 @@ class GateJobs:
     """Agents call tools in parallel, and the server runs each call in a thread."""
 
     def start(self, words: Sequence[str]) -> str:
-        """Start `tunegate gate` with the arguments, and return the job's id.
-
-        Raises:
-            UsageError: another one is running, and would compete for the processor or GPU.
-        """
+        """Start `tunegate gate` with the arguments, and return the job's id."""
         with self._starting:
             return self._start(words)
 

@@ -18,11 +18,7 @@ class AgentPaths:
     models: Sequence[Path] = ()
 
     def inside(self, path: str) -> str:
-        """Return a path of the working folder, links followed.
-
-        Raises:
-            UsageError: it leads out of the folder.
-        """
+        """Return a path of the working folder, links followed."""
         return self._below(path, [Path.cwd()])
 
     def row_files(self, words: str) -> str:
@@ -34,11 +30,7 @@ class AgentPaths:
         return ",".join(self.inside(word.strip()) for word in words.split(","))
 
     def suites(self, words: Sequence[str]) -> list[str]:
-        """Return the suite.toml files of what an agent names; bundled suites by their name.
-
-        Raises:
-            UsageError: a path leads out of the folder, or no suite is there.
-        """
+        """Return the suite.toml files of what an agent names; bundled suites by their name."""
         from tunegate.harness.suite.find import BUNDLED, NONE_NAMED, find_suites
 
         files = []

@@ -80,11 +80,7 @@ _JUDGE = """\
 
 
 def refuse_present(service: CiService) -> None:
-    """Check that no job would be overwritten, before anything is written.
-
-    Raises:
-        UsageError: a job is there already.
-    """
+    """Check that no job would be overwritten, before anything is written."""
     for place in JOBS[service].values():
         if place.exists():
             raise UsageError(
@@ -144,19 +140,7 @@ def _installed(requirement: str) -> dict[str, str]:
 
 
 def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]:
-    """Write the file that names the models, unless it exists.
-
-    Args:
-        suites: The folder of suites.
-        example: The suite to write example answers for; without one, or for a suite of episodes or
-            with a judge's gate, no models are named.
-
-    Returns:
-        The file, and whether it was written.
-
-    Raises:
-        OSError: writing failed.
-    """
+    """Write the file that names the models, unless it exists."""
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.suite import load_suite
 

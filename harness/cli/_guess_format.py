@@ -21,11 +21,7 @@ _NEEDED = "give a .csv, .tsv, .parquet, .json, .jsonl or .yaml file, or a saved 
 
 
 def cases_table(path: Path, folder: Path) -> str:
-    """Return the `[cases]` table of a suite in `folder` whose cases are at `path`.
-
-    Raises:
-        UsageError: nothing is there, it has no form that is known, or the suite may not read it.
-    """
+    """Return the `[cases]` table of a suite in `folder` whose cases are at `path`."""
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; {_NEEDED}")
     try:

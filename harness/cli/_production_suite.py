@@ -143,14 +143,7 @@ tolerance = {tolerance}
 def suite_text(
     name: str, cases_table: str, production: ProductionCases, *, local: bool = False
 ) -> str:
-    """Return the text of suite.toml for the cases of traces.
-
-    Args:
-        name: Name of the suite.
-        cases_table: Its key `cases`, or the table.
-        production: The cases.
-        local: Whether both arms can compute the likelihood of the recorded answers.
-    """
+    """Return the text of suite.toml for the cases of traces."""
     from tunegate.harness.decision.planning.gate_cases import independent_share
     from tunegate.harness.decision.planning.unreachable_gates import provable_tolerance
 
@@ -248,17 +241,7 @@ def _is_json(text: str) -> bool:
 def write_suite(
     folder: Path, production: ProductionCases, *, name: str, local: bool = False
 ) -> None:
-    """Write a suite with its cases and recorded answers, which no longer needs the traces.
-
-    Args:
-        folder: Where to write it.
-        production: The cases.
-        name: Name of the suite.
-        local: Whether both arms are Transformers models, which have likelihoods.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write a suite with its cases and recorded answers, which no longer needs the traces."""
     from tunegate.harness.records.jsonl import record_lines
 
     cases = record_lines(tag_cases(production))
@@ -310,11 +293,7 @@ def write_recorded(folder: Path, production: ProductionCases) -> None:
 
 
 def start_suite(path: Path, folder: Path, *, name: str) -> list[str]:
-    """Write a suite that reads its cases from traces; return the lines to print.
-
-    Raises:
-        UsageError: nothing in the traces can be replayed, or the folder cannot be written.
-    """
+    """Write a suite that reads its cases from traces; return the lines to print."""
     from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
     production = collect_cases([path], TraceSelection())

@@ -32,11 +32,7 @@ _TALK = (
 
 
 def write_replay_files(suite: Suite, folder: Path) -> tuple[Path, Path]:
-    """Write base.jsonl and tuned.jsonl for `replay:`; return their paths.
-
-    Raises:
-        OSError: writing failed.
-    """
+    """Write base.jsonl and tuned.jsonl for `replay:`; return their paths."""
     from tunegate.harness.gates.contract.registry import gate_kind
     from tunegate.harness.records.files import write_atomic
     from tunegate.harness.records.jsonl import read_jsonl

@@ -25,22 +25,14 @@ RunSuites = Annotated[
 
 
 def suite_paths(given: Sequence[Path] | None) -> list[Path]:
-    """Return the suite.toml files that the option names.
-
-    Raises:
-        UsageError: a folder holds no suite.
-    """
+    """Return the suite.toml files that the option names."""
     from tunegate.harness.suite.find import find_suites
 
     return [Path(file) for word in given or () for file in find_suites(str(word))]
 
 
 def load_one_suite(word: str, max_cases: int | None) -> Suite:
-    """Load the suite that a word names, or its first cases.
-
-    Raises:
-        UsageError: the word names several suites.
-    """
+    """Load the suite that a word names, or its first cases."""
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
 

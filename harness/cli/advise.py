@@ -250,11 +250,7 @@ def _last_run(word: str, runs: Path = Path(defaults.RUNS)) -> Iterator[str]:
 
 
 def _ask_questions(situation: TrainingSituation) -> TrainingSituation:
-    """Ask what the advice still depends on.
-
-    Raises:
-        UsageError: nobody can be asked; the message names the option that answers.
-    """
+    """Ask what the advice still depends on."""
     from tunegate.trainers.advise import decision_tree, is_decided
 
     for question in decision_tree()[0]:

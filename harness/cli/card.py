@@ -59,11 +59,7 @@ def card(
 
 
 def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
-    """Return whether the folder is proven to hold what the run judged.
-
-    Raises:
-        UsageError: it is not a folder, or holds other weights.
-    """
+    """Return whether the folder is proven to hold what the run judged."""
     from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 
     if not adapter.is_dir():

@@ -93,11 +93,7 @@ def _chosen_index(runs: Sequence[Path], choose: Path | None) -> int | None:
 
 
 def write_comparison(found: CandidateComparison, folder: Path) -> Path:
-    """Write page, Markdown and JSON; return the page's path.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write page, Markdown and JSON; return the page's path."""
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports import candidates
 

@@ -137,9 +137,6 @@ def number_format(processor: Path = Path("/proc/cpuinfo")) -> str:
     """Return the number format to train in: bfloat16 where the processor multiplies it.
 
     Elsewhere each product would be emulated. The gate computes in float32 in any case.
-
-    Args:
-        processor: File in which Linux lists the processor's instructions.
     """
     try:
         listed = set(processor.read_text("utf-8", errors="replace").split())
@@ -242,11 +239,7 @@ def _gate_candidate(
 
 
 def _run(*args: str, what: str, allowed: tuple[int, ...] = (0,)) -> None:
-    """Run a tunegate command in a process of its own.
-
-    Raises:
-        BackendError: it failed; the command that repeats it is named.
-    """
+    """Run a tunegate command in a process of its own."""
     code = _run_tunegate(args)
     if code not in allowed:
         raise BackendError(

@@ -149,11 +149,7 @@ def _without_addopts(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def pytest_arguments(args: Sequence[str]) -> list[str]:
-    """Translate `--base X` to `--gate-base=X`; suites and what follows `--` stay.
-
-    Raises:
-        UsageError: an option does not exist, has no value, or a suite is missing.
-    """
+    """Translate `--base X` to `--gate-base=X`; suites and what follows `--` stay."""
     from tunegate.harness.plugin.gate_options import OPTIONS, PREFIX
     from tunegate.harness.records.command_line import NO_ADDOPTS, PYTEST_QUIETLY
     from tunegate.harness.suite.find import NONE_NAMED, find_suites
@@ -187,11 +183,7 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
 
 
 def _without_brackets(path: str) -> str:
-    """Refuse a suite whose path pytest would read as a test with parameters.
-
-    Raises:
-        UsageError: the path has a bracket.
-    """
+    """Refuse a suite whose path pytest would read as a test with parameters."""
     if "[" in path.partition("::")[0]:
         raise UsageError(f"{path}: pytest reads [ as a test's parameters; rename the folder")
     return path
@@ -214,9 +206,6 @@ def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None
         option: The option.
         given: Its value.
         named: Option → value of those before, to which it is added.
-
-    Raises:
-        UsageError: the option cannot have this value.
     """
     import pytest
 
@@ -238,11 +227,7 @@ def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None
 
 
 def refuse_unknown(dtype: str) -> None:
-    """Refuse a number format that the gate would refuse.
-
-    Raises:
-        UsageError: the format does not exist; the message suggests the nearest one.
-    """
+    """Refuse a number format that the gate would refuse."""
     from tunegate.harness.plugin.gate_options import OPTIONS
 
     choices = next(o.choices for o in OPTIONS if o.name == "dtype") or ()

@@ -84,12 +84,7 @@ class LabelledText:
 
 
 def read_labelled_texts(path: Path) -> list[LabelledText]:
-    """Return the texts of a file.
-
-    Raises:
-        UsageError: the file cannot be read, a line is not a labelled text, or one of the labels
-            is missing.
-    """
+    """Return the texts of a file."""
     from tunegate.harness.records.files import numbered_lines
 
     try:

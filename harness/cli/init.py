@@ -84,11 +84,7 @@ def _copy_guards() -> None:
 
 
 def _place(suite: str, folder: Path | None) -> Path:
-    """Return where a suite is copied to.
-
-    Raises:
-        UsageError: the suite does not exist, or the folder exists already.
-    """
+    """Return where a suite is copied to."""
     from tunegate.harness.suite.find import suite_folder
 
     suite_folder(suite)  # an unknown name is reported before an existing folder

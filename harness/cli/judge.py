@@ -219,11 +219,7 @@ def _read(subject: LabellingSubject, path: Path) -> None:
 
 
 def decided_again(folder: Path) -> Run:
-    """Decide a stored run again from its files, and write verdict and reports.
-
-    Raises:
-        UsageError: the folder holds no finished run.
-    """
+    """Decide a stored run again from its files, and write verdict and reports."""
     from dataclasses import replace
 
     from tunegate.harness.decision.verdict.redecide import decide_again
@@ -304,11 +300,7 @@ def calibration_lines(known: Calibration) -> list[str]:
 
 
 def judge_metric(suite: Suite, name: str) -> Metric:
-    """Return a suite's judge metric.
-
-    Raises:
-        UsageError: no metric has the name, it asks no judge, or several do.
-    """
+    """Return a suite's judge metric."""
     judged = [m for m in suite.metrics if m.judge is not None]
     if name:
         found = suite.metric(name)
@@ -324,12 +316,7 @@ def judge_metric(suite: Suite, name: str) -> Metric:
 
 
 def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
-    """Return the labels on a metric with their cases.
-
-    Raises:
-        UsageError: a line names a case that neither the suite nor the line itself holds, or all
-            labels are of one arm.
-    """
+    """Return the labels on a metric with their cases."""
     from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases
     from tunegate.harness.records.labels import read_labels, refuse_one_arm
 

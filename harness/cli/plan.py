@@ -72,11 +72,7 @@ def _files(words: Sequence[str]) -> list[Path]:
 
 
 def _forecasts(loaded: Sequence[Suite], run: Path | None) -> list[SuitePlan]:
-    """Plan the suites.
-
-    Raises:
-        UsageError: the run cannot be read, or does not hold one of the suites.
-    """
+    """Plan the suites."""
     from tunegate.harness.decision.planning.pilot import read_pilot
     from tunegate.harness.decision.planning.ship_probability import plan_suite
     from tunegate.harness.records.run_folder import Run

@@ -94,11 +94,7 @@ class _ReplayArguments:
 
 
 def run_replay(args: Sequence[str]) -> int:
-    """Replay with the arguments of `tunegate replay`; return the exit code.
-
-    Raises:
-        UsageError: an option is wrong, or there is nothing to replay.
-    """
+    """Replay with the arguments of `tunegate replay`; return the exit code."""
     asked = _split_arguments(args)
     case, tuned = asked.own.get("case"), asked.gate.get("--tuned")
     if not asked.paths:
@@ -239,11 +235,7 @@ def _pattern(text: str) -> tuple[str, str]:
 
 
 def show_stored(folder: Path, name: str) -> None:
-    """Print a case of a finished run with its answers.
-
-    Raises:
-        UsageError: the folder is not a finished run, or the case is not in it.
-    """
+    """Print a case of a finished run with its answers."""
     from tunegate.harness.records.run_folder import Run
 
     run = Run.load(folder)
@@ -261,19 +253,7 @@ def show_stored(folder: Path, name: str) -> None:
 
 
 def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dtype: str) -> None:
-    """Ask base and tuned one case of a production suite, unless it is stored, and print it.
-
-    Args:
-        folder: The suite.
-        name: Id of the case.
-        specs: Model specs of base, tuned and, if known, recorded.
-        dtype: Number format of local models.
-
-    Raises:
-        UsageError: the case does not exist, or an arm cannot be opened.
-        NotComparable: the arms are one model.
-        BackendError: an arm or the store failed.
-    """
+    """Ask base and tuned one case of a production suite, unless it is stored, and print it."""
     from tunegate.harness.records.answers import CellKind
     from tunegate.harness.suite import load_suite
 

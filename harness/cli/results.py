@@ -137,11 +137,7 @@ def _comparison(
 
 
 def _refuse_unpaired(one: ResultSet, other: ResultSet) -> None:
-    """Refuse two runs that have no case or no score in common.
-
-    Raises:
-        UsageError: with what each of them has.
-    """
+    """Refuse two runs that have no case or no score in common."""
     if not one.case_set & other.case_set:
         raise UsageError(
             f"no case is in both runs: base has {min(one.case_set)!r}, tuned "

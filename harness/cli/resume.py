@@ -62,11 +62,7 @@ def resume(context: typer.Context) -> None:
 
 
 def refuse_finished(folder: Path) -> None:
-    """Refuse a run that was judged: it would be judged again, by its files of today.
-
-    Raises:
-        UsageError: it has a verdict other than ERROR.
-    """
+    """Refuse a run that was judged: it would be judged again, by its files of today."""
     from tunegate.harness.records.files import read_record
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
@@ -79,11 +75,7 @@ def refuse_finished(folder: Path) -> None:
 
 
 def refuse_other_options(folder: Path, manifest: Manifest, arguments: Sequence[str]) -> None:
-    """Refuse other models and options than the run was started with.
-
-    Raises:
-        UsageError: with the whole command to type.
-    """
+    """Refuse other models and options than the run was started with."""
     if _options(arguments) != _options(manifest.command):
         raise UsageError(
             f"{folder}: was started with other options, as: {_started_as(folder, manifest)}"
@@ -129,11 +121,7 @@ def _words(command: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def newest_run(runs: Path) -> Path:
-    """Return the newest run folder.
-
-    Raises:
-        UsageError: the folder has no runs.
-    """
+    """Return the newest run folder."""
     folders = sorted(p.parent for p in runs.glob("*/manifest.json"))
     if not folders:
         raise UsageError(f"{runs}: no runs here; name a run folder, or start with `tunegate gate`")

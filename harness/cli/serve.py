@@ -117,11 +117,7 @@ def _wait(stop: StopRequest) -> None:
 
 
 def _command_words(each: str | None) -> list[str] | None:
-    """Return the words of a command.
-
-    Raises:
-        UsageError: the program is not installed, or the command names no model.
-    """
+    """Return the words of a command."""
     if each is None:
         return None
     try:
@@ -138,12 +134,7 @@ def _command_words(each: str | None) -> list[str] | None:
 def _run_each(
     words: Sequence[str], names: Sequence[str], address: str, token: str, stop: StopRequest
 ) -> None:
-    """Run the command for one model after the other; the endpoint is in its environment.
-
-    Raises:
-        BackendError: a command failed.
-        RunInterrupted: the user asked to stop; the command was ended.
-    """
+    """Run the command for one model after the other; the endpoint is in its environment."""
     variables = {
         f"{place}_{name}": value
         for place in ("OPENAI", "TUNEGATE")

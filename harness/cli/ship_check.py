@@ -297,17 +297,7 @@ class ArtifactComparison:
     allow_prompt_difference: bool = False
 
     def compared(self, shipped: str) -> DeploymentParity:
-        """Ask tuned and an artifact what is not stored yet, and compare their answers.
-
-        Args:
-            shipped: Model spec of the artifact.
-
-        Raises:
-            NotComparable: the adapter has another base, or the artifact is base.
-            UsageError: an arm cannot be opened, or cannot answer a suite's questions.
-            BackendError: an arm or the store failed; finished answers are stored.
-            RunInterrupted: the user stopped it; likewise.
-        """
+        """Ask tuned and an artifact what is not stored yet, and compare their answers."""
         from tunegate.harness.checks import comparability, liveness
         from tunegate.harness.contracts.further_arm import SHIPPED, comparisons
         from tunegate.harness.contracts.model import ServerHosting

@@ -142,11 +142,7 @@ def _write(folder: Path, table: str | None) -> None:
 
 
 def _fit_answers(folder: Path) -> list[str]:
-    """Set a new suite's token limit by its expected answers; return its first cases.
-
-    Raises:
-        SuiteError: the cases cannot be read as they were guessed.
-    """
+    """Set a new suite's token limit by its expected answers; return its first cases."""
     from tunegate.harness.suite import load_suite
 
     file = folder / "suite.toml"
@@ -326,11 +322,7 @@ def _brief(case: Case, *, width: int = 100) -> str:
 
 
 def write_suite_folder(template: str, folder: Path) -> str:
-    """Write a suite folder from a template; return what was written and what to do next.
-
-    Raises:
-        UsageError: the template does not exist, or the folder cannot be made.
-    """
+    """Write a suite folder from a template; return what was written and what to do next."""
     if template not in _TEMPLATES:
         raise UsageError(unknown_name_message(template, _TEMPLATES, what="template"))
     try:
@@ -361,12 +353,7 @@ _OURS = ("__init__.py", "make.py", "noise.py", "__pycache__", "material")
 
 
 def copy_suite(name: str, to: Path) -> list[str]:
-    """Copy a bundled suite into a new folder; return the names of its files.
-
-    Raises:
-        UsageError: no suite has that name.
-        OSError: the folder is there, or cannot be written.
-    """
+    """Copy a bundled suite into a new folder; return the names of its files."""
     from tunegate.harness.suite.find import suite_folder
 
     shutil.copytree(suite_folder(name), to, ignore=shutil.ignore_patterns(*_OURS))

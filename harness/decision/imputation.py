@@ -25,14 +25,7 @@ class ExtremeImputation:
     def of(
         cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
     ) -> ExtremeImputation:
-        """Return the scores to put in, given a metric's complete pairs.
-
-        Args:
-            metric: The metric.
-            observed: Its complete pairs.
-            level: Whether tuned's level is what matters, not its difference to base.
-            best: Whether it is the best case for tuned instead of the worst.
-        """
+        """Return the scores to put in, given a metric's complete pairs."""
         tuned_high = metric.higher_is_better is best
         if metric.range is not None:
             low, high = metric.range

@@ -157,14 +157,7 @@ class ScoreTable:
         best: bool = False,
         fill: PairFill | None = None,
     ) -> Pairs:
-        """Return pairs in which unscored cases went worst for tuned and best for base.
-
-        Args:
-            metric: The metric.
-            level: Whether tuned's level matters, not its difference to base.
-            best: Whether they went best for tuned and worst for base instead.
-            fill: Completes a pair if the gate has a worst case of its own.
-        """
+        """Return pairs in which unscored cases went worst for tuned and best for base."""
         observed = self.pairs(metric)
         fill = fill or ExtremeImputation.of(metric, observed, level=level, best=best).fill
         rows = []
@@ -179,10 +172,6 @@ class ScoreTable:
         """Return whether a gate is advisory for lack of scores, and not of cases.
 
         Such a gate counts: a fine-tune that fails to answer must not get rid of it.
-
-        Args:
-            observed: The complete pairs of the gate's metric.
-            is_advisory: Returns whether a gate on such pairs would be advisory.
         """
         if not is_advisory(observed):
             return False

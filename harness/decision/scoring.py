@@ -29,15 +29,6 @@ def score_suite(
     Judge metrics are scored in `tunegate.harness.judges.asking`. A sample of the scores of the
     user's own metrics is computed again at the end, in reverse order: state or chance in a metric
     would look like a difference of the arms.
-
-    Args:
-        suite: The suite.
-        cells: Answers to its cases and those of other suites, grouped by case.
-        arms: The arms, in the order of the rows.
-        known: Rows that are not scored again.
-
-    Raises:
-        BackendError: a metric returned another score for the same answer.
     """
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {case.id: case for case in suite.cases}

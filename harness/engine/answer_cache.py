@@ -103,12 +103,7 @@ class AnswerCache:
     """The project's cell cache."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the store at `path`.
-
-        Raises:
-            UsageError: the folder cannot be written.
-            BackendError: the file is not an SQLite database.
-        """
+        """Open or create the store at `path`."""
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,12 +169,7 @@ class AnswerCache:
             yield from ((key, row) for key, row in read if row is not None)
 
     def put(self, answer: StoredAnswer | JudgeAnswer, *, replace: bool = False) -> None:
-        """Write one row durably.
-
-        Args:
-            answer: What came back; its key is the row's.
-            replace: Whether a completion that is already there makes way; else it is kept.
-        """
+        """Write one row durably."""
         payload = None
         if answer.completion is not None:
             payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))
@@ -215,12 +205,6 @@ class AnswerCache:
 
         A candidate that is judged again keeps its number, even if the suite has other cases by now:
         a suite is known by its name and gates.
-
-        Args:
-            versions: The suites.
-            candidate: Fingerprint of the fine-tune.
-            whole: Whether all cases and gates are judged. Judging some of them decides nothing, so
-                judging all of them later does not extend the suite.
         """
         found = {}
         with self._writing():

@@ -27,14 +27,7 @@ does on one case in a hundred. A quarter of the cases would cost up to 24 points
 def noise_sample(
     cases: Iterable[str], *, suite: str, seed: int, size: int | None = None
 ) -> frozenset[str]:
-    """Return the cases that sampled arms are asked, drawn by the hash of seed and id.
-
-    Args:
-        cases: Ids of the suite's cases.
-        suite: Its name.
-        seed: The run's seed.
-        size: How many; by default all of 400, or half of more than 800.
-    """
+    """Return the cases that sampled arms are asked, drawn by the hash of seed and id."""
     ordered = sorted(cases, key=lambda case: sha256(["noise", seed, suite, case]))
     wanted = max(ALL_AGAIN, math.ceil(SHARE_AGAIN * len(ordered))) if size is None else size
     return frozenset(ordered[:wanted])

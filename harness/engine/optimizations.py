@@ -25,11 +25,7 @@ class Optimizations:
 
     @classmethod
     def parse(cls, text: str) -> Optimizations:
-        """Return the optimizations that `text` names: `all`, `none` or some, comma-separated.
-
-        Raises:
-            UsageError: a name is unknown.
-        """
+        """Return the optimizations that `text` names: `all`, `none` or some, comma-separated."""
         names = tuple(field.name for field in fields(cls))
         if text in ("all", "none"):
             return cls(*[text == "all" for _ in names])

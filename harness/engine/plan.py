@@ -159,11 +159,7 @@ def shared_limit_notices(
 
 
 def _with_template(suite: Suite, arms: Mapping[str, Arm]) -> Suite:
-    """Return the suite with the text of the chat template that it gives to all arms.
-
-    Raises:
-        SuiteError: the arm that it comes from has none.
-    """
+    """Return the suite with the text of the chat template that it gives to all arms."""
     if suite.generation.chat_template is None:
         return suite
     from tunegate.harness.models._chat_template import share_template

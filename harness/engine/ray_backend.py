@@ -45,11 +45,7 @@ class RayWorkerPool:
     def answer(
         self, shards: Sequence[Shard], setup: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
-        """Yield the result of each shard, as soon as it is known.
-
-        Raises:
-            BackendError: a batch lost its worker several times, or Ray itself is gone.
-        """
+        """Yield the result of each shard, as soon as it is known."""
         import ray
 
         blocks = self._data(shards, setup).iter_batches(
@@ -124,11 +120,7 @@ def _close_after(tables: Any) -> Iterator[Any]:
 
 @contextmanager
 def hide_output(*streams: int) -> Iterator[None]:
-    """Keep what Ray's processes print as they start and end from the terminal.
-
-    Args:
-        streams: File descriptors: 1 is standard output, 2 standard error.
-    """
+    """Keep what Ray's processes print as they start and end from the terminal."""
     sys.stdout.flush()
     kept = {stream: os.dup(stream) for stream in streams}
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -170,10 +162,6 @@ def ray_workers(workers: int | None) -> Iterator[RayWorkerPool]:
 
     Args:
         workers: How many; None is one per GPU, or two without GPUs.
-
-    Raises:
-        MissingExtra: Ray is not installed.
-        UsageError: it cannot be started or reached, or has too few cores or GPUs.
     """
     refuse_missing()
     with ExitStack() as after:

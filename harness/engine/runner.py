@@ -101,12 +101,7 @@ class Runner:
         return RemainingWork(self.plan, self.drafts, self.progress)
 
     def run(self) -> None:
-        """Answer every cell that the store does not hold.
-
-        Raises:
-            RunInterrupted: the user asked to stop; finished answers are stored.
-            BackendError: a backend or the store failed; finished answers are stored.
-        """
+        """Answer every cell that the store does not hold."""
         known = self.store.answered(c.key for c in self.plan.cells)
         left = list(self.plan.batches)
         stage = 0
@@ -348,15 +343,7 @@ def collect_answers(
     *,
     skipped: Callable[[Cell], bool] = lambda cell: False,
 ) -> Iterator[StoredAnswer]:
-    """Yield every cell of the plan with what the store knows of it.
-
-    Args:
-        plan: The plan.
-        store: Where the answers are.
-        cached: Keys that were stored before the run began.
-        skipped: Whether a cell was left out because everything was decided; what an earlier run
-            may have stored of it does not count.
-    """
+    """Yield every cell of the plan with what the store knows of it."""
     answers = store.read((c for c in plan.cells if not skipped(c)), cached)
     for cell in plan.cells:
         if skipped(cell):

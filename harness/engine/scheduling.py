@@ -130,9 +130,6 @@ def prefix_families(prompts: Sequence[Sequence[int]]) -> list[list[int]]:
 
     A cut is where neighbours share less than half of what one of them shares with its other
     neighbour. Families that save less than a forward are put together.
-
-    Returns:
-        The indices of each family's prompts.
     """
     order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
     shared = [_common(prompts[i], prompts[j]) for i, j in pairwise(order)]

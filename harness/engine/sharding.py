@@ -69,12 +69,7 @@ class WorkerSetup:
     """Whether code in a model's folder may be run."""
 
     def arms(self) -> dict[str, Arm]:
-        """Open the arms.
-
-        Raises:
-            UsageError: one cannot be opened here.
-            BackendError: an arm differs from that of the driver.
-        """
+        """Open the arms."""
         with suppress(OSError):  # a machine without that folder may still know the specs
             os.chdir(self.folder)
         arms = open_arms(self.specs, dtype=self.dtype, trusted=self.trusted)
@@ -157,11 +152,7 @@ class WorkerPool(Protocol):
     def answer(
         self, shards: Sequence[Shard], setup: WorkerSetup
     ) -> Generator[ShardResult, None, None]:
-        """Yield the result of each shard, in any order, as soon as it is known.
-
-        Raises:
-            BackendError: the workers are gone; what was yielded counts.
-        """
+        """Yield the result of each shard, in any order, as soon as it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,16 +87,7 @@ class _EpisodeState:
 
 
 def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
-    """Play the episode of a request.
-
-    Args:
-        request: The task, with its plan.
-        arm: Renders the prompts.
-        held: Receives the environment as soon as it exists, so that the caller can close it.
-
-    Raises:
-        EpisodeFailed: it failed, but not by the model's fault.
-    """
+    """Play the episode of a request."""
     plan = request.episode
     assert plan is not None
     assert isinstance(plan.source, EnvironmentSource)
@@ -251,11 +242,7 @@ def _is_models_fault(error: BaseException, tools: Sequence[Any], call: ToolCall)
 def _environment_call(
     state: _EpisodeState, what: str, function: Callable[[], Any]
 ) -> Generator[Any, Any, Any]:
-    """Return what a method of the environment returns.
-
-    Raises:
-        EpisodeFailed: it raised, or timed out.
-    """
+    """Return what a method of the environment returns."""
     outcome: CallOutcome = yield EnvironmentCall(function)
     state.seconds += outcome.seconds
     if outcome.error is not None:
@@ -275,11 +262,7 @@ def _finite(reward: Any) -> float:
 
 
 def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
-    """Return the request of the next turn; None if it does not fit.
-
-    Raises:
-        EpisodeFailed: the conversation cannot be rendered.
-    """
+    """Return the request of the next turn; None if it does not fit."""
     asked, number = state.request, len(state.turns)
     if state.tokens_left < 1:
         return None
@@ -343,11 +326,7 @@ def _sum(values: Sequence[Any]) -> Any:
 
 
 def _text_of(value: Any, what: str) -> str:
-    """Return a value of the environment as text.
-
-    Raises:
-        EpisodeFailed: its `__str__` fails.
-    """
+    """Return a value of the environment as text."""
     try:
         return str(value)
     except Exception as error:  # a user's object may raise anything

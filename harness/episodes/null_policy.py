@@ -150,9 +150,6 @@ def refuse_other_rewards(
 
     An episode that fails now, or whose tools answer differently, proves nothing: the model would
     not have written the same turns.
-
-    Raises:
-        BackendError: the same calls and results got a different reward, or every episode fails.
     """
     courses = {(r.cell.arm, r.cell.case, r.cell.sample): course for r, course in played}
     arm = RepeatedPolicy(courses)

@@ -108,11 +108,7 @@ class EpisodePlayer:
     """When turns were last written."""
 
     def play(self, requests: Iterable[Request], ask: AskTurns) -> Iterator[StoredAnswer]:
-        """Yield an answer for each request as soon as its episode has ended.
-
-        Raises:
-            BackendError: the first episodes all failed, so the environment is broken.
-        """
+        """Yield an answer for each request as soon as its episode has ended."""
         self._waiting = deque(requests)
         self._calls = EnvironmentCalls(self.plan.settings.tool_timeout_s)
         with guard_process(), ExitStack() as stack:

@@ -92,14 +92,7 @@ def extend_prompt(case: Case, text: str | None) -> Case:
 
 
 def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bool) -> Case:
-    """Append a turn of the model and the response to it.
-
-    Args:
-        case: The conversation so far.
-        turn: The complete turn.
-        number: Its index, from which the ids of its calls are made.
-        in_text: Whether calls and results are text, for templates without tools.
-    """
+    """Append a turn of the model and the response to it."""
     if not turn.calls:
         spoken = {"role": "assistant", "content": turn.text}
         asked = [] if turn.message is None else [{"role": "user", "content": turn.message}]
@@ -130,11 +123,7 @@ def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bo
 
 
 def messages_in_text(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a conversation in OpenAI's form with calls and results as text.
-
-    Raises:
-        ValueError: a call has no name, or its arguments are not JSON.
-    """
+    """Return a conversation in OpenAI's form with calls and results as text."""
     said: list[dict[str, Any]] = []
     after_results = False
     for message in messages:
@@ -175,11 +164,7 @@ class UnreadableCall(ValueError):
 
 
 def turn_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    """Return the calls in a turn of the model; none if it just answers.
-
-    Raises:
-        UnreadableCall: it tries to call a tool but cannot be read.
-    """
+    """Return the calls in a turn of the model; none if it just answers."""
     found = read_calls(text, _offered_tools(json.dumps(list(tools))))
     if found.reading.problem is not None:
         raise UnreadableCall(found.reading.problem)

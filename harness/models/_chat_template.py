@@ -81,11 +81,7 @@ def render_prompt(
 def chat_variables(
     tokenizer: Any, generation: GenerationSettings, *, spec: str
 ) -> Mapping[str, Any]:
-    """Return the chat template's variables: the suite's own, and what switches thinking.
-
-    Raises:
-        ThinkingMismatch: thinking cannot be switched as the suite wants it.
-    """
+    """Return the chat template's variables: the suite's own, and what switches thinking."""
     if generation.thinking == "template":
         return generation.chat_template_kwargs or {}
     # imported here, for most suites do not switch it
@@ -100,11 +96,7 @@ def chat_variables(
 
 
 def tokenize_text(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
-    """Return the token ids of a text; arms that share a tokenizer split it once.
-
-    Raises:
-        ValueError: the tokenizer cannot split it.
-    """
+    """Return the token ids of a text; arms that share a tokenizer split it once."""
     known = _tokens.setdefault(tokenizer, {})
     key = (text, special, len(tokenizer))
     if (found := known.get(key)) is None:
@@ -122,11 +114,7 @@ def tokenize_text(tokenizer: Any, text: str, *, special: bool = False) -> tuple[
 
 
 def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> GenerationSettings:
-    """Return the settings with the text of the chat template that the suite gives to all arms.
-
-    Raises:
-        ValueError: it should come from an arm that has none.
-    """
+    """Return the settings with the text of the chat template that the suite gives to all arms."""
     name = generation.chat_template
     if name not in TEMPLATES_OF or all(isinstance(arm, RecordedArm) for arm in arms.values()):
         return generation
@@ -153,22 +141,7 @@ def render_chat(
     add_generation_prompt: bool = True,
     variables: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """Return the conversation as the chat template writes it, up to where the answer begins.
-
-    Args:
-        tokenizer: A tokenizer of Transformers, with a chat template.
-        turns: The conversation, as OpenAI's API writes it.
-        tools: Schemas of the tools that the model may call.
-        spec: How the model is named in messages.
-        add_generation_prompt: Whether the text ends where the answer begins; else it ends within
-            the last turn, which the model continues.
-        variables: The template's own variables, such as `enable_thinking`; `chat_template` among
-            them is the text of a template instead of the tokenizer's.
-
-    Raises:
-        ValueError: the template refuses the conversation.
-        ModelError: the template writes too long a text.
-    """
+    """Return the conversation as the chat template writes it, up to where the answer begins."""
     from transformers import PreTrainedTokenizerBase
 
     apply = type(tokenizer).apply_chat_template
@@ -273,11 +246,7 @@ def _refuse_hidden_tools(case: Case, text: str) -> None:
 
 
 def plain_prompt(case: Case, generation: GenerationSettings) -> str:
-    """Return the text of a case without a chat template.
-
-    Raises:
-        ValueError: it has messages.
-    """
+    """Return the text of a case without a chat template."""
     if case.prompt is None:
         raise ValueError('template = "none" needs cases with a prompt, not messages')
     return f"{generation.system}\n\n{case.prompt}" if generation.system else case.prompt

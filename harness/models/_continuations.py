@@ -15,11 +15,7 @@ from tunegate.harness.records.answers import CellKind
 
 
 def continuation_ids(tokenizer: Any, request: Request) -> list[tuple[int, ...]]:
-    """Return the token ids of the texts whose likelihood is asked; none where one is written.
-
-    Raises:
-        ValueError: a text has no tokens.
-    """
+    """Return the token ids of the texts whose likelihood is asked; none where one is written."""
     if request.kind not in (CellKind.CHOICES, CellKind.ANSWER):
         return []
     case = request.case
@@ -43,11 +39,7 @@ def _delimiter(request: Request) -> str:
 def encode_continuation(
     tokenizer: Any, prompt: Prompt, text: str, *, delimiter: str
 ) -> tuple[int, ...]:
-    """Return the token ids of `text` as the continuation of `prompt`.
-
-    Raises:
-        ValueError: the text has no tokens.
-    """
+    """Return the token ids of `text` as the continuation of `prompt`."""
     context = prompt.token_ids or ()
     joined = f"{prompt.text}{delimiter}{text}"
     for special in (False, True):  # a rendered chat holds its special tokens, a plain prompt not

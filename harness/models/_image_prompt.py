@@ -34,12 +34,7 @@ def takes_images(model: Any) -> bool:
 
 
 def load_processor(folder: Path, tokenizer: Any) -> Any:
-    """Load what prepares images for a model, and let it use the tokenizer.
-
-    Raises:
-        MissingExtra: Pillow is not installed.
-        ModelError: it cannot be loaded.
-    """
+    """Load what prepares images for a model, and let it use the tokenizer."""
     require_modules("PIL", what="a model that sees images", extra="images")
     from transformers import AutoProcessor
 
@@ -63,11 +58,7 @@ def load_processor(folder: Path, tokenizer: Any) -> Any:
 
 
 def encode_prompts(processor: Any, texts: Sequence[str], cases: Sequence[Case]) -> Any:
-    """Return the model's inputs for rendered prompts and their images, padded to one length.
-
-    Raises:
-        ValueError: an image cannot be read, or the processor refuses the prompt.
-    """
+    """Return the model's inputs for rendered prompts and their images, padded to one length."""
     images = [[_open_image(image.read()) for image in case.images] for case in cases]
     start = processor.tokenizer.bos_token
     try:
@@ -95,11 +86,7 @@ def _open_image(content: bytes) -> Any:
 
 
 def with_images(prompt: Prompt, processor: Any, case: Case) -> Prompt:
-    """Return a prompt with a token for each part of its images, and the hash of what is seen.
-
-    Raises:
-        ValueError: as `encode_prompts`.
-    """
+    """Return a prompt with a token for each part of its images, and the hash of what is seen."""
     inputs = encode_prompts(processor, [prompt.text], [case])
     ids, digest = inputs.pop("input_ids"), hashlib.sha256()
     for name, value in sorted(inputs.items()):

@@ -54,11 +54,7 @@ _NO_ADAPTER = AdapterHead(frozenset(), None)
 
 
 def adapter_head(adapter: Path, base: Path) -> AdapterHead:
-    """Return the head that an adapter's file holds.
-
-    Raises:
-        ModelError: the base cannot be made a classifier, or the file cannot be read.
-    """
+    """Return the head that an adapter's file holds."""
     from safetensors import safe_open
 
     require_modules("torch", "transformers", "peft")
@@ -97,18 +93,7 @@ def _output_weight(folder: Path) -> str:
 def load_classifier(
     folder: Path, *, dtype: str, head: AdapterHead = _NO_ADAPTER, spec: str | None = None
 ) -> LoadedModel:
-    """Load a model folder with its head, or with room for the head that an adapter brings.
-
-    Args:
-        folder: A Transformers model folder with safetensors.
-        dtype: As in `load_model`.
-        head: The head of the adapter that will be attached.
-        spec: The adapter, for messages.
-
-    Raises:
-        UnsafeWeights: the folder could run code.
-        ModelError: it cannot be loaded, or the head is nowhere.
-    """
+    """Load a model folder with its head, or with room for the head that an adapter brings."""
     require_modules("torch", "transformers")
     refuse_unsafe(folder)
     need_quantiser(folder)
@@ -138,11 +123,7 @@ def load_classifier(
 
 
 def refuse_lost_head(folder: Path) -> None:
-    """Refuse a model folder whose weights lack the head that computes the labels or the score.
-
-    Raises:
-        ModelError: the head is lost.
-    """
+    """Refuse a model folder whose weights lack the head that computes the labels or the score."""
     from safetensors import safe_open
 
     head = _output_weight(folder)
@@ -172,9 +153,6 @@ def read_labels(
     """Return the labels in the order of the head's outputs, and whether several may apply.
 
     An adapter's own config.json comes before its base's. Without labels it is a regression.
-
-    Raises:
-        ModelError: the labels are not those of the head.
     """
     path = adapter / "config.json" if adapter is not None else None
     own = read_json(path) if path is not None and path.is_file() else None

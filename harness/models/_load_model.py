@@ -38,11 +38,6 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         folder: A Transformers model folder with safetensors.
         dtype: `float32`, `bfloat16`, `float16` or `auto`; auto is float32 without a GPU.
         trusted: Whether code in the folder may be run where only that computes the model.
-
-    Raises:
-        UnsafeWeights: the folder could run code.
-        ModelError: it cannot be loaded, has NaN or Infinity in a tensor, or tensors of layers that
-            its configuration does not name.
     """
     require_modules("torch", "transformers")
     refuse_unsafe(folder, trusted=trusted)
@@ -92,18 +87,7 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
 def load_weights(
     kind: Any, folder: Path, *, dtype: str, trust_remote_code: bool = False, **config: Any
 ) -> tuple[Any, Any]:
-    """Return a folder's model on its device, and Transformers' report of what did not fit.
-
-    Args:
-        kind: The class to load it with.
-        folder: The model folder.
-        dtype: As in `load_model`.
-        trust_remote_code: Whether code in the folder may be run.
-        config: Values that replace those of config.json.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Return a folder's model on its device, and Transformers' report of what did not fit."""
     import torch
 
     gpu = gpu_is_free() and torch.cuda.is_available()
@@ -135,14 +119,6 @@ def refuse_unused(model: Any, tensors: Iterable[str], folder: Path) -> None:
 
     A further head (of a reward, of classes, for several tokens at once) is no part of the layers,
     and files of quantised weights hold more tensors than the model has.
-
-    Args:
-        model: The loaded model.
-        tensors: Names of the tensors in the files that it did not load.
-        folder: Its folder.
-
-    Raises:
-        ModelError: the first such tensor.
     """
     config = getattr(model, "config", None)
     if getattr(config, "quantization_config", None) is not None:
@@ -190,11 +166,7 @@ def _keep_unpacked(model: Any) -> None:
 
 
 def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
-    """Load a folder's tokenizer, padding on the left and complete with a pad token.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Load a folder's tokenizer, padding on the left and complete with a pad token."""
     from transformers import AutoTokenizer
 
     with prefix_errors(f"{folder}: no usable tokenizer"):
@@ -207,11 +179,7 @@ def load_tokenizer(folder: Path, *, trusted: bool = False) -> Any:
 
 
 def refuse_nan(parameters: Any, folder: Path) -> None:
-    """Refuse weights that are no numbers.
-
-    Raises:
-        ModelError: a parameter holds NaN or infinity.
-    """
+    """Refuse weights that are no numbers."""
     import torch
 
     for name, tensor in parameters:

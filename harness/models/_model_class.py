@@ -24,9 +24,6 @@ def text_class(folder: Path) -> Any:
 
     It is the first of `architectures`, as in TRL. A name that Transformers does not have, or a
     model without a head, is left to `AutoModelForCausalLM`.
-
-    Raises:
-        ModelError: Transformers does not know the model, or it writes no text.
     """
     import transformers
 

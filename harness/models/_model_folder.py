@@ -78,11 +78,7 @@ EMBEDDED = "embedded"
 
 
 def resolve_folder(spec: str) -> Path:
-    """Return the local folder of a spec: a folder, or a hub id that is cached or reachable.
-
-    Raises:
-        ModelError: nothing is there; the message lists what was tried.
-    """
+    """Return the local folder of a spec: a folder, or a hub id that is cached or reachable."""
     name = spec.removeprefix("hf:")
     path = Path(name).expanduser()
     if path.is_dir():

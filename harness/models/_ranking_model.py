@@ -154,17 +154,7 @@ def ranking_text(names: Sequence[str], scores: Sequence[float]) -> str:
 
 
 def open_ranking_model(kind: str, target: str, scorer: Scorer, dtype: str) -> RankingModel:
-    """Open a folder or hub id with a class of sentence-transformers.
-
-    Args:
-        kind: The class: `CrossEncoder` or `SentenceTransformer`.
-        target: What follows the backend's name in the spec.
-        scorer: How the model scores candidates.
-        dtype: As in `load_model`.
-
-    Raises:
-        UsageError: sentence-transformers is not installed, or the model cannot be loaded.
-    """
+    """Open a folder or hub id with a class of sentence-transformers."""
     spec = f"{RANKING_BACKENDS[kind]}:{target}"
     require_feature("rank", spec)
     folder = resolve_folder(target)

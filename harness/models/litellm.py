@@ -116,11 +116,7 @@ class LitellmArm:
         )
 
     def prompt(self, case: Case, generation: GenerationSettings) -> Prompt:
-        """Return the conversation and the tools as they are sent.
-
-        Raises:
-            ModelError: the model does not take the suite's settings.
-        """
+        """Return the conversation and the tools as they are sent."""
         if generation.template == "none":
             raise ModelError(
                 f'{self.spec}: a chat API cannot be asked with template = "none"; leave it out '
@@ -150,11 +146,7 @@ class LitellmArm:
         )
 
     def ask_probes(self) -> None:
-        """Ask each probe text twice, unless that was done: greedily, if it can be.
-
-        Raises:
-            BackendError: it cannot be asked.
-        """
+        """Ask each probe text twice, unless that was done: greedily, if it can be."""
         if self.probed:
             return
         settings = {"max_tokens": _PROBE, "temperature": 0.0}
@@ -173,11 +165,7 @@ class LitellmArm:
         self.probed = tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
 
     def complete(self, requests: Sequence[Request]) -> Generator[StoredAnswer, None, None]:
-        """Yield one answer a request, each as soon as it is there.
-
-        Raises:
-            BackendError: the provider stopped answering, or another version of the model answers.
-        """
+        """Yield one answer a request, each as soon as it is there."""
         return self.complete_joined(requests, None)
 
     def complete_joined(
@@ -230,11 +218,7 @@ class LitellmArm:
         return StoredAnswer.of(request.cell, completion, None, started)
 
     def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> ChatReply:
-        """Ask once.
-
-        Raises:
-            PermanentError: another version of the model answered than when the arm was opened.
-        """
+        """Ask once."""
         left = max(0.1, deadline - time.monotonic())
         reply = chat_completion(self.model, messages, timeout_s=left, settings=settings)
         if self.version is not None and reply.model_version != self.version:
@@ -254,12 +238,7 @@ class LitellmArm:
             raise ModelError(f"{self.spec} does not take the suite's settings: {self.checked[key]}")
 
     def meet(self) -> None:
-        """Ask one question, and note which version of the model answers.
-
-        Raises:
-            ModelError: the provider refuses the key, the model or the question.
-            BackendError: it does not answer.
-        """
+        """Ask one question, and note which version of the model answers."""
         ((_, reply),) = ask_all([_HELLO], self._greet, self.limits, backend=self.spec)
         if isinstance(reply, RequestFailure):
             raise BackendError(f"{self.spec}: {reply.message}")
@@ -274,13 +253,7 @@ class LitellmArm:
 
 
 def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
-    """Open `PROVIDER/MODEL`.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-        ModelError: the provider is unknown, has no key, or refuses the key or the model.
-        BackendError: it does not answer.
-    """
+    """Open `PROVIDER/MODEL`."""
     spec = f"litellm:{target}"
     provider = provider_of(spec, target)
     arm = LitellmArm(
@@ -317,11 +290,7 @@ def _address(provider: str) -> str | None:
 
 
 def _split(reply: ChatReply, generation: GenerationSettings) -> Completion:
-    """Return a reply's answer with its thoughts apart, by the provider or by their tags.
-
-    Raises:
-        UnansweredMessage: it has neither an answer nor a sign of thoughts.
-    """
+    """Return a reply's answer with its thoughts apart, by the provider or by their tags."""
     thoughts = message_thoughts(reply.message)
     try:
         text = answer_of(reply.message, reply.finish_reason)

@@ -61,11 +61,7 @@ class SeparateBaseArm(HfArm):
 
 
 def base_apart(folder: Path, live: LoadedModel) -> SeparateBaseArm:
-    """Load base with the number format and the tokenizer of the model in training.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Load base with the number format and the tokenizer of the model in training."""
     loaded = load_model(folder, dtype=live.dtype.partition(",")[0])
     return SeparateBaseArm(str(folder), loaded, live.tokenizer)
 

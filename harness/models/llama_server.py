@@ -110,11 +110,7 @@ class LlamaServerTarget:
 def parse_llama_server_spec(
     spec: str, known: dict[Path, GgufFile] | None = None
 ) -> LlamaServerTarget:
-    """Read a `llama-server:` spec; files that are `known` are not read again.
-
-    Raises:
-        ModelError: a file is missing or damaged, or an option is wrong.
-    """
+    """Read a `llama-server:` spec; files that are `known` are not read again."""
     path, _, query = spec.partition(":")[2].partition("?")
     if not path:
         raise ModelError(f"{spec}: names no file; write it as {SPEC}")
@@ -151,11 +147,7 @@ def parse_llama_server_spec(
 
 
 def llama_server(target: str, limits: PoolLimits | None = None) -> ServerArm:
-    """Open one file in a server of its own.
-
-    Raises:
-        UsageError: llama-server is not there, or does not serve the file.
-    """
+    """Open one file in a server of its own."""
     return open_together({"base": f"llama-server:{target}"}, limits or PoolLimits())["base"]
 
 
@@ -166,11 +158,7 @@ def open_together(
     dtype: str = "auto",
     hosting: ServerHosting = NOWHERE,
 ) -> dict[str, LlamaServerArm]:
-    """Serve all `llama-server:` arms of a run; `dtype` is for local models alone.
-
-    Raises:
-        UsageError: llama-server is not there, does not serve a file, or did not start.
-    """
+    """Serve all `llama-server:` arms of a run; `dtype` is for local models alone."""
     silence_libraries()
     require_modules("transformers", what="a GGUF file", extra="gguf")
     environment.require_feature("gguf", next(iter(specs.values())))
@@ -217,11 +205,7 @@ class LlamaServerPlan:
     def of(
         cls, program: Path, targets: Mapping[str, LlamaServerTarget], limits: PoolLimits
     ) -> LlamaServerPlan:
-        """Plan the server of one file's arms.
-
-        Raises:
-            ModelError: they have different contexts.
-        """
+        """Plan the server of one file's arms."""
         chosen = {target.context: target.spec for target in targets.values() if target.context}
         if len(chosen) > 1:
             (one, first), (other, second) = list(chosen.items())[:2]
@@ -236,11 +220,7 @@ class LlamaServerPlan:
         return cls(program, targets, tuple(adapters), context, min(limits.concurrency, _SLOTS))
 
     def start(self, key: str, hosting: ServerHosting) -> ManagedServer:
-        """Start it and wait for it.
-
-        Raises:
-            ModelError: it did not start, with the last error of its log.
-        """
+        """Start it and wait for it."""
         first = next(iter(self.targets))
         log = hosting.folder() / f"llama-server-{first}.log"
         hosting.report(f"starting {self.program} for {' and '.join(self.targets)}: log {log}")

@@ -74,11 +74,7 @@ class MajorityArm:
 
 
 def majority(path: str) -> MajorityArm:
-    """Count the labels of a file.
-
-    Raises:
-        ModelError: the file cannot be read, or a row has no label.
-    """
+    """Count the labels of a file."""
     spec, counts = f"majority:{path}", Counter[str]()
     try:
         lines = [(n, line.decode("utf-8")) for n, line in numbered_lines(Path(path))]

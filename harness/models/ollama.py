@@ -69,12 +69,7 @@ class OllamaArm(ServerArm):
 
 
 def ollama(target: str, limits: PoolLimits | None = None) -> OllamaArm:
-    """Open a model of the Ollama that runs.
-
-    Raises:
-        ModelError: Ollama does not answer or lacks the model, or the model has other files.
-        MissingExtra: httpx is not installed.
-    """
+    """Open a model of the Ollama that runs."""
     spec = f"ollama:{target}"
     name, _, query = target.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -116,11 +111,7 @@ def host_address(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def _compare_files(spec: str, paths: Sequence[Path], blobs: Mapping[str, str]) -> str:
-    """Return how the files that the spec names were compared with Ollama's blobs.
-
-    Raises:
-        ModelError: the model is made of another file, or it cannot be seen whether it is.
-    """
+    """Return how the files that the spec names were compared with Ollama's blobs."""
     if "ADAPTER" in blobs and len(paths) == 1:
         raise ModelError(f"{spec}: Ollama has an adapter on it; write weights=FILE.gguf,LORA.gguf")
     ways = []

@@ -54,10 +54,6 @@ def open_arms(
         limits: How hard backends on a network may be asked.
         trusted: Whether code in a model's folder may be run, of every arm.
         hosting: Where the logs of servers that are started go, and who hears of it.
-
-    Raises:
-        UsageError: a spec is missing or cannot be opened.
-        NotComparable: the adapter was trained on another base.
     """
     if not specs.get("tuned"):
         raise UsageError("no tuned model: name the fine-tune with --gate-tuned SPEC")
@@ -89,11 +85,7 @@ def open_arms(
 
 
 def backend_of(spec: str) -> Backend | None:
-    """Return the backend that a spec names by its prefix; None for a Transformers model.
-
-    Raises:
-        UnknownName: a package's backend cannot be imported, or two packages have it.
-    """
+    """Return the backend that a spec names by its prefix; None for a Transformers model."""
     prefix = _prefix(spec)
     if ":" not in spec or not lookup.has(ROOM, prefix, marked="SPEC"):
         return None
@@ -135,16 +127,7 @@ def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str
 
 
 def named_base(tuned: str, base_by: str) -> str:
-    """Return the spec of the base that an adapter names.
-
-    Args:
-        tuned: Model spec of the adapter.
-        base_by: How the user names the base, for messages.
-
-    Raises:
-        UsageError: it names none.
-        ModelError: the base is not there.
-    """
+    """Return the spec of the base that an adapter names."""
     prefix = tuned.partition(":")[0]
     if prefix == "llama-server" and "lora=" in tuned:
         return tuned.partition("?")[0]

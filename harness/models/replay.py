@@ -202,11 +202,7 @@ _NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answ
 
 
 def replay(target: str) -> ReplayArm:
-    """Open recorded completions: a JSONL file, or a run folder with an optional `#arm`.
-
-    Raises:
-        ModelError: nothing is there, or lines are broken: every one with its number.
-    """
+    """Open recorded completions: a JSONL file, or a run folder with an optional `#arm`."""
     path, arm = split_fragment(target)
     if path.is_dir():
         return _from_run(path, arm or "tuned")
@@ -324,9 +320,6 @@ class _RunRequests:
     def read(cls, folder: Path, arm: str) -> _RunRequests:
         """Read it; nothing is known without a manifest. Of an arm that was itself recorded, its
         own files tell what it was asked.
-
-        Raises:
-            UsageError: a file is damaged.
         """
         path = folder / "manifest.json"
         if not path.is_file():

@@ -16,11 +16,7 @@ SPEC = "reranker:PATH"
 
 
 def reranker(target: str, *, dtype: str = "auto") -> RankingModel:
-    """Open a reranker.
-
-    Raises:
-        ModelError: it cannot be loaded, its head is lost, or it gives several scores.
-    """
+    """Open a reranker."""
     arm = open_ranking_model("CrossEncoder", target, _score, dtype)
     if arm.model.num_labels != 1:
         raise ModelError(

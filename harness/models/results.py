@@ -118,11 +118,7 @@ class ResultArm:
 
 
 def results(target: str) -> ResultArm:
-    """Open the results of another tool.
-
-    Raises:
-        ModelError: nothing is there, no reader knows the files, or rows contradict each other.
-    """
+    """Open the results of another tool."""
     try:
         return ResultArm(f"results:{target}", read_results(target))
     except UsageError as error:

@@ -123,11 +123,7 @@ class ScriptedArm:
 
 
 def scripted(path: str) -> ScriptedArm:
-    """Open the script file at `path`.
-
-    Raises:
-        ModelError: the file is missing or not a script.
-    """
+    """Open the script file at `path`."""
     return ScriptedArm(f"scripted:{path}", read_script(path, ModelScript))
 
 

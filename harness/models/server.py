@@ -147,11 +147,7 @@ class ServerArm:
         return GENERATED | _SCORED if scored else GENERATED
 
     def discover_kinds(self, wanted: Set[CellKind]) -> None:
-        """Ask the server whether it reports likelihoods, if they are wanted.
-
-        Raises:
-            BackendError: the server ended over it.
-        """
+        """Ask the server whether it reports likelihoods, if they are wanted."""
         if wanted & _SCORED and self.scoring_client is None:
             self.scoring_client = self._discover_scoring_client()
 
@@ -166,11 +162,7 @@ class ServerArm:
         return replace(self.client, form=form)
 
     def show_prompt(self, case: Case, generation: GenerationSettings) -> ShownPrompt | None:
-        """Return what the server makes of a case's conversation; None if it does not show it.
-
-        Raises:
-            BackendError: the server does not answer.
-        """
+        """Return what the server makes of a case's conversation; None if it does not show it."""
         with self._connection() as server:
             return self.dialect.show_prompt(server, self._chat_fields(case, generation))
 
@@ -178,9 +170,6 @@ class ServerArm:
         """Return how many tokens of prompt the server computes for a conversation, if it says so.
 
         It writes one token of an answer for that.
-
-        Raises:
-            BackendError: the server does not answer.
         """
         with self._connection() as server:
             try:
@@ -192,11 +181,7 @@ class ServerArm:
         return token_usage(reply, "prompt_tokens")
 
     def stops_at(self, token: int, tokenizer: Any) -> bool | None:
-        """Return whether the server ends an answer with a token; None if that cannot be seen.
-
-        Raises:
-            BackendError: the server does not answer.
-        """
+        """Return whether the server ends an answer with a token; None if that cannot be seen."""
         with self._connection() as server:
             return stops_at(server, tokenizer, token)
 
@@ -232,11 +217,7 @@ class ServerArm:
     def next_logprobs(
         self, prefixes: Sequence[Sequence[int]]
     ) -> tuple[Mapping[int, float], ...] | None:
-        """Return the likeliest next tokens after each prefix; None if they have no ids.
-
-        Raises:
-            BackendError: the server does not answer.
-        """
+        """Return the likeliest next tokens after each prefix; None if they have no ids."""
         form = self.client.form
         if form.prompts != "token ids":
             return None
@@ -321,11 +302,7 @@ class ServerArm:
                         yield StoredAnswer.of(request.cell, result[0], None, result[1])
 
     def ask_probes(self) -> None:
-        """Ask each probe text twice, unless that was done, and keep the greedy answers.
-
-        Raises:
-            BackendError: one of them has no answer.
-        """
+        """Ask each probe text twice, unless that was done, and keep the greedy answers."""
         if self.probed:
             return
         template = "none" if self.client.form.prompts != "messages" else "chat"
@@ -364,12 +341,7 @@ def _cost(request: Request) -> float:
 
 
 def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
-    """Open a model of a server, and find out how it can be asked.
-
-    Raises:
-        ModelError: server or model do not exist, or the tokenizer differs.
-        MissingExtra: httpx is not installed.
-    """
+    """Open a model of a server, and find out how it can be asked."""
     where = parse_target(target)
     return open_server(where, key_for(where), limits or PoolLimits())
 
@@ -390,10 +362,6 @@ def open_server(
         limits: How hard it may be asked.
         tokenizer: The tokenizer; None is the one that the address or the server names.
         fields: Fields of every request.
-
-    Raises:
-        ModelError: server or model do not exist, or the tokenizer differs.
-        MissingExtra: httpx is not installed.
     """
     require_modules("httpx", what="a model behind a server", extra="server")
     try:

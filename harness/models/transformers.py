@@ -129,11 +129,7 @@ class HfArm:
 
     @property
     def image_kinds(self) -> frozenset[CellKind]:
-        """It writes about images if its class has a vision part; likelihoods are not computed.
-
-        Raises:
-            ModelError: images cannot be prepared, or come with virtual tokens.
-        """
+        """It writes about images if its class has a vision part; likelihoods are not computed."""
         if not _image_prompt.takes_images(self.loaded.torch_model):
             return frozenset()
         if self.virtual_tokens:
@@ -145,12 +141,7 @@ class HfArm:
 
     @cached_property
     def processor(self) -> Any:
-        """What prepares images for the model: the adapter's own, or base's.
-
-        Raises:
-            MissingExtra: Pillow is not installed.
-            ModelError: it cannot be loaded.
-        """
+        """What prepares images for the model: the adapter's own, or base's."""
         own = _image_prompt.has_processor(self.adapter_folder)
         folder = self.adapter_folder if own else None
         return _image_prompt.load_processor(folder or self.loaded.folder, self.tokenizer)
@@ -200,11 +191,7 @@ class HfArm:
         return _image_prompt.with_images(prompt, self.processor, case) if case.images else prompt
 
     def image_inputs(self, requests: Sequence[Request]) -> Any:
-        """Return the model's inputs for requests with images.
-
-        Raises:
-            ValueError: an image was changed or removed since the suite was read.
-        """
+        """Return the model's inputs for requests with images."""
         texts, cases = [r.prompt.text for r in requests], [r.case for r in requests]
         return _image_prompt.encode_prompts(self.processor, texts, cases)
 

@@ -81,12 +81,7 @@ class VllmTarget:
 
 
 def parse_vllm_spec(spec: str) -> VllmTarget:
-    """Read a `vllm:` spec.
-
-    Raises:
-        ModelError: the model is missing, or an option is wrong.
-        UnsafeWeights: the folder could run code.
-    """
+    """Read a `vllm:` spec."""
     path, _, query = spec.removeprefix("vllm:").partition("?")
     if not path:
         raise ModelError(f"{spec}: names no model; write it as {SPEC}")
@@ -99,11 +94,7 @@ def parse_vllm_spec(spec: str) -> VllmTarget:
 
 
 def vllm(target: str, limits: PoolLimits | None = None) -> ServerArm:
-    """Open one model in a server of its own.
-
-    Raises:
-        UsageError: vLLM is not there, or does not serve it.
-    """
+    """Open one model in a server of its own."""
     spec = f"vllm:{target}"
     if parse_vllm_spec(spec).adapter:
         raise UsageError(f"{spec}: is an adapter; base must be vllm:, too, to serve both together")
@@ -117,11 +108,7 @@ def open_together(
     dtype: str = "auto",
     hosting: ServerHosting = NOWHERE,
 ) -> dict[str, VllmArm]:
-    """Serve all `vllm:` arms of a run.
-
-    Raises:
-        UsageError: vLLM is not there, does not serve a model, or did not start.
-    """
+    """Serve all `vllm:` arms of a run."""
     targets = {name: parse_vllm_spec(spec) for name, spec in specs.items()}
     settings = _common_settings(targets, dtype)
     plans = _server_plans(targets)
@@ -187,11 +174,7 @@ class VllmDeployment:
     hosting: ServerHosting
 
     def start(self, plan: VllmServerPlan, key: str) -> ManagedServer:
-        """Start a server and wait for it; retry with another port if this one was taken.
-
-        Raises:
-            ModelError: it did not start, with the last error of its log.
-        """
+        """Start a server and wait for it; retry with another port if this one was taken."""
         log = self.hosting.folder() / f"vllm-{plan.name}.log"
         gpus = count_noun(self.settings.tp, "GPU")
         where = "the CPU" if self.found.cpu else gpus

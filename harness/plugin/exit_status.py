@@ -55,14 +55,7 @@ def mark_report(
     gate: bool,
     undecided: str,
 ) -> None:
-    """Note the exit code of a failure on its report, which xdist passes on.
-
-    Args:
-        report: The report of the failed test.
-        excinfo: What the test raised.
-        gate: Whether the test is a gate of a suite.
-        undecided: What an undecided assert does: `fail`, `neutral` or `pass`.
-    """
+    """Note the exit code of a failure on its report, which xdist passes on."""
     error = excinfo.value
     if isinstance(error, Undecided) and undecided != "fail":
         path, line, _ = report.location
@@ -112,12 +105,7 @@ def code_of_error(error: TunegateError) -> int:
 
 
 def decide_exit_code(codes: Iterable[int], given: int) -> int:
-    """Return the session's exit code.
-
-    Args:
-        codes: What the verdict and the failed tests stand for.
-        given: What pytest would end with.
-    """
+    """Return the session's exit code."""
     found = set(codes)
     if int(pytest.ExitCode.USAGE_ERROR) in found:
         return int(pytest.ExitCode.USAGE_ERROR)

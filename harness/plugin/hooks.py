@@ -75,11 +75,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def activate_session(config: pytest.Config) -> GateSession:
-    """Return the gate session of this pytest run; the first call makes and registers it.
-
-    Raises:
-        pytest.UsageError: an option is wrong.
-    """
+    """Return the gate session of this pytest run; the first call makes and registers it."""
     if SESSION not in config.stash:
         keep_asserts_plain(config)
         from tunegate.harness.plugin.active_hooks import ActiveHooks

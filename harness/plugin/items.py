@@ -37,11 +37,7 @@ class SuiteFile(pytest.File):
     """A collected suite.toml."""
 
     def collect(self) -> Iterator[pytest.Collector]:
-        """Yield a node for every gated metric.
-
-        Raises:
-            CollectError: the suite has problems; every one is named.
-        """
+        """Yield a node for every gated metric."""
         session = self.config.stash[SESSION]
         try:
             suite = session.load(self.path)
@@ -86,12 +82,7 @@ class GateItem(pytest.Item):
         self.suite = suite
 
     def runtest(self) -> None:
-        """Look the gate up in the session's verdict, which is made once.
-
-        Raises:
-            GateFailed: the gate did not pass.
-            UnevaluatedGate: it could not be judged.
-        """
+        """Look the gate up in the session's verdict, which is made once."""
         state = self.config.stash[SESSION]
         try:
             suite, result = state.gate_result(self.suite, self.gate)
@@ -138,11 +129,7 @@ class UnjudgedItem(pytest.Item):
     """All gates of such a suite."""
 
     def runtest(self) -> None:
-        """Skip, or fail where that is asked for: nothing was judged.
-
-        Raises:
-            UsageError: no model is named.
-        """
+        """Skip, or fail where that is asked for: nothing was judged."""
         if not missing_fails(read_options(self.config)):
             pytest.skip(NO_MODEL)
         raise UsageError(f"{NO_MODEL}; gate_missing = skip where another job judges the suite")
@@ -199,12 +186,7 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
 def _stored_scores(
     folder: Path, written_ns: int
 ) -> tuple[Run, Mapping[tuple[str, str, str], Mapping[str, float]]]:
-    """Return a run and its scores by suite, metric and arm: read once for all failed gates.
-
-    Args:
-        folder: The run's folder.
-        written_ns: When its scores were written, so that a newer run is read again.
-    """
+    """Return a run and its scores by suite, metric and arm: read once for all failed gates."""
     run = Run.load(folder)
     rows: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     for (suite, metric, case, arm), row in run.score_table.items():

@@ -99,11 +99,7 @@ class GateSession:
 
     @classmethod
     def from_config(cls, config: pytest.Config) -> GateSession:
-        """Make the session of a pytest run.
-
-        Raises:
-            pytest.UsageError: an option is wrong.
-        """
+        """Make the session of a pytest run."""
         options = read_options(config)
         inputs: Mapping[str, Any] = getattr(config, "workerinput", {})
         capture: Any = config.pluginmanager.get_plugin("capturemanager")
@@ -126,11 +122,7 @@ class GateSession:
         return session
 
     def refuse_used_folder(self) -> None:
-        """Refuse a run folder that another session uses.
-
-        Raises:
-            pytest.UsageError: the message names its process.
-        """
+        """Refuse a run folder that another session uses."""
         if (self.folder / "lock").is_file():
             try:
                 with FolderLock(self.folder):
@@ -139,11 +131,7 @@ class GateSession:
                 raise pytest.UsageError(str(error)) from None
 
     def hold(self, folder: Path) -> FolderLock:
-        """Lock a run folder until the end of the session.
-
-        Raises:
-            UsageError: another session holds it.
-        """
+        """Lock a run folder until the end of the session."""
         if folder not in self.locks:
             self.locks[folder] = self.held.enter_context(FolderLock(folder))
         return self.locks[folder]

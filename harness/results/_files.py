@@ -24,9 +24,6 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
     """Yield each line's place with its object; blank lines are left out.
 
     NaN and Infinity are read, as tools write them. A last line that breaks off is `cut`.
-
-    Raises:
-        UsageError: the file cannot be opened.
     """
     try:
         check_regular(path)
@@ -46,11 +43,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
 
 
 def json_document(path: Path) -> Any:
-    """Return the content of a JSON file; NaN and Infinity are read.
-
-    Raises:
-        UsageError: it cannot be read, or is not JSON: the tool may still be writing it.
-    """
+    """Return the content of a JSON file; NaN and Infinity are read."""
     try:
         return json_text(read_file(path, LARGEST_DOCUMENT), str(path))
     except OSError as error:
@@ -58,11 +51,7 @@ def json_document(path: Path) -> Any:
 
 
 def json_text(raw: bytes, where: str) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        UsageError: it is not JSON; the message has the place.
-    """
+    """Return the value of a JSON text."""
     try:
         return _value(raw.decode("utf-8-sig"))
     except ValueError as error:
@@ -104,11 +93,7 @@ def first_bytes(path: Path, count: int = 4096) -> bytes:
 
 
 def csv_records(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    """Yield each record's place with column → text, as `json_lines` does.
-
-    Raises:
-        UsageError: the file cannot be opened, or its first line names a column twice.
-    """
+    """Yield each record's place with column → text, as `json_lines` does."""
     try:
         check_regular(path)
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
@@ -142,12 +127,7 @@ def _records(
 
 
 def parquet_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each row's place with its columns, read in batches.
-
-    Raises:
-        UsageError: the file cannot be read.
-        MissingExtra: pyarrow is not installed.
-    """
+    """Yield each row's place with its columns, read in batches."""
     try:
         from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no types
         from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
@@ -171,11 +151,7 @@ TABLES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
 
 def table_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    """Yield each record of a table with its place; the suffix decides the format.
-
-    Raises:
-        UsageError: the file cannot be read, or a .json holds no list.
-    """
+    """Yield each record of a table with its place; the suffix decides the format."""
     forms: dict[str, Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]] = {
         ".csv": lambda: csv_records(path, ","),
         ".tsv": lambda: csv_records(path, "\t"),

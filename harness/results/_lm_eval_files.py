@@ -43,12 +43,7 @@ class SampleFile:
 
 
 def find_samples(path: Path, form: re.Pattern[str]) -> list[Path]:
-    """Return the files of samples at a path, which is a file or an output folder.
-
-    Args:
-        path: The path.
-        form: The form of their names, with the groups `task` and `date`.
-    """
+    """Return the files of samples at a path, which is a file or an output folder."""
     if path.is_file():
         return [path] if form.fullmatch(path.name) else []
     files = (file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}*samples_*.jsonl"))
@@ -75,11 +70,7 @@ def newest_samples(path: Path, form: re.Pattern[str]) -> Iterator[SampleFile]:
 
 
 def read_header(file: Path, tool: str) -> dict[str, Any]:
-    """Return the header of a run; empty if it was not kept.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
+    """Return the header of a run; empty if it was not kept."""
     header = json_document(file) if file.is_file() else {}
     if not isinstance(header, dict):
         raise UsageError(f"{file}: not a JSON object; name the output folder of {tool}")
@@ -113,13 +104,7 @@ def task_settings(header: Mapping[str, Any], task: str) -> dict[str, Any]:
 def score_traits(
     header: Mapping[str, Any], task: str, filters: Sequence[str]
 ) -> dict[str, ScoreTraits]:
-    """Return the traits of a task's scores, `task/metric,filter` → traits.
-
-    Args:
-        header: The run's header.
-        task: The task.
-        filters: Names of its filters; none where scores are named by the metric alone.
-    """
+    """Return the traits of a task's scores, `task/metric,filter` → traits."""
     config = dict_at(dict_at(header, "configs"), task)
     better = dict_at(dict_at(header, "higher_is_better"), task)
     listed = [value_at(entry, "metric") for entry in list_at(config, "metric_list")]

@@ -40,12 +40,7 @@ class ZipMembers:
         return self._archive.namelist()
 
     def read(self, name: str) -> bytes:
-        """Return a member's content.
-
-        Raises:
-            UsageError: it is damaged or too large.
-            MissingExtra: it is compressed with Zstandard, and no installed package reads that.
-        """
+        """Return a member's content."""
         member = self._archive.getinfo(name)
         where = f"{self.path}: {name!r:.80}"
         most = min(LARGEST_MEMBER, max(1_000_000, LARGEST_RATIO * member.compress_size))
@@ -75,11 +70,7 @@ class ZipMembers:
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[ZipMembers]:
-    """Open an archive.
-
-    Raises:
-        UsageError: it is not a zip archive, or its end is missing.
-    """
+    """Open an archive."""
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             yield ZipMembers(path, archive, file)

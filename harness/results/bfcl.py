@@ -54,11 +54,7 @@ class _CategoryFiles:
 
 @result_reader(files="the folder with result/ and score/ of bfcl", recognize=_is_bfcl)
 def bfcl(path: Path) -> Iterator[ResultLog]:
-    """Yield a run for each model.
-
-    Raises:
-        UsageError: the files are of another version, or a category has no scores.
-    """
+    """Yield a run for each model."""
     models: dict[str, list[_CategoryFiles]] = {}
     for file, found in _result_files(path):
         version, category = found.groups()
@@ -100,11 +96,7 @@ class _CategoryFailures:
 
 
 def _failures(path: Path) -> _CategoryFailures:
-    """Return the header's counts and the failure of each id.
-
-    Raises:
-        UsageError: a line cannot be read: an unread failure would count as passed.
-    """
+    """Return the header's counts and the failure of each id."""
     total = passed = None
     failures = {}
     for where, line in json_lines(path):
@@ -125,11 +117,7 @@ def _failures(path: Path) -> _CategoryFailures:
 
 
 def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
-    """Yield a category's answers.
-
-    Raises:
-        UsageError: the scores belong to other answers.
-    """
+    """Yield a category's answers."""
     scored = _failures(files.score)
     seen: set[str] = set()
     for where, line in json_lines(files.result):

@@ -56,15 +56,7 @@ def _has_mark(head: bytes) -> bool:
 
 @result_reader(files="test_run_DATE.json or .latest_run_full.json", recognize=_is_deepeval)
 def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
-    """Yield the test run of a file, the newest of a folder.
-
-    Args:
-        path: The file, or the results folder.
-        id: The field of a test case's metadata that is its id.
-
-    Raises:
-        UsageError: the file is not a test run, or no test case has `id`.
-    """
+    """Yield the test run of a file, the newest of a folder."""
     files = _files(path)
     document = json_document(files[-1])
     run = document.get("testRunData", document) if isinstance(document, dict) else None
@@ -151,11 +143,7 @@ def _rows(
 
 
 def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
-    """Return a test case as a row.
-
-    Raises:
-        ValueError: it has neither input nor turns, or lacks the id.
-    """
+    """Return a test case as a row."""
     prompt = _prompt(case)
     scores, errors = _scores(_metrics(case))
     order = case.get("order")

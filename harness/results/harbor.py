@@ -69,11 +69,7 @@ def _is_harbor(path: Path) -> bool:
 
 @result_reader(files="the folder of a job with TRIAL/result.json", recognize=_is_harbor)
 def harbor(path: Path) -> Iterator[ResultLog]:
-    """Yield a run for each agent and model of a job.
-
-    Raises:
-        UsageError: a trial has an unknown version.
-    """
+    """Yield a run for each agent and model of a job."""
     runs: dict[tuple[str, str], list[Path]] = {}
     unread: list[UnreadLine] = []
     for file in _files(path):
@@ -96,11 +92,7 @@ def harbor(path: Path) -> Iterator[ResultLog]:
 
 
 def _trial(file: Path) -> dict[str, Any] | UnreadLine:
-    """Return the record of a trial.
-
-    Raises:
-        UsageError: its version is unknown.
-    """
+    """Return the record of a trial."""
     try:
         found = json_document(file)
     except UsageError as error:

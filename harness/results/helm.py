@@ -74,11 +74,7 @@ def _is_helm(path: Path) -> bool:
 
 @result_reader(files="a run's folder with per_instance_stats.json", recognize=_is_helm)
 def helm(path: Path) -> Iterator[ResultLog]:
-    """Yield the runs of a folder, named by their model if there are several.
-
-    Raises:
-        UsageError: a file cannot be read.
-    """
+    """Yield the runs of a folder, named by their model if there are several."""
     specs = [(folder, _spec(folder)) for folder in _folders(path)]
     models = {_model(spec) for _, spec in specs}
     for folder, spec in specs:

@@ -116,12 +116,7 @@ def _sent_fields(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     turns=_turns,
 )
 def inspect(path: Path) -> Iterator[ResultLog]:
-    """Yield a log for each model and task, the newest where a folder has several.
-
-    Raises:
-        UsageError: no log is found, one has an unknown version, or two logs of a task have
-            different arguments.
-    """
+    """Yield a log for each model and task, the newest where a folder has several."""
     if path.is_file() and path.suffix == ".eval" and not _is_log(path):
         raise UsageError(f"{path}: not a complete zip archive; wait until Inspect has written it")
     headers = [read_header(file) for file in _log_files(path)]

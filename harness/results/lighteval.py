@@ -53,12 +53,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 @result_reader(files="the folder with details_TASK_DATE.parquet", recognize=_is_lighteval)
 def lighteval(path: Path) -> Iterator[ResultLog]:
-    """Yield a run for each model, of its newest date.
-
-    Raises:
-        UsageError: a file cannot be read.
-        MissingExtra: pyarrow is not installed.
-    """
+    """Yield a run for each model, of its newest date."""
     dates: dict[Path, list[Path]] = {}
     for folder in dict.fromkeys(file.parent for file in _files(path)):
         dates.setdefault(folder.parent, []).append(folder)

@@ -60,11 +60,7 @@ def _is_lm_eval(path: Path) -> bool:
     files="the output folder of lm-eval, or its samples_TASK_DATE.jsonl", recognize=_is_lm_eval
 )
 def lm_eval(path: Path) -> Iterator[ResultLog]:
-    """Yield a log for each model and task.
-
-    Raises:
-        UsageError: there are no samples.
-    """
+    """Yield a log for each model and task."""
     samples = list(newest_samples(path, _SAMPLES))
     if not samples:
         raise UsageError(

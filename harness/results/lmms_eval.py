@@ -53,11 +53,7 @@ def _is_lmms_eval(path: Path) -> bool:
     files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl", recognize=_is_lmms_eval
 )
 def lmms_eval(path: Path) -> Iterator[ResultLog]:
-    """Yield a log for each model and task.
-
-    Raises:
-        UsageError: there are no samples.
-    """
+    """Yield a log for each model and task."""
     samples = list(newest_samples(path, _SAMPLES))
     if not samples:
         raise UsageError(

@@ -47,11 +47,7 @@ def _is_mlflow(path: Path) -> bool:
 
 @result_reader(files="result_df of mlflow.genai.evaluate as a table", recognize=_is_mlflow)
 def mlflow(path: Path) -> Iterator[ResultLog]:
-    """Yield the run of a table.
-
-    Raises:
-        UsageError: the file cannot be read, or is CSV, which cannot hold MLflow's objects.
-    """
+    """Yield the run of a table."""
     if path.suffix in {".csv", ".tsv"}:
         raise UsageError(
             f"{path}: a table of MLflow holds objects, which CSV does not keep; save it by "

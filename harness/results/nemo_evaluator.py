@@ -60,11 +60,7 @@ def _is_bundle(path: Path) -> bool:
     files="the output folder of `nel eval run`, or its eval-RUN.json", recognize=_is_bundle
 )
 def nemo_evaluator(path: Path) -> Iterator[ResultLog]:
-    """Yield the run of a folder: its benchmarks are the tasks.
-
-    Raises:
-        UsageError: a benchmark has two bundles.
-    """
+    """Yield the run of a folder: its benchmarks are the tasks."""
     bundles: dict[str, tuple[Path, dict[str, Any]]] = {}
     for file in _bundles(path):
         bundle = json_document(file)

@@ -39,11 +39,7 @@ def _is_log(path: Path) -> bool:
 
 @result_reader(files="a log of oaieval as .jsonl", recognize=_is_log)
 def openai_evals(path: Path) -> Iterator[ResultLog]:
-    """Yield the run of a log.
-
-    Raises:
-        UsageError: the first line is not a spec.
-    """
+    """Yield the run of a log."""
     _, first = next(json_lines(path), ("", None))
     spec = first.get("spec") if isinstance(first, dict) else None
     if not isinstance(spec, dict):

@@ -67,15 +67,7 @@ def _is_promptfoo(path: Path) -> bool:
 
 @result_reader(files="results.json or .jsonl of `promptfoo eval -o`", recognize=_is_promptfoo)
 def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
-    """Yield a run for each provider of a file.
-
-    Args:
-        path: The file.
-        id: The field of a test's metadata that is its id.
-
-    Raises:
-        UsageError: the file is of another version, or `id` is in no test.
-    """
+    """Yield a run for each provider of a file."""
     records, tool_version, arguments = _records(path)
     providers: dict[str, str] = {}
     prompts: dict[Any, None] = {}
@@ -109,9 +101,6 @@ Records = Callable[[], Iterator[tuple[str, dict[str, Any] | UnreadLine]]]
 def _records(path: Path) -> tuple[Records, str | None, Mapping[str, Mapping[str, Any]]]:
     """Return a function that yields the rows, and promptfoo's version and each provider's
     arguments if the file has them.
-
-    Raises:
-        UsageError: the file has another version.
     """
     if path.suffix == ".jsonl":
         return lambda: json_lines(path), None, {}

@@ -74,9 +74,6 @@ def table(  # noqa: PLR0913  # each names a column in a spec
     """Read a table; each option names a column, `scores` and `rule` several, comma-separated.
 
     Without a column `id` the hash of the prompt is the id.
-
-    Raises:
-        UsageError: a column does not exist, or no score is found.
     """
     head = [row for _, row in islice(table_records(path), PROBED) if isinstance(row, dict)]
     if not head:
@@ -139,11 +136,7 @@ class _TableColumns:
     rules: Sequence[str]
 
     def row(self, where: str, record: Mapping[str, Any]) -> ResultRow:
-        """Return a record as a row.
-
-        Raises:
-            ValueError: the id or the sample cannot be used.
-        """
+        """Return a record as a row."""
         prompt = value_at(record, self.prompt)
         name = text_of(value_at(record, self.id)) if self.id else content_id(prompt)
         if name is None or not name.strip():

@@ -52,11 +52,7 @@ def _is_tau2(path: Path) -> bool:
 
 @result_reader(files="a results file of tau2-bench, or its folder", recognize=_is_tau2)
 def tau2(path: Path) -> Iterator[ResultLog]:
-    """Yield the run of a file or folder.
-
-    Raises:
-        UsageError: it cannot be read, or holds no tasks.
-    """
+    """Yield the run of a file or folder."""
     file = _file(path)
     found = json_document(file)
     info, tasks = value_at(found, "info"), value_at(found, "tasks")

@@ -64,15 +64,7 @@ def _is_traces(path: Path) -> bool:
 
 @result_reader(files="traces.jsonl of an eval", recognize=_is_traces)
 def verifiers(path: Path, *, agent: str = "") -> Iterator[ResultLog]:
-    """Yield the run of a file.
-
-    Args:
-        path: The file, or the folder of the run.
-        agent: The agent that is scored, if an episode has several.
-
-    Raises:
-        UsageError: there are several agents, and `agent` names none of them.
-    """
+    """Yield the run of a file."""
     file = _file(path)
     first = next((line for _, line in json_lines(file) if isinstance(line, dict)), {})
     names = list(dict.fromkeys(_agent(trace) for trace in _traces(first)))

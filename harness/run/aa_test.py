@@ -51,11 +51,7 @@ class AaTestResult:
 
 @contextmanager
 def open_aa_arms(spec: str, dtype: str) -> Iterator[Mapping[str, Arm]]:
-    """Open base and, where the model is loaded here, a null adapter on the same load.
-
-    Yields:
-        The arms to compare base with: `base` itself, and `null` if base can have one.
-    """
+    """Open base and, where the model is loaded here, a null adapter on the same load."""
     if not computes_here(spec) or spec.startswith("gguf:"):  # an adapter is made for a folder
         yield {"base": open_arms({"base": spec, "tuned": spec}, dtype=dtype)["base"]}
         return

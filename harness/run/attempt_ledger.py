@@ -66,19 +66,7 @@ class AttemptLedger:
         kept: Path | None = None,
         answers: Sequence[StoredAnswer] = (),
     ) -> AttemptLedger:
-        """Read the ledgers of suites.
-
-        Args:
-            suites: The suites that are judged.
-            candidate: Fingerprint of the fine-tune.
-            seed: Seed of the run.
-            whole: Whether all cases and gates are judged.
-            kept: The copy beside the store.
-            answers: All of the fine-tune's answers, if they are recorded.
-
-        Raises:
-            UsageError: a line cannot be read; the message names it.
-        """
+        """Read the ledgers of suites."""
         suites = tuple(suites)
         files = {suite.name: ledger_file(suite) for suite in suites}
         lines = {path: read_ledger(path) for path in dict.fromkeys(files.values())}
@@ -148,12 +136,7 @@ class AttemptLedger:
         return line.seed == self.seed and sketch.has_cases_of(line)
 
     def state(self, name: str, runs: Path | None = None) -> LedgerState:
-        """Return the notes of a verdict on a suite's ledger.
-
-        Args:
-            name: The suite.
-            runs: Folder of run folders that the ledger should know.
-        """
+        """Return the notes of a verdict on a suite's ledger."""
         path, sketch = self.files[name], self.sketches[name]
         related = [line for line in self.lines[path] if sketch.is_of(line)]
         candidate = self.candidate_on(name)
@@ -296,11 +279,7 @@ class CountedAttempts:
         return {suite: attempt.extended for suite, attempt in self.by_suite.items()}
 
     def ledger_states(self, runs: Path | None = None) -> dict[str, LedgerState]:
-        """Return suite → what its verdict notes about the ledger.
-
-        Args:
-            runs: Folder of earlier runs that the ledger should know.
-        """
+        """Return suite → what its verdict notes about the ledger."""
         if self.ledger is None:
             return {}
         return {name: self.ledger.state(name, runs) for name in self.ledger.sketches}

@@ -29,16 +29,7 @@ NOT_PROVEN = (
 
 
 def make_attestation(run: Run, key: Path) -> str:
-    """Return the text of a signed statement about a run.
-
-    Args:
-        run: A finished run whose files agree.
-        key: PEM file of an ed25519 private key.
-
-    Raises:
-        UsageError: the key cannot be used, or the verdict does not follow from the statement.
-        MissingExtra: `cryptography` is not installed.
-    """
+    """Return the text of a signed statement about a run."""
     private = read_private_key(key)
     payload = make_statement(run)
     signature = private.sign(_pre_authentication(payload))
@@ -47,17 +38,7 @@ def make_attestation(run: Run, key: Path) -> str:
 
 
 def verify_attestation(text: bytes, key: Path, name: str) -> VerdictRecord:
-    """Check signature and form of an attestation, and decide its run again.
-
-    Args:
-        text: The whole file.
-        key: PEM file of the ed25519 public key that is trusted.
-        name: What messages call the file.
-
-    Raises:
-        UsageError: another key signed it, it was changed, or its scores give another verdict.
-        MissingExtra: `cryptography` is not installed.
-    """
+    """Check signature and form of an attestation, and decide its run again."""
     public = read_public_key(key)
     from cryptography.exceptions import InvalidSignature
 

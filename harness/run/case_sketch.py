@@ -66,12 +66,7 @@ class CaseSketch:
         return cls(suite.name, suite.hash, len(suite.cases), "".join(smallest), places)
 
     def with_answers(self, answers: Iterable[StoredAnswer], *, recorded: bool) -> Self:
-        """Return the sketch with a fine-tune's answers to the suite.
-
-        Args:
-            answers: The answers, of other suites too.
-            recorded: Whether they are all answers that there are.
-        """
+        """Return the sketch with a fine-tune's answers to the suite."""
         texts: dict[str, list[Any]] = defaultdict(list)
         sketched = {case for cases in self.places for case in cases}
         whole = []

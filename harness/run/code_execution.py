@@ -19,12 +19,7 @@ from tunegate.harness.suite import Suite, consistency
 
 
 def open_sandbox(spec: str, suites: Iterable[Suite]) -> str | None:
-    """Choose the sandbox of this process; return its version if a suite needs one.
-
-    Raises:
-        UsageError: a suite needs a sandbox and it cannot be used here, or has tests that cannot
-            fail.
-    """
+    """Choose the sandbox of this process; return its version if a suite needs one."""
     choose_sandbox(spec)
     suites = [one for one in suites if any(metric.job is not None for metric in one.metrics)]
     if not suites:
@@ -40,11 +35,7 @@ def open_sandbox(spec: str, suites: Iterable[Suite]) -> str | None:
 
 
 def dry_run(suite: Suite) -> list[str]:
-    """Return the problems of a suite that show when its tests run without a model.
-
-    Raises:
-        SandboxFailed: there is no sandbox, or it did not work.
-    """
+    """Return the problems of a suite that show when its tests run without a model."""
     place = str(suite.path)
     return [
         problem

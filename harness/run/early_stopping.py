@@ -77,11 +77,7 @@ class EarlyStopping:
         }
 
     def skips(self, *, whole: Collection[str] = ()) -> Callable[[Cell], bool]:
-        """Return the function that tells whether a request was left out because its suite ended.
-
-        Args:
-            whole: Arms that were asked all cases.
-        """
+        """Return the function that tells whether a request was left out because its suite ended."""
         later = {
             name: frozenset(look.looks.order) - frozenset(look.seen)
             for name, look in self.looks.items()

@@ -65,18 +65,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> VerdictRecord:
-    """Judge the arms on the suites, write the run folder, and return the verdict.
-
-    Args:
-        options: What to do.
-        opened: Arms that are open already; an empty dict is filled, so that a later run of the
-            same session can use them again.
-
-    Raises:
-        UsageError: the options ask for something impossible.
-        RunInterrupted: the user stopped the run; it can be resumed.
-        BackendError: a backend or the store failed; the folder holds the verdict ERROR.
-    """
+    """Judge the arms on the suites, write the run folder, and return the verdict."""
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
     state = RunState(options, folder, options.suites, options.filtered)
@@ -172,19 +161,7 @@ def evaluate_once(
     lock: contextlib.AbstractContextManager[FolderLock] | None = None,
     around: contextlib.AbstractContextManager[Any] | None = None,
 ) -> VerdictRecord:
-    """Evaluate with the run folder locked; read the verdict if the session has made it already.
-
-    Args:
-        options: What to do.
-        opened: As for `evaluate`.
-        lock: The folder's lock, if others of the session use it as well.
-        around: A context for the evaluation alone, which reading does not need.
-
-    Raises:
-        UsageError: as `evaluate` does, or another run holds the folder.
-        RunInterrupted: as `evaluate` does.
-        BackendError: as `evaluate` does; also in the processes that waited for it.
-    """
+    """Evaluate with the run folder locked; read the verdict if the session has made it already."""
     with lock or FolderLock(options.folder) as held, sigterm_interrupts():
         if held.error is not None:
             raise held.error
@@ -210,11 +187,7 @@ def _open(options: RunOptions, opened: dict[str, Arm]) -> dict[str, Arm]:
 
 
 def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
-    """Return the suites; with `cases=shared` only with the cases that every arm has results for.
-
-    Raises:
-        UsageError: no case is left.
-    """
+    """Return the suites; with `cases=shared` only with the cases that every arm has results for."""
     if state.options.cases != "shared":
         return tuple(state.suites)
     from tunegate.harness.checks.recorded_results import shared_cases
@@ -307,11 +280,7 @@ def _answer(
 
 
 def _check_answers(state: RunState) -> None:
-    """Refuse arms that only their answers show not to be comparable.
-
-    Raises:
-        NotComparable: other rules of scoring, scores that rank nothing, or other prompts.
-    """
+    """Refuse arms that only their answers show not to be comparable."""
     suites, arms = state.suites, state.arms
     stored = JsonlRecords(state.folder.path / "cells.jsonl", StoredAnswer)
     equal_answers.refuse_unequal_scores(suites, arms, stored)
@@ -325,11 +294,7 @@ def _check_answers(state: RunState) -> None:
 
 
 def _score(state: RunState, run: PreparedRun, stopping: EarlyStopping) -> ScoredRun:
-    """Score and judge the answers in cells.jsonl, without holding all of them in memory.
-
-    Raises:
-        BackendError: an answer never came.
-    """
+    """Score and judge the answers in cells.jsonl, without holding all of them in memory."""
     options, folder, manifest = state.options, state.folder, state.manifest_written
     answers = JsonlRecords(folder.path / "cells.jsonl", StoredAnswer)
     asked = FilteredRecords(answers, lambda answer: answer.status != "skipped")

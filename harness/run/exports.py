@@ -16,11 +16,7 @@ EXPORTS = {"report": "report.html", "junit": "junit.xml", "summary": "summary.md
 
 
 def refuse_unwritable_exports(options: Mapping[str, Any]) -> None:
-    """Check before the run that the files asked for can be written.
-
-    Raises:
-        UsageError: one of them cannot.
-    """
+    """Check before the run that the files asked for can be written."""
     for option in EXPORTS:
         if not options[option]:
             continue
@@ -39,12 +35,7 @@ def refuse_unwritable_exports(options: Mapping[str, Any]) -> None:
 
 
 def copy_exports(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:
-    """Copy the files of a run folder to where the options want them.
-
-    Raises:
-        UsageError: a file has become something else since the run began.
-        OSError: writing failed.
-    """
+    """Copy the files of a run folder to where the options want them."""
     refuse_unwritable_exports(options)
     for option, name in EXPORTS.items():
         if options[option]:

@@ -32,12 +32,7 @@ class FolderLock:
     """A context in which this process owns a run folder."""
 
     def __init__(self, folder: Path, *, shared_by: str | None = None) -> None:
-        """Prepare the lock.
-
-        Args:
-            folder: The run folder.
-            shared_by: Name of the pytest session whose other workers may hold it; this one waits.
-        """
+        """Prepare the lock."""
         self.folder = folder
         self.session = shared_by or uuid.uuid4().hex
         self.shared = shared_by is not None
@@ -50,11 +45,7 @@ class FolderLock:
         self._is_new = False
 
     def __enter__(self) -> Self:
-        """Take the lock.
-
-        Raises:
-            UsageError: another session holds it, or the folder cannot be written.
-        """
+        """Take the lock."""
         try:
             self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -86,11 +86,7 @@ class RunFolderWriter:
     path: Path
 
     def refuse_unwritable(self) -> None:
-        """Check that the folder can be written, before anything is spent.
-
-        Raises:
-            UsageError: it cannot; the message says why.
-        """
+        """Check that the folder can be written, before anything is spent."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path / ".writable", "")
@@ -109,11 +105,7 @@ class RunFolderWriter:
             return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def set_aside(self, manifest: Manifest) -> list[str]:
-        """Move a finished run about something else to a folder beside this one; return a note.
-
-        Raises:
-            BackendError: the disk cannot be written.
-        """
+        """Move a finished run about something else to a folder beside this one; return a note."""
         try:
             held = read_record(self.path / "manifest.json", Manifest)
             ended = read_record(self.path / "verdict.json", VerdictRecord)
@@ -137,11 +129,7 @@ class RunFolderWriter:
         ]
 
     def begin(self, manifest: Manifest) -> Manifest:
-        """Write the manifest, and remove the outcome of an earlier run; return the manifest.
-
-        Raises:
-            BackendError: the disk cannot be written.
-        """
+        """Write the manifest, and remove the outcome of an earlier run; return the manifest."""
         for path in (self.path / name for name in _OUTCOME):
             try:
                 path.unlink(missing_ok=True)
@@ -151,28 +139,15 @@ class RunFolderWriter:
         return manifest
 
     def write(self, name: str, record: BaseModel) -> None:
-        """Write a record to a file of its own.
-
-        Raises:
-            BackendError: the disk cannot be written.
-        """
+        """Write a record to a file of its own."""
         self._write(name, record_pieces(record))
 
     def write_lines(self, name: str, records: Iterable[object], *, packed: bool = False) -> None:
-        """Write records to a JSON-lines file, each as it comes; `packed` without spaces.
-
-        Raises:
-            BackendError: the disk cannot be written.
-        """
+        """Write records to a JSON-lines file, each as it comes; `packed` without spaces."""
         self._write(name, record_lines(records, packed=packed))
 
     def write_images(self, cases: Iterable[Case]) -> None:
-        """Copy the images of cases into the folder, each once, named after its hash.
-
-        Raises:
-            UsageError: an image was changed since the suite was read.
-            BackendError: the disk cannot be written.
-        """
+        """Copy the images of cases into the folder, each once, named after its hash."""
         images = {image.file_name: image for case in cases for image in case.images}
         for name, image in images.items():
             try:
@@ -183,11 +158,7 @@ class RunFolderWriter:
                 raise self.failure(f"{IMAGES}/{name}", error) from error
 
     def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
-        """Write spans, logs and metrics, with prompts and answers as `content` allows.
-
-        Raises:
-            BackendError: the disk cannot be written.
-        """
+        """Write spans, logs and metrics, with prompts and answers as `content` allows."""
         try:
             otel_export.write_traces(self.path, run, content)
         except OSError as error:
@@ -216,13 +187,7 @@ def _subject(manifest: Manifest) -> str:
 def run_cases(
     suites: Iterable[Suite], plan: Plan, arms: Mapping[str, Arm] = EMPTY
 ) -> Iterator[RunCase]:
-    """Yield the cases of suites as the models see them.
-
-    Args:
-        suites: The suites.
-        plan: What is asked.
-        arms: The arms; those that are recorded tell what they were asked.
-    """
+    """Yield the cases of suites as the models see them."""
     rendered = not isinstance(arms.get("base"), RecordedArm)
     records = {name: arm for name, arm in arms.items() if isinstance(arm, RequestRecord)}
     for suite in suites:
@@ -267,11 +232,7 @@ def _asked(arm: RequestRecord, suite: Suite, case: Case) -> AskedRecord:
 
 
 def refuse_gaps(folder: Path) -> None:
-    """Check that every planned answer is stored.
-
-    Raises:
-        BackendError: an answer is missing, so that nothing ships, whatever the verdict is.
-    """
+    """Check that every planned answer is stored."""
     planned = len(read_record(folder / "manifest.json", Manifest).plan)
     known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
     if known != planned:

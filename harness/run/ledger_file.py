@@ -86,11 +86,7 @@ def ledger_file(suite: Suite) -> Path:
 
 
 def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
-    """Return the lines of a ledger; an absent file has none.
-
-    Raises:
-        UsageError: a line cannot be read; the message names it.
-    """
+    """Return the lines of a ledger; an absent file has none."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
@@ -104,11 +100,7 @@ def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
 
 
 def refuse_broken_ledgers(suites: Iterable[Suite]) -> None:
-    """Read the ledgers of suites before anything is spent.
-
-    Raises:
-        UsageError: a line cannot be read; the message names it.
-    """
+    """Read the ledgers of suites before anything is spent."""
     for path in dict.fromkeys(ledger_file(suite) for suite in suites):
         read_ledger(path)
 

@@ -104,11 +104,7 @@ class RunOptions:
         return read_calibrations(self.calibration)
 
     def refuse_impossible(self) -> None:
-        """Check the options before anything is opened or spent.
-
-        Raises:
-            UsageError: every problem, one per line.
-        """
+        """Check the options before anything is opened or spent."""
         self.backend.refuse_impossible()
         refuse_sealed(self.suites, opened=self.open_sealed)
         if self.draft:

@@ -15,11 +15,7 @@ _GIT_TIMEOUT_S = 5.0
 
 
 def origin_facts(traces: str | None = None) -> dict[str, str]:
-    """Return the known facts, name → value.
-
-    Args:
-        traces: URL of a span in a trace viewer, with placeholders for the ids.
-    """
+    """Return the known facts, name → value."""
     facts = {
         "commit": _commit(),
         "CI job": resources.pipeline_attributes().get(PIPELINE_RUN_URL),

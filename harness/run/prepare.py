@@ -78,14 +78,6 @@ def prepare(
         arms: The opened arms, base among them.
         store: File of stored answers; None keeps the answers until the end of the block.
         options: What is asked, and which arms.
-
-    Yields:
-        The prepared run; scoring and deciding also work after the block.
-
-    Raises:
-        NotComparable: the arms get different prompts.
-        UsageError: an arm that is decided about cannot be shown any case of a suite.
-        BackendError: the store cannot be used.
     """
     with ExitStack() as stack:
         if store is None:
@@ -138,12 +130,7 @@ def _recorded_answers(plan: Plan, tuned: Arm) -> list[StoredAnswer]:
 def _compare_prompts(
     plan: Plan, arms: Mapping[str, Arm], suites: Sequence[Suite]
 ) -> Mapping[str, Any]:
-    """Return what was proven about the prompts; other tools' results have a check of their own.
-
-    Raises:
-        NotComparable: the arms were asked different things.
-        UsageError: a recorded metric asks for scores that an arm lacks.
-    """
+    """Return what was proven about the prompts; other tools' results have a check of their own."""
     scored = [arm for arm in arms.values() if isinstance(arm, ScoredArm)]
     if scored:
         from tunegate.harness.checks.recorded_results import (

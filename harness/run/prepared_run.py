@@ -88,10 +88,6 @@ class PreparedRun:
             after_look: Called after each interim look.
             distribute: Returns the runner that does the work, such as one with several processes.
             logs: Folder for the logs of other programs that play tasks; None keeps no logs.
-
-        Raises:
-            RunInterrupted: the user asked to stop; finished answers are stored.
-            BackendError: a backend or the store failed; finished answers are stored.
         """
         progress = ProgressReporter(1.0, stream=stream)
         with self._inspect_player(stream, logs) as outside:
@@ -126,11 +122,7 @@ class PreparedRun:
     def answers(
         self, *, skipped: Callable[[Cell], bool] = lambda cell: False
     ) -> Iterator[StoredAnswer]:
-        """Yield the stored answer of every planned request, in the order of the plan.
-
-        Args:
-            skipped: Whether a request was left out because its suite was decided without it.
-        """
+        """Yield the stored answer of every planned request, in the order of the plan."""
         return collect_answers(self.plan, self.store, self.stored, skipped=skipped)
 
     def score(
@@ -141,10 +133,6 @@ class PreparedRun:
         Args:
             answers: The answers, in the order of the plan.
             known: Suite → rows that are scored already.
-
-        Raises:
-            BackendError: a metric returned another score for the same answer, or an environment
-                paid another reward for the same episode.
         """
         arms = tuple(dict.fromkeys(cell.arm for cell in self.plan.cells))
         suites = {suite.name: suite for suite in self.suites}
@@ -175,12 +163,7 @@ class PreparedRun:
         return iter(rows)
 
     def manifest(self, run_id: str, suites: Iterable[SuiteRecord] | None = None) -> Manifest:
-        """Return the manifest of a run that writes no folder, as far as a decision needs it.
-
-        Args:
-            run_id: A name for the run.
-            suites: The suites as they are judged, if other than as they were loaded.
-        """
+        """Return the manifest of a run that writes no folder, as far as a decision needs it."""
         extended = self.attempts.extended
         records = suites or [
             suite.record().model_copy(update={"extended": extended.get(suite.hash, 0)})
@@ -229,12 +212,7 @@ class PreparedRun:
         )
 
     def decide(self, scored: ScoredRun, labels: Sequence[Label] = ()) -> VerdictRecord:
-        """Return the verdict on base and tuned, and on the further arms that are compared.
-
-        Args:
-            scored: The run with its scores.
-            labels: People's labels of the answers.
-        """
+        """Return the verdict on base and tuned, and on the further arms that are compared."""
         if labels:
             from tunegate.harness.decision.verdict.redecide import current_labels
 

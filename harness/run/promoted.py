@@ -12,11 +12,7 @@ WORD = "promoted"
 
 
 def resolve_incumbent(spec: str | None) -> str | None:
-    """Return a model spec as it is; for the word `promoted`, the spec of the last promotion.
-
-    Raises:
-        UsageError: nothing was promoted, or other weights are now where the promoted ones were.
-    """
+    """Return a model spec as it is; for the word `promoted`, the spec of the last promotion."""
     if spec != WORD:
         return spec
     shipped = promotions.read_promotions(Path(promotions.FILE_NAME))

@@ -54,12 +54,7 @@ def everyday_prompts(*, template: bool) -> Suite:
 
 
 def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
-    """Ask both arms as a gate would, and keep nothing.
-
-    Raises:
-        NotComparable: the arms get different prompts.
-        BackendError: an arm fails on a prompt.
-    """
+    """Ask both arms as a gate would, and keep nothing."""
     answers: dict[str, dict[str, Completion]] = {}
     with prepare([suite], arms, None) as run:
         run.answer(sys.stderr)

@@ -24,10 +24,6 @@ def prove_served(
         arms: The opened arms, base among them.
         opened: Opens folders with Transformers, in float32.
         report: Takes a line to show before the weights are read.
-
-    Raises:
-        NotComparable: an arm differs from its files; the message names the cause.
-        BackendError: the server does not answer.
     """
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return None
@@ -50,12 +46,7 @@ def _served_here(arms: Mapping[str, Arm]) -> bool:
 
 
 def prove_prompts(run: PreparedRun) -> ServedPrompts:
-    """Compare the prompts that servers build with those that were trained.
-
-    Raises:
-        ModelError: a server's context is too short for a prompt of the run.
-        BackendError: the server does not answer.
-    """
+    """Compare the prompts that servers build with those that were trained."""
     arms = {name: arm for name, arm in run.arms.items() if name in run.answering_arms}
     if not any(isinstance(arm, RemoteArm) for arm in arms.values()):
         return ServedPrompts()
@@ -86,11 +77,7 @@ class ServedPrompts:
     """Arms that were seen to get the same prompts as those that they are compared with."""
 
     def refuse_different(self, *, allowed: bool) -> None:
-        """Refuse arms that do not get the same prompt.
-
-        Raises:
-            NotComparable: the first difference, and its likely cause.
-        """
+        """Refuse arms that do not get the same prompt."""
         if self.refusal and not allowed:
             raise NotComparable(self.refusal)
 

@@ -24,12 +24,7 @@ _OTHERS_READ = 0o077
 
 
 def write_new_key(path: Path) -> Path:
-    """Write a new ed25519 private key, and its public key next to it; return the latter.
-
-    Raises:
-        UsageError: a file exists already, or cannot be written.
-        MissingExtra: `cryptography` is not installed.
-    """
+    """Write a new ed25519 private key, and its public key next to it; return the latter."""
     serialization, ed25519 = _load_library()
     private = ed25519.Ed25519PrivateKey.generate()
     text = private.private_bytes(
@@ -53,12 +48,7 @@ def write_new_key(path: Path) -> Path:
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """Read a private key that its owner alone can read.
-
-    Raises:
-        UsageError: it is not an ed25519 key, others may read it, or it cannot be read.
-        MissingExtra: `cryptography` is not installed.
-    """
+    """Read a private key that its owner alone can read."""
     serialization, ed25519 = _load_library()
     try:
         if os.name == "posix" and (mode := path.stat().st_mode & 0o777) & _OTHERS_READ:
@@ -73,12 +63,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
-    """Read a public key.
-
-    Raises:
-        UsageError: it is not an ed25519 key, or cannot be read.
-        MissingExtra: `cryptography` is not installed.
-    """
+    """Read a public key."""
     serialization, ed25519 = _load_library()
     try:
         key = serialization.load_pem_public_key(read_file(path))

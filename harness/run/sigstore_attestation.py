@@ -50,11 +50,6 @@ def make_keyless(run: Run, trust: Path | None) -> KeylessAttestation:
         run: A finished run whose files agree.
         trust: Trust configuration of a private sigstore instance (JSON); None for the public one,
             whose configuration is updated over the network.
-
-    Raises:
-        UsageError: no identity is available, a service refuses, or the verdict does not follow
-            from the statement.
-        MissingExtra: `sigstore` is not installed.
     """
     oidc, models, dsse = _load_library()
     payload = make_statement(run)
@@ -101,11 +96,6 @@ def verify_keyless(
         trust: File with trusted public keys: a trusted root or a trust configuration (JSON). None
             for the keys of the public instance that come with the `sigstore` package.
         name: What messages call the file.
-
-    Raises:
-        UsageError: someone else signed it, it was changed, or it has another verdict than its
-            scores give.
-        MissingExtra: `sigstore` is not installed.
     """
     _, models, _ = _load_library()
     with _one_line(f"{name}: not a keyless attestation of {identity} (issuer {issuer})"):
@@ -114,12 +104,7 @@ def verify_keyless(
 
 
 def _verify(text: bytes, root: Any, identity: str, issuer: str) -> bytes:
-    """Return the statement of a bundle that this identity signed.
-
-    Raises:
-        ValueError: the file has another form than the one that we write.
-        Exception: sigstore's own, for anything that does not verify.
-    """
+    """Return the statement of a bundle that this identity signed."""
     from sigstore.models import Bundle
     from sigstore.verify import Verifier
     from sigstore.verify.policy import Identity

@@ -41,26 +41,14 @@ _RECORDS = ("cases.jsonl", "cells.jsonl", "scores.jsonl", LABELS_FILE)
 
 
 def make_statement(run: Run) -> bytes:
-    """Return the in-toto statement about a run: what is signed.
-
-    Raises:
-        UsageError: the verdict does not follow from what is in the statement.
-    """
+    """Return the in-toto statement about a run: what is signed."""
     payload = canonical_json(_statement(run))
     _decide_from(json.loads(payload)["predicate"])
     return payload
 
 
 def decide_statement(payload: bytes, name: str) -> VerdictRecord:
-    """Decide the run of a verified statement again.
-
-    Args:
-        payload: The statement.
-        name: What messages call its file.
-
-    Raises:
-        UsageError: it is not about a verdict, or its scores give another verdict.
-    """
+    """Decide the run of a verified statement again."""
     return _decide_from(_predicate_of(payload, name))
 
 
@@ -78,9 +66,6 @@ def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
         verdict: Of a verified statement.
         model: A folder of weights, a file, or the SHA-256 that `judged_model` names.
         name: What messages call the statement's file.
-
-    Raises:
-        UsageError: it is another model, cannot be read, or the statement has no hash of its model.
     """
     judged = _judged_sha256(verdict)
     if judged is None:
@@ -214,11 +199,7 @@ def _label_of_hash(label: Label) -> Label:
 
 
 def _decide_from(predicate: dict[str, Any]) -> VerdictRecord:
-    """Write the predicate as a run folder, read that as a run, and decide it again.
-
-    Raises:
-        UsageError: a record cannot be read, or the verdict differs.
-    """
+    """Write the predicate as a run folder, read that as a run, and decide it again."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         for name in ("manifest.json", "verdict.json"):

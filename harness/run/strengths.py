@@ -49,14 +49,7 @@ class StrengthSearch:
         return self.folder / "adapters" / f"strength-{strength:g}"
 
     def runs(self) -> Iterator[tuple[float, VerdictRecord]]:
-        """Judge one strength after the other; base's answers are asked for once.
-
-        Raises:
-            UsageError: tuned is not an adapter, or cannot be scaled.
-            NotComparable: the adapter has another base.
-            BackendError: a model or the store failed; finished answers are stored.
-            RunInterrupted: the user stopped it; likewise.
-        """
+        """Judge one strength after the other; base's answers are asked for once."""
         arms = self._open()
         for strength in self.strengths:
             options = self._options(strength)
@@ -125,11 +118,7 @@ class StrengthSearch:
 
 
 def read_strengths(text: str) -> tuple[float, ...]:
-    """Return the strengths that a user names, as in `0.25,0.5,1`.
-
-    Raises:
-        UsageError: one is not a number above 0 and up to 2, or there are fewer than two.
-    """
+    """Return the strengths that a user names, as in `0.25,0.5,1`."""
     found = []
     for word in text.split(","):
         try:

@@ -30,11 +30,7 @@ class TelemetryOptions:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> TelemetryOptions:
-        """Read the options.
-
-        Raises:
-            UsageError: no redaction has that name.
-        """
+        """Read the options."""
         shown = bool(options["trace-content"])
         return cls(redaction.content_of(shown, options["trace-redact"]), options["trace-link"])
 
@@ -54,9 +50,6 @@ def write_telemetry(
         verdict: Its verdict.
         suites: The suites, with their cases.
         content: What is written of prompts and answers; None writes no text.
-
-    Raises:
-        BackendError: the disk cannot be written.
     """
     records = RunRecords(
         scored.manifest,

@@ -53,17 +53,7 @@ class TrainingProvenance:
         suites: Sequence[Suite],
         options: DataOptions,
     ) -> TrainingProvenance:
-        """Read tuned's card and compare its training rows with the suites' cases.
-
-        Args:
-            spec: Tuned's model spec.
-            identity: What tuned is.
-            suites: The suites of the run.
-            options: What the user declares of the data.
-
-        Raises:
-            UsageError: a file that the user names cannot be used.
-        """
+        """Read tuned's card and compare its training rows with the suites' cases."""
         folder = _folder(spec or "")
         card = training_card.read_training_card(folder, identity)
         unchecked = None
@@ -94,11 +84,7 @@ class TrainingProvenance:
         return TrainingProvenance(training, leakage)
 
     def left_out(self, suites: Sequence[Suite]) -> Mapping[str, frozenset[str]]:
-        """Return suite → cases in the training rows, which its gates leave out.
-
-        Raises:
-            NotComparable: there are too many.
-        """
+        """Return suite → cases in the training rows, which its gates leave out."""
         if self.leakage is None or not self.leakage.suites:
             return {}
         from tunegate.harness.checks.contamination import check

@@ -44,16 +44,7 @@ _CLOSE = 1e-5
 def load_verified(
     folder: Path, *, strict: bool = False, suites: Sequence[Path] = ()
 ) -> tuple[Run, tuple[str, ...]]:
-    """Read a finished run and verify it; return it with notes on what was taken as stored.
-
-    Args:
-        folder: The run's folder.
-        strict: Whether to refuse a run that cannot be decided here, instead of believing it.
-        suites: The suite.toml files of the run, to compute its scores again.
-
-    Raises:
-        UsageError: as `Run.load` does, the run was altered, or a suite is not the run's.
-    """
+    """Read a finished run and verify it; return it with notes on what was taken as stored."""
     run = Run.load(folder)
     found = load_run_suites(folder, run.manifest.suites, suites)
     if suites and not found:
@@ -64,16 +55,7 @@ def load_verified(
 def load_run_suites(
     folder: Path, records: Iterable[SuiteRecord], files: Iterable[Path]
 ) -> dict[str, Suite]:
-    """Load the named suites of a run, after comparing their hashes.
-
-    Args:
-        folder: The run's folder, for messages.
-        records: The suites of the run.
-        files: suite.toml files that the user names; suites that are not the run's are ignored.
-
-    Raises:
-        UsageError: suites have changed since; the message names all of them.
-    """
+    """Load the named suites of a run, after comparing their hashes."""
     known = {record.name: record for record in records}
     found, problems = {}, []
     for file in files:
@@ -98,21 +80,7 @@ def load_run_suites(
 def refuse_altered(
     run: Run, suites: Mapping[str, Suite], *, strict: bool = False
 ) -> tuple[str, ...]:
-    """Decide a stored run again, and refuse it if the result differs.
-
-    Args:
-        run: The run.
-        suites: Its suites by name, as far as the user named them.
-        strict: Whether to refuse a run that cannot be decided here, because a package with one of
-            its gate kinds or metrics is missing.
-
-    Returns:
-        Notes on what could not be computed again.
-
-    Raises:
-        UsageError: verdict.json does not follow from the scores, or the scores do not follow from
-            the answers; the message names them, with both values.
-    """
+    """Decide a stored run again, and refuse it if the result differs."""
     if not run.verdict.suites:
         if run.verdict.verdict in _UNDECIDABLE:
             return ()
@@ -152,9 +120,6 @@ def refuse_other_verdict(run: Run, answers: Mapping[str, AnswerCounts]) -> None:
     Args:
         run: The run.
         answers: Suite → what its texts show.
-
-    Raises:
-        UsageError: verdict.json does not follow from the scores, or cannot be decided here.
     """
     if not run.verdict.suites and run.verdict.verdict in _UNDECIDABLE:
         return
@@ -228,11 +193,7 @@ _NOT_HERE = ("MissingExtra", "ran out of time", "the sandbox failed")
 
 
 def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
-    """Compute the scores of bundled metrics again; programs run only in the sandbox of the run.
-
-    Raises:
-        UsageError: a score differs.
-    """
+    """Compute the scores of bundled metrics again; programs run only in the sandbox of the run."""
     _check_plan(run, record, suite)
     stored = {
         (row.metric, row.case, row.arm): row for row in run.scores if row.suite == record.name
@@ -258,11 +219,7 @@ def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
 
 
 def _check_plan(run: Run, record: SuiteRecord, suite: Suite) -> None:
-    """Compare what was judged with the suite.
-
-    Raises:
-        UsageError: manifest.json holds other rules, or cases.jsonl other cases.
-    """
+    """Compare what was judged with the suite."""
     if _rules(record) != _rules(suite.record()):
         raise UsageError(
             f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {suite.path}, "

@@ -24,12 +24,7 @@ class ExecutionBackend:
     count: int | None = None
 
     def refuse_impossible(self) -> None:
-        """Check the choice before anything is opened.
-
-        Raises:
-            UsageError: workers were asked for with an engine that has none.
-            MissingExtra: the engine is not installed.
-        """
+        """Check the choice before anything is opened."""
         if self.engine == RAY:
             from tunegate.harness.engine.ray_backend import refuse_missing
 

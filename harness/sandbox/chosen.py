@@ -15,21 +15,13 @@ _chosen: Sandbox = DEFAULT
 
 
 def choose_sandbox(spec: str) -> None:
-    """Have the programs of this process run in a sandbox: its name, or `docker:IMAGE`.
-
-    Raises:
-        UsageError: there is no such sandbox.
-    """
+    """Have the programs of this process run in a sandbox: its name, or `docker:IMAGE`."""
     global _chosen
     _chosen = find_sandbox(spec)
 
 
 def find_sandbox(spec: str) -> Sandbox:
-    """Return the sandbox that a spec names.
-
-    Raises:
-        UsageError: there is no such sandbox.
-    """
+    """Return the sandbox that a spec names."""
     name, colon, image = spec.partition(":")
     if name not in NAMES:
         raise UsageError(unknown_name_message(name, NAMES, what="sandbox"))
@@ -47,11 +39,7 @@ def is_same_sandbox(version: str | None) -> bool:
 
 
 def usable_sandbox() -> Sandbox:
-    """Return the chosen sandbox.
-
-    Raises:
-        SandboxFailed: it cannot be used here; the message says what to do.
-    """
+    """Return the chosen sandbox."""
     if problem := _chosen.problem():
         raise SandboxFailed(f"programs in answers need a sandbox: {problem}")
     return _chosen

@@ -87,11 +87,7 @@ class TestJob:
 
 
 def run_jobs(jobs: Iterable[TestJob]) -> None:
-    """Run jobs side by side, so that `TestJob.outcome` has their outcomes at hand.
-
-    Raises:
-        SandboxFailed: there is no sandbox.
-    """
+    """Run jobs side by side, so that `TestJob.outcome` has their outcomes at hand."""
     sandbox = usable_sandbox()
     waiting = {job.key(sandbox): job for job in jobs}
     waiting = {key: job for key, job in waiting.items() if key not in _known}

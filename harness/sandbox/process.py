@@ -49,9 +49,6 @@ class SandboxedProcess:
             invocation: From the sandbox.
             limits: What it may use.
             given: File with its standard input; None keeps a pipe open for `send`.
-
-        Raises:
-            SandboxFailed: it cannot be started.
         """
         self.limits = limits
         self.error = b""
@@ -102,11 +99,7 @@ class SandboxedProcess:
         self.end()
 
     def send(self, line: bytes) -> None:
-        """Write a line; `read_line` returns "" if the program has ended.
-
-        Raises:
-            Exceeded: the program went over a limit, such as that of time if it does not read.
-        """
+        """Write a line; `read_line` returns "" if the program has ended."""
         assert self._process.stdin is not None
         place, left = self._process.stdin.fileno(), memoryview(line)
         with suppress(BrokenPipeError):
@@ -116,11 +109,7 @@ class SandboxedProcess:
                     left = left[os.write(place, left[:_PIPE_BYTES]) :]
 
     def read_line(self) -> bytes:
-        """Return the next line; an incomplete or empty one if the program has ended.
-
-        Raises:
-            Exceeded: the program went over a limit.
-        """
+        """Return the next line; an incomplete or empty one if the program has ended."""
         end = self._pending.find(b"\n")
         while end < 0:
             piece = self._read()
@@ -135,22 +124,14 @@ class SandboxedProcess:
         return line
 
     def read_all(self) -> bytes:
-        """Return everything that the program writes until it ends.
-
-        Raises:
-            Exceeded: the program went over a limit.
-        """
+        """Return everything that the program writes until it ends."""
         pieces = []
         while piece := self._read():
             pieces.append(piece)
         return b"".join(pieces)
 
     def exit_code(self) -> int:
-        """Wait for the end and return the exit code; 128 and a signal's number if it was killed.
-
-        Raises:
-            Exceeded: the program went over a limit.
-        """
+        """Wait for the end and return the exit code; 128 and a signal's number if it was killed."""
         while self._process.poll() is None:
             self._check()
             time.sleep(0.005)

@@ -63,9 +63,6 @@ def run_python_tests(
         limits: What each of the two processes may use.
         names: What the tests may take from the answer; None is everything that it defines.
         objects: Whether objects of the answer's classes reach the tests.
-
-    Raises:
-        SandboxFailed: the sandbox did not work.
     """
     job = {"tests": tests, "names": names, "objects": objects}
     asked = {"tests.json": json.dumps(job)}
@@ -153,17 +150,6 @@ def run_program(
 
     Lines are compared without spaces at their ends, and the text without empty lines at its end, as
     APPS and LiveCodeBench do.
-
-    Args:
-        sandbox: Where it runs.
-        program: The answer's code with what the case adds.
-        test: `input`, `output` and `code`, which is added to the program.
-        command: What runs it; `{file}` is the program's file.
-        file_name: The file's name, for compilers that read its ending.
-        limits: What it may use.
-
-    Raises:
-        SandboxFailed: the sandbox did not work.
     """
     text = f"{program}\n{test['code']}\n" if test.get("code") else program
     with (

@@ -39,15 +39,7 @@ class StubResult:
 
 
 def run_stubs(cases: Sequence[TestedCase], *, memory_mb: int = 1024) -> list[StubResult]:
-    """Run the tests of many cases on the stubs, as many sandboxes at once as there are cores.
-
-    Args:
-        cases: The cases.
-        memory_mb: Memory that a sandbox may take.
-
-    Raises:
-        SandboxFailed: there is no sandbox, or it did not work.
-    """
+    """Run the tests of many cases on the stubs, as many sandboxes at once as there are cores."""
     sandbox, session = usable_sandbox(), current_session()
     recipe = ["stubs", _RECIPE, sandbox.version(), sandbox.python()]
     keys = [sha256([*recipe, *case]) for case in cases]

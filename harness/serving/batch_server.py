@@ -63,12 +63,7 @@ class BatchServer:
         self._thread.start()
 
     def ask(self, asked: ChatRequest) -> StoredAnswer:
-        """Wait for the answer to a request and return it.
-
-        Raises:
-            RequestRefused: the model's chat template cannot render it.
-            ServerStopped: the server was stopped before it answered.
-        """
+        """Wait for the answer to a request and return it."""
         request = self._request(asked)
         if self.turns is not None and (known := self.turns.completions([request.key])):
             return StoredAnswer.of(request.cell, known[request.key], None, 0.0)
@@ -82,11 +77,7 @@ class BatchServer:
         return answer
 
     def render(self, asked: ChatRequest) -> Prompt:
-        """Return the prompt that a request becomes.
-
-        Raises:
-            RequestRefused: the model's chat template cannot render it, or it is too long.
-        """
+        """Return the prompt that a request becomes."""
         arm = self.arms[asked.arm]
         _refuse_long(asked, getattr(arm, "context_length", None))
         with self._lock:
@@ -150,11 +141,7 @@ class BatchServer:
         return [one.request for one in taken]
 
     def _later(self, arm: str) -> list[Request]:
-        """Return new requests for the arm being served; none if another has waited too long.
-
-        Raises:
-            ServerStopped: the server is stopping.
-        """
+        """Return new requests for the arm being served; none if another has waited too long."""
         if self._stopped:
             raise ServerStopped
         self._receive(wait=False)

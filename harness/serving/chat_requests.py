@@ -103,17 +103,7 @@ def parse_chat_request(
     show_tools: Literal["template", "system"] = "template",
     rendering: GenerationSettings = PLAIN,
 ) -> ChatRequest:
-    """Return the request in the JSON body of a call.
-
-    Args:
-        body: The body.
-        arms: Names of the models.
-        show_tools: Whether the chat template or the system prompt shows tools.
-        rendering: Settings that no request has: the chat template, and how to treat thoughts.
-
-    Raises:
-        RequestRefused: it asks for something unknown or not supported.
-    """
+    """Return the request in the JSON body of a call."""
     if not isinstance(body, dict):
         raise RequestRefused("the body is not a JSON object")
     if body.get("model") not in arms:

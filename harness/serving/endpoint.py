@@ -56,11 +56,7 @@ class _EndpointListener(ThreadingHTTPServer):
 
 @contextmanager
 def open_endpoint(batch: BatchServer, settings: EndpointSettings) -> Iterator[str]:
-    """Serve an endpoint while this is open; yield its address.
-
-    Raises:
-        UsageError: the port is taken.
-    """
+    """Serve an endpoint while this is open; yield its address."""
     try:
         listener = _EndpointListener((HOST, settings.port), _ChatHandler)
     except OSError as error:

@@ -34,15 +34,7 @@ _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
 def read_images(cases: Iterable[Case], folder: Path) -> tuple[list[Case], list[str]]:
-    """Return the cases with their images read, and the problems of images that cannot be.
-
-    Args:
-        cases: The cases of a suite.
-        folder: The folder of the cases' file, which paths of images are relative to.
-
-    Raises:
-        MissingExtra: there are images, and Pillow is not installed.
-    """
+    """Return the cases with their images read, and the problems of images that cannot be."""
     found: list[Case] = []
     problems: list[str] = []
     for case in cases:
@@ -88,11 +80,7 @@ def _read_part(
 
 
 def _open_image(source: str, folder: Path) -> CaseImage:
-    """Return an image after checking its content.
-
-    Raises:
-        ValueError: what is wrong with it, and what to do.
-    """
+    """Return an image after checking its content."""
     if source[:5].lower() == "data:":
         return _open_data_url(source)
     if _SCHEME.match(source):
@@ -126,12 +114,7 @@ _KNOWN: dict[str, str] = {}
 
 
 def image_type(content: bytes) -> str:
-    """Return the media type of an image after decoding all of it, whatever its name says.
-
-    Raises:
-        ValueError: it is not a whole still image of an allowed format and size.
-        MissingExtra: Pillow is not installed.
-    """
+    """Return the media type of an image after decoding all of it, whatever its name says."""
     name = bytes_sha256(content)
     if name not in _KNOWN:
         _KNOWN[name] = _decoded_type(content)

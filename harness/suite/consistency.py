@@ -139,11 +139,7 @@ def metric_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str
 
 
 def dry_run_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
-    """Return the problems that the metric's dry run finds.
-
-    Raises:
-        SandboxFailed: the sandbox did not work.
-    """
+    """Return the problems that the metric's dry run finds."""
     return _run_check(used.dry_run, where, used, cases)
 
 

@@ -156,10 +156,6 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
     the choices, in any order, or the expected answer, which are scored there. What an answer is
     compared with makes no difference, except between prompts that differ in a greeting, a name or
     a time in front.
-
-    Args:
-        cases: The cases of a suite.
-        kinds: What its metrics ask for; cases that are equal for one kind are joined.
     """
     places: dict[str, list[int]] = {}
     asked = dict.fromkeys(kinds)

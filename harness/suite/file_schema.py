@@ -24,11 +24,7 @@ def suite_validator() -> Any:
 
 
 def suite_schema() -> dict[str, Any]:
-    """Return the schema of suite.toml.
-
-    Raises:
-        UsageError: an installed gate kind is incomplete, or uses a key of another kind.
-    """
+    """Return the schema of suite.toml."""
     schema = read_schema("suite")
     _complete_gates(schema["properties"]["gates"]["items"])
     return schema

@@ -24,11 +24,7 @@ def suite_names() -> tuple[str, ...]:
 
 
 def suite_folder(name: str) -> Path:
-    """Return the folder of a bundled suite, or of several.
-
-    Raises:
-        UsageError: no bundled suite has that name.
-    """
+    """Return the folder of a bundled suite, or of several."""
     if name not in suite_names():
         raise UsageError(unknown_name_message(name, suite_names(), what="bundled suite"))
     return BUNDLED / name
@@ -38,9 +34,6 @@ def find_suites(word: str) -> list[str]:
     """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
 
     A gate after `::` is kept with each of them.
-
-    Raises:
-        UsageError: no suite is found, or the folder cannot be read.
     """
     place, colons, gate = word.partition("::")
     path = Path(place)
@@ -68,11 +61,7 @@ def find_suites(word: str) -> list[str]:
 
 
 def refuse_shared_name(suites: Iterable[Suite]) -> None:
-    """Refuse two suites of one name: reports and gates could not tell them apart.
-
-    Raises:
-        UsageError: the name and both folders.
-    """
+    """Refuse two suites of one name: reports and gates could not tell them apart."""
     places: dict[str, Path] = {}
     for suite in suites:
         first = places.setdefault(suite.name, suite.path)

@@ -47,9 +47,6 @@ def hash_without_code(file: Path) -> str | None:
     """Return the hash of a suite without running any of its code.
 
     None if its code makes the cases or plays the episodes, or cannot be found.
-
-    Raises:
-        SuiteError: the file cannot be read.
     """
     source = read_toml(file)
     cases = source.data.get("cases")

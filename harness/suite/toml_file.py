@@ -92,12 +92,7 @@ def _header(keys: tuple[str | int, ...]) -> tuple[str | None, int]:
 
 
 def read_toml(path: Path) -> TomlFile:
-    """Read a TOML file.
-
-    Raises:
-        SuiteError: missing, too large, not UTF-8, not TOML, nested too deeply, or with numbers
-            that are not finite; with line and column where known.
-    """
+    """Read a TOML file."""
     try:
         content = read_file(path, _LIMIT)
     except OSError as error:

@@ -83,11 +83,7 @@ def available_artifacts() -> dict[str, DeploymentArtifact]:
 
 
 def find_artifact(name: str) -> DeploymentArtifact:
-    """Return the artifact called `name`.
-
-    Raises:
-        UnknownName: no artifact has that name; the message offers the nearest.
-    """
+    """Return the artifact called `name`."""
     known = available_artifacts()
     if name not in known:
         raise UnknownName(unknown_name_message(name, tuple(known), what="artifact"))
@@ -97,11 +93,7 @@ def find_artifact(name: str) -> DeploymentArtifact:
 def build_artifact(
     artifact: DeploymentArtifact, base: Path, adapter: Path, out: Path
 ) -> BuiltArtifact:
-    """Make an artifact in `out`, unless the same one is there.
-
-    Raises:
-        UsageError: `out` has other files, or as `DeploymentArtifact.make` does.
-    """
+    """Make an artifact in `out`, unless the same one is there."""
     mark = out / MARK
     wanted = sha256(
         [artifact.name, weights_fingerprint(base), weights_fingerprint(adapter), package_versions()]
@@ -132,12 +124,7 @@ def _size(out: Path) -> int:
 
 
 def save_merged(base: Path, adapter: Path, out: Path, *, dtype: str) -> None:
-    """Merge in float32 and save a model folder with its tokenizer, byte for byte the adapter's.
-
-    Raises:
-        ModelError: the adapter cannot be merged.
-        NotComparable: it was trained on another base.
-    """
+    """Merge in float32 and save a model folder with its tokenizer, byte for byte the adapter's."""
     import torch
 
     tuned = open_arms({"base": str(base), "tuned": str(adapter)}, dtype="float32")["tuned"]

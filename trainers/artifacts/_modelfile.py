@@ -34,13 +34,7 @@ _HEAD = """\
 
 
 def write_modelfile(folder: Path, model: GgufFile, *, adapter: Path | None = None) -> Path:
-    """Write the Modelfile next to a GGUF file and return its path.
-
-    Args:
-        folder: The model folder that was converted, with its tokenizer.
-        model: The GGUF file.
-        adapter: A LoRA adapter as GGUF that is applied to it.
-    """
+    """Write the Modelfile next to a GGUF file and return its path."""
     lines = [_HEAD, f"FROM ./{model.path.name}"]
     if adapter is not None:
         lines.append(f"ADAPTER ./{adapter.name}")

@@ -15,11 +15,7 @@ from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save
 
 
 def make(base: Path, adapter: Path, out: Path) -> str:
-    """Make the artifact and return its model spec.
-
-    Raises:
-        MissingExtra: bitsandbytes is not installed.
-    """
+    """Make the artifact and return its model spec."""
     require_modules("bitsandbytes", "accelerate", what="a 4-bit artifact", extra="quantized")
     with tempfile.TemporaryDirectory(dir=out, prefix="whole-") as whole:
         save_merged(base, adapter, Path(whole), dtype="float32")

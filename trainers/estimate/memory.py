@@ -95,11 +95,7 @@ class StepMemory:
 
 
 def load_configuration(name: str) -> Any:
-    """Return the configuration of a model: a folder, a hub id in the cache, or `embedded`.
-
-    Raises:
-        ModelError: the model does not exist, or has no configuration.
-    """
+    """Return the configuration of a model: a folder, a hub id in the cache, or `embedded`."""
     from transformers import AutoConfig
 
     folder = find_model_folder(name, option="--model", patterns=["config.json"])
@@ -111,11 +107,7 @@ def load_configuration(name: str) -> Any:
 
 
 def model_shape(config: Any) -> ModelShape:
-    """Return a model's sizes; its weights are neither read nor made.
-
-    Raises:
-        UsageError: it is not a transformer whose configuration names its widths.
-    """
+    """Return a model's sizes; its weights are neither read nor made."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -202,11 +194,7 @@ def _token_activations(
 def setting_grid(
     methods: Sequence[str], *numbers: Sequence[int], **rest: Any
 ) -> list[TrainingSetting]:
-    """Return every combination of methods, ranks, lengths and batches; `full` has no rank.
-
-    Raises:
-        UsageError: an unknown method.
-    """
+    """Return every combination of methods, ranks, lengths and batches; `full` has no rank."""
     for method in methods:
         if method not in METHODS:
             raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
@@ -224,11 +212,7 @@ def estimated_trainers() -> tuple[str, ...]:
 
 
 def process_bytes() -> int:
-    """Measure what the libraries of a training take, in a process of their own.
-
-    Raises:
-        BackendError: they cannot be imported.
-    """
+    """Measure what the libraries of a training take, in a process of their own."""
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not done.stdout.strip().isdigit():

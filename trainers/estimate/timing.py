@@ -53,11 +53,7 @@ class _ProfileComplete(Exception):
 
 
 def profile_steps(argv: Sequence[str], *, steps: int, say: callbacks.Say) -> StepProfile:
-    """Time some steps of the training that `tunegate train sft` would do with these flags.
-
-    Raises:
-        UsageError: the training is too short to be timed; or as `tunegate train sft` does.
-    """
+    """Time some steps of the training that `tunegate train sft` would do with these flags."""
     clock: list[float] = []
     begun = time.monotonic()
     planned = 0

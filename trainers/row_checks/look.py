@@ -58,9 +58,6 @@ def look_at_rows(
         model: Folder or name of the model; None takes that of the configuration.
         config: Configuration of `tunegate train sft`.
         suites: Suites that tuned is to be judged on.
-
-    Raises:
-        UsageError: no row can be used, or options, model or files cannot.
     """
     settings = _settings(files, model, config)
     name, revision = str(settings.model.model_name_or_path), settings.model.model_revision

@@ -72,11 +72,7 @@ def _shown(system: str | None) -> str:
 
 
 def other_languages(suite: Suite, rows: Sequence[RowTexts]) -> list[Finding]:
-    """Find languages that are common in the suite's prompts and missing in the rows.
-
-    Raises:
-        MissingExtra: the detector is not installed.
-    """
+    """Find languages that are common in the suite's prompts and missing in the rows."""
     asked = _shares([_last_turn(_messages(suite, case)) for case in suite.cases])
     trained = _shares([row.asked or row.answer for row in rows])
     missing = [

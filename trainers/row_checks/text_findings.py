@@ -188,13 +188,7 @@ def _are_alike(row: RowTexts, earlier: RowTexts) -> bool:
 def _closest(
     row_of: NDArray[np.int64], first: NDArray[np.int64], n_rows: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield (row, earlier row) where they share `_COMMON` of the row's own 8-grams.
-
-    Args:
-        row_of: The row of each 8-gram.
-        first: The first row that has it.
-        n_rows: How many rows there are.
-    """
+    """Yield (row, earlier row) where they share `_COMMON` of the row's own 8-grams."""
     import numpy as np
 
     total = np.bincount(row_of, minlength=n_rows)

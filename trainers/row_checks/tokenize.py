@@ -21,13 +21,7 @@ _BATCH = 64
 
 
 def tokenize_rows(job: TrainingJob) -> TokenizedRows:
-    """Return the rows of a training in tokens; its model is not loaded.
-
-    Raises:
-        UsageError: TRL refuses these options.
-        NothingLearned: the template does not mark what is to be learned.
-        TemplateRefusal: the chat template refuses some rows.
-    """
+    """Return the rows of a training in tokens; its model is not loaded."""
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
     args, rows = job.config.training, job.rows

@@ -22,11 +22,7 @@ _LOOKED_AT = 1_000
 
 
 def check_learned(trainer: Any, job: TrainingJob) -> None:
-    """Warn of answers whose end is not learned, and refuse to train where nothing is learned.
-
-    Raises:
-        UsageError: all labels are masked.
-    """
+    """Warn of answers whose end is not learned, and refuse to train where nothing is learned."""
     _refuse_masked(trainer, job)
     _refuse_hidden_calls(job)
     limit = trainer.args.max_length

@@ -55,14 +55,7 @@ def run(argv: Sequence[str], *, say: Say = print_to_stderr, ask: Ask | None = No
 
 
 def main(options: VendorOptions, *, say: Say, ask: Ask | None = None) -> VendorJob:
-    """Have a hosted model fine-tuned and return the record, which is in the output folder.
-
-    Raises:
-        UsageError: options or rows cannot be used, or the user did not agree; nothing was sent.
-        BackendError: the vendor refuses or does not answer.
-        TunegateError: the job failed.
-        RunInterrupted: Ctrl-C; a job that runs goes on.
-    """
+    """Have a hosted model fine-tuned and return the record, which is in the output folder."""
     folder = options.output_dir
     record = None
     try:
@@ -135,10 +128,6 @@ def start_job(
     """Check, price, ask for consent, send the rows, and start the job.
 
     Nothing is sent without consent, and nothing is sent twice.
-
-    Raises:
-        UsageError: options or rows cannot be used, or the user did not agree.
-        BackendError: the vendor refuses or does not answer.
     """
     base = _base(options)
     chats = rows.read_chats(options.train_files)
@@ -190,11 +179,7 @@ def _tell(chats: ChatRows, tokens: TokenCount, base: str, options: VendorOptions
 
 
 def _need_consent(what: str, options: VendorOptions, ask: Ask | None) -> None:
-    """Go on only if the user agrees.
-
-    Raises:
-        UsageError: the answer is not yes, or there is nobody to ask.
-    """
+    """Go on only if the user agrees."""
     if options.yes:
         return
     if ask is None:

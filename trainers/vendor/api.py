@@ -44,11 +44,7 @@ NONE_ANNOUNCED = "none announced"
 
 
 def _host_of(url: str) -> str:
-    """Return the host of the vendor's address.
-
-    Raises:
-        UsageError: not an address. It may hold a password, so it is not repeated.
-    """
+    """Return the host of the vendor's address."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises unless it is a number
@@ -73,12 +69,7 @@ class VendorApi:
 
     @classmethod
     def from_environment(cls) -> VendorApi:
-        """Return the place that OpenAI's own variables name, with the key they hold.
-
-        Raises:
-            MissingExtra: the SDK is not installed.
-            UsageError: the key is missing, or the address is not one.
-        """
+        """Return the place that OpenAI's own variables name, with the key they hold."""
         try:
             import openai
         except ImportError as error:
@@ -171,13 +162,7 @@ class VendorApi:
         return next((job for job in found if job.get("training_file") == training_file), None)
 
     def _fields(self, request: Callable[[], Any]) -> dict[str, Any]:
-        """Return the JSON object that a request of the SDK is answered with.
-
-        Raises:
-            RetryableError: another attempt may help, as with the page of a proxy, which the SDK
-                returns as text.
-            PermanentError: another attempt will not help.
-        """
+        """Return the JSON object that a request of the SDK is answered with."""
         import openai
 
         try:
@@ -192,12 +177,7 @@ class VendorApi:
         return reply.to_dict(mode="json", warnings=False)
 
     def _patiently(self, what: str, ask: Callable[[OpenAI], R]) -> R:
-        """Ask until there is an answer.
-
-        Raises:
-            VendorUnreachable: nobody answered.
-            BackendError: the vendor refuses.
-        """
+        """Ask until there is an answer."""
 
         def once(_: str, deadline: float) -> R:
             left = deadline - time.monotonic()

@@ -70,11 +70,7 @@ class VendorJob(Record):
         return f"litellm:openai/{self.base}"
 
     def write(self, folder: Path) -> None:
-        """Write the record into the output folder.
-
-        Raises:
-            BackendError: the folder cannot be written.
-        """
+        """Write the record into the output folder."""
         try:
             write_atomic(folder / FILE, record_json(self))
         except OSError as error:
@@ -82,11 +78,7 @@ class VendorJob(Record):
 
 
 def read_job(folder: Path) -> VendorJob | None:
-    """Return the record in a folder, or None.
-
-    Raises:
-        UsageError: the file is not a record of a job.
-    """
+    """Return the record in a folder, or None."""
     path = folder / FILE
     try:
         return VendorJob.model_validate_json(read_file(path))
@@ -98,11 +90,7 @@ def read_job(folder: Path) -> VendorJob | None:
 
 
 def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[str, Any]:
-    """Return the job once it is over, well or not; until then report what changes.
-
-    Raises:
-        BackendError: the vendor refuses, or does not answer for half an hour.
-    """
+    """Return the job once it is over, well or not; until then report what changes."""
     seen: set[str] = set()
     shown, answered = "", time.monotonic()
     while True:
@@ -126,11 +114,7 @@ def watch_job(api: VendorApi, job_id: str, *, every_s: float, say: Say) -> dict[
 
 
 def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -> VendorJob:
-    """Return the record of a job that is over.
-
-    Raises:
-        BackendError: it succeeded, but the vendor names no model.
-    """
+    """Return the record of a job that is over."""
     tuned, tokens = job.get("fine_tuned_model"), job.get("trained_tokens")
     if job["status"] == "succeeded" and not tuned:
         raise BackendError(f"{job.get('id')}: succeeded, and the vendor names no model")
@@ -153,11 +137,7 @@ def finish_job(record: VendorJob, job: Mapping[str, Any], price: float | None) -
 
 
 def refuse_failed(job: Mapping[str, Any]) -> None:
-    """Raise the failure of a job that left no model.
-
-    Raises:
-        TunegateError: it failed, with the vendor's reason, or was cancelled.
-    """
+    """Raise the failure of a job that left no model."""
     if job["status"] == "cancelled":
         raise TunegateError(f"{job.get('id')}: was cancelled at the vendor; there is no model")
     if job["status"] == "failed":

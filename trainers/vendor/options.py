@@ -86,11 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def parse_options(argv: Sequence[str]) -> VendorOptions:
-    """Return the options in `argv` and in the file after `--config`.
-
-    Raises:
-        UsageError: an unknown option, a value out of range, a missing file.
-    """
+    """Return the options in `argv` and in the file after `--config`."""
     parser = make_parser()
     path = parser.parse_args(list(argv)).config
     if path is not None:

@@ -33,11 +33,7 @@ class TokenCount:
 
 
 def count_tokens(rows: Sequence[dict[str, Any]], model: str) -> TokenCount:
-    """Return the tokens of all rows, tools included.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-    """
+    """Return the tokens of all rows, tools included."""
     litellm = litellm_library()
     total = sum(
         int(

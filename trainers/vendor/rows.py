@@ -49,11 +49,7 @@ class ChatRows:
 
 
 def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
-    """Read and check the rows of all files.
-
-    Raises:
-        UsageError: some lines cannot be used, one line per problem; or there are too few.
-    """
+    """Read and check the rows of all files."""
     rows: list[dict[str, Any]] = []
     files, problems = [], []
     for path in paths:

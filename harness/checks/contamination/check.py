@@ -52,9 +52,6 @@ def check_contamination(
     """Compare training rows, which stream by, with the cases of suites.
 
     `unknown` says what else tuned was trained on, without rows.
-
-    Raises:
-        UsageError: a file that the user names cannot be read.
     """
     index = CaseIndex.of([[case_text(case) for case in suite.cases] for suite in suites])
     rows = TrainingRowStream(sources)
@@ -80,11 +77,7 @@ def check_contamination(
 
 
 def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> None:
-    """Refuse a run if the fine-tune was trained on too many cases of a suite with gates.
-
-    Raises:
-        NotComparable: the suite, and how many and which of its cases are in the training rows.
-    """
+    """Refuse a run if the fine-tune was trained on too many cases of a suite with gates."""
     gated = {suite.name for suite in suites if suite.gates}
     for suite in leakage.suites:
         if leakage.mode is ContaminationMode.GATE and suite.name in gated and suite.too_many:

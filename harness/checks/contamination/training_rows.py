@@ -41,11 +41,7 @@ class TrainingSource:
 def find_training_files(
     training: TrainingSummary, folder: Path | None, given: Sequence[Path]
 ) -> list[TrainingSource]:
-    """Return the files that the card in `folder` or the user names.
-
-    Raises:
-        UsageError: a file that the user names does not exist.
-    """
+    """Return the files that the card in `folder` or the user names."""
     named = {}
     for path in given:
         if not path.exists():
@@ -109,11 +105,7 @@ class TrainingRowStream:
         """The state of each file; complete after the last row."""
 
     def __iter__(self) -> Iterator[TrainingText]:
-        """Yield every row.
-
-        Raises:
-            UsageError: a file that the user names holds no rows.
-        """
+        """Yield every row."""
         for number, (file, path) in enumerate((s.file, s.path) for s in self._sources):
             if path is None:
                 continue
@@ -135,11 +127,7 @@ class TrainingRowStream:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield (place within the file, row).
-
-    Raises:
-        ValueError: the content does not match the suffix.
-    """
+    """Yield (place within the file, row)."""
     if path.is_dir():
         yield from _folder(path)
         return

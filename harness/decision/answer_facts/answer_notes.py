@@ -24,13 +24,7 @@ OTHER_SHARE = 0.10
 def answer_notes(
     counts: AnswerCounts, card: Mapping[str, Any], *, gained: bool = False
 ) -> Iterator[str]:
-    """Yield what a reader must know about a suite's answers.
-
-    Args:
-        counts: The counts.
-        card: The record of tuned's training, if any.
-        gained: Whether a gain is proven, so that the fine-tune does act.
-    """
+    """Yield what a reader must know about a suite's answers."""
     if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
         both = " and ".join(
             f"{cut:,} of {count_noun(written, 'answer')} of {arm}"

@@ -61,11 +61,7 @@ _QUOTED = re.compile("`.*`", re.DOTALL)
 
 
 def find_shift(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> FormShift | None:
-    """Return the form that became most frequent, if that is proven.
-
-    Args:
-        pairs: The forms of base's and tuned's answer to each prompt.
-    """
+    """Return the form that became most frequent, if that is proven."""
     from tunegate.harness.stats.binary import mcnemar_midp
 
     gained: Counter[str] = Counter()

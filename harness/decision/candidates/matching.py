@@ -23,13 +23,7 @@ _CONTENT = ("weights_sha256", "file_sha256", "script_sha256")
 
 
 def refuse_unmatched(runs: Sequence[Run]) -> None:
-    """Refuse runs that cannot be compared with the first one.
-
-    Raises:
-        UsageError: fewer than two runs, or one folder twice.
-        NotComparable: a run has nothing to compare, or differs from the first one in more than the
-            fine-tune; the message names the runs and what differs.
-    """
+    """Refuse runs that cannot be compared with the first one."""
     if len(runs) < 2:
         raise UsageError("one run: a comparison takes two or more; `tunegate report` shows one")
     seen: set[object] = set()

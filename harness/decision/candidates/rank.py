@@ -40,10 +40,6 @@ def compare_runs(
         choose: Index of the run that the user chose; None applies the rule.
         strengths: Strength of the adapter in each run, if all are of one fine-tune: then the rule
             takes the largest that ships.
-
-    Raises:
-        UsageError: fewer than two runs, or one folder twice.
-        NotComparable: two runs differ in more than the fine-tune.
     """
     refuse_unmatched(runs)
     share = max(of, len(runs))

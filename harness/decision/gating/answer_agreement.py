@@ -12,11 +12,7 @@ from tunegate.harness.records.parity import AnswerAgreement
 
 
 def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
-    """Return suite → how far the texts of tuned and shipped agree.
-
-    Args:
-        cells: The answers of a run, grouped by case.
-    """
+    """Return suite → how far the texts of tuned and shipped agree."""
     found: dict[str, list[float]] = {}
     for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
         texts: dict[int, dict[str, str]] = {}

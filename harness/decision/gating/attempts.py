@@ -22,11 +22,7 @@ from tunegate.harness.suite import Suite
 
 
 def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
-    """Refuse sealed suites unless the user opens them.
-
-    Raises:
-        UsageError: a suite is sealed.
-    """
+    """Refuse sealed suites unless the user opens them."""
     sealed = [] if opened else [suite for suite in suites if suite.sealed]
     if sealed:
         raise UsageError(
@@ -36,11 +32,7 @@ def refuse_sealed(suites: Iterable[Suite], *, opened: bool) -> None:
 
 
 def refuse_draft(suites: Iterable[Suite]) -> None:
-    """Refuse a draft on suites that pay for each attempt: a draft would see them for free.
-
-    Raises:
-        UsageError: a suite is sealed, or judges each candidate at its share of the error.
-    """
+    """Refuse a draft on suites that pay for each attempt: a draft would see them for free."""
     for suite in suites:
         if suite.sealed or suite.alpha_per_attempt:
             key = "sealed" if suite.sealed else "alpha_per_attempt"

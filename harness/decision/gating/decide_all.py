@@ -86,13 +86,7 @@ def decide_gates(
     tables: Sequence[ScoreTable],
     imputation: ImputationCase = ImputationCase.NONE,
 ) -> dict[str, tuple[GateResult, ...]]:
-    """Decide the gates of suites, on complete pairs or with unscored cases imputed.
-
-    Args:
-        manifest: The run.
-        tables: The suites' scores.
-        imputation: How unscored cases are counted.
-    """
+    """Decide the gates of suites, on complete pairs or with unscored cases imputed."""
     asked = _gate_inputs(tables, imputation)
     counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])
     # Advisory gates must not make it harder to claim a regression that counts.
@@ -125,9 +119,6 @@ def decide_gate(
             arithmetic is exact.
         remaining: Cases not asked.
         planned_confidence: Level at which further cases are judged, if not the gate's own.
-
-    Raises:
-        UsageError: its kind is not installed, or is that of another package and fails.
     """
     context = DecisionContext(regressed, noise, remaining, planned_confidence)
     try:

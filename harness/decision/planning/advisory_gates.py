@@ -88,12 +88,7 @@ ANY_ARM = "an incumbent, or an artifact that ships,"
 
 
 def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator[str]:
-    """Yield the gates that stay advisory whatever the scores, and why.
-
-    Args:
-        suite: The suite.
-        arms: What tuned is compared with besides base, in words.
-    """
+    """Yield the gates that stay advisory whatever the scores, and why."""
     yield from content_gap(suite)
     found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
     yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)

@@ -32,15 +32,7 @@ def cheaper_designs(
     effect: float,
     table: ScoreTable | None,
 ) -> Iterator[str]:
-    """Yield how many cases and answers a gate on 0/1 scores takes with such a design.
-
-    Args:
-        suite: The suite.
-        gate: One of its gates.
-        plan: Its comparison.
-        effect: The true difference that is planned for.
-        table: Scores of an earlier run.
-    """
+    """Yield how many cases and answers a gate on 0/1 scores takes with such a design."""
     metric = suite.metric(gate.metric)
     if not plan.spread.binary or isinstance(gate.margin, str):
         return

@@ -58,11 +58,7 @@ class PilotRun:
 
 
 def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
-    """Read what a run shows about the metrics of a suite.
-
-    Raises:
-        UsageError: the run lacks the suite or a metric, or has fewer than two complete pairs of it.
-    """
+    """Read what a run shows about the metrics of a suite."""
     records = {record.name: record for record in run.manifest.suites}
     if suite not in records:
         raise UsageError(

@@ -106,11 +106,6 @@ class SuitePlan:
 def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
     """Plan a suite.
 
-    Args:
-        suite: The suite with its cases.
-        observed: What an earlier run shows of its gated metrics; without one, the spread is that
-            of suite.toml, or each of a grid of three.
-
     Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: if the gates' errors add
     up to 20 % at most, all pass with a probability of 80 %, however they are related. The cases are
     the fewest for which they do, so the error falls on the gates that are hard to prove.

@@ -28,13 +28,7 @@ def unreachable_gates(suite: Suite) -> list[str]:
 
 
 def unreachable_reasons(suite: Suite, gate: Gate, cases: int | None = None) -> Iterator[str]:
-    """Yield why a flawless result could not pass the gate.
-
-    Args:
-        suite: The suite.
-        gate: One of its gates.
-        cases: Plan as if the suite had this many cases of the same kind.
-    """
+    """Yield why a flawless result could not pass the gate."""
     n = count_asked(suite, suite.metric(gate.metric), gate.tag)
     if cases is not None:
         n = round(cases * n / len(suite.cases))

@@ -35,12 +35,6 @@ def false_claims(
     Floors and ceilings do not count: missing one says nothing about a difference between the arms.
     In a suite without a goal only a regression is a false claim, since SHIP is right if the arms
     are equal.
-
-    Args:
-        suite: The suite.
-        result: How its gates ended.
-        adapter: Whether one arm has an adapter, whose computing takes time: then measured times
-            differ in truth, and do not count.
     """
     timed = {m.name for m in suite.metrics if m.needs is CellKind.LATENCY} if adapter else set()
     return tuple(_claims(suite, result, timed))
@@ -62,11 +56,6 @@ def claims_at_looks(
     """Return the look at which a gate run would have ended an A/A run, and its false claims there.
 
     The A/A run asks all cases; its looks see what they would have seen.
-
-    Args:
-        run: An A/A run of one suite.
-        looks: The looks that a gate run of the suite has.
-        adapter: As for `false_claims`.
     """
     (suite,) = (s.model_copy(update={"looks": looks}) for s in run.manifest.suites)
     manifest = run.manifest.model_copy(update={"suites": (suite,)})

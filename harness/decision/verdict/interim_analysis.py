@@ -32,15 +32,7 @@ def should_stop(
     scores: Iterable[ScoreRow],
     index: int,
 ) -> bool:
-    """Return whether a suite may stop at a look.
-
-    Args:
-        manifest: The run.
-        suite: One of its suites, which has looks.
-        cases: The suite's cases.
-        scores: The scores of the cases seen.
-        index: Which look it is, from 0.
-    """
+    """Return whether a suite may stop at a look."""
     assert suite.looks is not None
     look = InterimLook(suite.looks, index)
     (table,) = tables_of(manifest, {suite.name: cases}, scores, {suite.name: look})

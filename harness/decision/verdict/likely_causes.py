@@ -105,14 +105,7 @@ def find_causes(
     *,
     collapsed: bool = False,
 ) -> tuple[str, ...]:
-    """Return what probably led to the failing gates of a suite, and what to do; often nothing.
-
-    Args:
-        table: The suite's scores.
-        gates: How its gates ended.
-        manifest: The run.
-        collapsed: Whether `has_one_form` holds for some suite of the run.
-    """
+    """Return what probably led to the failing gates of a suite, and what to do; often nothing."""
     evidence = _evidence(table, gates, manifest, collapsed=collapsed)
     if not evidence.failed or manifest.draft:
         return ()

@@ -32,14 +32,7 @@ _ADVICE = {
 def next_step(
     verdict: VerdictRecord, suites: Iterable[SuiteRecord], *, run: str, report: str
 ) -> str | None:
-    """Return what to do after a verdict; None if its headline says it, or nothing is wrong.
-
-    Args:
-        verdict: The verdict.
-        suites: The suites of its run.
-        run: The run's folder, for a command.
-        report: Where its cases are shown.
-    """
+    """Return what to do after a verdict; None if its headline says it, or nothing is wrong."""
     if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
         return None
     found = deciding_gate(verdict.verdict, verdict.suites)

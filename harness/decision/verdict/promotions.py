@@ -43,25 +43,12 @@ class Promotion(Record):
 
 
 def read_promotions(path: Path) -> tuple[Promotion, ...]:
-    """Return what was shipped, oldest first; empty without the file.
-
-    Raises:
-        UsageError: a line cannot be read.
-    """
+    """Return what was shipped, oldest first; empty without the file."""
     return tuple(JsonlRecords(path, Promotion))
 
 
 def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotion:
-    """Return the record of shipping a run's fine-tune.
-
-    Args:
-        run: The finished run.
-        promoted: ISO 8601 time, UTC.
-        reason: Why it ships, if the verdict is not SHIP.
-
-    Raises:
-        UsageError: the verdict is not SHIP, and no reason is given.
-    """
+    """Return the record of shipping a run's fine-tune."""
     verdict, identity = run.verdict, run.verdict.arms.get("tuned", {})
     if verdict.verdict is not Verdict.SHIP and not reason:
         raise UsageError(
@@ -81,10 +68,5 @@ def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotio
 
 
 def append_promotion(path: Path, promotion: Promotion) -> None:
-    """Add a line to the file.
-
-    Raises:
-        UsageError: an existing line cannot be read.
-        OSError: writing failed; the file is unchanged.
-    """
+    """Add a line to the file."""
     write_atomic(path, record_lines([*read_promotions(path), promotion]))

@@ -18,12 +18,7 @@ from tunegate.harness.records.verdict import VerdictRecord
 
 
 def decide_again(run: Run, answers: Mapping[str, AnswerCounts] | None = None) -> VerdictRecord:
-    """Return the verdict of a stored run from its present scores and labels.
-
-    Args:
-        run: The run.
-        answers: What its texts show, if it has no texts.
-    """
+    """Return the verdict of a stored run from its present scores and labels."""
     looks = _looks(run)
     asked = _asked(run)
     if answers is None:

@@ -139,9 +139,6 @@ def narrow_history(
         suite: Name of a suite; None keeps all runs.
         since: First day, UTC.
         limit: Runs at most, the newest.
-
-    Raises:
-        UnknownName: no run has a suite of that name.
     """
     if suite is not None and suite not in history.names:
         raise UnknownName(unknown_name_message(suite, history.names, what="suite in these runs"))
@@ -168,11 +165,7 @@ def narrow_history(
 
 
 def _past(folder: Path, shipped: Mapping[str, str]) -> PastRun:
-    """Read one run.
-
-    Raises:
-        UsageError: it is not a finished run.
-    """
+    """Read one run."""
     if not folder.is_dir():
         raise UsageError(f"{folder}: not a folder")
     there = [name for name in ("manifest.json", "verdict.json") if (folder / name).is_file()]

@@ -26,14 +26,7 @@ _ORDER = (GateStatus.ERROR, GateStatus.FAIL, GateStatus.UNDECIDED, GateStatus.PA
 def verdict_lines(
     verdict: VerdictRecord, manifest: Manifest, folder: Path, typical: Iterable[str] = ()
 ) -> Iterator[str]:
-    """Yield a verdict line by line, what can change a reader's decision first.
-
-    Args:
-        verdict: The verdict.
-        manifest: The manifest of its run.
-        folder: The run's folder, as a command would name it.
-        typical: Lines about the cases that carry it.
-    """
+    """Yield a verdict line by line, what can change a reader's decision first."""
     if manifest.draft:
         yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"

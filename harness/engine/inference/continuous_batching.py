@@ -69,16 +69,7 @@ def decode_sequences(
     optimizations: Optimizations = ALL,
     more: NewRows = tuple,
 ) -> Iterator[DecodingSequence]:
-    """Yield the rows as they finish; rows that have tokens already go on from there.
-
-    Args:
-        arm: Gives tokenizer and stop ids.
-        model: The torch model, switched to the arm.
-        rows: Unfinished rows, of the same generation settings or not, with drafts or without.
-        optimizations: Which optimizations are on.
-        more: Called between the steps: what it returns enters the running batch. It ends when
-            every row is finished and there are no more.
-    """
+    """Yield the rows as they finish; rows that have tokens already go on from there."""
     import torch
 
     rows = rows or more()

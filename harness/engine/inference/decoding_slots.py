@@ -61,12 +61,7 @@ class DecodingSlots:
     """Rows in progress with their cache; the n-th row is in the n-th slot."""
 
     def __init__(self, width: int, columns: int) -> None:
-        """Prepare room.
-
-        Args:
-            width: Most rows at a time.
-            columns: Columns of the longest row that will enter, as far as that is known.
-        """
+        """Prepare room."""
         self.rows: list[DecodingSequence] = []
         self.width = width
         self.columns = columns

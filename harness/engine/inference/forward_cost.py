@@ -26,9 +26,6 @@ def group_by_length(lengths: Sequence[int], cost: float) -> list[list[int]]:
     Args:
         lengths: Tokens of each row.
         cost: What a forward costs besides its tokens, counted in tokens.
-
-    Returns:
-        The indices of each forward's rows, the longest rows first.
     """
     groups: list[list[int]] = []
     padding = 0.0

@@ -29,11 +29,7 @@ def has_images(row: DecodingSequence) -> bool:
 def decode_with_images(
     arm: Any, model: Any, rows: Sequence[DecodingSequence], width: int
 ) -> Iterator[DecodingSequence]:
-    """Yield the rows, `width` of them at a time, when the longest of these is finished.
-
-    Raises:
-        ModelError: an image was changed or removed since the suite was read.
-    """
+    """Yield the rows, `width` of them at a time, when the longest of these is finished."""
     for at in range(0, len(rows), width):
         group = rows[at : at + width]
         try:

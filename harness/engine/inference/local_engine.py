@@ -49,9 +49,6 @@ def complete_requests(
         optimizations: Which of the engine's optimizations are on.
         more: Called between the steps of texts that are written: the requests that it returns
             enter the running batch. `known` is looked up when they do.
-
-    Raises:
-        OutOfMemory: the machine's memory did not hold the batch.
     """
     asked: dict[str, list[tuple[int, ...]]] = {}
     fitting = []
@@ -77,11 +74,7 @@ def complete_requests(
 
 @contextmanager
 def computing(arm: LocalArm) -> Iterator[Any]:
-    """Yield the torch model switched to an arm, its matrices packed where that pays.
-
-    Raises:
-        OutOfMemory: the machine's memory did not suffice for what was done inside.
-    """
+    """Yield the torch model switched to an arm, its matrices packed where that pays."""
     with memory_watched(), arm.active() as model, packed_weights(model):
         yield model
 

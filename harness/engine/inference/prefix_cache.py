@@ -156,12 +156,7 @@ def has_plain_cache(model: Any) -> bool:
 
 
 def selected_rows(cache: Any, index: Any) -> Any:
-    """Return a cache of some rows of another one, which stays as it is.
-
-    Args:
-        cache: Transformers' cache after a forward.
-        index: The rows, a tensor of integers; one may be there several times.
-    """
+    """Return a cache of some rows of another one, which stays as it is."""
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
     # Layers of these kinds replace their tensors; others may write into them.

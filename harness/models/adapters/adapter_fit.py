@@ -69,12 +69,7 @@ class AdapterFit:
 
 
 def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -> AdapterFit:
-    """Find the module of every tensor.
-
-    Raises:
-        NotComparable: a tensor has no module in the base, or is of another size.
-        ModelError: a tensor is of a kind that is not known.
-    """
+    """Find the module of every tensor."""
     from safetensors import safe_open
 
     model = base.torch_model
@@ -174,11 +169,7 @@ def _trained_bias(found: Sequence[AdapterTensor], config: Mapping[str, Any]) -> 
 def _copies_of_base(
     found: Sequence[AdapterTensor], folder: Path, modules: ModuleIndex
 ) -> Iterator[str]:
-    """Yield the names of whole weights that are those of the base, in the file's number format.
-
-    Raises:
-        LookupError: weights of the base below a LoRA layer are others than the base's.
-    """
+    """Yield the names of whole weights that are those of the base, in the file's number format."""
     from safetensors import safe_open
 
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:

@@ -22,12 +22,7 @@ from tunegate.harness.records.errors import ModelError
 def attach_adapter(
     loaded: LoadedModel, folder: Path, name: str, *, spec: str | None = None
 ) -> None:
-    """Attach the adapter in `folder` under `name`, without training and in the base's precision.
-
-    Raises:
-        ModelError: the adapter's file is broken.
-        NotComparable: a tensor does not fit the base.
-    """
+    """Attach the adapter in `folder` under `name`, without training and in the base's precision."""
     require_modules("peft")
     refuse_unsafe(folder)
     config = adapter_config(folder)

@@ -38,9 +38,6 @@ def make_null_adapter(base: Path, out: Path) -> None:
     """Write a null adapter of the model folder `base` into the folder `out`.
 
     The base's weights are not read: names and shapes of its layers come from the configuration.
-
-    Raises:
-        UsageError: base is an adapter itself, or no LoRA adapter can be made for it.
     """
     if is_adapter(base):
         raise UsageError(f"base={base} is an adapter; give the model it was trained on")

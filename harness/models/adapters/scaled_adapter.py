@@ -32,11 +32,7 @@ def why_unscalable(config: Mapping[str, Any]) -> str | None:
 
 
 def refuse_unscalable(folder: Path) -> None:
-    """Refuse an adapter that does not add a product of two matrices to base's weights.
-
-    Raises:
-        ModelError: with the reason and what to do.
-    """
+    """Refuse an adapter that does not add a product of two matrices to base's weights."""
     if reason := why_unscalable(adapter_config(folder)):
         raise ModelError(f"{folder}: {reason}: {_OTHERWISE}")
     if not (folder / WEIGHTS).is_file():
@@ -48,9 +44,6 @@ def write_scaled_adapter(source: Path, target: Path, factor: float) -> None:
 
     LoRA adds scaling · B·A to a weight, so each B is multiplied. Every loader reads the result as
     it reads the source.
-
-    Raises:
-        ModelError: the adapter has weights that cannot be scaled.
     """
     from safetensors.torch import load_file, save_file
 

@@ -53,11 +53,7 @@ def _unknown_to_peft(config: Mapping[str, Any]) -> str | None:
 
 
 def refuse_unsupported_kind(spec: str, config: Mapping[str, Any]) -> None:
-    """Refuse an adapter that cannot be switched on and off on one loaded base.
-
-    Raises:
-        ModelError: it is of such a kind; with its name and what to do.
-    """
+    """Refuse an adapter that cannot be switched on and off on one loaded base."""
     reason = _KINDS.get(str(config.get("peft_type"))) or next(
         (why for name, why in _FIELDS.items() if config.get(name)), None
     )

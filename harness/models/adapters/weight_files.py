@@ -27,16 +27,7 @@ _HEADER_LIMIT = 100_000_000
 
 
 def refuse_unsafe(folder: Path, *, trusted: bool = False) -> None:
-    """Refuse weights that are only there as pickles, and configuration that runs code.
-
-    Args:
-        folder: A model's folder.
-        trusted: Whether the user allowed the code in the folder (`auto_map`).
-
-    Raises:
-        UnsafeWeights: with the file, the key and the remedy.
-        ModelError: a configuration file is not readable JSON, or a safetensors file is malformed.
-    """
+    """Refuse weights that are only there as pickles, and configuration that runs code."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     pickles = [f for f in files if f.suffix in _PICKLES and not f.stem.startswith(_NO_WEIGHTS)]
     if pickles and not any(_is_read(f) for f in files):
@@ -83,13 +74,6 @@ def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
 
     It covers the content of every weight file; file names of shards count, the folder's own name
     and path do not. The configuration is hashed separately in an arm's identity.
-
-    Args:
-        folder: A model's folder.
-        code: Whether its Python files compute the model, and so count as well.
-
-    Raises:
-        ModelError: there are no weights in the folder.
     """
     weights = sorted(p for p in folder.iterdir() if p.suffix in _WEIGHTS)
     if not weights:
@@ -100,11 +84,7 @@ def weights_fingerprint(folder: Path, *, code: bool = False) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a model's JSON file.
-
-    Raises:
-        ModelError: it is missing, or not JSON.
-    """
+    """Return the content of a model's JSON file."""
     try:
         return json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:

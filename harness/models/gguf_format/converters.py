@@ -27,11 +27,7 @@ _LINE = 300
 
 
 def use_llama_cpp(folder: str | None) -> None:
-    """Take llama.cpp's programs from `folder` in this process; None leaves all as it is.
-
-    Raises:
-        ModelError: it is not a folder.
-    """
+    """Take llama.cpp's programs from `folder` in this process; None leaves all as it is."""
     if folder is None:
         return
     if not Path(folder).is_dir():
@@ -40,11 +36,7 @@ def use_llama_cpp(folder: str | None) -> None:
 
 
 def find_program(name: str) -> Path:
-    """Return the path of one of llama.cpp's programs, such as `llama-server`.
-
-    Raises:
-        ModelError: it is not here, and how to get it.
-    """
+    """Return the path of one of llama.cpp's programs, such as `llama-server`."""
     named = os.environ.get(SERVER) if name == "llama-server" else None
     home = os.environ.get(HOME)
     places = [Path(named)] if named else [Path(home) / d / name for d in _BINARIES] if home else []
@@ -68,12 +60,7 @@ def _remedy(name: str) -> str:
 
 
 def convert(script: str, *arguments: str | Path) -> None:
-    """Run one of llama.cpp's converters, `convert_hf_to_gguf.py` or `convert_lora_to_gguf.py`.
-
-    Raises:
-        ModelError: it is not here, or it refused the model.
-        MissingExtra: a package that it imports is missing.
-    """
+    """Run one of llama.cpp's converters, `convert_hf_to_gguf.py` or `convert_lora_to_gguf.py`."""
     program = find_program(script)
     require_modules(
         "torch", "transformers", "gguf", "sentencepiece", what="a GGUF file", extra="gguf"
@@ -82,11 +69,7 @@ def convert(script: str, *arguments: str | Path) -> None:
 
 
 def quantise(plain: Path, out: Path, quantisation: str) -> None:
-    """Write a GGUF file in another format, such as `Q4_K_M`, with `llama-quantize`.
-
-    Raises:
-        ModelError: it is not here, or it failed.
-    """
+    """Write a GGUF file in another format, such as `Q4_K_M`, with `llama-quantize`."""
     program = find_program("llama-quantize")
     _run([str(program), str(plain), str(out), quantisation], program.name)
 

@@ -44,12 +44,7 @@ class GgufFile:
 
 
 def read_gguf(path: Path) -> GgufFile:
-    """Read the metadata and map the tensors.
-
-    Raises:
-        ModelError: it is not a GGUF file, or not complete.
-        MissingExtra: the package that reads the format is not installed.
-    """
+    """Read the metadata and map the tensors."""
     require_modules("gguf", what="a GGUF file", extra="gguf")
     from gguf import GGUFReader
 

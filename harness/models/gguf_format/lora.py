@@ -17,11 +17,7 @@ _PAIR = (".lora_a", ".lora_b")
 
 
 def parse_scale(spec: str, text: str) -> float:
-    """Return by what an adapter is multiplied.
-
-    Raises:
-        ModelError: it is not a finite number.
-    """
+    """Return by what an adapter is multiplied."""
     try:
         scale = float(text)
     except ValueError:
@@ -32,11 +28,7 @@ def parse_scale(spec: str, text: str) -> float:
 
 
 def read_lora(path: Path, base: GgufFile) -> GgufFile:
-    """Read an adapter of a model.
-
-    Raises:
-        ModelError: it is not one, or of another model.
-    """
+    """Read an adapter of a model."""
     file = read_gguf(path)
     if file.fields.get("general.type") != "adapter" or file.fields.get("adapter.type") != "lora":
         raise ModelError(f"{path}: not a LoRA adapter; make one with --artifacts gguf_lora")

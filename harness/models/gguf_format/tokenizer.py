@@ -35,11 +35,7 @@ _UNUSED = 5
 
 
 def gguf_tokenizer(file: GgufFile, folder: Path | None) -> Any:
-    """Return the tokenizer that the file describes, or `folder`'s with the file's chat template.
-
-    Raises:
-        ModelError: it cannot be built exactly, or the folder's has another vocabulary.
-    """
+    """Return the tokenizer that the file describes, or `folder`'s with the file's chat template."""
     if folder is None:
         return _own_tokenizer(file)
     if not folder.is_dir():

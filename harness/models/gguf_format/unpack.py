@@ -25,11 +25,7 @@ _FREQUENCIES = "rope_freqs.weight"
 
 
 def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
-    """Unpack the file to float32.
-
-    Raises:
-        ModelError: it cannot be loaded, or Transformers would compute another model.
-    """
+    """Unpack the file to float32."""
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.quantization_config import GgufConfig

@@ -40,11 +40,7 @@ class BatchReply:
 
 
 def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> str:
-    """Submit chat completions as a batch and return its id.
-
-    Raises:
-        BackendError: the provider did not accept it.
-    """
+    """Submit chat completions as a batch and return its id."""
     litellm = litellm_library()
     lines = (
         json.dumps({"custom_id": key, "method": "POST", "url": _URLS[provider], "body": body})
@@ -67,11 +63,7 @@ def submit_batch(provider: str, requests: Mapping[str, Mapping[str, Any]]) -> st
 
 
 def collect_batch(provider: str, batch_id: str) -> Iterator[BatchReply]:
-    """Wait until a batch has ended and yield its replies; requests without one are left out.
-
-    Raises:
-        BackendError: the provider does not answer, or refused the batch as a whole.
-    """
+    """Wait until a batch has ended and yield its replies; requests without one are left out."""
     litellm = litellm_library()
     batch = _wait(litellm, provider, batch_id)
     files = [batch.output_file_id, batch.error_file_id]

@@ -22,9 +22,6 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
 
     Tool calls are written out in the form of Hermes, without the ids that differ each time; the
     metric `tool_calls` reads it. A refusal in words is an answer.
-
-    Raises:
-        UnansweredMessage: a filter cut it off, or there is nothing in it.
     """
     if finish_reason == "content_filter":
         raise UnansweredMessage("the provider's content filter withheld the answer")

@@ -52,11 +52,7 @@ _EFFORT = 2048
 def thinking_parameters(
     spec: str, generation: GenerationSettings, provider: str, accepted: Collection[str]
 ) -> dict[str, Any]:
-    """Return the parameters by which an API switches thinking; nothing where the suite does not.
-
-    Raises:
-        ModelError: the model does not support thinking.
-    """
+    """Return the parameters by which an API switches thinking; nothing where the suite does not."""
     fields = server_fields(generation)
     if fields and (provider in _SELF_HOSTED or generation.chat_template_kwargs):
         return {"extra_body": fields}

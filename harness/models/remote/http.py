@@ -60,17 +60,7 @@ class HttpClient:
         return self._json("GET", url, {}, deadline)
 
     def post_json(self, url: str, body: Mapping[str, Any], *, deadline: float) -> dict[str, Any]:
-        """Send `body` and return the JSON object that comes back.
-
-        Args:
-            url: Where to.
-            body: What to send.
-            deadline: Moment on the monotonic clock at which the reply must be complete.
-
-        Raises:
-            RetryableError: another try may help.
-            PermanentError: it will not.
-        """
+        """Send `body` and return the JSON object that comes back."""
         return self._json("POST", url, {"json": dict(body)}, deadline)
 
     def _json(

@@ -87,22 +87,7 @@ def chat_completion(
     timeout_s: float,
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> ChatReply:
-    """Ask a model once.
-
-    Args:
-        model: `PROVIDER/MODEL` as litellm names it.
-        messages: The conversation in OpenAI's form.
-        timeout_s: Seconds between two signs of life before litellm gives up. Rounded up to a power
-            of two, because litellm opens a connection for each value. It bounds no whole call:
-            that is the pool's work.
-        settings: OpenAI's parameters: `temperature`, `max_tokens`, `stop`, `seed`, `tools`,
-            `response_format` … One that the provider does not know is refused, not dropped.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-        RetryableError: the failure may pass; has the seconds that the provider asked to wait.
-        PermanentError: it will not.
-    """
+    """Ask a model once."""
     litellm = litellm_library()
     patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
     try:
@@ -141,11 +126,7 @@ def _alone_at_first(model: str, patience: float) -> Iterator[None]:
 
 
 def litellm_library() -> Any:
-    """Return litellm, imported quietly.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
+    """Return litellm, imported quietly."""
     if importlib.util.find_spec("litellm") is None:
         raise MissingExtra("a litellm model", "litellm")
     with _LOADING, warnings.catch_warnings(), default_variables(_OFFLINE):
@@ -205,9 +186,6 @@ def price_of_tokens(
         model: `PROVIDER/MODEL` as litellm names it.
         tokens: Those of the prompts, and those of the answers.
         batch: Whether they are of a batch, which has prices of its own.
-
-    Raises:
-        MissingExtra: litellm is not installed.
     """
     litellm = litellm_library()
     suffix = "_batches" if batch else ""

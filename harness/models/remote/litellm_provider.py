@@ -21,12 +21,7 @@ _EITHER = frozenset({"gemini"})
 
 
 def provider_of(spec: str, model: str) -> str:
-    """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-        ModelError: the provider is unknown, or a variable it needs is not set.
-    """
+    """Return the provider of `PROVIDER/MODEL`, once it is known that it can be asked."""
     litellm = litellm_library()
     try:
         provider = str(litellm.get_llm_provider(model)[1])

@@ -53,20 +53,6 @@ def ask_all(
 
     Closing the generator stops the asking at once; where `questions` ends early, those in progress
     are still answered.
-
-    Args:
-        questions: Taken one by one, as workers become free. With a feed, the asking ends when
-            nothing is in progress and no more questions are ready.
-        ask: Answers a question until a moment on the monotonic clock (`time.monotonic`); raises
-            `RetryableError` or `PermanentError`. It is called on several threads at once.
-        limits: How many at once, how often, how long.
-        cost_of: Tokens that a question will take, for `limits.tokens_per_minute`.
-        backend: Who is asked, for messages.
-        counted: Returns a result together with the times that its question was asked.
-
-    Raises:
-        BackendError: the backend refuses everything, or answers nothing any more. What was under
-            way has been yielded before.
     """
     feed = questions if isinstance(questions, QuestionFeed) else QuestionFeed(questions, None)
     pool = _RequestPool(iter(feed.first), ask, limits, cost_of, backend, counted, feed.more)

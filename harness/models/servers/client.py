@@ -47,12 +47,7 @@ class ServerClient:
     dialect: ServerDialect = UNKNOWN
 
     def ask(self, http: HttpClient, request: Request, deadline: float) -> Completion:
-        """Return the completion of a request.
-
-        Raises:
-            RetryableError: another try may help.
-            PermanentError: there will be none.
-        """
+        """Return the completion of a request."""
         try:
             if request.kind in (CellKind.CHOICES, CellKind.ANSWER):
                 return self._scored(http, request, deadline)
@@ -94,11 +89,7 @@ class ServerClient:
         return self.form.prompts == "messages" or bool(case.images)
 
     def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
-        """Return the fields of a chat request by which the server renders as the suite wants.
-
-        Raises:
-            ThinkingMismatch: the chat template is known, and cannot switch thinking so.
-        """
+        """Return the fields of a chat request by which the server renders as the suite wants."""
         known = self.tokenizer
         variables = None
         if known is not None and (generation.chat_template or known.chat_template):

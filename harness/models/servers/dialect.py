@@ -101,10 +101,6 @@ class ServerConnection:
 
         A path such as `/tokenize` is a page of the server's own; one without a slash in front, such
         as `chat/completions`, is OpenAI's, under the address that the spec names.
-
-        Raises:
-            PermanentError: the server does not take it, with its words.
-            BackendError: the server does not answer.
         """
         asked = {"model": self.where.model, **body}
         url = f"{self.root}{path}" if path.startswith("/") else f"{self.where.url}/{path}"

@@ -42,12 +42,7 @@ class ServerModelCard:
 def ask_with_retries(
     ask: Callable[[float], dict[str, Any]], limits: PoolLimits = OPENING
 ) -> dict[str, Any]:
-    """Return the answer to one question that is asked with patience.
-
-    Raises:
-        PermanentError: the server refused.
-        RetryableError: it gave no answer, after all attempts.
-    """
+    """Return the answer to one question that is asked with patience."""
     refusals: list[PermanentError] = []
 
     def ask_once(question: int, deadline: float) -> dict[str, Any]:
@@ -66,11 +61,7 @@ def ask_with_retries(
 
 
 def find_model_card(http: HttpClient, where: ServerTarget) -> ServerModelCard:
-    """Return the card of the model that a spec names.
-
-    Raises:
-        ModelError: the server cannot be reached, has another API, or lacks the model.
-    """
+    """Return the card of the model that a spec names."""
     try:
         listed = ask_with_retries(
             lambda deadline: http.get_json(f"{where.url}/models", deadline=deadline)
@@ -128,12 +119,7 @@ def _version(http: HttpClient, where: ServerTarget) -> str | None:
 
 
 def try_request(http: HttpClient, url: str, body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the reply to a question of some form; None if the server does not take that form.
-
-    Raises:
-        ModelError: the server refuses every form, or gives no reply.
-        BackendError: the server ended over this question.
-    """
+    """Return the reply to a question of some form; None if the server does not take that form."""
     try:
         return ask_with_retries(lambda deadline: http.post_json(url, body, deadline=deadline))
     except PermanentError as refusal:
@@ -152,11 +138,7 @@ _ENDING_S = 10.0
 
 
 def refuse_ended(http: HttpClient, url: str, body: Mapping[str, Any]) -> None:
-    """Refuse a server that answered before and does not answer at all after a question.
-
-    Raises:
-        BackendError: the server ended, and over which question.
-    """
+    """Refuse a server that answered before and does not answer at all after a question."""
     root = url[: url.index("/v1") + 3] if "/v1" in url else url.rpartition("/")[0]
     end = time.monotonic() + _ENDING_S
     try:

@@ -82,12 +82,7 @@ class ServedIdentity:
     def prove(
         cls, arms: Mapping[str, Arm], open_arms: OpenArms, report: Callable[[str], None]
     ) -> ServedIdentity:
-        """Prove that every served arm is the model in its folder, as far as possible.
-
-        Raises:
-            NotComparable: an arm is not what its files are, with the cause.
-            BackendError: the server does not answer.
-        """
+        """Prove that every served arm is the model in its folder, as far as possible."""
         found = cls()
         served = {name: arm for name, arm in arms.items() if isinstance(arm, ServedArm)}
         for name, arm in served.items():
@@ -126,12 +121,7 @@ class ServedIdentity:
         self.expected = {name: rows[:, :shared] for name, rows in values.items()}
 
     def check(self, arms: Mapping[str, Arm]) -> None:
-        """Compare what is served with the files, base first.
-
-        Raises:
-            NotComparable: an arm is not what its files are, with the cause.
-            BackendError: the server does not answer.
-        """
+        """Compare what is served with the files, base first."""
         for name in sorted(self.folders, key=lambda name: name != "base"):
             arm = arms[name]
             assert isinstance(arm, ServedArm)
@@ -228,11 +218,7 @@ def _not_at_hand(arm: ServedArm) -> str:
 
 
 def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, str]) -> dict[str, str]:
-    """Return which weights are loaded: of base in any case, since adapters are put on it.
-
-    Raises:
-        ModelError: base is neither served from a folder that is here nor a local model.
-    """
+    """Return which weights are loaded: of base in any case, since adapters are put on it."""
     base = folders.get("base")
     if base is None and not isinstance(arms["base"], LocalArm):
         raise ModelError("the weights of base are not here")
@@ -242,11 +228,7 @@ def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, str]) -> dic
 
 
 def _refuse_too_large(specs: Iterable[str]) -> None:
-    """Refuse weights that would not fit into the free memory in float32.
-
-    Raises:
-        ModelError: how large they are.
-    """
+    """Refuse weights that would not fit into the free memory in float32."""
     size = sum(map(_float32_bytes, specs))
     free = available_memory()
     if size > _MEMORY * free:

@@ -24,9 +24,6 @@ def find_dropped_images(
 
     The error names a server that computes as many tokens without the images of a case as with
     them; it is empty if none does.
-
-    Raises:
-        BackendError: a server does not answer.
     """
     first: dict[str, Request] = {}
     for request in requests:

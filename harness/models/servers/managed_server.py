@@ -80,9 +80,6 @@ class ManagedServer:
             port: Where it will listen on the loopback address.
             log: File that its output is appended to.
             environment: Its environment variables; None is ours.
-
-        Raises:
-            ModelError: the log cannot be written.
         """
         try:
             output = log.open("ab")
@@ -117,11 +114,7 @@ class ManagedServer:
     def wait_until_ready(
         self, report: Callable[[str], None], *, limit_s: float = READY_S, health: str = "/health"
     ) -> None:
-        """Wait until the server answers.
-
-        Raises:
-            ModelError: it ended, or did not come up in time; with the last error of its log.
-        """
+        """Wait until the server answers."""
         began = last = time.monotonic()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         while True:
@@ -178,18 +171,7 @@ def start_server(
     environment: Mapping[str, str],
     report: Callable[[str], None],
 ) -> ManagedServer:
-    """Start a server and wait for it; retry with another port if this one was taken.
-
-    Args:
-        name: What it is, for messages.
-        command: Takes the port; returns program and arguments.
-        log: File that its output is appended to.
-        environment: Its environment variables.
-        report: Takes lines of progress.
-
-    Raises:
-        ModelError: it did not start, with the last error of its log.
-    """
+    """Start a server and wait for it; retry with another port if this one was taken."""
     for attempt in range(_TRIES):
         port = free_port()
         server = ManagedServer.start(

@@ -20,12 +20,7 @@ _COUNTED = 3
 
 
 def refuse_short_context(requests: Iterable[Request], arms: Mapping[str, Arm]) -> dict[str, str]:
-    """Refuse a server whose context would cut a prompt; return where answers may be cut.
-
-    Raises:
-        ModelError: how long the longest prompt is, and what to do.
-        BackendError: the server does not answer.
-    """
+    """Refuse a server whose context would cut a prompt; return where answers may be cut."""
     of_arm: dict[str, list[Request]] = {name: [] for name in arms}
     for request in requests:
         of_arm.setdefault(request.cell.arm, []).append(request)

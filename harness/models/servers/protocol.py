@@ -74,12 +74,7 @@ class ServerProtocol:
 def discover_protocol(
     server: ServerConnection, tokenizer: Any, dialect: ServerDialect = UNKNOWN
 ) -> ServerProtocol:
-    """Find out in which form the server takes questions.
-
-    Raises:
-        ModelError: it takes none, or its tokenizer is another one than `tokenizer`.
-        BackendError: it does not answer.
-    """
+    """Find out in which form the server takes questions."""
     http, where, own = server.http, server.where, dialect.neutral
     if tokenizer is None or not dialect.takes_raw_prompts:
         why = f"splits texts unseen; name its tokenizer: {_tokenizer_spec(where)}"
@@ -116,11 +111,7 @@ def _greeting() -> dict[str, Any]:
 def _plain(
     http: HttpClient, where: ServerTarget, asked: Mapping[str, Any], path: str
 ) -> Mapping[str, Any]:
-    """Return the settings it takes.
-
-    Raises:
-        ModelError: it takes the question in no way.
-    """
+    """Return the settings it takes."""
     plain = _first_plain(http, where, asked, tokens=None, path=path)
     if plain is None:
         raise ModelError(
@@ -150,12 +141,7 @@ def _first_plain(
 def _same_tokenizer(
     server: ServerConnection, tokenizer: Any, dialect: ServerDialect
 ) -> tuple[str, bool]:
-    """Return how the server's tokenizer was compared, and whether it adds special tokens.
-
-    Raises:
-        ModelError: it splits a text in another way.
-        BackendError: it does not answer.
-    """
+    """Return how the server's tokenizer was compared, and whether it adds special tokens."""
     http, where = server.http, server.where
     bare = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
     full = tokenizer(PROBE)["input_ids"]
@@ -195,9 +181,6 @@ def discover_likelihoods(
     """Return the form with how log-probabilities of a prompt are asked for, if they are reported.
 
     It is asked only where a metric needs them: some servers end over the question.
-
-    Raises:
-        BackendError: the server ended over it.
     """
     if form.prompts != "token ids":
         return form
@@ -221,11 +204,7 @@ def _reports_likelihoods(reply: Mapping[str, Any], prompts: list[list[int]]) -> 
 
 
 def wire_prompt(form: ServerProtocol, tokenizer: Any, prompt: Prompt) -> str | list[int]:
-    """Return what is sent for a prompt that was rendered here.
-
-    Raises:
-        ValueError: no text would become these tokens at the server.
-    """
+    """Return what is sent for a prompt that was rendered here."""
     ids = list(prompt.token_ids or ())
     if not ids:
         raise ValueError("the prompt is empty after tokenising")
@@ -259,9 +238,6 @@ def next_token_logprobs(
 
     None where the server does not report them by token id, as vLLM does with
     `return_tokens_as_token_ids`.
-
-    Raises:
-        BackendError: the server does not answer, or ended over the question.
     """
     fields = {**form.plain, "return_tokens_as_token_ids": True}
     for count in _LIKELIEST:

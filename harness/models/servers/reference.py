@@ -15,12 +15,7 @@ from tunegate.harness.contracts.model import LocalArm
 
 
 def expected_logprobs(arm: LocalArm, prefixes: Sequence[Sequence[Sequence[int]]]) -> Any:
-    """Return log-probabilities of the token after each prefix, float32 [places, vocabulary].
-
-    Args:
-        arm: The model.
-        prefixes: For each text its prefixes, the longest last: one forward computes them all.
-    """
+    """Return log-probabilities of the token after each prefix, float32 [places, vocabulary]."""
     import torch
 
     with arm.active() as model, torch.inference_mode():

@@ -31,12 +31,7 @@ class ServerCompletion:
 
 
 def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
-    """Read a reply of `/completions` or `/chat/completions`.
-
-    Raises:
-        RetryableError: it holds no answer.
-        PermanentError: a filter withheld the answer, or its message has no content.
-    """
+    """Read a reply of `/completions` or `/chat/completions`."""
     choice = ordered_choices(reply, 1)[0]
     message, ended = choice.get("message"), choice.get("finish_reason")
     if ended == "content_filter":
@@ -79,11 +74,7 @@ _VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
 
 
 def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
-    """Return the reply's choices in the order of what was asked.
-
-    Raises:
-        RetryableError: their number is wrong.
-    """
+    """Return the reply's choices in the order of what was asked."""
     found = reply.get("choices")
     if not isinstance(found, list) or len(found) != wanted:
         raise RetryableError(

@@ -68,11 +68,7 @@ class PromptProof:
     def prove(
         cls, requests: Iterable[Request], prompts: Prompts, arms: Mapping[str, Arm]
     ) -> PromptProof:
-        """Compare what servers build with what was trained, and the arms with each other.
-
-        Raises:
-            BackendError: a server does not answer.
-        """
+        """Compare what servers build with what was trained, and the arms with each other."""
         found, chosen = cls(), choose_conversations(requests)
         if not chosen:
             return found
@@ -162,11 +158,7 @@ class _ServedSide:
     """Whether the server ends an answer there; None if that was not seen."""
 
     def ask(self, chosen: Sequence[Conversation]) -> None:
-        """Have the server build the conversations, and compare them with the trained template.
-
-        Raises:
-            BackendError: the server does not answer.
-        """
+        """Have the server build the conversations, and compare them with the trained template."""
         for conversation in chosen:
             served = self.built[conversation.place] = self._build(conversation)
             if served is None:

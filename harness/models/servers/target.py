@@ -59,11 +59,7 @@ class ServerTarget:
 
 
 def parse_target(target: str) -> ServerTarget:
-    """Read what follows `server:`.
-
-    Raises:
-        ModelError: it is not an address, holds a secret, or has an unknown option.
-    """
+    """Read what follows `server:`."""
     address, _, model = target.partition("#")
     try:
         parts = urlsplit(address)
@@ -110,11 +106,7 @@ def _refuse_no_folder(target: str, options: Mapping[str, str]) -> None:
 
 
 def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the key to be sent: OpenAI's own goes over no line that others can read.
-
-    Raises:
-        ModelError: it cannot be in a header.
-    """
+    """Return the key to be sent: OpenAI's own goes over no line that others can read."""
     name = KEY
     if not environment.get(KEY) and (where.here or where.url.startswith("https:")):
         name = _ELSE

@@ -59,11 +59,7 @@ _ASK = (
 
 
 def find_installation() -> VllmInstallation:
-    """Return the environment with vLLM: the variable's, this one, or the user's cache.
-
-    Raises:
-        UsageError: no environment has vLLM, or the named one lacks it.
-    """
+    """Return the environment with vLLM: the variable's, this one, or the user's cache."""
     named, made = os.environ.get(PYTHON), engine_folder() / "bin" / "python"
     if named:
         python = Path(named)
@@ -129,11 +125,7 @@ _OPTIONS: Mapping[str, _OptionRule] = {
 
 
 def parse_settings(spec: str, options: Mapping[str, str]) -> dict[str, Any]:
-    """Return the options of a spec by name.
-
-    Raises:
-        ModelError: one does not exist, or has a value that it cannot have.
-    """
+    """Return the options of a spec by name."""
     found: dict[str, Any] = {}
     for name, text in options.items():
         rule = _OPTIONS.get(name)
@@ -161,11 +153,7 @@ _UNKNOWN_TO_VLLM: Mapping[str, str] = {
 
 
 def refuse_adapter(spec: str, folder: Path) -> None:
-    """Refuse an adapter that vLLM cannot serve, or would serve as something else.
-
-    Raises:
-        ModelError: what it has, and that a merged model can be served instead.
-    """
+    """Refuse an adapter that vLLM cannot serve, or would serve as something else."""
     config = adapter_config(folder)
     problem = None
     if config.get("peft_type") != "LORA":

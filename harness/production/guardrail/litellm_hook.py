@@ -38,11 +38,7 @@ LOGGER = logging.getLogger("tunegate.guardrail")
 
 @cache
 def guardrail_class() -> type:
-    """Return the guardrail, a subclass of litellm's `CustomGuardrail`.
-
-    Raises:
-        MissingExtra: litellm is not installed.
-    """
+    """Return the guardrail, a subclass of litellm's `CustomGuardrail`."""
     try:
         from litellm.integrations.custom_guardrail import CustomGuardrail
     except ImportError as error:
@@ -58,12 +54,7 @@ class _LitellmHooks:
     guardrail_name: str | None
 
     def __init__(self, **given: Any) -> None:
-        """Take our settings out of the entry's; the others are litellm's.
-
-        Raises:
-            UsageError: a setting of ours is invalid.
-            ValueError: the mode is neither `pre_call` nor `post_call`.
-        """
+        """Take our settings out of the entry's; the others are litellm's."""
         self.own = parse_settings({key: given.pop(key) for key in OURS & given.keys()})
         self.answers = ResponseChecks(self.own)
         spec = self.own.classifier

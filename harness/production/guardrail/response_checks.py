@@ -37,11 +37,7 @@ class ResponseChecks:
     """The checks of answers, with the suite loaded once."""
 
     def __init__(self, settings: GuardrailSettings) -> None:
-        """Load the suite.
-
-        Raises:
-            UsageError: the suite cannot be loaded, or a metric needs an expected answer.
-        """
+        """Load the suite."""
         self.settings = settings
         self.metrics = _metrics(settings)
         self._refusal: Any = lookup.find_object(

@@ -71,11 +71,7 @@ OURS = frozenset(GuardrailSettings.model_fields)
 
 
 def parse_settings(given: Mapping[str, Any]) -> GuardrailSettings:
-    """Return the settings of a guardrail.
-
-    Raises:
-        UsageError: with every invalid key, and what is allowed.
-    """
+    """Return the settings of a guardrail."""
     try:
         found = GuardrailSettings.model_validate(dict(given))
     except ValidationError as error:

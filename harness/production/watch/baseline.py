@@ -36,11 +36,7 @@ def arm_of(run: Run) -> str:
 
 
 def suite_of(run: Run, name: str | None) -> SuiteRecord:
-    """Return the suite of a run whose answers production is compared with.
-
-    Raises:
-        UsageError: no suite has that name, or the run has several and `name` is None.
-    """
+    """Return the suite of a run whose answers production is compared with."""
     written = {cell.suite for cell in run.manifest.plan if cell.kind is CellKind.GENERATE}
     suites = {suite.name: suite for suite in run.manifest.suites if suite.name in written}
     if not suites:

@@ -72,11 +72,7 @@ def select_calls(
 
 
 def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
-    """Refuse calls of several models if `window` does not name the shipped one.
-
-    Raises:
-        UsageError: with the models and how often each was called.
-    """
+    """Refuse calls of several models if `window` does not name the shipped one."""
     if len(tally.models) > 1 and not window.models:
         found = ", ".join(f"{name} ({count})" for name, count in tally.models.most_common(6))
         raise UsageError(

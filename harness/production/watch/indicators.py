@@ -191,13 +191,7 @@ _BAD = {"down", "thumbs_down", "bad", "negative", "dislike", "no", "false", "fai
 
 
 def feedback_figure(attribute: str, allowed: float) -> MonitoredFigure:
-    """Return the share of calls about which users complained, among those with feedback.
-
-    Args:
-        attribute: Attribute of the span with the feedback: a boolean, a number (above 0 is good) or
-            a word such as `thumbs_down`.
-        allowed: Share of complaints without an alarm.
-    """
+    """Return the share of calls about which users complained, among those with feedback."""
 
     def measure(one: AnsweredCase) -> Score:
         feedback = one.attributes.get(attribute)

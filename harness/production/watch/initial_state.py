@@ -60,11 +60,7 @@ def initial_state(
 def select_figures(
     figures: Sequence[MonitoredFigure], names: Sequence[str]
 ) -> list[MonitoredFigure]:
-    """Return the figures of these names; all of them without names.
-
-    Raises:
-        UsageError: a name is unknown.
-    """
+    """Return the figures of these names; all of them without names."""
     known = {figure.name: figure for figure in figures}
     for name in names:
         if name not in known:

@@ -25,20 +25,7 @@ from tunegate.harness.suite import Suite
 def judge_of_sample(
     run: Run, suite: Suite, spec: str, size: int, store: Path, report: Callable[[str], None]
 ) -> JudgeSample:
-    """Return the judge of a sample of production's answers.
-
-    Args:
-        run: The run that shipped.
-        suite: Its suite.
-        spec: The judge, or several, comma-separated.
-        size: Answers to judge at each look.
-        store: Answer cache, which keeps the replies.
-        report: Takes a line to show before the judge is asked.
-
-    Raises:
-        UsageError: no metric of the suite judges an answer by itself, or another judge judged the
-            run.
-    """
+    """Return the judge of a sample of production's answers."""
     figures = judge_figures(suite)
     _refuse_other_judge(run, suite, figures, spec)
     return JudgeSample(_make_judging(figures, spec, store, report), tuple(figures), size)

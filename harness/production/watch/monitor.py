@@ -125,9 +125,6 @@ def update_state(
     """Count new calls, which may come in any order; a few numbers of each are held in memory.
 
     `figures` are those that need no judge.
-
-    Raises:
-        UsageError: the calls are of several models, and the window does not name the shipped one.
     """
     seen = CountedCalls(state.watermark_s, dict(state.recent), dict(state.conversations))
     tally = CallTally()

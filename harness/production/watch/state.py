@@ -102,20 +102,12 @@ class WatchState(Record):
 
 
 def load_state(path: Path) -> WatchState | None:
-    """Read a state; None if the file does not exist yet.
-
-    Raises:
-        UsageError: it cannot be read.
-    """
+    """Read a state; None if the file does not exist yet."""
     return read_record(path, WatchState) if path.exists() else None
 
 
 def save_state(path: Path, state: WatchState) -> None:
-    """Write a state atomically.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
+    """Write a state atomically."""
     try:
         write_atomic(path, record_json(state))
     except OSError as error:
@@ -123,11 +115,7 @@ def save_state(path: Path, state: WatchState) -> None:
 
 
 def refuse_other(path: Path, state: WatchState, **now: object) -> None:
-    """Refuse to continue a test that was begun with other fields `now` or other `figures`.
-
-    Raises:
-        UsageError: one of them differs.
-    """
+    """Refuse to continue a test that was begun with other fields `now` or other `figures`."""
     names = {figure.name for figure in state.figures} | set(state.not_compared)
     was = {**state.model_dump(include=set(now) - {"figures"}), "figures": sorted(names)}
     for what, value in now.items():

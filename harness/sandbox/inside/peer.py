@@ -56,11 +56,7 @@ class Peer:
         self._target.flush()
 
     def receive(self) -> Any:
-        """Return the next message.
-
-        Raises:
-            Ended: the other process has closed the connection.
-        """
+        """Return the next message."""
         line = self._source.readline()
         if not line.endswith(b"\n"):
             raise Ended

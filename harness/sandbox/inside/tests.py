@@ -135,13 +135,7 @@ def _run_tests(tests: list[str], names: list[str] | None, peer: _TestPeer) -> di
 def run_test(
     text: str, offered: frozenset[str], fetch: Callable[[str], Any]
 ) -> dict[str, Any] | None:
-    """Run one test; return how it failed, or None.
-
-    Args:
-        text: The test's code.
-        offered: Names that it may take from the answer.
-        fetch: Returns the answer's value of a name.
-    """
+    """Run one test; return how it failed, or None."""
     compared: list[Any] = []
 
     def equal(left: Any, right: Any) -> Any:

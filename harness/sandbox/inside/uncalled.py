@@ -10,11 +10,7 @@ from .names import read_names
 
 
 def call_uncalled(tree: ast.Module, names: dict[str, Any]) -> None:
-    """Call the functions `test…` that nothing calls, and run the test cases of unittest.
-
-    Raises:
-        BaseException: what the first that fails has raised.
-    """
+    """Call the functions `test…` that nothing calls, and run the test cases of unittest."""
     used = read_names(tree)
     for node in tree.body:
         name = node.name if isinstance(node, ast.FunctionDef) else ""

@@ -81,11 +81,7 @@ class SilentPlay:
 
 
 def play_silently(task: InspectTask) -> SilentPlay:
-    """Play every sample of a task once with a model that writes nothing.
-
-    Raises:
-        UsageError: there is no Inspect, or the task cannot be played.
-    """
+    """Play every sample of a task once with a model that writes nothing."""
     task.version()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -104,16 +100,7 @@ def play_silently(task: InspectTask) -> SilentPlay:
 
 
 def start_inspect_suite(spec: str, folder: Path, *, name: str) -> list[str]:
-    """Write suite.toml and cases.jsonl of a task; return lines on what was written.
-
-    Args:
-        spec: `inspect:file.py@task`, from the working directory, or `inspect:package/task`.
-        folder: The suite's folder, which is created.
-        name: The suite's name.
-
-    Raises:
-        UsageError: the task cannot be played, or has no score.
-    """
+    """Write suite.toml and cases.jsonl of a task; return lines on what was written."""
     given = spec.removeprefix(PREFIX)
     task = InspectTask(given, str(Path.cwd()))
     problems = list(task.problems())

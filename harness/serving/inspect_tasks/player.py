@@ -57,10 +57,6 @@ class InspectPlayer:
 
         Turns are kept in `store`; `pause` is called now and then, and raises if the user asked to
         stop.
-
-        Raises:
-            BackendError: Inspect failed, or every sample did.
-            RunInterrupted: the user asked to stop.
         """
         first = requests[0]
         assert first.episode is not None
@@ -110,11 +106,7 @@ def _command_words(
 def _read_answers(
     requests: Sequence[Request], folder: Path, reward: str, status: int
 ) -> Iterator[StoredAnswer]:
-    """Yield the answers in a task's log.
-
-    Raises:
-        BackendError: the task did not end, or every sample failed.
-    """
+    """Yield the answers in a task's log."""
     log = _open_log(folder, reward, status)
     found = {} if log is None else {(one.name, one.epoch): one for one in log.samples()}
     whole = status == 0 and log is not None and not log.notes

@@ -25,11 +25,7 @@ class StoreRelay:
     _closed: bool = False
 
     def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
-        """Wait for the store's thread and return the completions of some keys.
-
-        Raises:
-            ServerStopped: the relay is closed.
-        """
+        """Wait for the store's thread and return the completions of some keys."""
         found: Future[dict[str, Completion]] = Future()
         self._calls.put((list(keys), found))
         if self._closed:

@@ -49,11 +49,7 @@ class TaskLog:
 
     @classmethod
     def open(cls, path: Path, reward: str = "") -> TaskLog:
-        """Open a log.
-
-        Raises:
-            UsageError: it is not a whole log.
-        """
+        """Open a log."""
         reader, logs = read_logs(ResultSpec(path, format="inspect"))
         return cls(path, reward, reader, logs[0])
 
@@ -63,11 +59,7 @@ class TaskLog:
         return self._log.notes
 
     def samples(self) -> Iterator[PlayedSample]:
-        """Yield the readable samples.
-
-        Raises:
-            UsageError: the task has no score with the reward's name.
-        """
+        """Yield the readable samples."""
         yield from map(self._sample, self.rows())
 
     def rows(self) -> Iterator[ResultRow]:

@@ -42,9 +42,6 @@ def write_traces(
         folder: The run folder.
         run: What the run recorded.
         content: How prompts and answers are written; None leaves them out.
-
-    Raises:
-        OSError: writing failed; the old files are untouched.
     """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None

@@ -112,11 +112,7 @@ class ExportTarget:
         return int(told) / 1000
 
     def request(self) -> tuple[str, dict[str, str], Encode, SSLContext]:
-        """Return address, headers, encoder and TLS of each request.
-
-        Raises:
-            UsageError: a variable is invalid, or the packages of the protocol are missing.
-        """
+        """Return address, headers, encoder and TLS of each request."""
         protocol = self.setting("PROTOCOL") or "http/protobuf"
         if protocol not in _ENCODERS:
             raise UsageError(
@@ -239,11 +235,6 @@ def resend_files(folder: Path, *, whole: bool = False) -> list[str]:
     """Send what a collector did not take, or all if `whole`; return a line for each signal.
 
     Ids are computed from the run, so that what is sent twice is the same span.
-
-    Raises:
-        UsageError: no endpoint is named, or the run left no telemetry.
-        BackendError: a collector did not take all.
-        OSError: writing failed.
     """
     if not export_targets():
         raise UsageError("no collector is named: set OTEL_EXPORTER_OTLP_ENDPOINT, then repeat this")

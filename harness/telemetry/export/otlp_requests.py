@@ -66,11 +66,7 @@ def encode_json(request: Mapping[str, Any]) -> bytes:
 
 
 def encode_protobuf(request: Mapping[str, Any]) -> bytes:
-    """Return a request in protobuf.
-
-    Raises:
-        ImportError: opentelemetry-proto is not installed.
-    """
+    """Return a request in protobuf."""
     ((key, resources),) = request.items()
     module, name = _REQUESTS[key]
     message = getattr(import_module(f"opentelemetry.proto.collector.{module}"), name)

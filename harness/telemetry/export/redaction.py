@@ -153,9 +153,6 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
     """Return what traces hold of prompts and answers; None if they hold nothing.
 
     `redact` is `pii`, `none`, or `pkg.mod:fn`, a function from text to text.
-
-    Raises:
-        UsageError: no redaction has that name.
     """
     found = find_redaction(redact)
     if not shown:
@@ -166,11 +163,7 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
 
 
 def find_redaction(redact: str) -> Redact | None:
-    """Return the redaction called `redact`, or the user's own; None for `none`.
-
-    Raises:
-        UsageError: no redaction has that name.
-    """
+    """Return the redaction called `redact`, or the user's own; None for `none`."""
     if ":" not in redact:
         if redact not in NAMES:
             raise UsageError(

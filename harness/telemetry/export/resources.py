@@ -169,12 +169,7 @@ def _public_settings(generation: Mapping[str, Any]) -> dict[str, Any]:
 def resource_attributes(
     version: str, environ: Mapping[str, str] | None = None
 ) -> dict[str, str | None]:
-    """Return the attributes of the resource.
-
-    Args:
-        version: tunegate's.
-        environ: The environment; by default that of the process.
-    """
+    """Return the attributes of the resource."""
     known = os.environ if environ is None else environ
     named = known.get("OTEL_SERVICE_NAME", "").strip()
     given = _parse_pairs(known.get("OTEL_RESOURCE_ATTRIBUTES", ""))

@@ -41,11 +41,7 @@ def template_problem(template: str) -> str | None:
 
 
 def check_template(template: str) -> str:
-    """Return a template, checked.
-
-    Raises:
-        UsageError: it is not a valid address.
-    """
+    """Return a template, checked."""
     wrong = template_problem(template)
     if wrong:
         raise UsageError(f"trace link {template!r}: {wrong}")

@@ -36,11 +36,7 @@ _BUSY = (408, 429)
 
 
 def webhook_host(url: str) -> str:
-    """Return the host of a webhook's address.
-
-    Raises:
-        UsageError: nothing can be posted there; the message does not show the address.
-    """
+    """Return the host of a webhook's address."""
     try:
         parts = urlsplit(url)
         host = parts.hostname if parts.scheme in ("http", "https") and parts.port != 0 else None

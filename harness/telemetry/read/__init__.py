@@ -30,17 +30,7 @@ from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
 
 def read_spans(paths: Sequence[Path | str], reading: ImportReport) -> Iterator[Span]:
-    """Yield the spans of trace files in the order of the files.
-
-    Args:
-        paths: Files, folders and patterns (`logs/*.jsonl.gz`). Of a run folder only the traces are
-            read; `logs.jsonl` next to `traces.jsonl` is read too.
-        reading: Counts what is read, left out and repaired, with the first place of each.
-
-    Raises:
-        UsageError: a path does not exist, or a folder holds no traces.
-        MissingExtra: there is protobuf or Parquet, and what reads it is not installed.
-    """
+    """Yield the spans of trace files in the order of the files."""
     files = trace_files(paths)
     reading.files += len(files)
     with closing(EventIndex()) as events:

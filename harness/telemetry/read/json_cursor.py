@@ -37,12 +37,7 @@ class JsonCursor:
                 return ""
 
     def value(self) -> Any:
-        """Take a whole value.
-
-        Raises:
-            ValueError: it is malformed or cut off.
-            RecursionError: it is nested too deeply.
-        """
+        """Take a whole value."""
         self.peek()
         while True:
             try:
@@ -57,11 +52,7 @@ class JsonCursor:
                 return found
 
     def members(self) -> Iterator[str]:
-        """Take an object: yield each key; take its value before the next.
-
-        Raises:
-            ValueError: this is not an object.
-        """
+        """Take an object: yield each key; take its value before the next."""
         self._take("{")
         while self.peek() != "}":
             key = self.value()
@@ -72,11 +63,7 @@ class JsonCursor:
         self._take("}")
 
     def elements(self) -> Iterator[None]:
-        """Take an array: yield before each element; take it before the next.
-
-        Raises:
-            ValueError: this is not an array.
-        """
+        """Take an array: yield before each element; take it before the next."""
         self._take("[")
         while self.peek() != "]":
             yield

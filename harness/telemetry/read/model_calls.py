@@ -50,11 +50,6 @@ def find_model_calls(
     """Yield every request to a language model, also those that cannot be replayed.
 
     They come in the order of their spans, up to `WINDOW` spans later; memory holds so many.
-
-    Args:
-        spans: In any order: children before their parents, as exporters write them, or after.
-        leave_out: Called with reason and place for each span that yields no call.
-        repair: Called likewise for each call whose records contradict each other.
     """
     ignore: Callable[[str, str], None] = lambda reason, where: None  # noqa: E731
     window = _SpanWindow(leave_out or ignore, repair or ignore)

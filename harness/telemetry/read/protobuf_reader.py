@@ -35,11 +35,7 @@ class MalformedProtobuf(ValueError):
 
 
 def read_protobuf_spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
-    """Yield the spans of a file.
-
-    Raises:
-        MissingExtra: what reads protobuf is not installed.
-    """
+    """Yield the spans of a file."""
     _require()
     from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
@@ -49,11 +45,7 @@ def read_protobuf_spans(content: FileContent, reading: ImportReport) -> Iterator
 
 
 def read_protobuf_events(content: FileContent, reading: ImportReport) -> Iterator[EventRecord]:
-    """Yield the log records of a file that are events of model calls.
-
-    Raises:
-        MissingExtra: what reads protobuf is not installed.
-    """
+    """Yield the log records of a file that are events of model calls."""
     _require()
     from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 
@@ -95,11 +87,7 @@ def _blocks(
 
 
 def _payloads(content: FileContent) -> Iterator[bytes]:
-    """Yield the bytes of each ResourceSpans or ResourceLogs.
-
-    Raises:
-        MalformedProtobuf: the file is damaged, or not OTLP; what came before has been yielded.
-    """
+    """Yield the bytes of each ResourceSpans or ResourceLogs."""
     head = content.begin(16)
     if head[0] == _FIRST:
         yield from _first_fields(content.read)

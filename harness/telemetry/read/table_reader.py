@@ -51,11 +51,7 @@ Table = tuple[Collection[str], Iterable[Mapping[str, Any]]]
 
 
 def read_table_spans(content: FileContent, reading: ImportReport) -> Iterator[Span]:
-    """Yield the spans of a file.
-
-    Raises:
-        MissingExtra: it is Parquet, and pyarrow is not installed.
-    """
+    """Yield the spans of a file."""
     table = _open_table(content)
     if table is None:
         content.reading.leave_out(DAMAGED, content.name)

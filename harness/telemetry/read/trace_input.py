@@ -103,11 +103,7 @@ class FileContent:
 
 @contextmanager
 def open_contents(path: Path, reading: ImportReport) -> Iterator[FileContent]:
-    """Open a trace file and find out its form.
-
-    Raises:
-        UsageError: the file cannot be opened.
-    """
+    """Open a trace file and find out its form."""
     if path.exists() and not path.is_file():
         raise UsageError(f"{path}: not a regular file; save what a pipe or device yields to a file")
     try:
@@ -146,11 +142,7 @@ def _form(content: FileContent) -> FileFormat:
 
 
 def trace_files(paths: Sequence[Path | str]) -> list[Path]:
-    """Return the files that paths, folders and patterns stand for, each once, with their logs.
-
-    Raises:
-        UsageError: nothing matches, or a folder holds no traces.
-    """
+    """Return the files that paths, folders and patterns stand for, each once, with their logs."""
     found = [file for path in paths for file in _expand_path(Path(path))]
     found += [logs for file in found if (logs := _sibling_logs(file)) is not None]
     return list({file.resolve(): file for file in reversed(found)}.values())[::-1]

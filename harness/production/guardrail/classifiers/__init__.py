@@ -16,21 +16,12 @@ class TextClassifier(Protocol):
     """A model that scores a text."""
 
     def attack_probability(self, text: str) -> float:
-        """Return the probability that a text is an attack.
-
-        Raises:
-            RuntimeError: it gave no answer, with the reason in one line.
-        """
+        """Return the probability that a text is an attack."""
         ...
 
 
 def open_classifier(spec: str) -> TextClassifier:
-    """Return the classifier that a spec names.
-
-    Raises:
-        UsageError: the kind is unknown, or the classifier cannot be opened.
-        MissingExtra: the libraries of a model are not installed.
-    """
+    """Return the classifier that a spec names."""
     kind, colon, target = spec.partition(":")
     known = lookup.available_names(__name__)
     if not colon or not target or kind not in known:

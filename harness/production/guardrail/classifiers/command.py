@@ -33,11 +33,7 @@ class ClassifierProgram:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def attack_probability(self, text: str) -> float:
-        """Return the program's score of a text.
-
-        Raises:
-            RuntimeError: it ended, timed out, or did not answer with a score.
-        """
+        """Return the program's score of a text."""
         with self._lock:
             limit = self.deadline_s
             if self._process is None or not self._process.is_running():
@@ -76,11 +72,7 @@ def _score(line: str) -> float:
 
 
 def command(target: str) -> ClassifierProgram:
-    """Return a program as classifier; it starts with the first text.
-
-    Raises:
-        UsageError: the program does not exist.
-    """
+    """Return a program as classifier; it starts with the first text."""
     try:
         words = tuple(shlex.split(target))
     except ValueError as error:

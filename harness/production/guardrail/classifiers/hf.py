@@ -31,12 +31,7 @@ class AttackClassifier:
 
 
 def hf(target: str) -> AttackClassifier:
-    """Load a model from a folder or the hub's cache.
-
-    Raises:
-        ModelError: it is not a sequence classifier, or its labels do not name attacks.
-        MissingExtra: torch or transformers is not installed.
-    """
+    """Load a model from a folder or the hub's cache."""
     what = f"guardrail: classifier='hf:{target}'"
     found = load_classifier(what, target)
     return AttackClassifier(found, harmful_classes(what, found.labels))
