@@ -43,7 +43,11 @@ def _prompt(tmp_path: Path) -> Path:
 def test_data_is_fenced_by_a_mark_that_is_not_in_it(prompt: Path) -> None:
     """The mark is on both lines around the text, and is the nonce; the system turn has none."""
     asked = question(
-        prompt, "one", data={"completion": "Hello"}, told={"rule": "R"}, fields={"reason": TEXT}
+        prompt,
+        "one",
+        data={"completion": "Hello"},
+        author_text={"rule": "R"},
+        fields={"reason": TEXT},
     )
 
     mark = asked.nonce
@@ -57,7 +61,13 @@ def test_data_is_fenced_by_a_mark_that_is_not_in_it(prompt: Path) -> None:
 
 def test_another_text_leaves_system_turn_and_schema_as_they_are(prompt: Path) -> None:
     one, other = (
-        question(prompt, "one", data={"completion": t}, told={"rule": "R"}, fields={"reason": TEXT})
+        question(
+            prompt,
+            "one",
+            data={"completion": t},
+            author_text={"rule": "R"},
+            fields={"reason": TEXT},
+        )
         for t in ("a", "b")
     )
 
@@ -111,7 +121,7 @@ def test_a_section_shows_the_texts_that_it_names(prompt: Path) -> None:
         prompt,
         "one",
         data={"completion": "Hello", "context": "unused"},
-        told={"rule": "R"},
+        author_text={"rule": "R"},
         fields={"reason": TEXT},
     )
 
@@ -122,7 +132,7 @@ def test_placeholders_are_replaced_once(prompt: Path) -> None:
     """A completion that writes {rule} shows it; braces of JSON are no placeholders."""
     text = '{rule} {completion} {"score": 5}'
     asked = question(
-        prompt, "one", data={"completion": text}, told={"rule": "R"}, fields={"reason": TEXT}
+        prompt, "one", data={"completion": text}, author_text={"rule": "R"}, fields={"reason": TEXT}
     )
 
     assert f"\n{text}\n" in asked.text
@@ -132,7 +142,13 @@ def test_placeholders_are_replaced_once(prompt: Path) -> None:
 def test_the_same_content_makes_the_same_question(prompt: Path) -> None:
     """Identical completions of both arms are one question; another text is another."""
     one, same, other = (
-        question(prompt, "one", data={"completion": t}, told={"rule": "R"}, fields={"reason": TEXT})
+        question(
+            prompt,
+            "one",
+            data={"completion": t},
+            author_text={"rule": "R"},
+            fields={"reason": TEXT},
+        )
         for t in ("a", "a", "b")
     )
 

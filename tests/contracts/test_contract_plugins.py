@@ -47,7 +47,7 @@ def politeness(case, completion):
     """Score 1 for polite."""
     fields = {"reason": TEXT, "verdict": {"enum": ["polite", "rude"]}}
     (reply,) = yield [question(Path(__file__).with_suffix(".txt"), "verdict",
-        data={"completion": completion.text}, told={}, fields=fields, choice="verdict")]
+        data={"completion": completion.text}, author_text={}, fields=fields, choice="verdict")]
     return Score.of(reply.expected({"polite": 1.0, "rude": 0.0}))
 ''',
     "politeness.txt": "--- verdict ---\nIs this polite?\n{completion}\n",
