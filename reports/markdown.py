@@ -17,6 +17,7 @@ from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.verdict_lines import (
     interim_look,
     sorted_gates,
+    unjudged_sentence,
     verdict_notes,
 )
 from tunegate.harness.records.gate_results import GateResult, GateStatus
@@ -95,9 +96,10 @@ def comment_lines(data: ReportData) -> Iterator[str]:
     for suite, gate in sorted_gates(verdict):
         if gate.status is GateStatus.PASS:
             holding += 1
-        else:
+        elif gate.n:
             advisory = " (advisory)" * gate.advisory
             yield f"{STATUSES[gate.status].word}{advisory}: {suite}: {gate.sentence}"
+    yield from filter(None, [unjudged_sentence(verdict)])
     yield f"{count_noun(holding, 'gate')} passed; {_scored(run)}"
     yield from (f"note: {note}" for note in verdict_notes(verdict))
 

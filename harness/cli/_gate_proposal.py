@@ -20,7 +20,8 @@ def propose_gate(folder: Path) -> list[str]:
     suites = sorted({_first_folder(file, folder) for file in _find(folder, FILE_NAME, _DEPTH)})
     suites = ["suites"] if "suites" in suites else suites
     adapters = sorted(
-        (file for file in _find(folder, _ADAPTER, _DEPTH)),
+        # A training's checkpoints lie in the folder of what it saved in the end.
+        (f for f in _find(folder, _ADAPTER, _DEPTH) if not (f.parents[1] / _ADAPTER).is_file()),
         key=lambda file: file.stat().st_mtime,
         reverse=True,
     )

@@ -74,8 +74,23 @@ def sorted_gates(verdict: VerdictRecord) -> list[tuple[str, GateResult]]:
     gates = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates]
     return sorted(
         gates,
-        key=lambda pair: (pair[1] is not first, pair[1].advisory, _ORDER.index(pair[1].status)),
+        key=lambda pair: (
+            pair[1] is not first,
+            pair[1].advisory,
+            not pair[1].n,
+            _ORDER.index(pair[1].status),
+        ),
     )
+
+
+def unjudged_sentence(verdict: VerdictRecord) -> str:
+    """Return which gates have no case, since their suites ended before; "" if all have some."""
+    none = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates if not gate.n]
+    if not none:
+        return ""
+    names = ", ".join(f"{suite} {gate.subject}" for suite, gate in none[:2])
+    more = f" and {len(none) - 2} more" if len(none) > 2 else ""
+    return f"{count_noun(len(none), 'gate')} not judged, for lack of cases: {names}{more}"
 
 
 def interim_look(gate: GateResult) -> str:
@@ -85,7 +100,9 @@ def interim_look(gate: GateResult) -> str:
 
 
 def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
-    gates = sorted_gates(verdict)
+    gates = [(suite, gate) for suite, gate in sorted_gates(verdict) if gate.n]
+    if unjudged := unjudged_sentence(verdict):
+        yield unjudged
     if not gates:
         return
     levels = Counter(gate.confidence for _, gate in gates if gate.low is not None)
