@@ -178,8 +178,8 @@ ELSEWHERE = {
     "the adapter has no effect on the server": "models/test_models_server.py",
     "the server applies half of the adapter": "models/servers/test_models_servers_gguf_proof.py",
     "the server does not end answers": "models/servers/test_models_servers_served_prompt.py",
-    "the server drops images": "models/servers/test_models_servers_blindness.py",
-    "the judge is fooled": "judges/calibrating/test_judges_calibration.py",
+    "the server drops images": "models/servers/test_models_servers_image_support.py",
+    "the judge is fooled": "judges/calibrating/test_judges_judge_calibration.py",
 }
 """Symptom → file of the tests that plant it; each needs a server or a judge."""
 

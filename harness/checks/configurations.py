@@ -34,11 +34,13 @@ training makes anew, and of kernels that compute the same."""
 _FREE = frozenset(
     {
         "architectures",
+        "attention_bias",
         "chunk_size_feed_forward",
         "id2label",
         "label2id",
         "max_position_embeddings",
         "max_window_layers",
+        "mlp_bias",
         "num_labels",
         "pretraining_tp",
         "problem_type",
@@ -47,7 +49,8 @@ _FREE = frozenset(
         "tie_word_embeddings",
     }
 )
-"""Keys of the head, of the number format, and without an effect on what is computed.
+"""Keys of the head, of the number format, and without an effect on what is computed; and of biases,
+which BitFit adds.
 
 `layer_types` says what `max_window_layers` makes. Whether a context is too short is a question of
 the cases (`comparability.refuse_other_contexts`).

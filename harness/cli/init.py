@@ -55,7 +55,7 @@ def init(
         bool, typer.Option("--list", help="List the bundled suites and write nothing.")
     ] = False,
 ) -> None:
-    """Copy bundled suites to start from, and say what to edit next."""
+    """Copy bundled suites to start from; say what to edit next."""
     if listed:
         _list()
     elif service is not None:

@@ -31,7 +31,7 @@ def install_vllm(
         bool, typer.Option("--cpu", help="The build for CPUs, on a machine with a GPU, too.")
     ] = False,
 ) -> None:
-    """Install vLLM into an environment in the user's cache, by pip; about 3.5 GB."""
+    """Install vLLM into the user's cache. It takes about 3.5 GB."""
     from tunegate.harness.models.servers.vllm_command import engine_folder
 
     folder = engine_folder()

@@ -94,7 +94,7 @@ def ship_check(  # noqa: PLR0913  # one for each option
         ),
     ] = False,
 ) -> None:
-    """Check that merged and quantized forms are still the fine-tune.
+    """Check that merged and quantized forms still match.
 
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """

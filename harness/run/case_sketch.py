@@ -80,7 +80,7 @@ class CaseSketch:
                 facts = completion.model_dump(mode="json", exclude=_TIMES, exclude_none=True)
                 whole.append(sha256([cell.case, cell.kind, cell.sample, facts]))
         digests = [
-            sha256(sorted(known))[:_ANSWER_DIGITS] if known else _NO_ANSWER
+            sha256(sorted(known, key=repr))[:_ANSWER_DIGITS] if known else _NO_ANSWER
             for cases in self.places
             for known in [[text for case in cases for text in texts.get(case, ())]]
         ]

@@ -100,7 +100,7 @@ def test_a_calibrated_judge_gates(project: Any, judge: str, labels: Callable[...
     assert after.ret == 0
     (gate,) = project.verdict()["suites"][0]["gates"]
     assert not gate["advisory"]
-    assert "kappa 1.00" in gate["right"]
+    assert "kappa 1.00" in gate["judge_basis"]
     Path("calibration.json").unlink()
     record = Run.load(project.run).manifest.suites[0].metrics[0].judge
     assert record is not None
@@ -271,7 +271,7 @@ def test_a_recorded_judge_earns_its_gate(
     assert _gated(project, spec).ret == 0
     (gate,) = project.verdict()["suites"][0]["gates"]
     assert (gate["status"], gate["advisory"]) == ("pass", False)
-    assert "never asked about known bad answers" in gate["right"]
+    assert "never asked about known bad answers" in gate["judge_basis"]
 
 
 def test_recorded_judgements_may_come_in_any_order(

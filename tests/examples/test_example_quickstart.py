@@ -72,7 +72,7 @@ def test_the_quickstart_without_a_model_prints_what_stands_there(
 
     assert codes == [0, 0, 1, 0], "\n".join(printed)
     said = _said("Without a model")
-    assert len(said) == 9
+    assert len(said) == 16
     assert [line for line in said if line not in "\n".join(printed).splitlines()] == []
     for run, word in (("first", "SHIP"), ("second", "BLOCK")):
         page = tmp_path / ".tunegate" / "runs" / run / "report.html"

@@ -176,7 +176,7 @@ def test_two_suites_of_one_name_are_refused(project: Any) -> None:
     result = project.gate(*project.models())
 
     assert result.ret == 4
-    result.stdout.fnmatch_lines(["two suites are called 'demo'; give one of them another name"])
+    result.stdout.fnmatch_lines(["*two suites are called 'demo'; give one of them another name*"])
     assert sorted(path.name for path in project.run.iterdir()) == ["comment.md", "summary.md"]
 
 

@@ -77,7 +77,8 @@ def _replayed(project: Any, **texts: dict[str, Any]) -> tuple[str, str]:
             {"id": f"c{i:03}", "completion": "no" if name == "base" and i > 60 else "yes", **own}
             for i in range(100)
         )
-        (project.path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        texts_of_cases = (json.dumps(line).replace("{id}", line["id"]) for line in lines)
+        (project.path / f"{name}.jsonl").write_text("\n".join(texts_of_cases))
     return "--gate-base=replay:base.jsonl", "--gate-tuned=replay:tuned.jsonl"
 
 
@@ -95,7 +96,7 @@ def test_prompts_on_trust_are_told_where_people_look(project: Any) -> None:
 
 def test_recorded_prompts_that_are_equal_need_no_trust(project: Any) -> None:
     project.suite()
-    known = {"prompt_sha256": "ab12"}
+    known = {"prompt_sha256": "ab{id}"}
     result = project.gate(*_replayed(project, base=known, tuned=known))
     assert result.ret == 0
     assert "on trust" not in result.stdout.str()
@@ -146,11 +147,11 @@ def test_runs_with_other_settings_are_not_comparable(project: Any) -> None:
     assert "max_new_tokens = 8, tuned with 64" in project.verdict()["sentence"]
 
 
-TURNS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "q"}]
+TURNS = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "q {id}"}]
 
 
 @pytest.mark.parametrize(
-    "known", [{}, {"prompt": "q"}, {"prompt_sha256": "ab12"}, {"messages": TURNS}]
+    "known", [{}, {"prompt": "q {id}"}, {"prompt_sha256": "ab{id}"}, {"messages": TURNS}]
 )
 def test_a_run_of_recorded_files_refuses_another_suite_as_well(
     project: Any, known: dict[str, Any]

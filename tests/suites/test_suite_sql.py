@@ -67,7 +67,8 @@ def spoil(query: str) -> Iterator[tuple[str, str]]:
 def is_right(case: Case, query: str) -> bool:
     database = str(FOLDER / f"databases/{case.database}.sql")
     return (
-        compare_queries(database, query, list(case.expected_texts()), 20_000_000)["wrong"] is None
+        compare_queries(database, query, list(case.expected_texts()), 20_000_000, 20.0)["wrong"]
+        is None
     )
 
 
