@@ -188,7 +188,7 @@ class SuiteRecord(Record):
     )
     """Groups of cases with the same prompt, each within a cluster that cases.jsonl names."""
     base_expects: tuple[Text, ...] = Field(default=(), exclude_if=operator.not_)
-    """Forms of base's answers that look broken and are meant; absent if there are none."""
+    """What base may answer although it looks broken; absent if the suite names nothing."""
 
 
 class LedgerState(Record):

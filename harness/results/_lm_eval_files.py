@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.contracts.result_reader import ScoreTraits, value_at
+from tunegate.harness.contracts.result_reader import (
+    ResultLog,
+    ResultRow,
+    ScoreTraits,
+    UnreadLine,
+    value_at,
+)
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import json_document
-from tunegate.harness.results._values import dict_at, fields_of, list_at, sampling_of, without_seed
+from tunegate.harness.results._values import (
+    dict_at,
+    fields_of,
+    list_at,
+    sampling_of,
+    text_of,
+    without_seed,
+)
 
 HEADERS = (("versions", "task version"), ("n-shot", "number of few-shot examples"))
 """Parts of the header that hold a setting of each task."""
@@ -40,6 +54,34 @@ class SampleFile:
     run: str
     """The model's folder within the path that was named."""
     notes: tuple[str, ...]
+    header: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The task's configuration."""
+        return dict_at(dict_at(self.header, "configs"), self.task)
+
+    @property
+    def filters(self) -> list[str]:
+        """Names of the task's filters."""
+        return [entry.get("name", "none") for entry in self.config.get("filter_list") or [{}]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleForm:
+    """How one of the two tools names its files."""
+
+    tool: str
+    files: str
+    """Names of samples, for a message."""
+    samples: re.Pattern[str]
+    """Form of these names, with the groups `task` and `date`."""
+    header: str
+    """Name of the header, with `{date}`."""
+    version: str
+    """Key of the tool's version in the header."""
+    filters: bool
+    """Whether the name of a score ends with a filter."""
 
 
 def find_samples(path: Path, form: re.Pattern[str]) -> list[Path]:
@@ -50,7 +92,7 @@ def find_samples(path: Path, form: re.Pattern[str]) -> list[Path]:
     return sorted(file for file in files if form.fullmatch(file.name))
 
 
-def newest_samples(path: Path, form: re.Pattern[str]) -> Iterator[SampleFile]:
+def _newest_samples(path: Path, form: re.Pattern[str]) -> Iterator[SampleFile]:
     """Yield the newest file of each model and task."""
     newest: dict[tuple[Path, str], tuple[str, Path]] = {}
     older: Counter[tuple[Path, str]] = Counter()
@@ -69,15 +111,43 @@ def newest_samples(path: Path, form: re.Pattern[str]) -> Iterator[SampleFile]:
         yield SampleFile(file, task, date, run, notes)
 
 
-def read_header(file: Path, tool: str) -> dict[str, Any]:
-    """Return the header of a run; empty if it was not kept."""
-    header = json_document(file) if file.is_file() else {}
-    if not isinstance(header, dict):
-        raise UsageError(f"{file}: not a JSON object; name the output folder of {tool}")
-    return header
+def sample_logs(
+    path: Path, form: SampleForm, rows: Callable[[SampleFile], Iterator[ResultRow | UnreadLine]]
+) -> Iterator[ResultLog]:
+    """Yield a log for each model and task.
+
+    Raises:
+        UsageError: there are no samples, or a header cannot be read.
+    """
+    samples = list(_newest_samples(path, form.samples))
+    if not samples:
+        raise UsageError(
+            f"{path}: no {form.files}; run {form.tool} with --log_samples, and name its output "
+            "folder"
+        )
+    for sample in samples:
+        header_file = sample.file.with_name(form.header.format(date=sample.date))
+        header = json_document(header_file) if header_file.is_file() else {}
+        if not isinstance(header, dict):
+            raise UsageError(
+                f"{header_file}: not a JSON object; name the output folder of {form.tool}"
+            )
+        sample = replace(sample, header=header)
+        yield ResultLog(
+            tool=form.tool,
+            tool_version=text_of(header.get(form.version)),
+            run=sample.run,
+            model=text_of(header.get("model_name") or dict_at(header, "config").get("model")),
+            tasks=(sample.task,),
+            settings=_run_settings(header),
+            task_settings={sample.task: _task_settings(header, sample.task)},
+            traits=_score_traits(header, sample.task, sample.filters if form.filters else ()),
+            notes=sample.notes,
+            rows=partial(rows, sample),
+        )
 
 
-def run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
+def _run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of all tasks; empty if the run has no header."""
     if not header:
         return {}
@@ -90,7 +160,7 @@ def run_settings(header: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def task_settings(header: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _task_settings(header: Mapping[str, Any], task: str) -> dict[str, Any]:
     """Return what decides how the answers of a task are generated and scored."""
     config = dict_at(dict_at(header, "configs"), task)
     generation = without_seed(config.get("generation_kwargs"))
@@ -101,7 +171,7 @@ def task_settings(header: Mapping[str, Any], task: str) -> dict[str, Any]:
     }
 
 
-def score_traits(
+def _score_traits(
     header: Mapping[str, Any], task: str, filters: Sequence[str]
 ) -> dict[str, ScoreTraits]:
     """Return the traits of a task's scores, `task/metric,filter` → traits."""

@@ -22,16 +22,12 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
-from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
 from tunegate.harness.results._lm_eval_files import (
     SampleFile,
+    SampleForm,
     find_samples,
-    newest_samples,
-    read_header,
-    run_settings,
-    score_traits,
-    task_settings,
+    sample_logs,
 )
 from tunegate.harness.results._values import (
     dict_at,
@@ -51,6 +47,16 @@ CORPUS = (
 )
 
 
+_FORM = SampleForm(
+    tool="lm-eval",
+    files="samples_TASK_DATE.jsonl",
+    samples=_SAMPLES,
+    header="results_{date}.json",
+    version="lm_eval_version",
+    filters=True,
+)
+
+
 def _is_lm_eval(path: Path) -> bool:
     named = re.fullmatch(rf"results_{_DATE}\.json", path.name)
     return bool(named or find_samples(path, _SAMPLES))
@@ -60,35 +66,12 @@ def _is_lm_eval(path: Path) -> bool:
     files="the output folder of lm-eval, or its samples_TASK_DATE.jsonl", recognize=_is_lm_eval
 )
 def lm_eval(path: Path) -> Iterator[ResultLog]:
-    """Yield a log for each model and task."""
-    samples = list(newest_samples(path, _SAMPLES))
-    if not samples:
-        raise UsageError(
-            f"{path}: no samples_TASK_DATE.jsonl; run lm-eval with --log_samples, and name its "
-            "output folder"
-        )
-    yield from map(_log, samples)
+    """Yield a log for each model and task.
 
-
-def _log(sample: SampleFile) -> ResultLog:
-    file, task = sample.file, sample.task
-    header = read_header(file.with_name(f"results_{sample.date}.json"), "lm-eval")
-    config = dict_at(dict_at(header, "configs"), task)
-    filters = [entry.get("name", "none") for entry in config.get("filter_list") or [{}]]
-    planned = dict_at(dict_at(header, "n-samples"), task).get("effective")
-    model = header.get("model_name") or dict_at(header, "config").get("model")
-    return ResultLog(
-        tool="lm-eval",
-        tool_version=header.get("lm_eval_version"),
-        run=sample.run,
-        model=text_of(model),
-        tasks=(task,),
-        settings=run_settings(header),
-        task_settings={task: task_settings(header, task)},
-        traits=score_traits(header, task, filters),
-        notes=sample.notes,
-        rows=lambda: _rows(file, task, planned if isinstance(planned, int) else 0),
-    )
+    Raises:
+        UsageError: there are no samples.
+    """
+    yield from sample_logs(path, _FORM, _rows)
 
 
 @dataclass(slots=True)
@@ -114,7 +97,9 @@ class _DocumentScores:
                 self.errors[key] = CORPUS if isinstance(raw, list) else problem
 
 
-def _rows(file: Path, task: str, planned: int) -> Iterator[ResultRow | UnreadLine]:
+def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:
+    file, task = sample.file, sample.task
+    planned = dict_at(dict_at(sample.header, "n-samples"), task).get("effective")
     # Lines of one document are apart, the prompts are long: scores are collected first.
     documents: dict[tuple[Any, str], _DocumentScores] = {}
     for _, line in json_lines(file):
@@ -127,7 +112,7 @@ def _rows(file: Path, task: str, planned: int) -> Iterator[ResultRow | UnreadLin
             yield line
         elif str(line.get("filter")) == (found := documents[_name(line)]).first:
             yield _row(where, task, line, found)
-    if planned > len(documents) and not cut:
+    if isinstance(planned, int) and planned > len(documents) and not cut:
         problem = f"{len(documents)} of {planned} documents are there"
         yield UnreadLine(str(file), problem, cut=True)
 

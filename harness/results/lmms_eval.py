@@ -21,18 +21,14 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
-from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
 from tunegate.harness.results._lm_eval_files import (
     SampleFile,
+    SampleForm,
     find_samples,
-    newest_samples,
-    read_header,
-    run_settings,
-    score_traits,
-    task_settings,
+    sample_logs,
 )
-from tunegate.harness.results._values import dict_at, text_of, token_count
+from tunegate.harness.results._values import text_of, token_count
 
 _SAMPLES = re.compile(r"(?P<date>\d{8}_\d{6})_samples_(?P<task>.+)\.jsonl")
 _NO_SCORES = frozenset(
@@ -45,6 +41,16 @@ _NO_SCORES = frozenset(
 CORPUS = "lmms-eval computes it over the whole data set; it is not a score of a case"
 
 
+_FORM = SampleForm(
+    tool="lmms-eval",
+    files="DATE_samples_TASK.jsonl",
+    samples=_SAMPLES,
+    header="{date}_results.json",
+    version="lmms_eval_version",
+    filters=False,
+)
+
+
 def _is_lmms_eval(path: Path) -> bool:
     return bool(find_samples(path, _SAMPLES))
 
@@ -53,38 +59,18 @@ def _is_lmms_eval(path: Path) -> bool:
     files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl", recognize=_is_lmms_eval
 )
 def lmms_eval(path: Path) -> Iterator[ResultLog]:
-    """Yield a log for each model and task."""
-    samples = list(newest_samples(path, _SAMPLES))
-    if not samples:
-        raise UsageError(
-            f"{path}: no DATE_samples_TASK.jsonl; run lmms-eval with --log_samples, and name its "
-            "output folder"
-        )
-    yield from map(_log, samples)
+    """Yield a log for each model and task.
+
+    Raises:
+        UsageError: there are no samples.
+    """
+    yield from sample_logs(path, _FORM, _rows)
 
 
-def _log(sample: SampleFile) -> ResultLog:
-    file, task = sample.file, sample.task
-    header = read_header(file.with_name(f"{sample.date}_results.json"), "lmms-eval")
-    config = dict_at(dict_at(header, "configs"), task)
-    model = header.get("model_name") or dict_at(header, "config").get("model")
-    return ResultLog(
-        tool="lmms-eval",
-        tool_version=text_of(header.get("lmms_eval_version")),
-        run=sample.run,
-        model=text_of(model),
-        tasks=(task,),
-        settings=run_settings(header),
-        task_settings={task: task_settings(header, task)},
-        traits=score_traits(header, task, ()),
-        notes=sample.notes,
-        rows=lambda: _rows(file, task, str(config.get("score_key") or "score")),
-    )
-
-
-def _rows(file: Path, task: str, score_key: str) -> Iterator[ResultRow | UnreadLine]:
-    for where, line in json_lines(file):
-        yield line if isinstance(line, UnreadLine) else _row(where, task, line, score_key)
+def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:
+    score_key = str(sample.config.get("score_key") or "score")
+    for where, line in json_lines(sample.file):
+        yield line if isinstance(line, UnreadLine) else _row(where, sample.task, line, score_key)
 
 
 def _row(where: str, task: str, line: Mapping[str, Any], score_key: str) -> ResultRow:

@@ -490,7 +490,7 @@ def test_a_suite_that_charges_for_attempts_has_no_drafts(project: Any) -> None:
 
 
 def answers(n: int, *, edited: int = 0, said: str = "answer", seconds: float = 1.0) -> list[Any]:
-    """Return recorded answers to the first cases, of which the last ones were edited."""
+    """Return recorded answers to the first cases, with the last few edited."""
     return [
         StoredAnswer.of(
             Cell(suite="st", case=str(i), arm="tuned", kind=CellKind.GENERATE, key=str(i)),

@@ -261,7 +261,7 @@ def test_copies_cost_no_power(
 
 
 def test_a_prompt_has_the_mean_score_of_its_copies(suite_folder: Callable[..., Path]) -> None:
-    """20 prompts, of which the first occurs 41 times and is lost in 21 of these: 21/41 of 1/20."""
+    """The first of 20 prompts stands there 41 times and is lost 21 times: 21/41 of 1/20."""
     lines = [{"id": f"c{i}", "prompt": f"q{max(0, i - 40)}", "expected": "1"} for i in range(60)]
     gate = decided(
         load_suite(suite_folder(TOML, lines)), lambda i: 1.0, lambda i: 0.0 if i < 21 else 1.0
