@@ -32,6 +32,15 @@ def compare(base: Any, tuned: Any, *, name: str = "tuned") -> None:
     check_configuration(name, Configured(configuration=base), Configured(configuration=tuned))
 
 
+def refusal(base: Any, tuned: Any, *, name: str = "tuned") -> str:
+    """Return why two configurations are refused; "" if they are compared."""
+    try:
+        compare(base, tuned, name=name)
+    except NotComparable as error:
+        return str(error)
+    return ""
+
+
 def changed(architecture: str = "llama", **values: Any) -> Any:
     return type(make_config(architecture)).from_dict(
         {**make_config(architecture).to_dict(), **values}
@@ -84,8 +93,8 @@ def test_what_no_training_changes_is_named_with_both_values(
     ],
 )
 def test_what_a_training_may_change_is_compared(values: dict[str, Any]) -> None:
-    compare(make_config("llama"), changed(**values))
-    compare(changed(**values), make_config("llama"))
+    assert refusal(make_config("llama"), changed(**values)) == ""
+    assert refusal(changed(**values), make_config("llama")) == ""
 
 
 @pytest.mark.parametrize(
@@ -104,17 +113,16 @@ def test_heads_and_kernels_of_a_training_are_compared(kind: str, values: dict[st
     base, tuned = AutoConfig.for_model(kind), AutoConfig.for_model(kind, **values)
 
     assert base.to_dict() != tuned.to_dict()
-    compare(base, tuned)
+    assert refusal(base, tuned) == ""
 
 
 def test_settings_of_a_window_that_is_off_are_compared() -> None:
     """As in Qwen2.5-0.5B and its Instruct: the window, and the layers with it, differ."""
     off = {"use_sliding_window": False, "max_window_layers": 1, "sliding_window": 64}
 
-    compare(
-        make_config("qwen2"),
-        type(make_config("qwen2"))(**{**make_config("qwen2").to_dict(), **off}),
-    )
+    instruct = type(make_config("qwen2"))(**{**make_config("qwen2").to_dict(), **off})
+
+    assert refusal(make_config("qwen2"), instruct) == ""
 
 
 @pytest.mark.parametrize("architecture", [*ARCHITECTURES, *RUNNING_STATE])
@@ -122,7 +130,7 @@ def test_a_saved_copy_has_its_models_configuration(architecture: str, tmp_path: 
     config = make_config(architecture)
     config.save_pretrained(tmp_path)
 
-    compare(config, type(config).from_pretrained(tmp_path))
+    assert refusal(config, type(config).from_pretrained(tmp_path)) == ""
 
 
 @pytest.mark.parametrize("family", ["Gemma3+", "Gemma4+", "Qwen3VL+", "Llama4+", "Mllama+"])
@@ -133,7 +141,7 @@ def test_a_saved_copy_of_a_model_that_sees_has_its_configuration(
     config.save_pretrained(tmp_path)
     again = type(config).from_pretrained(tmp_path)
 
-    compare(config, again)
+    assert refusal(config, again) == ""
     again.text_config.num_hidden_layers += 1
     with pytest.raises(NotComparable, match=r"text_config\.num_hidden_layers"):
         compare(config, again)
@@ -143,7 +151,7 @@ def test_the_text_part_alone_is_compared_with_the_whole_model() -> None:
     whole = family_config("Gemma3+")
     part = whole.get_text_config()
 
-    compare(whole, part)
+    assert refusal(whole, part) == ""
     with pytest.raises(NotComparable, match="query_pre_attn_scalar"):
         compare(whole, type(part).from_dict({**part.to_dict(), "query_pre_attn_scalar": 1}))
 
@@ -163,8 +171,8 @@ def test_a_configuration_of_transformers_4_is_that_of_5(tiny: Any, tmp_path: Pat
         read = LlamaConfig.from_pretrained(tmp_path)
         read.save_pretrained(tmp_path / "again")
         new = {**rope, **({} if scaling is None else {"rope_type": "linear", "factor": 2.0})}
-        compare(read, LlamaConfig.from_pretrained(tmp_path / "again"))
-        compare(read, changed(rope_parameters=new))
+        assert refusal(read, LlamaConfig.from_pretrained(tmp_path / "again")) == ""
+        assert refusal(read, changed(rope_parameters=new)) == ""
 
 
 def test_a_full_fine_tune_on_another_rope_is_refused(tiny: Any, copied: Copy) -> None:
@@ -194,7 +202,7 @@ def test_tuned_may_replace_an_incumbent_or_a_classifier_of_another_size(
     tiny: Any, tmp_path: Path
 ) -> None:
     larger = changed(num_hidden_layers=3)
-    compare(make_config("llama"), larger, name="incumbent")
+    assert refusal(make_config("llama"), larger, name="incumbent") == ""
     with pytest.raises(NotComparable, match="rms_norm_eps"):
         compare(make_config("llama"), changed(rms_norm_eps=0.5), name="incumbent")
     with pytest.raises(NotComparable, match="num_hidden_layers"):
