@@ -318,9 +318,6 @@ def preloaded() -> None:
         "httpx",
         "jinja2",
         "jsonschema",
-        "opentelemetry.exporter.otlp.proto.http._log_exporter",
-        "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     ):
         importlib.import_module(name)
     for room in ROOMS:
