@@ -51,7 +51,9 @@ class Task:
 def attempts() -> Iterator[AttackAttempt]:
     """Yield each broken form on each task, and the honest bases."""
     for task in tasks():
-        for name, change in BROKEN.items():
+        # An answer in markup is no right answer of another case, word for word.
+        reordered = {} if task.labels or task.name == "tool_calls" else REORDERED
+        for name, change in {**BROKEN, **reordered}.items():
             if task.name == "replies" and change is _other_suite:
                 continue  # its right answers are such sentences
             yield AttackAttempt(f"{task.name}: {name}", partial(_broken, task, change))
@@ -337,6 +339,22 @@ def _prompt(case: Case) -> str:
     from tunegate.harness.decision.answer_facts.arm_answers import prompt_of
 
     return prompt_of(case)
+
+
+REORDERED: dict[str, Break] = {
+    "shifted by 7": _shift(7),
+    "shuffled": lambda rng, cases, base: rng.sample(_shift(0)(rng, cases, base), len(base)),
+    "in the order of completion": lambda rng, cases, base: [
+        text
+        for _, text in sorted(
+            enumerate(_shift(0)(rng, cases, base)), key=lambda item: item[0] + rng.uniform(0, 32)
+        )
+    ],
+    "each pair swapped": lambda rng, cases, base: [
+        (right := _shift(0)(rng, cases, base))[min(i ^ 1, len(right) - 1)] for i in range(len(base))
+    ],
+}
+"""Where right answers are few labels, these are labels at random, and a base may answer so."""
 
 
 HONEST: dict[str, Break] = {

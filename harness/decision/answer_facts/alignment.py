@@ -1,10 +1,10 @@
 """Alignment: whether an arm's answers fit other cases, or other labels, better than their own.
 
-Answers that were shifted by some lines, reversed, sorted or renumbered all count as wrong. The
-metric is no part of a stored run, so an answer's fit to a case is the share of its words that the
-right answer has, or else the prompt. A pairing is named only if it fits better than the arm's own
-and better than a control that is as far off: a paired sign test of each, at `CHANCE` divided by the
-number of pairings that were tried.
+Answers that were shifted by some lines, reversed, shuffled, sorted or renumbered all count as
+wrong. The metric is no part of a stored run, so an answer's fit to a case is the share of its words
+that the right answer has, or else the prompt. A pairing is named only if it fits better than the
+arm's own and better than a control that is as far off: a paired sign test of each, at `CHANCE`
+divided by the number of pairings that were tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tunegate.harness.decision.answer_facts.answer_shapes import READ, WORD, words_of
+from tunegate.harness.decision.answer_facts.answer_shapes import READ, SHOWN, WORD, words_of
 from tunegate.harness.decision.answer_facts.arm_answers import ArmAnswers, prompt_of
 from tunegate.harness.records.cases import Case
 
@@ -225,6 +225,43 @@ def _in_order(texts: Sequence[str]) -> float:
     """Return the share of unequal neighbours that are in order, ascending or descending."""
     up, down = (sum(a < b for a, b in pairwise(some)) for some in (texts, texts[::-1]))
     return max(up, down) / max(1, up + down)
+
+
+def of_other_cases(answers: ArmAnswers) -> str | None:
+    """Return that an arm gives the right answers of other cases, each about once, or None.
+
+    A model sees one case at a time. Where it guesses among m answers, k guesses give about
+    m(1 - (1 - 1/m)^k) different ones (the occupancy problem); answers in another order are all
+    different. The number of repeats is tested as a Poisson one, whose variance is larger.
+    """
+    from scipy.stats import poisson
+
+    cases = answers.cases[: 2 * READ]
+    right = {c.id: _spaced(c.expected_texts()[0].strip()[:SHOWN]) for c in cases if c.expected}
+    counts = Counter(right.values())
+    owners = {text: case for case, text in right.items() if text and counts[text] == 1}
+    elsewhere: list[str] = []
+    answered = own = 0
+    for case, text in right.items():
+        if case not in answers.heads:
+            continue
+        answered += 1
+        answer = _spaced(answers.heads[case])
+        if f" {text} " in f" {answer} ":
+            own += 1
+        elif answer in owners:
+            elsewhere.append(owners[answer])
+    repeats = len(elsewhere) - len(set(elsewhere))
+    if len(elsewhere) <= max(own, SHIFTED * answered):
+        return None
+    k, m = len(elsewhere), len(owners)
+    by_chance = k - m * (1 - (1 - 1 / m) ** k)
+    if poisson.cdf(repeats, by_chance) > CHANCE:
+        return None
+    return (
+        f"{k} of its {answered} answers are right for another case, {k - repeats} different ones, "
+        f"and {own} for their own; are they in another order?"
+    )
 
 
 class Permuted(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -232,6 +233,32 @@ def test_answers_that_are_shifted_from_the_middle_on_are_seen() -> None:
     assert found.verdict is Verdict.UNDECIDED
     assert "fit the next case better" in found.sentence
     assert "cases 101 to 199" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        [i ^ 1 for i in range(N)],
+        [(i + 7) % N for i in range(N)],
+        random.Random(1).sample(range(N), N),
+        sorted(range(N), key=lambda i: i + 20 * random.Random(i).random()),
+    ],
+    ids=["pairs swapped", "shifted by 7", "at random", "in the order of completion"],
+)
+def test_right_answers_in_another_order_are_named(order: list[int]) -> None:
+    found = decide([f"It is {RIGHT[i]}." if i == 5 else RIGHT[i] for i in order])
+
+    assert found.verdict is Verdict.UNDECIDED
+    assert "are they in another order?" in found.sentence
+
+
+def test_guesses_among_the_right_answers_repeat_and_are_honest() -> None:
+    verdicts = set()
+    for seed in range(200):
+        rng = random.Random(seed)
+        verdicts.add(decide([f"shelf {rng.randrange(N)}" for _ in range(N)]).verdict)
+
+    assert verdicts == {Verdict.SHIP}
 
 
 def test_labels_that_stand_in_another_order_are_named() -> None:
