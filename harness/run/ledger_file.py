@@ -21,9 +21,8 @@ from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.records.record import MAX_AMOUNT, Record, Text
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.suite import Suite
-from tunegate.harness.suite.find import BUNDLED
+from tunegate.harness.suite.find import BUNDLED, LEDGER_NAME
 
-FILE_NAME = "tunegate.ledger.jsonl"
 _LARGEST = 50_000_000
 """Bytes of a ledger that are read."""
 
@@ -80,9 +79,9 @@ def ledger_file(suite: Suite) -> Path:
         above.append(place)
         if place == here or (place / ".git").exists():
             return next(
-                (p / FILE_NAME for p in above if (p / FILE_NAME).exists()), start / FILE_NAME
+                (p / LEDGER_NAME for p in above if (p / LEDGER_NAME).exists()), start / LEDGER_NAME
             )
-    return start / FILE_NAME
+    return start / LEDGER_NAME
 
 
 def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
@@ -115,7 +114,7 @@ def _read_lines(path: Path, text: bytes) -> Iterator[LedgerLine]:
             if line.startswith((b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")):
                 remedy = (
                     "a conflict of git: keep the lines of both sides and delete the markers; "
-                    f"`{FILE_NAME} merge=union` in .gitattributes does so by itself"
+                    f"`{LEDGER_NAME} merge=union` in .gitattributes does so by itself"
                 )
             else:
                 remedy = f"{record_problem(LedgerLine, error)}; restore the line from git"
@@ -140,7 +139,7 @@ def append_lines(path: Path, lines: Sequence[LedgerLine]) -> Iterator[str]:
         yield (
             f"wrote {relative_path(path)}, which counts the attempts on a suite and has no "
             "earlier verdict on these cases: commit it, with "
-            f"`{FILE_NAME} merge=union` in .gitattributes"
+            f"`{LEDGER_NAME} merge=union` in .gitattributes"
         )
     elif fresh := [line.suite for line in lines if line.attempt == 1]:
         yield (
@@ -150,7 +149,7 @@ def append_lines(path: Path, lines: Sequence[LedgerLine]) -> Iterator[str]:
     if _git_ignores(path):
         yield (
             f"{relative_path(path)}: git ignores this file, so no other checkout and no CI job "
-            f"counts these attempts; add `!{FILE_NAME}` to .gitignore and commit it"
+            f"counts these attempts; add `!{LEDGER_NAME}` to .gitignore and commit it"
         )
 
 

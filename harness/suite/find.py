@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).resolve().parents[2] / "suites"
 FILE_NAME = "suite.toml"
+LEDGER_NAME = "tunegate.ledger.jsonl"
+"""Name of the ledger, which lies beside the suites: `suites/*` names it, too."""
 NONE_NAMED = f"no suites; name at least one folder that holds a {FILE_NAME}"
 
 
@@ -33,10 +35,12 @@ def suite_folder(name: str) -> Path:
 def find_suites(word: str) -> list[str]:
     """Return the suite.toml files of a file, a folder, a folder of suites or a bundled name.
 
-    A gate after `::` is kept with each of them.
+    A gate after `::` is kept with each of them. The ledger holds no suite.
     """
     place, colons, gate = word.partition("::")
     path = Path(place)
+    if path.name == LEDGER_NAME:
+        return []
     if not path.exists():
         if place not in suite_names():
             raise UsageError(

@@ -20,12 +20,12 @@ from tunegate.harness.records.jsonl import record_lines
 from tunegate.harness.run.attempt_ledger import AttemptLedger
 from tunegate.harness.run.case_sketch import CaseSketch, jaccard
 from tunegate.harness.run.ledger_file import (
-    FILE_NAME,
     LedgerLine,
     ledger_file,
     read_ledger,
     refuse_broken_ledgers,
 )
+from tunegate.harness.suite.find import LEDGER_NAME
 
 
 def suite(
@@ -189,7 +189,7 @@ def test_other_versions_that_judged_the_candidate_are_counted(tmp_path: Path) ->
 
 
 def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
-    of, path = suite(range(5)), tmp_path / FILE_NAME
+    of, path = suite(range(5)), tmp_path / LEDGER_NAME
     path.write_text("".join(record_lines([line(of, "b"), line(suite(["x"], "other"))])), "utf-8")
     ledger = AttemptLedger({"st": CaseSketch.of(of)}, {"st": path}, {path: ()}, "a", 0, True)
     judged = SimpleNamespace(name="st", hash=of.hash, verdict="SHIP")
@@ -204,7 +204,7 @@ def test_verdicts_that_came_meanwhile_are_named(tmp_path: Path) -> None:
 def test_lines_are_a_set(tmp_path: Path) -> None:
     of = suite(range(5))
     lines = list(record_lines([line(of, "a", 1), line(of, "b", 2)]))
-    path = tmp_path / FILE_NAME
+    path = tmp_path / LEDGER_NAME
     path.write_text("\n" + lines[1] + lines[0] + lines[1] + "\r\n" + lines[0].strip(), "utf-8")
 
     assert set(read_ledger(path)) == {line(of, "a", 1), line(of, "b", 2)}
@@ -216,7 +216,7 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
         who = ("-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
         subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
 
-    of, path = suite(range(5)), tmp_path / FILE_NAME
+    of, path = suite(range(5)), tmp_path / LEDGER_NAME
 
     def add(*lines: LedgerLine) -> None:
         with path.open("a", encoding="utf-8") as file:
@@ -225,7 +225,7 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
         git("commit", "-m", "m")
 
     git("init")
-    (tmp_path / ".gitattributes").write_text(f"{FILE_NAME} merge=union\n", encoding="utf-8")
+    (tmp_path / ".gitattributes").write_text(f"{LEDGER_NAME} merge=union\n", encoding="utf-8")
     add(line(of, "a", 1))
     git("checkout", "-b", "other")
     add(line(of, "b", 2))
@@ -239,17 +239,17 @@ def test_git_merges_the_ledgers_of_two_branches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("<<<<<<< HEAD\n", f"{FILE_NAME}:2: a conflict of git: keep the lines of both sides"),
-        ('{"suite": 1}\n', f"{FILE_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
-        ("\x00\n", f"{FILE_NAME}:2: not a LedgerLine"),
-        ("[" * 100_000 + "\n", f"{FILE_NAME}:2: not a LedgerLine"),
+        ("<<<<<<< HEAD\n", f"{LEDGER_NAME}:2: a conflict of git: keep the lines of both sides"),
+        ('{"suite": 1}\n', f"{LEDGER_NAME}:2: not a LedgerLine: suite: 1: Input should be"),
+        ("\x00\n", f"{LEDGER_NAME}:2: not a LedgerLine"),
+        ("[" * 100_000 + "\n", f"{LEDGER_NAME}:2: not a LedgerLine"),
     ],
 )
 def test_a_broken_line_is_named_before_the_run(tmp_path: Path, text: str, told: str) -> None:
     of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
     of.path.parent.mkdir(parents=True)
     first = "".join(record_lines([line(of)]))
-    of.path.parent.with_name(FILE_NAME).write_text(first + text, encoding="utf-8")
+    of.path.parent.with_name(LEDGER_NAME).write_text(first + text, encoding="utf-8")
 
     with pytest.raises(UsageError) as refused:
         refuse_broken_ledgers([of])
@@ -262,7 +262,7 @@ def test_an_attempt_of_10_to_the_400_is_a_broken_line(tmp_path: Path) -> None:
     of = suite(range(5), path=tmp_path / "suites" / "st" / "suite.toml")
     of.path.parent.mkdir(parents=True)
     text = "".join(record_lines([line(of)])).replace("{", f'{{"attempt": {10**400}, ', 1)
-    of.path.parent.with_name(FILE_NAME).write_text(text, encoding="utf-8")
+    of.path.parent.with_name(LEDGER_NAME).write_text(text, encoding="utf-8")
 
     with pytest.raises(UsageError, match=r":1: .*attempt.* less than or equal to 1000000000000"):
         refuse_broken_ledgers([of])
@@ -276,14 +276,14 @@ def test_the_nearest_ledger_above_a_suite_is_its_own(
     of = suite(range(5), path=team / "suites" / "st" / "suite.toml")
     of.path.parent.mkdir(parents=True)
     (tmp_path / "repo" / ".git").mkdir()
-    (tmp_path / FILE_NAME).touch()  # outside of the repository
+    (tmp_path / LEDGER_NAME).touch()  # outside of the repository
     monkeypatch.chdir("/")
 
-    assert ledger_file(of) == team / "suites" / FILE_NAME
-    (tmp_path / "repo" / FILE_NAME).touch()
-    assert ledger_file(of) == tmp_path / "repo" / FILE_NAME
-    (team / FILE_NAME).touch()
-    assert ledger_file(of) == team / FILE_NAME
+    assert ledger_file(of) == team / "suites" / LEDGER_NAME
+    (tmp_path / "repo" / LEDGER_NAME).touch()
+    assert ledger_file(of) == tmp_path / "repo" / LEDGER_NAME
+    (team / LEDGER_NAME).touch()
+    assert ledger_file(of) == team / LEDGER_NAME
 
 
 def test_a_suite_at_the_root_and_a_bundled_one_have_theirs_in_the_project(
@@ -294,14 +294,14 @@ def test_a_suite_at_the_root_and_a_bundled_one_have_theirs_in_the_project(
     monkeypatch.chdir(tmp_path)
     bundled = suite_folder(suite_names()[0]) / "suite.toml"
 
-    assert ledger_file(suite(range(5), path=tmp_path / "suite.toml")) == tmp_path / FILE_NAME
-    assert ledger_file(suite(range(5), path=bundled)) == tmp_path / FILE_NAME
+    assert ledger_file(suite(range(5), path=tmp_path / "suite.toml")) == tmp_path / LEDGER_NAME
+    assert ledger_file(suite(range(5), path=bundled)) == tmp_path / LEDGER_NAME
 
 
 def test_ten_thousand_lines_are_read_and_counted_quickly(tmp_path: Path) -> None:
     """In 0.2 s on a free processor; processor time, with room for slower ones."""
     of = suite(range(500))
-    path = tmp_path / FILE_NAME
+    path = tmp_path / LEDGER_NAME
     (text,) = record_lines([line(of, "candidate 00000")])
     lines = (text.replace("candidate 00000", f"candidate {i:05}") for i in range(10_000))
     path.write_text("".join(lines), encoding="utf-8")
@@ -317,7 +317,7 @@ def test_ten_thousand_lines_are_read_and_counted_quickly(tmp_path: Path) -> None
 def ledger_notes(project: Any, run: str) -> list[str]:
     """Return what a run's verdict says of the ledger."""
     verdict = json.loads((project.path / run / "verdict.json").read_text(encoding="utf-8"))
-    return [note for found in verdict["suites"] for note in found["notes"] if FILE_NAME in note]
+    return [note for found in verdict["suites"] for note in found["notes"] if LEDGER_NAME in note]
 
 
 def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
@@ -332,7 +332,7 @@ def test_deleting_the_store_does_not_reset_the_attempts(project: Any) -> None:
 
     told = [f"candidate {n} on this suite" in r.stdout.str() for n, r in ((2, second), (3, third))]
     written = ["commit it" in r.stderr.str() for r in (first, second, third)]
-    (found,) = project.path.rglob(FILE_NAME)
+    (found,) = project.path.rglob(LEDGER_NAME)
     assert told == [True, True]
     assert written == [True, False, False]
     assert [one.run_id for one in read_ledger(found)] == ["r1", "r2", "r3"]
@@ -343,7 +343,7 @@ def test_a_ledger_that_nobody_committed_still_counts(project: Any) -> None:
     toml = project.suite()
     toml.write_text("alpha_per_attempt = true\n" + toml.read_text("utf-8"), "utf-8")
     project.gate(*project.models(), "--gate-run-dir=r1")
-    (found,) = project.path.rglob(FILE_NAME)
+    (found,) = project.path.rglob(LEDGER_NAME)
     found.unlink()
     (project.path / ".tunegate/store.sqlite").unlink()
     toml.write_text(toml.read_text("utf-8").replace("gain = 0.1", "gain = 0.09"), "utf-8")
@@ -364,7 +364,7 @@ def test_the_same_run_again_changes_nothing_that_ci_keeps(project: Any) -> None:
     for _ in range(2):
         project.gate(*project.models(), "--gate-run-dir=r1")
         before.append([path.read_bytes() for path in kept])
-        (found,) = project.path.rglob(FILE_NAME)
+        (found,) = project.path.rglob(LEDGER_NAME)
         found.unlink()  # the next checkout has none
         shutil.rmtree(project.path / "r1")
 
@@ -385,7 +385,7 @@ def test_equal_scores_in_a_folder_of_the_same_name_are_attempts_of_their_own(pro
         project.gate(*project.models(**changes), f"--gate-seed={seed}")
         shutil.rmtree(project.run)
 
-    (found,) = project.path.rglob(FILE_NAME)
+    (found,) = project.path.rglob(LEDGER_NAME)
     for path in (found, project.path / ".tunegate/attempts.jsonl"):
         assert len(read_ledger(path)) == 4
 
@@ -397,7 +397,7 @@ def test_another_seed_is_a_second_chance(project: Any) -> None:
     other = project.gate(*project.models(), "--gate-run-dir=r2", "--gate-seed=7")
     again = project.gate(*project.models(), "--gate-run-dir=r1")
 
-    (found,) = project.path.rglob(FILE_NAME)
+    (found,) = project.path.rglob(LEDGER_NAME)
     assert "judged at 1/5 of it" in other.stdout.str()
     assert "judged at 1/5 of it" not in again.stdout.str()
     assert [one.seed for one in read_ledger(found)] == [0, 7]
@@ -407,7 +407,7 @@ def test_runs_and_promotions_that_the_ledger_does_not_know_are_named(project: An
     project.suite()
     project.gate(*project.models(), "--gate-run-dir=runs/r1")
     assert project.tunegate("promote", "runs/r1").ret == 0
-    (found,) = project.path.rglob(FILE_NAME)
+    (found,) = project.path.rglob(LEDGER_NAME)
     found.unlink()
 
     project.gate(*project.models(tuned=90), "--gate-run-dir=runs/r2")
@@ -451,7 +451,7 @@ def test_a_ledger_that_git_ignores_is_named(project: Any) -> None:
     Path(".gitignore").write_text("*.jsonl\n", encoding="utf-8")
 
     assert told in project.tunegate(*words).stderr.str()
-    Path(".gitignore").write_text(f"*.jsonl\n!{FILE_NAME}\n", encoding="utf-8")
+    Path(".gitignore").write_text(f"*.jsonl\n!{LEDGER_NAME}\n", encoding="utf-8")
     assert told not in project.tunegate(*words, "--seed", "1").stderr.str()
 
 
@@ -465,7 +465,7 @@ def test_a_draft_counts_nothing_and_never_ships(project: Any) -> None:
     assert result.ret == 10
     assert "would be SHIP" in project.verdict()["sentence"]
     assert told.index("\nDRAFT: ") < told.index("\nUNDECIDED: ")
-    assert not (project.path / "suites" / FILE_NAME).exists()
+    assert not (project.path / "suites" / LEDGER_NAME).exists()
     assert project.verdict()["attempts"] == {}
     project.model("tuned", 94)
     assert project.gate(*models).ret == 0
@@ -570,7 +570,7 @@ def test_the_recorded_answers_of_a_model_are_the_model() -> None:
 
 
 def test_lines_without_a_sketch_of_answers_are_read(tmp_path: Path) -> None:
-    of, path = suite(range(30)), tmp_path / FILE_NAME
+    of, path = suite(range(30)), tmp_path / LEDGER_NAME
     (text,) = record_lines([line(of, "before")])
     path.write_text(text, encoding="utf-8")
 
