@@ -31,6 +31,9 @@ _TEMPLATES = tuple(lookup.definition_lines(_SOURCES, "TEMPLATE"))
 """Sources that come with a suite around them."""
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
+_EXACT = "exact_match"
+_SENTENCE = 6
+"""Words above which an expected answer is hardly given word for word."""
 _TEMPLATE = """\
 name = "{name}"
 {cases}
@@ -40,10 +43,10 @@ system = "Answer in one short sentence."
 max_new_tokens = 64
 
 [[metrics]]
-use = "exact_match"
+use = "{metric}"
 
 [[gates]]
-metric = "exact_match"
+metric = "{metric}"
 gain = 0.02            # tuned must beat base by more than this
 """
 _CASES = """\
@@ -110,7 +113,7 @@ def new(
         say(f"wrote {written}")
         say(f"next: edit them, then `tunegate suite check {folder}`")
     else:
-        say(f"wrote {folder}/suite.toml:\n{table}", *_fit_answers(folder))
+        say(f"wrote {folder}/suite.toml:\n{table}", *_fit_cases(folder))
         say(f"next: `tunegate suite check {folder}`, then its metrics and gates")
 
 
@@ -133,7 +136,7 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
 def _write(folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True)
     cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
-    text = _TEMPLATE.format(name=suite_name(folder), cases=cases)
+    text = _TEMPLATE.format(name=suite_name(folder), cases=cases, metric=_EXACT)
     if table is None:
         (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
     else:  # the cases may bring the system prompt that the fine-tune was trained with
@@ -141,25 +144,63 @@ def _write(folder: Path, table: str | None) -> None:
     (folder / "suite.toml").write_text(text, encoding="utf-8")
 
 
-def _fit_answers(folder: Path) -> list[str]:
-    """Set a new suite's token limit by its expected answers; return its first cases."""
-    from tunegate.harness.suite import load_suite
-
+def _fit_cases(folder: Path) -> list[str]:
+    """Fit a new suite's metric and token limit to its cases; return what to say of them."""
     file = folder / "suite.toml"
-    try:
-        cases = load_suite(folder).cases
-    except SuiteError as error:
-        raise SuiteError([*error.problems, f"wrote {file}; correct its [cases]"]) from error
+    text = file.read_text(encoding="utf-8")
+    cases, once = _read_cases(file, text)
+    text = text.replace("\n\n[generation]", f"{once}\n\n[generation]")
     longest = max((len(text) for case in cases for text in case.expected_texts()), default=0)
     room = 64  # a token has two characters or more in most languages
     while 2 * room < longest:
         room *= 2
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace("max_new_tokens = 64", f"max_new_tokens = {room}"), "utf-8")
+    text = text.replace("max_new_tokens = 64", f"max_new_tokens = {room}")
+    metric = _metric_for(cases)
+    file.write_text(text.replace(f'"{_EXACT}"', f'"{metric}"'), "utf-8")
     return [
+        *(f"{line}: rows that stand twice are one case" for line in once.split("\n") if line),
+        f"metric {metric}, by the expected answers",
         f"{count_noun(len(cases), 'case')}, starting with:",
         *(f"  {_brief(c)}" for c in cases[:3]),
     ]
+
+
+def _read_cases(file: Path, text: str) -> tuple[Sequence[Case], str]:
+    """Return the cases of a new suite, and the line that its `[cases]` needs for repeated rows."""
+    from tunegate.harness.suite import load_suite
+
+    once = '\nrepeated = "drop"'
+    errors = []
+    try:
+        for line in ("", once):
+            # `loops` reads any answer, whatever the cases expect.
+            trial = text.replace(_EXACT, "loops").replace(
+                "\n\n[generation]", f"{line}\n\n[generation]"
+            )
+            file.write_text(trial, encoding="utf-8")
+            try:
+                return load_suite(file.parent).cases, line
+            except SuiteError as error:
+                errors.append(error)
+    finally:
+        file.write_text(text, encoding="utf-8")
+    raise SuiteError([*errors[0].problems, f"wrote {file}; correct its [cases]"]) from errors[0]
+
+
+def _metric_for(cases: Sequence[Case]) -> str:
+    """Return the metric that fits what most cases expect."""
+    if 2 * sum(case.expected_calls is not None for case in cases) > len(cases):
+        return "tool_calls"
+    if 2 * sum(bool(case.choices) for case in cases) > len(cases):
+        return "choice_accuracy"
+    texts = [case.expected_texts()[0].strip() for case in cases if case.expected_texts()]
+    if texts and all(text.startswith("{") and text.endswith("}") for text in texts):
+        return "json_fields"
+    if texts and all(re.fullmatch(r"[-+]?[\d,.]*\d", text) for text in texts):
+        return "numeric"
+    if 2 * sum(len(text.split()) > _SENTENCE for text in texts) > len(texts):
+        return "token_f1"
+    return _EXACT
 
 
 @commands.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +195,39 @@ def test_a_new_suite_is_made_around_a_file(
     assert text.startswith('name = "mine"\n\n[cases]\n' + "\n".join(lines) + "\n\n[generation]\n")
     assert lines[0] in output
     assert _call("suite", "check", "mine").startswith("mine: ")
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric"),
+    [
+        ([{"prompt": "a", "expected": '{"x": 1}'}, {"prompt": "b", "expected": "{}"}],
+         "json_fields"),
+        ([{"prompt": "a", "expected": "1,200"}, {"prompt": "b", "expected": "-3.5"}], "numeric"),
+        ([{"prompt": "a", "expected": "It is on the third shelf of the hall."}], "token_f1"),
+        ([{"prompt": "a", "expected": "Paris"}, {"prompt": "b", "expected": "3"}], "exact_match"),
+        ([{"prompt": "a", "choices": ["x", "y"], "answer": 1}], "choice_accuracy"),
+        ([{"prompt": "a", "expected_calls": [{"name": "f", "arguments": {"x": [1]}}]}],
+         "tool_calls"),
+    ],
+)  # fmt: skip
+def test_the_metric_of_a_new_suite_fits_the_expected_answers(
+    project: Any, rows: list[dict[str, Any]], metric: str
+) -> None:
+    Path("c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    output = _call("suite", "new", "mine", "--from", "c.jsonl")
+
+    suite = tomllib.loads((project.path / "mine" / "suite.toml").read_text(encoding="utf-8"))
+    assert f"metric {metric}" in output
+    assert [suite["metrics"][0]["use"], suite["gates"][0]["metric"]] == [metric, metric]
+
+
+def test_rows_that_stand_twice_are_one_case_of_a_new_suite(project: Any) -> None:
+    Path("c.jsonl").write_text(3 * '{"prompt": "a", "expected": "x"}\n', encoding="utf-8")
+    _call("suite", "new", "mine", "--from", "c.jsonl")
+
+    text = (project.path / "mine" / "suite.toml").read_text(encoding="utf-8")
+    assert '\nrepeated = "drop"\n' in text
+    assert "mine: 1 case, 1 gate" in _call("suite", "check", "mine")
 
 
 def test_a_suite_around_tables_and_data_sets(project: Any) -> None:
