@@ -1,4 +1,4 @@
-"""The next step after a BLOCK or an UNDECIDED: what a user can do, in one line."""
+"""The next step after a verdict that is not SHIP: what a user can do, in one line."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def next_step(
     verdict: VerdictRecord, suites: Iterable[SuiteRecord], *, run: str, report: str
 ) -> str | None:
     """Return what to do after a verdict; None if its headline says it, or nothing is wrong."""
+    if verdict.verdict is Verdict.HOLD:
+        return f"train longer, or on more rows of the task; see what did not gain: {report}"
     if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
         return None
     found = deciding_gate(verdict.verdict, verdict.suites)
