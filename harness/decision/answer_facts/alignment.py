@@ -234,8 +234,6 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
     m(1 - (1 - 1/m)^k) different ones (the occupancy problem); answers in another order are all
     different. The number of repeats is tested as a Poisson one, whose variance is larger.
     """
-    from scipy.stats import poisson
-
     cases = answers.cases[: 2 * READ]
     right = {c.id: _spaced(c.expected_texts()[0].strip()[:SHOWN]) for c in cases if c.expected}
     counts = Counter(right.values())
@@ -254,6 +252,8 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
     repeats = len(elsewhere) - len(set(elsewhere))
     if len(elsewhere) <= max(own, SHIFTED * answered):
         return None
+    from scipy.stats import poisson  # type: ignore[import-untyped]  # ships no types
+
     k, m = len(elsewhere), len(owners)
     by_chance = k - m * (1 - (1 - 1 / m) ** k)
     if poisson.cdf(repeats, by_chance) > CHANCE:
@@ -300,7 +300,7 @@ def _best_assignment(
     pairs: Mapping[tuple[str, str], int], names: Sequence[str], n: int
 ) -> Permuted | None:
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
-    from scipy.stats import binom  # type: ignore[import-untyped]  # ships no types
+    from scipy.stats import binom
 
     counts = [[pairs.get((said, right), 0) for right in names] for said in names]
     said = [sum(row) for row in counts]

@@ -116,8 +116,8 @@ def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddi
         yield Oddity(arm, "permuted labels", why, caps=permuted.several)
     for why, proven in misaligned(answers):
         yield Oddity(arm, "", why if proven else f"{arm}: {why}", caps=proven)
-    if why := of_other_cases(answers):
-        yield Oddity(arm, "answers of other cases", why, caps=True)
+    if others := of_other_cases(answers):
+        yield Oddity(arm, "answers of other cases", others, caps=True)
     yield from _shared_shapes(table, arm, answers, shapes)
     if are_unrelated(answers):
         yield Oddity(

@@ -117,7 +117,8 @@ def test_a_gain_that_is_ruled_out_for_good(judge: Any, columns: Any, record_fact
     )
     assert found.sentence == "s: m stayed at 95.0 %, and a gain worth having is ruled out"
     step = next_step(found, (), run="run", report="report.html")
-    assert step is not None and step.startswith("train longer, or on more rows of the task")
+    assert step is not None
+    assert step.startswith("train longer, or on more rows of the task")
 
 
 def test_a_relative_tolerance_keeps_its_percent_sign(
