@@ -9,28 +9,35 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
-from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
 from tunegate.harness.judges.backends._chat import (
     MOST_TOKENS,
     ask_questions,
-    estimate_tokens,
     question_messages,
-    read_chat_completion,
     schema_of,
 )
 from tunegate.harness.judges.backends._limits import USUAL, split_limits
-from tunegate.harness.models.remote.failures import PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.records.answers import Completion
+from tunegate.harness.models.servers.client import ServerClient
+from tunegate.harness.models.servers.protocol import ServerProtocol
+from tunegate.harness.models.servers.target import ServerTarget
+from tunegate.harness.records.answers import Cell, CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
 SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+_PROTOCOL = ServerProtocol("messages", plain=_SETTINGS, checked="")
+_GENERATION = GenerationSettings(thinking_tags=())
+"""A reply is read as a whole: what stands before the JSON is not taken for thoughts."""
 _NO_SCHEMA = (400, 422)
 """Statuses of servers that do not support schemas."""
 
@@ -64,44 +71,35 @@ class ServerJudge:
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
         """Yield an answer for each question, as many at once as the limits allow."""
         with HttpClient(self.key) as http:
-
-            def ask(question: JudgeQuestion, deadline: float) -> Completion:
-                return self._ask(http, question, deadline)
-
             yield from ask_questions(
                 questions.items(),
-                ask,
+                partial(self._ask, http),
                 self.limits,
-                cost_of=estimate_tokens,
                 backend=self.identity["spec"],
             )
 
     def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
-        body = {"model": self.model, "messages": question_messages(question), **_SETTINGS}
-        url = f"{self.url}/chat/completions"
-        if self.schemas:
-            try:
-                form = {"response_format": schema_of(question)}
-                return _read(http.post_json(url, {**body, **form}, deadline=deadline))
-            except PermanentError as refusal:
-                if refusal.status not in _NO_SCHEMA:
-                    raise
-            found = _read(http.post_json(url, body, deadline=deadline))
-            self.schemas = False
-            return found.model_copy(update={"attempts": 2})
-        return _read(http.post_json(url, body, deadline=deadline))
+        where = ServerTarget(self.url, self.model)
+        client = ServerClient(where, _PROTOCOL, tokenizer=None, any_model=True)
+        plain = _request(question)
+        if not self.schemas:
+            return client.ask(http, plain, deadline)
+        try:
+            return client.ask(http, _request(question, schema_of(question)), deadline)
+        except PermanentError as refusal:
+            if refusal.status not in _NO_SCHEMA:
+                raise
+        completion = client.ask(http, plain, deadline)
+        self.schemas = False
+        return completion.model_copy(update={"attempts": 2})
 
 
-def _read(reply: Mapping[str, Any]) -> Completion:
-    """Return a server's answer; a malformed one is asked for again.
-
-    Raises:
-        RetryableError: it is not a chat completion.
-    """
-    completion = read_chat_completion(reply)
-    if completion is None:
-        raise RetryableError("the reply is not a chat completion")
-    return completion
+def _request(question: JudgeQuestion, schema: dict[str, Any] | None = None) -> Request:
+    """Return a question as a request of an arm."""
+    messages = tuple(question_messages(question))
+    case = Case(id="question", messages=messages, response_format=schema)
+    cell = Cell(suite="judge", case=case.id, arm="judge", kind=CellKind.GENERATE, key=question.hash)
+    return Request(cell, case, Prompt(question.text), _GENERATION, 0)
 
 
 def server(target: str) -> ServerJudge:

@@ -125,6 +125,43 @@ def test_a_server_that_never_ends_is_left_at_the_deadline(
     assert sorted(o.status for o in outcomes) == ["judge_error"] + ["ok"] * 7
 
 
+def test_an_answer_that_a_filter_withheld_is_not_asked_for_again(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    withheld = completion("", finish_reason="content_filter")
+    running = fake_server(models=MODELS, reply=lambda m, p, body: withheld)
+
+    (outcome,) = judged(judge_of(running), [task("a")])
+
+    assert (outcome.status, outcome.attempts) == ("judge_error", 1)
+    assert "content filter" in (outcome.error or "")
+    assert running.posts == 1
+
+
+def test_a_server_may_call_the_model_otherwise(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    """An arm's answer would be refused as that of a proxy's fallback."""
+    running = fake_server(
+        models=MODELS, reply=lambda m, p, body: {**good(body), "model": "judge.gguf"}
+    )
+
+    (outcome,) = judged(judge_of(running), [task("a")])
+
+    assert outcome.status == "ok"
+
+
+def test_requests_for_a_failure_are_counted(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    running = fake_server(models=MODELS, faults=lambda number: "500")
+
+    (outcome,) = judged(judge_of(running, PoolLimits(deadline_s=10.0, attempts=2)), [task("a")])
+
+    assert (outcome.status, outcome.attempts) == ("judge_error", 2)
+    assert running.posts == 2
+
+
 def test_too_many_requests_are_waited_out(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
