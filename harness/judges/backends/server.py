@@ -6,7 +6,6 @@ JSON schema is sent unless the server refuses it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +24,7 @@ from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.client import ServerClient
 from tunegate.harness.models.servers.protocol import ServerProtocol
-from tunegate.harness.models.servers.target import ServerTarget
+from tunegate.harness.models.servers.target import ServerTarget, parse_target, read_key
 from tunegate.harness.records.answers import Cell, CellKind, Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
@@ -46,8 +45,7 @@ _NO_SCHEMA = (400, 422)
 class ServerJudge:
     """A judge model behind an OpenAI-compatible server."""
 
-    url: str
-    model: str
+    where: ServerTarget
     key: str | None = field(default=None, repr=False)
     limits: PoolLimits = USUAL
     schemas: bool = True
@@ -57,7 +55,7 @@ class ServerJudge:
     def identity(self) -> Mapping[str, Any]:
         """The spec and the parameters of each call."""
         return {
-            "spec": f"server:{self.url}#{self.model}",
+            "spec": self.where.spec(),
             "backend": "server",
             "settings": _SETTINGS,
             "fingerprint": self.fingerprint,
@@ -66,7 +64,7 @@ class ServerJudge:
     @property
     def fingerprint(self) -> str:
         """Hash of address, model and parameters."""
-        return sha256(["server", self.url, self.model, _SETTINGS])
+        return sha256(["server", self.where.url, self.where.model, _SETTINGS])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
         """Yield an answer for each question, as many at once as the limits allow."""
@@ -75,12 +73,11 @@ class ServerJudge:
                 questions.items(),
                 partial(self._ask, http),
                 self.limits,
-                backend=self.identity["spec"],
+                backend=self.where.spec(),
             )
 
     def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
-        where = ServerTarget(self.url, self.model)
-        client = ServerClient(where, _PROTOCOL, tokenizer=None, any_model=True)
+        client = ServerClient(self.where, _PROTOCOL, tokenizer=None, any_model=True)
         plain = _request(question)
         if not self.schemas:
             return client.ask(http, plain, deadline)
@@ -106,19 +103,23 @@ def server(target: str) -> ServerJudge:
     """Open a model behind a server as judge.
 
     Raises:
-        ModelError: the address or the model's name is missing, or the address holds a password.
+        ModelError: the address or the model's name is missing, the address holds a password, or
+            the key is malformed.
     """
+    if "@" in target.partition("#")[0]:  # before any message that repeats the address
+        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
     place = split_limits("server", target)
-    url, _, model = place.target.partition("#")
-    if not url.startswith(("http://", "https://")) or not model:
-        raise ModelError(
-            f"judge server:{target}: write server:URL#MODEL, such as "
-            "server:http://localhost:8000/v1#qwen3-8b"
-        )
     if place.batch:
         raise ModelError(
             f"judge server:{target}: batches are for litellm:PROVIDER/MODEL?batch=true"
         )
-    if "@" in url:
-        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
-    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)
+    try:
+        where = parse_target(place.target)
+    except ModelError as error:
+        raise ModelError(f"judge {error}") from error
+    if not where.model:
+        raise ModelError(
+            f"judge server:{target}: no model; write server:URL#MODEL, such as "
+            "server:http://localhost:8000/v1#qwen3-8b"
+        )
+    return ServerJudge(where, read_key(KEY), place.limits)
