@@ -56,7 +56,7 @@ def ask_all(
     Closing the generator stops the asking at once; where `questions` ends early, those in progress
     are still answered.
     """
-    with closing(_results_of(questions, ask, limits, cost_of, backend)) as results:
+    with closing(_RequestPool(questions, ask, limits, cost_of, backend).results()) as results:
         for done in results:
             yield done.question, done.result
 
@@ -73,7 +73,7 @@ def complete_all(
 
     Where `ask` itself sends several requests, its completion says so in `attempts`.
     """
-    with closing(_results_of(questions, ask, limits, cost_of, backend)) as results:
+    with closing(_RequestPool(questions, ask, limits, cost_of, backend).results()) as results:
         for done in results:
             result = done.result
             if isinstance(result, RequestFailure):
@@ -118,31 +118,15 @@ class _QuestionResult(Generic[Q, R]):
     started_s: float
 
 
-def _results_of(
-    questions: Iterable[Q] | QuestionFeed[Q],
-    ask: Callable[[Q, float], R],
-    limits: PoolLimits,
-    cost_of: Callable[[Q], float],
-    backend: str,
-) -> Generator[_QuestionResult[Q, R], None, None]:
-    feed = questions if isinstance(questions, QuestionFeed) else QuestionFeed(questions, None)
-    pool = _RequestPool(iter(feed.first), ask, limits, cost_of, backend, feed.more)
-    try:
-        yield from pool.results()
-    finally:
-        pool.limiter.end()
-
-
 @dataclass
 class _RequestPool(Generic[Q, R]):
-    """The workers of one `ask_all`."""
+    """The workers of one `ask_all` or `complete_all`."""
 
-    questions: Iterator[Q]
+    feed: Iterable[Q] | QuestionFeed[Q]
     ask: Callable[[Q, float], R]
     limits: PoolLimits
     cost_of: Callable[[Q], float]
     backend: str
-    more: Callable[[], Iterable[Q]] | None
     added: deque[Q] = field(default_factory=deque)
     """Questions of `more` that no worker has taken."""
     under_way: set[PendingQuestion[Q]] = field(default_factory=set)
@@ -155,23 +139,28 @@ class _RequestPool(Generic[Q, R]):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        feed = self.feed if isinstance(self.feed, QuestionFeed) else QuestionFeed(self.feed, None)
+        self.questions, self.more = iter(feed.first), feed.more
         self.limiter = RequestLimiter(self.limits)
         # An exception in it is a defect; None wakes the reader.
         self.done: queue.Queue[_QuestionResult[Q, R] | Exception | None] = queue.Queue(
             _WAITING * self.limits.concurrency
         )
 
-    def results(self) -> Iterator[_QuestionResult[Q, R]]:
-        """Start the workers and yield what comes back."""
-        for _ in range(self.limits.concurrency):
-            self._start()
-        # In this order: a worker puts its result before it stops counting.
-        while self._working() or not self.done.empty() or self._add_more():
-            if self.more is not None:
-                self._add_more()
-            yield from (*self._next_done(), *self._abandoned())
-        if self.over is not None:
-            raise self.over
+    def results(self) -> Generator[_QuestionResult[Q, R], None, None]:
+        """Start the workers and yield what comes back; closing it stops the asking at once."""
+        try:
+            for _ in range(self.limits.concurrency):
+                self._start()
+            # In this order: a worker puts its result before it stops counting.
+            while self._working() or not self.done.empty() or self._add_more():
+                if self.more is not None:
+                    self._add_more()
+                yield from (*self._next_done(), *self._abandoned())
+            if self.over is not None:
+                raise self.over
+        finally:
+            self.limiter.end()
 
     def _working(self) -> bool:
         with self._lock:
