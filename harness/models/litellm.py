@@ -9,9 +9,9 @@ answer of another version ends the run, for answers of two models cannot be mixe
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from itertools import product
@@ -39,7 +39,8 @@ from tunegate.harness.models.remote.litellm_provider import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
+from tunegate.harness.models.remote.rate_limits import estimate_tokens
+from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all, complete_all
 from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
@@ -172,55 +173,45 @@ class LitellmArm:
         self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
     ) -> Generator[StoredAnswer, None, None]:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
-        for request, result in ask_all(
+        answers = complete_all(
             QuestionFeed(requests, more),
             self._answer,
             self.limits,
-            cost_of=_tokens,
+            cost_of=estimate_tokens,
             backend=self.spec,
-            counted=_set_attempts,
-        ):
-            if isinstance(result, RequestFailure):
-                yield StoredAnswer.of(request.cell, None, result.message, time.time())
-            else:
-                yield result
+        )
+        with closing(answers):
+            for a in answers:
+                yield StoredAnswer.of(a.question.cell, a.completion, a.error, a.started_s)
 
-    def _answer(self, request: Request, deadline: float) -> StoredAnswer:
-        started, clock = time.time(), time.monotonic()
+    def _answer(self, request: Request, deadline: float) -> Completion:
         generation = request.generation
         messages = wire_messages(request.case, generation.system)
         settings = settings_of(request, self.accepted)
         settings |= thinking_parameters(self.spec, generation, self.provider, self.accepted)
         reply = self._reply(messages, settings, deadline)
-        seconds = time.monotonic() - clock
         try:
             thought = _split(reply, generation)
         except UnansweredMessage as error:
-            return StoredAnswer.of(request.cell, None, str(error), started)
+            raise PermanentError(str(error), whole=False) from error
         if reply.message.get("tool_calls") and not offers_tools(request.case):
-            return StoredAnswer.of(request.cell, None, UNOFFERED_CALL, started)
+            raise PermanentError(UNOFFERED_CALL, whole=False)
         text = thought.text or ""
         kept = cut_at_stops(text, generation.stop)
-        completion = Completion(
-            text=kept,
-            reasoning=thought.reasoning,
-            reasoning_tokens=reply.reasoning_tokens,
-            reasoning_closed=thought.reasoning_closed,
-            reasoning_tags=thought.reasoning_tags,
-            finish_reason=reply.finish_reason if kept == text else "stop",
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            latency_s=seconds,
-            batch_size=1,
-            cost=reply.cost,
-            answered_by=" ".join(filter(None, (reply.model_version, reply.system_fingerprint))),
+        return reply.completion.model_copy(
+            update={
+                "text": kept,
+                "reasoning": thought.reasoning,
+                "reasoning_closed": thought.reasoning_closed,
+                "reasoning_tags": thought.reasoning_tags,
+                "finish_reason": reply.finish_reason if kept == text else "stop",
+                "batch_size": 1,
+            }
         )
-        return StoredAnswer.of(request.cell, completion, None, started)
 
     def _reply(self, messages: Sequence[Any], settings: Any, deadline: float) -> ChatReply:
         """Ask once."""
-        left = max(0.1, deadline - time.monotonic())
-        reply = chat_completion(self.model, messages, timeout_s=left, settings=settings)
+        reply = chat_completion(self.model, messages, deadline=deadline, settings=settings)
         if self.version is not None and reply.model_version != self.version:
             raise PermanentError(
                 f"{reply.model_version} answers now, {self.version} answered before: answers of "
@@ -263,20 +254,8 @@ def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     return arm
 
 
-def _set_attempts(answer: StoredAnswer, attempts: int) -> StoredAnswer:
-    if answer.completion is None:
-        return answer
-    completion = answer.completion.model_copy(update={"attempts": attempts})
-    return replace(answer, completion=completion)
-
-
 def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
-
-
-def _tokens(request: Request) -> float:
-    """Return the tokens that a request may take, for limits."""
-    return len(request.prompt.text) / 4 + request.generation.most_tokens
 
 
 def _address(provider: str) -> str | None:

@@ -245,6 +245,9 @@ def test_calls_of_tools_are_written_out(fake_server: Start, ask: Any) -> None:
         ({"content": "half"}, {"finish_reason": "content_filter"}, "a content filter withheld"),
         ({"content": "x"}, {"error": {"code": 502}}, "the reply is an error: {'code': 502}"),
         ({"content": "hi"}, {"model": "spare"}, "'spare' answered instead of 'tuned'"),
+        ({"content": 7}, {}, "the reply has '7' instead of a text"),
+        ({"tool_calls": ["f"]}, {}, "the reply's tool call is not a call: f"),
+        ({"function_call": {"name": "f"}}, {}, "answered with a tool call"),
     ],
 )
 def test_what_is_no_answer_of_the_model_is_unscored(

@@ -1,23 +1,22 @@
-"""Chat backends: concurrent requests to a chat API under a deadline and rate limits."""
+"""Judge questions to a chat API: what is sent, in which order, and the answers."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
-from tunegate.harness.models.remote.failures import RequestFailure
-from tunegate.harness.models.remote.request_pool import ask_all
-from tunegate.harness.records.answers import Completion, reported_amount
+from tunegate.harness.models.remote.request_pool import complete_all
+from tunegate.harness.records.answers import Completion
 
 MOST_TOKENS = 2000
 """Most tokens of a reply; reason and verdict take a tenth."""
 
 
-def question_messages(question: JudgeQuestion) -> list[dict[str, str]]:
+def question_messages(question: JudgeQuestion) -> list[dict[str, Any]]:
     """Return the conversation that asks a question."""
     return [
         {"role": "system", "content": question.system},
@@ -37,25 +36,6 @@ def schema_of(question: JudgeQuestion) -> dict[str, Any]:
             "schema": {**schema, "properties": properties},
         },
     }
-
-
-def read_chat_completion(body: Mapping[str, Any]) -> Completion | None:
-    """Return the text and tokens of a chat completion; None if it is something else."""
-    try:
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        return Completion(
-            text=choice["message"]["content"],
-            finish_reason=choice.get("finish_reason"),
-            input_tokens=reported_amount(usage.get("prompt_tokens")),
-            output_tokens=reported_amount(usage.get("completion_tokens")),
-        )
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        return None
-
-
-def estimate_tokens(question: JudgeQuestion) -> float:
-    """Estimate the tokens of a question and its reply."""
-    return (len(question.system) + len(question.text)) / 4 + 200
 
 
 def spread_questions(
@@ -93,46 +73,25 @@ def ask_questions(
     ask: Callable[[JudgeQuestion, float], Completion],
     limits: PoolLimits,
     *,
-    cost_of: Callable[[JudgeQuestion], float],
     backend: str,
 ) -> Generator[JudgeAnswer, None, None]:
-    """Yield an answer for each question from a pool of threads; a failure is an error in words.
+    """Yield an answer for each question; a failure is an error in words.
 
     The questions are taken one by one, since the run may be stopped.
 
     Raises:
         BackendError: the judge as a whole is gone.
     """
-
-    def timed(item: tuple[str, JudgeQuestion], deadline: float) -> tuple[Completion, float]:
-        begun, started = time.time(), time.monotonic()
-        completion = ask(item[1], deadline)
-        return completion.model_copy(update={"latency_s": time.monotonic() - started}), begun
-
-    pool = ask_all(
-        iter(questions),
-        timed,
+    answers = complete_all(
+        questions,
+        lambda pair, deadline: ask(pair[1], deadline),
         limits,
-        cost_of=lambda item: cost_of(item[1]),
+        cost_of=lambda pair: (len(pair[1].system) + len(pair[1].text)) / 4 + MOST_TOKENS / 10,
         backend=backend,
-        counted=_count_requests,
     )
-    try:
-        for (key, _), result in pool:
-            if isinstance(result, RequestFailure):
-                yield JudgeAnswer(key, None, result.message, time.time(), result.attempts)
-            else:
-                completion, begun = result
-                yield JudgeAnswer(key, completion, None, begun, completion.attempts or 1)
-    finally:
-        pool.close()
-
-
-def _count_requests(result: tuple[Completion, float], asked: int) -> tuple[Completion, float]:
-    """Return a result with all requests that it took."""
-    completion, begun = result
-    requests = (completion.attempts or 1) + asked - 1
-    return completion.model_copy(update={"attempts": requests}), begun
+    with closing(answers):
+        for a in answers:
+            yield JudgeAnswer(a.question[0], a.completion, a.error, a.started_s, a.requests)
 
 
 def _plain(form: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
 from tunegate.harness.contracts.model import PoolLimits
@@ -21,16 +21,19 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.backends._chat import (
     MOST_TOKENS,
     ask_questions,
-    estimate_tokens,
     question_messages,
-    read_chat_completion,
     schema_of,
     spread_questions,
 )
 from tunegate.harness.judges.backends._limits import USUAL, split_limits
+from tunegate.harness.models.remote.failures import PermanentError, RetryableError
+from tunegate.harness.models.servers.replies import parse_completion
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import ModelError
 from tunegate.harness.records.hashing import sha256
+
+if TYPE_CHECKING:
+    from tunegate.harness.models.remote.batches import BatchReply
 
 SPEC = "litellm:PROVIDER/MODEL"
 LAG = 2
@@ -93,7 +96,6 @@ class LitellmJudge:
             spread_questions(questions, lag=LAG * self.limits.concurrency),
             ask,
             self.limits,
-            cost_of=estimate_tokens,
             backend=f"litellm:{self.model}",
         )
 
@@ -115,8 +117,7 @@ class LitellmJudge:
             self._note(name, Completion(text=batch_id))
         for reply in collect_batch(provider, batch_id):
             if reply.key in questions:
-                done = None if reply.body is None else self._completion(reply.body)
-                yield JudgeAnswer(reply.key, done, reply.error, began)
+                yield self._batch_answer(reply, began)
         self._note(name, None)
 
     def _note(self, name: str, batch: Completion | None) -> None:
@@ -132,37 +133,36 @@ class LitellmJudge:
         messages = question_messages(question)
         return {"model": name, "messages": messages, **self.settings, **self._form(question)}
 
-    def _completion(self, body: Mapping[str, Any]) -> Completion | None:
-        """Return a reply of a batch with its price; None if it is not a chat completion."""
+    def _batch_answer(self, reply: BatchReply, began: float) -> JudgeAnswer:
+        """Return a reply of a batch with its price."""
         from tunegate.harness.models.remote.litellm_calls import price_of_tokens
 
-        completion = read_chat_completion(body)
-        if completion is None:
-            return None
-        tokens = completion.input_tokens or 0, completion.output_tokens or 0
-        return completion.model_copy(
-            update={"cost": price_of_tokens(self.model, tokens, batch=True)}
+        if reply.body is None:
+            return JudgeAnswer(reply.key, None, reply.error, began)
+        try:
+            parsed = parse_completion(reply.body)
+        except (PermanentError, RetryableError) as failure:
+            return JudgeAnswer(reply.key, None, str(failure), began)
+        tokens = parsed.input_tokens or 0, parsed.output_tokens or 0
+        completion = Completion(
+            text=parsed.text,
+            finish_reason=parsed.finish_reason,
+            input_tokens=parsed.input_tokens,
+            output_tokens=parsed.output_tokens,
+            cost=price_of_tokens(self.model, tokens, batch=True),
         )
+        return JudgeAnswer(reply.key, completion, None, began)
 
     def _ask(self, question: JudgeQuestion, deadline: float, *, repeats: bool) -> Completion:
         from tunegate.harness.models.remote import litellm_calls
 
-        messages: list[dict[str, Any]] = [*question_messages(question)]
+        messages = question_messages(question)
         if self.marked:
             messages = _marked_messages(question, repeats=repeats)
-        reply = litellm_calls.chat_completion(
-            self.model,
-            messages,
-            timeout_s=max(0.1, deadline - time.monotonic()),
-            settings={**self.settings, **self._form(question)},
-        )
-        return Completion(
-            text=reply.text,
-            finish_reason=reply.finish_reason,
-            input_tokens=reply.input_tokens,
-            output_tokens=reply.output_tokens,
-            cost=reply.cost,
-        )
+        settings = {**self.settings, **self._form(question)}
+        return litellm_calls.chat_completion(
+            self.model, messages, deadline=deadline, settings=settings
+        ).completion
 
     def _form(self, question: JudgeQuestion) -> dict[str, Any]:
         """Return the reply's schema, if the model supports one."""

@@ -6,31 +6,37 @@ JSON schema is sent unless the server refuses it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from tunegate.harness.contracts.judge import JudgeAnswer, JudgeQuestion
-from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
 from tunegate.harness.judges.backends._chat import (
     MOST_TOKENS,
     ask_questions,
-    estimate_tokens,
     question_messages,
-    read_chat_completion,
     schema_of,
 )
 from tunegate.harness.judges.backends._limits import USUAL, split_limits
-from tunegate.harness.models.remote.failures import PermanentError, RetryableError
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.records.answers import Completion
+from tunegate.harness.models.servers.client import ServerClient
+from tunegate.harness.models.servers.protocol import ServerProtocol
+from tunegate.harness.models.servers.target import ServerTarget, parse_target, read_key
+from tunegate.harness.records.answers import Cell, CellKind, Completion
+from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 
 SPEC = "server:URL#MODEL"
 KEY = "TUNEGATE_JUDGE_KEY"
 _SETTINGS = {"temperature": 0.0, "max_tokens": MOST_TOKENS, "seed": 0}
+_PROTOCOL = ServerProtocol("messages", plain=_SETTINGS, checked="")
+_GENERATION = GenerationSettings(thinking_tags=())
+"""A reply is read as a whole: what stands before the JSON is not taken for thoughts."""
 _NO_SCHEMA = (400, 422)
 """Statuses of servers that do not support schemas."""
 
@@ -39,8 +45,7 @@ _NO_SCHEMA = (400, 422)
 class ServerJudge:
     """A judge model behind an OpenAI-compatible server."""
 
-    url: str
-    model: str
+    where: ServerTarget
     key: str | None = field(default=None, repr=False)
     limits: PoolLimits = USUAL
     schemas: bool = True
@@ -50,7 +55,7 @@ class ServerJudge:
     def identity(self) -> Mapping[str, Any]:
         """The spec and the parameters of each call."""
         return {
-            "spec": f"server:{self.url}#{self.model}",
+            "spec": self.where.spec(),
             "backend": "server",
             "settings": _SETTINGS,
             "fingerprint": self.fingerprint,
@@ -59,68 +64,62 @@ class ServerJudge:
     @property
     def fingerprint(self) -> str:
         """Hash of address, model and parameters."""
-        return sha256(["server", self.url, self.model, _SETTINGS])
+        return sha256(["server", self.where.url, self.where.model, _SETTINGS])
 
     def ask(self, questions: Mapping[str, JudgeQuestion]) -> Generator[JudgeAnswer, None, None]:
         """Yield an answer for each question, as many at once as the limits allow."""
         with HttpClient(self.key) as http:
-
-            def ask(question: JudgeQuestion, deadline: float) -> Completion:
-                return self._ask(http, question, deadline)
-
             yield from ask_questions(
                 questions.items(),
-                ask,
+                partial(self._ask, http),
                 self.limits,
-                cost_of=estimate_tokens,
-                backend=self.identity["spec"],
+                backend=self.where.spec(),
             )
 
     def _ask(self, http: HttpClient, question: JudgeQuestion, deadline: float) -> Completion:
-        body = {"model": self.model, "messages": question_messages(question), **_SETTINGS}
-        url = f"{self.url}/chat/completions"
-        if self.schemas:
-            try:
-                form = {"response_format": schema_of(question)}
-                return _read(http.post_json(url, {**body, **form}, deadline=deadline))
-            except PermanentError as refusal:
-                if refusal.status not in _NO_SCHEMA:
-                    raise
-            found = _read(http.post_json(url, body, deadline=deadline))
-            self.schemas = False
-            return found.model_copy(update={"attempts": 2})
-        return _read(http.post_json(url, body, deadline=deadline))
+        client = ServerClient(self.where, _PROTOCOL, tokenizer=None, any_model=True)
+        plain = _request(question)
+        if not self.schemas:
+            return client.ask(http, plain, deadline)
+        try:
+            return client.ask(http, _request(question, schema_of(question)), deadline)
+        except PermanentError as refusal:
+            if refusal.status not in _NO_SCHEMA:
+                raise
+        completion = client.ask(http, plain, deadline)
+        self.schemas = False
+        return completion.model_copy(update={"attempts": 2})
 
 
-def _read(reply: Mapping[str, Any]) -> Completion:
-    """Return a server's answer; a malformed one is asked for again.
-
-    Raises:
-        RetryableError: it is not a chat completion.
-    """
-    completion = read_chat_completion(reply)
-    if completion is None:
-        raise RetryableError("the reply is not a chat completion")
-    return completion
+def _request(question: JudgeQuestion, schema: dict[str, Any] | None = None) -> Request:
+    """Return a question as a request of an arm."""
+    messages = tuple(question_messages(question))
+    case = Case(id="question", messages=messages, response_format=schema)
+    cell = Cell(suite="judge", case=case.id, arm="judge", kind=CellKind.GENERATE, key=question.hash)
+    return Request(cell, case, Prompt(question.text), _GENERATION, 0)
 
 
 def server(target: str) -> ServerJudge:
     """Open a model behind a server as judge.
 
     Raises:
-        ModelError: the address or the model's name is missing, or the address holds a password.
+        ModelError: the address or the model's name is missing, the address holds a password, or
+            the key is malformed.
     """
+    if "@" in target.partition("#")[0]:  # before any message that repeats the address
+        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
     place = split_limits("server", target)
-    url, _, model = place.target.partition("#")
-    if not url.startswith(("http://", "https://")) or not model:
-        raise ModelError(
-            f"judge server:{target}: write server:URL#MODEL, such as "
-            "server:http://localhost:8000/v1#qwen3-8b"
-        )
     if place.batch:
         raise ModelError(
             f"judge server:{target}: batches are for litellm:PROVIDER/MODEL?batch=true"
         )
-    if "@" in url:
-        raise ModelError(f"judge server: an address must hold no password; put the key into {KEY}")
-    return ServerJudge(url.rstrip("/"), model, os.environ.get(KEY), place.limits)
+    try:
+        where = parse_target(place.target)
+    except ModelError as error:
+        raise ModelError(f"judge {error}") from error
+    if not where.model:
+        raise ModelError(
+            f"judge server:{target}: no model; write server:URL#MODEL, such as "
+            "server:http://localhost:8000/v1#qwen3-8b"
+        )
+    return ServerJudge(where, read_key(KEY), place.limits)

@@ -25,27 +25,39 @@ def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
     """
     if finish_reason == "content_filter":
         raise UnansweredMessage("the provider's content filter withheld the answer")
-    content = message.get("content")
-    text = content if isinstance(content, str) else ""
-    calls = _calls(message)
-    if calls:
-        return "\n".join([*([text] if text else []), *calls])
-    if not text and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-    if not text:
+    text = text_of_message(message)
+    if not isinstance(text, str) or not text:
         raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
     return text
 
 
-def _calls(message: Mapping[str, Any]) -> list[str]:
-    """Return the calls as texts."""
-    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
-    legacy = message.get("function_call")
-    return [_call(function) for function in (*functions, *([legacy] if legacy else ()))]
+def text_of_message(message: Mapping[str, Any]) -> Any:
+    """Return a message's content as a text with its tool calls, or else its refusal in words.
+
+    Whatever else the content is (null, a number) is returned as it is.
+
+    Raises:
+        UnansweredMessage: one of the tool calls is not a call.
+    """
+    text = message.get("content")
+    if isinstance(text, list):  # parts, those of thoughts among them
+        text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
+    functions = [_function_of(call) for call in message.get("tool_calls") or ()]
+    if message.get("function_call"):  # the older form
+        functions.append(_function_of({"function": message["function_call"]}))
+    if functions:
+        calls = [call_text(f.get("name"), f.get("arguments")) for f in functions]
+        return "\n".join([*([text] if isinstance(text, str) and text else []), *calls])
+    if not text and isinstance(message.get("refusal"), str):
+        return message["refusal"]
+    return text
 
 
-def _call(function: Mapping[str, Any]) -> str:
-    return call_text(function.get("name"), function.get("arguments"))
+def _function_of(call: Any) -> Mapping[str, Any]:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise UnansweredMessage(f"the reply's tool call is not a call: {str(call)[:80]}")
+    return function
 
 
 def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:

@@ -7,7 +7,7 @@ litellm is imported at the first call, with its own price list (it would fetch o
 
 Example:
     turn = {"role": "user", "content": "Hello"}
-    reply = chat_completion("openai/gpt-4o-mini", [turn], timeout_s=60)
+    reply = chat_completion("openai/gpt-4o-mini", [turn], deadline=time.monotonic() + 60)
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import math
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,7 +36,7 @@ from tunegate.harness.models.remote.failures import (
     error_of_status,
     quote_excerpt,
 )
-from tunegate.harness.records.answers import reported_amount
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import MissingExtra
 
 _OFFLINE = {
@@ -70,6 +71,7 @@ class ChatReply:
     """The model that answered by the provider's report, such as `gpt-4o-mini-2024-07-18`."""
     system_fingerprint: str | None
     """The provider's name for the configuration that answered, where it has one."""
+    latency_s: float
     raw: Mapping[str, Any] = field(repr=False)
     """The whole response as litellm gives it, in OpenAI's form."""
 
@@ -79,17 +81,32 @@ class ChatReply:
         message: Mapping[str, Any] = self.raw["choices"][0]["message"]
         return message
 
+    @property
+    def completion(self) -> Completion:
+        """The answer as it was sent, with what it took."""
+        return Completion(
+            text=self.text,
+            finish_reason=self.finish_reason,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            latency_s=self.latency_s,
+            cost=self.cost,
+            answered_by=" ".join(filter(None, (self.model_version, self.system_fingerprint))),
+        )
+
 
 def chat_completion(
     model: str,
     messages: Sequence[Mapping[str, Any]],
     *,
-    timeout_s: float,
+    deadline: float,
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> ChatReply:
-    """Ask a model once."""
+    """Ask a model once, until `deadline` on the monotonic clock."""
     litellm = litellm_library()
-    patience = 2.0 ** math.ceil(math.log2(max(timeout_s, 1.0)))
+    started = time.monotonic()
+    patience = 2.0 ** math.ceil(math.log2(max(deadline - started, 1.0)))
     try:
         with _alone_at_first(model, patience):
             response = litellm.completion(
@@ -104,7 +121,7 @@ def chat_completion(
             )
     except Exception as error:  # litellm lets through what a provider's adapter stumbles over
         raise error_of_exception(error) from error
-    return _reply(litellm, model, response)
+    return _reply(litellm, model, response, time.monotonic() - started)
 
 
 @contextlib.contextmanager
@@ -155,7 +172,7 @@ def _close(litellm: Any) -> None:
     clients.clear()
 
 
-def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
+def _reply(litellm: Any, model: str, response: Any, seconds: float) -> ChatReply:
     raw = response.model_dump(mode="json", warnings=False)
     if not raw.get("choices"):
         raise RetryableError("the provider answered without a choice")
@@ -173,6 +190,7 @@ def _reply(litellm: Any, model: str, response: Any) -> ChatReply:
         cost=reported_amount(_cost(litellm, model, response)) if counted else None,
         model_version=raw.get("model") or None,
         system_fingerprint=raw.get("system_fingerprint") or None,
+        latency_s=seconds,
         raw=raw,
     )
 

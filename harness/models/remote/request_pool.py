@@ -4,6 +4,7 @@
 result as soon as it is known, in any order. A question is asked again after `RetryableError`, with
 exponential backoff and full jitter, until its attempts or its deadline are used up. A call that
 hangs beyond its deadline is abandoned: its thread ends with the process at the latest.
+`complete_all` does the same for the completions of arms and judge models, and counts requests.
 
 Example:
     >>> limits = PoolLimits(concurrency=2)
@@ -17,6 +18,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Generic, TypeVar
@@ -25,6 +27,7 @@ from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
 from tunegate.harness.models.remote.rate_limits import RequestLimiter
 from tunegate.harness.models.remote.retries import PendingQuestion
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError
 
 Q = TypeVar("Q")
@@ -47,19 +50,52 @@ def ask_all(
     *,
     cost_of: Callable[[Q], float] = lambda question: 0.0,
     backend: str = "the backend",
-    counted: Callable[[R, int], R] = lambda result, attempts: result,
 ) -> Generator[tuple[Q, R | RequestFailure], None, None]:
     """Yield every question with its result or its failure.
 
     Closing the generator stops the asking at once; where `questions` ends early, those in progress
     are still answered.
     """
-    feed = questions if isinstance(questions, QuestionFeed) else QuestionFeed(questions, None)
-    pool = _RequestPool(iter(feed.first), ask, limits, cost_of, backend, counted, feed.more)
-    try:
-        yield from pool.results()
-    finally:
-        pool.limiter.end()
+    with closing(_RequestPool(questions, ask, limits, cost_of, backend).results()) as results:
+        for done in results:
+            yield done.question, done.result
+
+
+def complete_all(
+    questions: Iterable[Q] | QuestionFeed[Q],
+    ask: Callable[[Q, float], Completion],
+    limits: PoolLimits,
+    *,
+    cost_of: Callable[[Q], float],
+    backend: str,
+) -> Generator[PoolAnswer[Q], None, None]:
+    """Yield an answer for each question, as `ask_all` does.
+
+    Where `ask` itself sends several requests, its completion says so in `attempts`.
+    """
+    with closing(_RequestPool(questions, ask, limits, cost_of, backend).results()) as results:
+        for done in results:
+            result = done.result
+            if isinstance(result, RequestFailure):
+                failure = result.message
+                yield PoolAnswer(done.question, None, failure, done.started_s, result.attempts)
+            else:
+                requests = done.attempts - 1 + (result.attempts or 1)
+                completion = result.model_copy(update={"attempts": requests})
+                yield PoolAnswer(done.question, completion, None, done.started_s, requests)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAnswer(Generic[Q]):
+    """A question with its completion, or with why it has none."""
+
+    question: Q
+    completion: Completion | None
+    error: str | None
+    started_s: float
+    """Unix time at which its last attempt began."""
+    requests: int
+    """Requests that were sent for it, retries included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +114,19 @@ class _QuestionResult(Generic[Q, R]):
 
     question: Q
     result: R | RequestFailure
+    attempts: int
+    started_s: float
 
 
 @dataclass
 class _RequestPool(Generic[Q, R]):
-    """The workers of one `ask_all`."""
+    """The workers of one `ask_all` or `complete_all`."""
 
-    questions: Iterator[Q]
+    feed: Iterable[Q] | QuestionFeed[Q]
     ask: Callable[[Q, float], R]
     limits: PoolLimits
     cost_of: Callable[[Q], float]
     backend: str
-    counted: Callable[[R, int], R]
-    more: Callable[[], Iterable[Q]] | None
     added: deque[Q] = field(default_factory=deque)
     """Questions of `more` that no worker has taken."""
     under_way: set[PendingQuestion[Q]] = field(default_factory=set)
@@ -103,24 +139,28 @@ class _RequestPool(Generic[Q, R]):
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
+        feed = self.feed if isinstance(self.feed, QuestionFeed) else QuestionFeed(self.feed, None)
+        self.questions, self.more = iter(feed.first), feed.more
         self.limiter = RequestLimiter(self.limits)
         # An exception in it is a defect; None wakes the reader.
         self.done: queue.Queue[_QuestionResult[Q, R] | Exception | None] = queue.Queue(
             _WAITING * self.limits.concurrency
         )
 
-    def results(self) -> Iterator[tuple[Q, R | RequestFailure]]:
-        """Start the workers and yield what comes back."""
-        for _ in range(self.limits.concurrency):
-            self._start()
-        # In this order: a worker puts its result before it stops counting.
-        while self._working() or not self.done.empty() or self._add_more():
-            if self.more is not None:
-                self._add_more()
-            for outcome in (*self._next_done(), *self._abandoned()):
-                yield outcome.question, outcome.result
-        if self.over is not None:
-            raise self.over
+    def results(self) -> Generator[_QuestionResult[Q, R], None, None]:
+        """Start the workers and yield what comes back; closing it stops the asking at once."""
+        try:
+            for _ in range(self.limits.concurrency):
+                self._start()
+            # In this order: a worker puts its result before it stops counting.
+            while self._working() or not self.done.empty() or self._add_more():
+                if self.more is not None:
+                    self._add_more()
+                yield from (*self._next_done(), *self._abandoned())
+            if self.over is not None:
+                raise self.over
+        finally:
+            self.limiter.end()
 
     def _working(self) -> bool:
         with self._lock:
@@ -162,7 +202,7 @@ class _RequestPool(Generic[Q, R]):
                 self.workers -= 1
             failure = asked.too_late(self.limits)
             self._note(failure)
-            yield _QuestionResult(asked.question, failure)
+            yield _QuestionResult(asked.question, failure, asked.attempts, asked.started_s)
 
     def _note(self, result: R | RequestFailure) -> None:
         """End the run where many questions in a row had no answer."""
@@ -223,9 +263,7 @@ class _RequestPool(Generic[Q, R]):
             self._end(str(result))
             result = RequestFailure(str(result), asked.attempts, refused=True)
         self._note(result)
-        if not isinstance(result, RequestFailure):
-            result = self.counted(result, asked.attempts)
-        return _QuestionResult(asked.question, result)
+        return _QuestionResult(asked.question, result, asked.attempts, asked.started_s)
 
     def _put(self, outcome: _QuestionResult[Q, R] | Exception | None) -> None:
         """Pass something to the reader, unless it is gone."""

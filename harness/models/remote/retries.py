@@ -35,6 +35,8 @@ class PendingQuestion(Generic[Q]):
     cost: float
     attempts: int = 0
     """Times it was asked."""
+    started_s: float = field(default_factory=time.time)
+    """Unix time at which its last attempt began."""
     faults: int = 0
     """Those of its attempts that failed without the server asking to wait."""
     deadline: float = _NEVER
@@ -65,7 +67,8 @@ class PendingQuestion(Generic[Q]):
         """
         self.budget = limits.deadline_s
         while limiter.wait(self.cost):
-            self.attempts, self.deadline = self.attempts + 1, time.monotonic() + self.budget
+            self.attempts, self.started_s = self.attempts + 1, time.time()
+            self.deadline = time.monotonic() + self.budget
             try:
                 return ask(self.question, self.deadline)
             except PermanentError as error:

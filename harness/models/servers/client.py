@@ -45,6 +45,8 @@ class ServerClient:
     form: ServerProtocol
     tokenizer: Any
     dialect: ServerDialect = UNKNOWN
+    any_model: bool = False
+    """Whether a reply counts though a model of another name wrote it."""
 
     def ask(self, http: HttpClient, request: Request, deadline: float) -> Completion:
         """Return the completion of a request."""
@@ -58,7 +60,8 @@ class ServerClient:
         reply = parse_completion(
             http.post_json(f"{self.where.url}/{path}", body, deadline=deadline)
         )
-        if reply.model is not None and is_foreign(self.where.model, reply.model):
+        other = reply.model is not None and is_foreign(self.where.model, reply.model)
+        if other and not self.any_model:
             raise PermanentError(
                 f"{reply.model!r} answered instead of {self.where.model!r}, by the server's "
                 "own report: is it a proxy with a fallback?",

@@ -110,6 +110,11 @@ def key_for(where: ServerTarget, environment: Mapping[str, str] = os.environ) ->
     name = KEY
     if not environment.get(KEY) and (where.here or where.url.startswith("https:")):
         name = _ELSE
+    return read_key(name, environment)
+
+
+def read_key(name: str, environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the key in a variable; None if it is not set."""
     key = environment.get(name, "").strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ModelError(f"{name} holds characters that no key has; set it again")

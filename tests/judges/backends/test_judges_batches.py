@@ -85,6 +85,8 @@ class BatchProvider:
             response = {"status_code": 400 if refused else 200, "request_id": "r", "body": body}
             if refused:
                 response["body"] = {"error": {"message": "no such model"}}
+            if "no choice" in text:
+                response["body"] = {"choices": []}
             lines.append(json.dumps({"id": "b", "custom_id": asked["custom_id"],
                                      "response": response, "error": None}))  # fmt: skip
         return "\n".join(reversed(lines)) + "\n"
@@ -192,12 +194,13 @@ def test_a_request_that_failed_or_was_lost_is_an_error_of_its_case(
 ) -> None:
     """A batch that expired has some replies; the rest is unscored, and asked again next time."""
     provider.status, provider.lost = "expired", "never"
-    tasks = [task("sorry"), task("refused"), task("never")]
+    tasks = [task("sorry"), task("refused"), task("no choice"), task("never")]
 
     found = {t.completions[0].text: o for t, o in judge_model().judge(tasks)}
 
     assert found["sorry"].score is not None
     assert found["refused"].error == "HTTP 400: 'no such model'"
+    assert found["no choice"].error == "the reply does not have 1 choice: []"
     assert found["never"].error == "the judge left it unanswered"
 
 

@@ -20,6 +20,7 @@ from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.judges.asking.conversation import AskedJudgeModel
 from tunegate.harness.judges.asking.judge_model import JudgementOutcome, JudgementTask
 from tunegate.harness.judges.backends.server import ServerJudge, server
+from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.errors import ModelError
 
 MODELS: dict[str, dict[str, Any]] = {"judge": {}}
@@ -37,7 +38,7 @@ def good(body: dict[str, Any], score: int = 5) -> dict[str, Any]:
 
 
 def judge_of(running: FakeServer, limits: PoolLimits = QUICK, **more: Any) -> ServerJudge:
-    return ServerJudge(running.url, "judge", limits=limits, **more)
+    return ServerJudge(ServerTarget(running.url, "judge"), limits=limits, **more)
 
 
 def judged(
@@ -125,6 +126,43 @@ def test_a_server_that_never_ends_is_left_at_the_deadline(
     assert sorted(o.status for o in outcomes) == ["judge_error"] + ["ok"] * 7
 
 
+def test_an_answer_that_a_filter_withheld_is_not_asked_for_again(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    withheld = completion("", finish_reason="content_filter")
+    running = fake_server(models=MODELS, reply=lambda m, p, body: withheld)
+
+    (outcome,) = judged(judge_of(running), [task("a")])
+
+    assert (outcome.status, outcome.attempts) == ("judge_error", 1)
+    assert "content filter" in (outcome.error or "")
+    assert running.posts == 1
+
+
+def test_a_server_may_call_the_model_otherwise(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    """An arm's answer would be refused as that of a proxy's fallback."""
+    running = fake_server(
+        models=MODELS, reply=lambda m, p, body: {**good(body), "model": "judge.gguf"}
+    )
+
+    (outcome,) = judged(judge_of(running), [task("a")])
+
+    assert outcome.status == "ok"
+
+
+def test_requests_for_a_failure_are_counted(
+    fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
+) -> None:
+    running = fake_server(models=MODELS, faults=lambda number: "500")
+
+    (outcome,) = judged(judge_of(running, PoolLimits(deadline_s=10.0, attempts=2)), [task("a")])
+
+    assert (outcome.status, outcome.attempts) == ("judge_error", 2)
+    assert running.posts == 2
+
+
 def test_too_many_requests_are_waited_out(
     fake_server: Callable[..., FakeServer], task: Callable[..., JudgementTask]
 ) -> None:
@@ -184,9 +222,18 @@ def test_nothing_judged_is_lost_when_the_judge_dies(
     assert [o.attempts for o in second].count(0) == 12
 
 
-@pytest.mark.parametrize("target", ["localhost:8000#m", "http://localhost:8000/v1", "", "#m"])
-def test_a_spec_names_address_and_model(target: str) -> None:
-    with pytest.raises(ModelError, match="write server:URL#MODEL"):
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("localhost:8000#m", "no address of a server"),
+        ("http://localhost:80x/v1#m", "no address of a server"),
+        ("#m", "no address of a server"),
+        ("", "no address of a server"),
+        ("http://localhost:8000/v1", "no model"),
+    ],
+)
+def test_a_spec_names_address_and_model(target: str, said: str) -> None:
+    with pytest.raises(ModelError, match=f"^judge server:{target}: {said}; write"):
         server(target)
 
 
@@ -206,10 +253,18 @@ def test_the_key_is_in_no_record(
     assert "secret-4711" not in f"{judge} {judge.identity} {bad}"
 
 
-def test_an_address_with_a_password_is_refused() -> None:
+def test_a_malformed_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEGATE_JUDGE_KEY", "sk 4711")
+
+    with pytest.raises(ModelError, match="TUNEGATE_JUDGE_KEY holds characters that no key has"):
+        server("http://localhost:8000/v1#m")
+
+
+@pytest.mark.parametrize("rest", ["#m", "", "?rpn=3#m", "?batch=true#m"])
+def test_an_address_with_a_password_is_refused(rest: str) -> None:
     """It would be in every record of the run; the refusal does not repeat it."""
     with pytest.raises(ModelError) as caught:
-        server("http://bob:pw@localhost:8000/v1#m")
+        server(f"http://bob:pw@localhost:8000/v1{rest}")
 
     assert "must hold no password" in str(caught.value)
     assert "pw" not in str(caught.value)

@@ -55,6 +55,16 @@ def test_the_older_form_of_a_call_is_one_too() -> None:
     assert scored(answer_of(message, "function_call")) == 1.0
 
 
+def test_the_parts_of_a_content_are_one_text() -> None:
+    parts = [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "text", "text": "Par"},
+        {"text": "is"},
+    ]
+
+    assert answer_of({"content": parts}, "stop") == "Paris"
+
+
 def test_ids_that_differ_each_time_are_left_out() -> None:
     one, two = calling("{}"), calling("{}")
     two["tool_calls"][0]["id"] = "call_2"
@@ -73,6 +83,8 @@ def test_a_refusal_in_words_is_an_answer() -> None:
     [
         ({"content": ""}, "stop", r"empty answer \(finish reason stop\)"),
         ({"content": None}, None, r"empty answer \(finish reason unknown\)"),
+        ({"content": 7}, "stop", "empty answer"),
+        ({"content": None, "tool_calls": ["f"]}, "tool_calls", "tool call is not a call: f"),
         ({"content": "", "tool_calls": []}, "stop", "empty answer"),
         ({"content": ""}, "content_filter", "content filter"),
         ({"content": "The first half"}, "content_filter", "content filter"),

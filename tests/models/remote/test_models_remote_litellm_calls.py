@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,13 +39,13 @@ def ask(
     """Return the reply to one question that is answered with `reply`."""
     served.models = {model.removeprefix("openai/"): {}}
     served.reply = lambda name, path, body: {**VERSION, **reply}
-    return chat_completion(model, HELLO, timeout_s=20, settings=settings)
+    return chat_completion(model, HELLO, deadline=time.monotonic() + 20, settings=settings)
 
 
 def failure(served: FakeServer) -> RetryableError | PermanentError:
     """Return what a question is refused with."""
     with pytest.raises((RetryableError, PermanentError)) as caught:
-        chat_completion(MODEL, HELLO, timeout_s=20)
+        chat_completion(MODEL, HELLO, deadline=time.monotonic() + 20)
     error = caught.value
     assert isinstance(error, RetryableError | PermanentError)
     return error
@@ -184,7 +185,7 @@ def test_a_silent_provider_is_for_later(served: FakeServer) -> None:
     served.faults = lambda number: "silent"
 
     with pytest.raises(RetryableError, match=r"^Timeout: .*timed out"):
-        chat_completion(MODEL, HELLO, timeout_s=1)
+        chat_completion(MODEL, HELLO, deadline=time.monotonic() + 1)
 
 
 def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +193,7 @@ def test_nobody_there_is_for_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
 
     with pytest.raises(RetryableError, match="Connection error"):
-        chat_completion(MODEL, HELLO, timeout_s=5)
+        chat_completion(MODEL, HELLO, deadline=time.monotonic() + 5)
 
 
 def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServer) -> None:
@@ -205,12 +206,13 @@ def test_a_parameter_the_model_does_not_take_is_refused_for_all(served: FakeServ
 
 
 FIRST = """
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from tunegate.harness.models.remote.litellm_calls import chat_completion
 hello = [{"role": "user", "content": "Hello"}]
 with ThreadPoolExecutor(16) as threads:
-    ask = partial(chat_completion, "openai/gpt-4o-mini", hello, timeout_s=60)
+    ask = partial(chat_completion, "openai/gpt-4o-mini", hello, deadline=time.monotonic() + 60)
     asked = [threads.submit(ask) for _ in range(16)]
     assert {reply.result().finish_reason for reply in asked} == {"stop"}
 """

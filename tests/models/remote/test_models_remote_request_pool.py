@@ -14,7 +14,8 @@ import pytest
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.models.remote.failures import PermanentError, RequestFailure, RetryableError
 from tunegate.harness.models.remote.rate_limits import RateLimiter
-from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
+from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all, complete_all
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.errors import BackendError
 
 
@@ -89,22 +90,39 @@ def test_later_is_asked_again_and_refused_is_not() -> None:
     }
 
 
-def test_a_result_is_counted() -> None:
-    """The second answer took two calls; what failed says its number itself."""
-    asked: Counter[str] = Counter()
+def test_requests_for_a_completion_are_counted() -> None:
+    """The last try counts where it sent two requests itself; so do those of a failure."""
+    tries: Counter[str] = Counter()
 
-    def ask(question: str, deadline: float) -> str:
-        asked[question] += 1
-        if question == "never" or asked[question] < int(question):
+    def ask(question: str, deadline: float) -> Completion:
+        tries[question] += 1
+        if question == "never" or (question == "second" and tries[question] == 1):
             raise RetryableError("HTTP 500")
-        return "fine"
+        return Completion(text="fine", attempts=2 if question != "first" else None)
 
-    found = dict(
-        ask_all(["1", "2", "never"], ask, PoolLimits(attempts=2), counted=lambda r, n: f"{r} {n}")
-    )
+    before = time.time()
+    answers = {
+        a.question: a
+        for a in complete_all(
+            ["first", "twice", "second", "never"],
+            ask,
+            PoolLimits(attempts=2),
+            cost_of=lambda question: 1.0,
+            backend="a server",
+        )
+    }
 
-    assert (found["1"], found["2"]) == ("fine 1", "fine 2")
-    assert found["never"] == RequestFailure("HTTP 500 (asked 2 times)", 2)
+    assert {name: a.requests for name, a in answers.items()} == {
+        "first": 1,
+        "twice": 2,
+        "second": 3,
+        "never": 2,
+    }
+    assert answers["second"].completion == Completion(text="fine", attempts=3)
+    assert answers["second"].error is None
+    assert answers["never"].completion is None
+    assert answers["never"].error == "HTTP 500 (asked 2 times)"
+    assert all(before <= a.started_s <= time.time() for a in answers.values())
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:
