@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from itertools import product
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
 from tunegate.harness.contracts.reasoning import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
+from tunegate.harness.models.remote.answer_requests import answer_requests
 from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.models.remote.chat_settings import (
     UNOFFERED_CALL,
@@ -39,7 +40,7 @@ from tunegate.harness.models.remote.litellm_provider import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
+from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
@@ -172,18 +173,7 @@ class LitellmArm:
         self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
     ) -> Generator[StoredAnswer, None, None]:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
-        for request, result in ask_all(
-            QuestionFeed(requests, more),
-            self._answer,
-            self.limits,
-            cost_of=_tokens,
-            backend=self.spec,
-            counted=_set_attempts,
-        ):
-            if isinstance(result, RequestFailure):
-                yield StoredAnswer.of(request.cell, None, result.message, time.time())
-            else:
-                yield result
+        return answer_requests(requests, more, self._answer, self.limits, backend=self.spec)
 
     def _answer(self, request: Request, deadline: float) -> StoredAnswer:
         started, clock = time.time(), time.monotonic()
@@ -263,20 +253,8 @@ def litellm(target: str, *, limits: PoolLimits | None = None) -> LitellmArm:
     return arm
 
 
-def _set_attempts(answer: StoredAnswer, attempts: int) -> StoredAnswer:
-    if answer.completion is None:
-        return answer
-    completion = answer.completion.model_copy(update={"attempts": attempts})
-    return replace(answer, completion=completion)
-
-
 def _user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
-
-
-def _tokens(request: Request) -> float:
-    """Return the tokens that a request may take, for limits."""
-    return len(request.prompt.text) / 4 + request.generation.most_tokens
 
 
 def _address(provider: str) -> str | None:

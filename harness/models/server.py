@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +26,10 @@ from tunegate.harness.models._chat_template import (
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.models.remote.answer_requests import answer_requests
 from tunegate.harness.models.remote.chat_settings import bounds_of, wire_messages
-from tunegate.harness.models.remote.failures import PermanentError, RequestFailure
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all
 from tunegate.harness.models.servers.client import ServerClient
 from tunegate.harness.models.servers.dialect import (
     UNKNOWN,
@@ -54,7 +54,7 @@ from tunegate.harness.models.servers.target import (
     parse_target,
     weights_spec,
 )
-from tunegate.harness.records.answers import GENERATED, Cell, CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import GENERATED, Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
@@ -286,20 +286,12 @@ class ServerArm:
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:
 
-            def ask(request: Request, deadline: float) -> tuple[Completion, float]:
+            def ask(request: Request, deadline: float) -> StoredAnswer:
                 started = time.time()
-                return client.ask(http, request, deadline), started
+                completion = client.ask(http, request, deadline)
+                return StoredAnswer.of(request.cell, completion, None, started)
 
-            feed = QuestionFeed(requests, more)
-            answers = ask_all(
-                feed, ask, limits, cost_of=_cost, backend=self.spec, counted=_set_attempts
-            )
-            with closing(answers):
-                for request, result in answers:
-                    if isinstance(result, RequestFailure):
-                        yield StoredAnswer.of(request.cell, None, result.message, time.time())
-                    else:
-                        yield StoredAnswer.of(request.cell, result[0], None, result[1])
+            yield from answer_requests(requests, more, ask, limits, backend=self.spec)
 
     def ask_probes(self) -> None:
         """Ask each probe text twice, unless that was done, and keep the greedy answers."""
@@ -326,18 +318,6 @@ def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSetting
     prompt = arm.prompt(case, generation)
     cell = Cell(suite="probes", case=case.id, arm="", kind=CellKind.GENERATE, key=key)
     return Request(cell, case, prompt, generation, 0)
-
-
-def _set_attempts(answered: tuple[Completion, float], attempts: int) -> tuple[Completion, float]:
-    completion, started = answered
-    return completion.model_copy(update={"attempts": attempts}), started
-
-
-def _cost(request: Request) -> float:
-    """Return about how many tokens a question takes, read and written."""
-    prompt = request.prompt
-    read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    return read + (request.generation.most_tokens if request.kind in GENERATED else 0)
 
 
 def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
