@@ -18,33 +18,36 @@ class UnansweredMessage(ValueError):
 
 
 def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
-    """Return the text of an answer, as a local model would have written it.
-
-    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
-    metric `tool_calls` reads it. A refusal in words is an answer.
-    """
+    """Return the text of an answer, as a local model would have written it."""
     if finish_reason == "content_filter":
         raise UnansweredMessage("the provider's content filter withheld the answer")
-    content = message.get("content")
-    text = content if isinstance(content, str) else ""
-    calls = _calls(message)
-    if calls:
-        return "\n".join([*([text] if text else []), *calls])
-    if not text and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-    if not text:
+    text = text_of(message)
+    if not isinstance(text, str) or not text:
         raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
     return text
 
 
-def _calls(message: Mapping[str, Any]) -> list[str]:
-    """Return the calls as texts."""
-    functions = [call.get("function") or {} for call in message.get("tool_calls") or ()]
+def text_of(message: Mapping[str, Any]) -> Any:
+    """Return the content of a message as one text; anything else that is there as it came.
+
+    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
+    metric `tool_calls` reads it. A refusal in words is an answer.
+    """
+    text = message.get("content")
+    if isinstance(text, list):  # parts, those of thoughts among them
+        text = "".join(part.get("text") or "" for part in text if isinstance(part, Mapping))
     legacy = message.get("function_call")
-    return [_call(function) for function in (*functions, *([legacy] if legacy else ()))]
+    calls = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else ())]
+    if calls:
+        return "\n".join([*([text] if text and isinstance(text, str) else []), *map(_call, calls)])
+    refusal = message.get("refusal")
+    return refusal if not text and isinstance(refusal, str) else text
 
 
-def _call(function: Mapping[str, Any]) -> str:
+def _call(call: Any) -> str:
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        raise UnansweredMessage(f"the reply's tool call is not a call: {str(call)[:80]}")
     return call_text(function.get("name"), function.get("arguments"))
 
 

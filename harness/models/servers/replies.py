@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunegate.harness.contracts.reasoning import call_text, message_thoughts
+from tunegate.harness.contracts.reasoning import message_thoughts
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, text_of
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.wording import count_noun
@@ -38,7 +39,10 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
         raise PermanentError("a content filter withheld the answer", whole=False)
     if choice.get("error") or ended == "error":
         raise RetryableError(f"the reply is an error: {str(choice.get('error'))[:80]}")
-    text = choice.get("text") if message is None else _message_text(message)
+    try:
+        text = text_of(as_object(message)) if message is not None else choice.get("text")
+    except UnansweredMessage as error:
+        raise RetryableError(str(error)) from error
     if text is None and isinstance(message, dict):
         if message_thoughts(message) is None and reasoning_usage(reply) is None:
             why = f"no answer: the reply's content is null (finish reason {ended or 'unknown'})"
@@ -106,32 +110,6 @@ def as_object(value: Any) -> dict[str, Any]:
 def as_text(value: Any) -> str | None:
     """Return a text of a reply; None where it is something else."""
     return value if isinstance(value, str) else None
-
-
-def _message_text(message: Any) -> Any:
-    """Return the text of an assistant's message; calls of tools are written out as Hermes does.
-
-    A refusal in words is an answer. None where the message has no content at all.
-    """
-    if not isinstance(message, dict):
-        return None
-    text = message.get("content")
-    if not text and isinstance(message.get("refusal"), str):
-        text = message["refusal"]
-    if isinstance(text, list):  # parts, those of thoughts among them
-        text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
-    calls = message.get("tool_calls")
-    if not calls:
-        return text
-    text = text or ""
-    return "\n".join([*([text] if text else []), *map(_call, calls)])
-
-
-def _call(call: Any) -> str:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        raise RetryableError(f"the reply's tool call is not a call: {str(call)[:80]}")
-    return call_text(function.get("name"), function.get("arguments"))
 
 
 def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:
