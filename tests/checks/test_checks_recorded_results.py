@@ -19,7 +19,7 @@ from tests.results.changed_runs import (
     sums,
 )
 from tests.results.recorded_results import write_rows, write_suite
-from tunegate.harness.checks.recorded_results import check_recorded_scores
+from tunegate.harness.checks.recorded_scores import check_recorded_scores
 from tunegate.harness.models.results import results
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.suite import load_suite
