@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.contracts.reasoning import without_thoughts
-from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.read.trace_types import ModelCall, route_of
@@ -51,7 +50,7 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
     if call.span.error is not None or reason == _WITHHELD:
         return AnsweredCase(case, None, known)
     completion = Completion(
-        text=_text(call),
+        text=call.answer_text,
         finish_reason=reason,
         input_tokens=reported_amount(call.input_tokens),
         output_tokens=reported_amount(call.output_tokens),
@@ -61,14 +60,6 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         answered_by=call.model,
     )
     return AnsweredCase(case, without_thoughts(completion), known)
-
-
-def _text(call: ModelCall) -> str | None:
-    """Return the answer as one text; None if the trace does not hold it."""
-    try:
-        return answer_of({"content": call.answer, "tool_calls": call.answer_calls}, None)
-    except UnansweredMessage:
-        return call.answer
 
 
 def _finish_reason(said: str | None) -> str | None:

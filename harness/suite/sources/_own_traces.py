@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.suite.sources._replayed_call import ReplayedCall, recorded_line
+from tunegate.harness.suite.sources._replayed_call import ReplayedCall, recorded_answer
 from tunegate.harness.telemetry.read.conventions import genai
 from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
@@ -79,7 +79,8 @@ class OwnTraceFilter:
         call = genai.call(span)
         if call.answer is None:
             return
-        recorded = recorded_line(call, case.row.get("id"), call.answer, call.finish_reason)
+        name = str(case.row.get("id"))
+        recorded = recorded_answer(call, name, call.answer, call.finish_reason)
         self._cases[key] = replace(case, recorded=recorded)
 
 

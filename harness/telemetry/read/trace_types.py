@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.harness.contracts.reasoning import call_text
 from tunegate.harness.records.wording import count_noun
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -185,6 +186,15 @@ class ModelCall:
     def latency_s(self) -> float:
         """Seconds from the call's start to its end."""
         return max(self.span.end_s - self.span.start_s, 0.0)
+
+    @property
+    def answer_text(self) -> str | None:
+        """The first answer with its tool calls written out; None if the trace does not hold it."""
+        functions = [made.get("function", made) for made in self.answer_calls]
+        calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]
+        return (
+            "\n".join([*([self.answer] if self.answer else []), *calls]) if calls else self.answer
+        )
 
     @property
     def conversation(self) -> str | None:
