@@ -56,6 +56,11 @@ class Prompt:
         seen = list(self.token_ids) if self.token_ids is not None else self.text
         return sha256([seen, self.images] if self.images else seen)
 
+    @property
+    def length(self) -> float:
+        """Its tokens, at four characters each if a server or a file tokenizes."""
+        return len(self.text) / 4 if self.token_ids is None else len(self.token_ids)
+
     def equals(self, other: Prompt) -> bool:
         """Return whether the token ids are equal, or else the texts, and the images."""
         if self.images != other.images:

@@ -40,9 +40,8 @@ def answer_requests(
 
 def estimate_tokens(request: Request) -> float:
     """Estimate the tokens that a request takes, read and written."""
-    prompt = request.prompt
-    read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    return read + (request.generation.most_tokens if request.kind in GENERATED else 0)
+    written = request.generation.most_tokens if request.kind in GENERATED else 0
+    return request.prompt.length + written
 
 
 def _with_attempts(answer: StoredAnswer, attempts: int) -> StoredAnswer:
