@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from tunegate.harness.contracts.model import Arm
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
@@ -225,7 +224,7 @@ class ResultSet:
         failures = {}
         for (case, sample), row in self.answers.items():
             if (case, self.samples) in self.answers:  # which of them count is not known
-                why = f"{self.tool}: more than {self.samples} samples of the case"
+                why = f"{self.tool}: more than {count_noun(self.samples, 'sample')} of the case"
                 failures["", case, sample] = why
             elif row.error is not None:
                 failures["", case, sample] = f"{self.tool}: {row.error}"
@@ -306,10 +305,10 @@ class ResultCompletions(Mapping[tuple[str, str, int], Completion]):
     answers: Mapping[tuple[str, int], ResultRow]
 
     def __getitem__(self, key: tuple[str, str, int]) -> Completion:
-        suite, *place = key
+        suite, case, sample = key
         if suite:
             raise KeyError(key)
-        return completion_of(self.answers[place[0], place[1]])
+        return completion_of(self.answers[case, sample])
 
     def __iter__(self) -> Iterator[tuple[str, str, int]]:
         return (("", case, sample) for case, sample in self.answers)
@@ -434,7 +433,7 @@ def _refuse(problems: list[str]) -> None:
         )
 
 
-def results_of(arm: Arm) -> ResultSet | None:
+def results_of(arm: object) -> ResultSet | None:
     """Return the results of another tool that an arm answers from; None of any other arm."""
     found: ResultSet | None = getattr(arm, "results", None)
     return found
