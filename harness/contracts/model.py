@@ -220,7 +220,7 @@ class RecordedArm(Protocol):
         """Marks such an arm."""
 
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
-        """Return what is known of the request for a case; None without an answer."""
+        """Return what is known of the request for a case; None if it has no answer."""
 
 
 @dataclass(frozen=True, slots=True)

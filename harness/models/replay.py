@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,53 +48,59 @@ _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c" + _BOM
 _NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
 _NOT_HASHED = {"prompt", "messages", "prompt_sha256", "example", "attempts", "answered_by"}
-Lines = Mapping[tuple[str, str, int], RecordedAnswer]
-"""(suite, case, sample) → line; the suite is empty in a file, which serves any suite."""
+Answers = Mapping[tuple[str, str, int], Completion]
+"""(suite, case, sample) → answer; the suite is empty in a file, which serves any suite."""
 Requests = Mapping[tuple[str, str], RecordedRequest]
 """(suite, case) → what is known of the request."""
 
 
 def replay(target: str) -> FileArm:
     """Open recorded completions: a JSONL file, or a run folder with an optional `#arm`."""
-    path, arm = split_fragment(target)
+    path, name = split_fragment(target)
     if path.is_dir():
-        return _from_run(path, arm or "tuned")
+        return _from_run(path, name or "tuned")
     if not path.is_file():
         raise ModelError(f"replay:{target}: no such file or run folder")
     try:
-        lines, requests = _read(path)
-        return _arm(f"replay:{target}", file_sha256(path), lines, requests, "unknown")
+        answers, requests, has_examples = _read(path)
+        arm = _arm(f"replay:{target}", file_sha256(path), answers, requests, "unknown")
+        return replace(arm, has_examples=has_examples)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); give permission") from error
 
 
-def _arm(spec: str, digest: str, lines: Lines, requests: Requests, generation: object) -> FileArm:
+def _arm(
+    spec: str, digest: str, answers: Answers, requests: Requests, generation: object
+) -> FileArm:
     return FileArm(
         spec=spec,
         facts={
             "backend": "replay",
             "file_sha256": digest,
-            "lines": len(lines),
+            "lines": len(answers),
             "generation": generation,
         },
         fingerprint=digest,
-        answers={key: line.answer for key, line in lines.items()},
+        answers=answers,
         failures={
-            key: f"its recorded finish_reason is {line.finish_reason!r}"
-            for key, line in lines.items()
-            if line.finish_reason in _FAILED
+            key: f"its recorded finish_reason is {answer.finish_reason!r}"
+            for key, answer in answers.items()
+            if answer.finish_reason in _FAILED
         },
         request=lambda suite, case: requests.get((suite, case)) or requests.get(("", case)),
-        has_examples=any(line.example for line in lines.values()),
     )
 
 
-def _read(path: Path) -> tuple[Lines, Requests]:
-    """Return the lines, and the request for each case; every broken or doubled line is reported."""
-    lines: dict[tuple[str, str, int], RecordedAnswer] = {}
+def _read(path: Path) -> tuple[Answers, Requests, bool]:
+    """Return the answers, the request for each case, and whether some answers are examples.
+
+    Every broken or doubled line is reported.
+    """
+    answers: dict[tuple[str, str, int], Completion] = {}
     requests: dict[tuple[str, str], RecordedRequest] = {}
     numbers: dict[tuple[str, int], int] = {}
     first: dict[str, int] = {}
+    has_examples = False
     problems = []
     for number, raw in _lines(path):
         try:
@@ -113,12 +120,13 @@ def _read(path: Path) -> tuple[Lines, Requests]:
                 f"{first[line.id]}; the samples of a case share its prompt: give another id"
             )
         first.setdefault(line.id, number)
-        lines.setdefault(("", line.id, line.sample), line)
-    if not lines and not problems:
+        answers.setdefault(("", line.id, line.sample), line.answer)
+        has_examples |= line.example
+    if not answers and not problems:
         problems.append(f"{path}: no lines; write one completion a line")
     if problems:
         raise ModelError("\n".join(summarize_problems(problems)))
-    return lines, requests
+    return answers, requests, has_examples
 
 
 def _read_line(raw: bytes) -> RecordedAnswer:
@@ -174,11 +182,12 @@ def _from_run(folder: Path, arm: str) -> FileArm:
     lines = {
         key: RecordedAnswer(id=key[1], sample=key[2], **known) for key, known in fields.items()
     }
+    answers = {key: line.answer for key, line in lines.items()}
     answered = {key[:2]: requests.get(key[:2], UNKNOWN_REQUEST) for key in lines if not key[2]}
-    return _arm(f"replay:{folder}#{arm}", _digest(lines), lines, answered, generation)
+    return _arm(f"replay:{folder}#{arm}", _digest(lines), answers, answered, generation)
 
 
-def _digest(lines: Lines) -> str:
+def _digest(lines: Mapping[tuple[str, str, int], RecordedAnswer]) -> str:
     """Return the hash of a run's answers, by which stored answers and attempts are known."""
     always = dict.fromkeys(("scores", "errors", "episode"))
     return sha256(
