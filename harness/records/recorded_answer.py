@@ -66,6 +66,12 @@ class RecordedAnswer(Completion):
     example: bool = False
     """Whether `tunegate init` wrote the line to show the gate: no model gave this answer."""
 
+    @classmethod
+    def of(cls, name: str, completion: Completion) -> RecordedAnswer:
+        """Return a completion as the answer to a case."""
+        fields = {field: getattr(completion, field) for field in completion.model_fields_set}
+        return cls(id=name, completion=fields.pop("text", None), **fields)
+
     @property
     def answer(self) -> Completion:
         """The answer; thoughts apart from it have ended if a text follows them."""

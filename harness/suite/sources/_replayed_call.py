@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.recorded_answer import RecordedAnswer
@@ -171,24 +170,7 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
 
 
 def _recorded_answer(call: ModelCall) -> RecordedAnswer | None:
-    text = call.answer_text
-    if _lost_calls(call) or text is None:
+    completion = call.completion
+    if _lost_calls(call) or completion.text is None:
         return None
-    reason = "stop" if call.finish_reason == "tool_calls" else call.finish_reason
-    return recorded_answer(call, call.span.span_id, text, reason)
-
-
-def recorded_answer(
-    call: ModelCall, name: str, text: str, finish_reason: str | None
-) -> RecordedAnswer:
-    """Return the answer of a call to the case `name`."""
-    return RecordedAnswer(
-        id=name,
-        completion=text,
-        finish_reason=finish_reason,
-        latency_s=reported_amount(round(call.latency_s, 6) or None),
-        input_tokens=reported_amount(call.input_tokens),
-        output_tokens=reported_amount(call.output_tokens),
-        reasoning_tokens=reported_amount(call.reasoning_tokens),
-        cost=reported_amount(call.cost),
-    )
+    return RecordedAnswer.of(call.span.span_id, completion)
