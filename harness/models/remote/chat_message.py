@@ -35,7 +35,8 @@ def text_of(message: Mapping[str, Any]) -> Any:
     """
     text = message.get("content")
     if isinstance(text, list):  # parts, those of thoughts among them
-        text = "".join(part.get("text") or "" for part in text if isinstance(part, Mapping))
+        parts = [part.get("text") for part in text if isinstance(part, Mapping)]
+        text = "".join(part for part in parts if isinstance(part, str))
     legacy = message.get("function_call")
     calls = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else ())]
     if calls:
