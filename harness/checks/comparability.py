@@ -11,6 +11,8 @@ from typing import Any
 from tunegate.harness.checks.answerable import check_labels, check_rankings
 from tunegate.harness.checks.configurations import same_size
 from tunegate.harness.checks.recorded_requests import RecordedComparison, prompt_origin
+from tunegate.harness.checks.recorded_results import compare_results
+from tunegate.harness.checks.recorded_scores import recorded_scores
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import (
     Arm,
@@ -24,6 +26,7 @@ from tunegate.harness.contracts.model import (
     Request,
     SeeingArm,
 )
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.records.answers import GENERATED, Cell, CellKind
 from tunegate.harness.records.errors import NotComparable, UsageError
 from tunegate.harness.records.hashing import sha256
@@ -40,6 +43,10 @@ def check_comparability(
 
     `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
     """
+    results = {name: of for name, arm in arms.items() if (of := results_of(arm)) is not None}
+    if len(results) == len(arms):
+        cases = (case for _, case, arm in prompts if arm == "base")
+        return compare_results(cases, results, recorded_scores(suites))
     # Rendered prompts are compared only where the same side rendered them: how a server renders
     # messages is unknown, and recorded arms are compared by their records below.
     origins = {name: prompt_origin(arm) for name, arm in arms.items()}

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.contracts.result_set import ScoredArm
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
@@ -150,10 +150,10 @@ def _is_deterministic(metric: Metric, arms: Mapping[str, Arm]) -> bool:
     """Return whether a score is a function of the answer, as far as suite and files tell."""
     key = str(metric.options["score"])
     traits = [
-        arm.results.traits(task, key)
+        results.traits(task, key)
         for arm in arms.values()
-        if isinstance(arm, ScoredArm)
-        for task in arm.results.tasks
+        if (results := results_of(arm)) is not None
+        for task in results.tasks
     ]
     declared = bool(metric.options.get("deterministic", True))
     return declared and all(found.deterministic is not False for found in traits)

@@ -20,7 +20,7 @@ from typing import Any
 from tunegate.harness.checks.recorded_requests import SHOWN, prompt_origin
 from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED
 from tunegate.harness.contracts.model import Arm
-from tunegate.harness.contracts.result_set import ScoredArm
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.records.answers import CellKind, StoredAnswer
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
@@ -123,7 +123,7 @@ def _are_unseen(arms: Mapping[str, Arm], pair: Sequence[str]) -> bool:
     Other tools count in their own ways, and their prompts are compared by hash.
     """
     return any(prompt_origin(arms[name]) != "here" for name in pair) and not any(
-        isinstance(arms[name], ScoredArm) for name in pair
+        results_of(arms[name]) for name in pair
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 from tunegate.harness.contracts.environment import in_ci
-from tunegate.harness.contracts.model import Arm
+from tunegate.harness.contracts.model import Arm, RecordedArm
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
@@ -30,7 +31,7 @@ def refuse_foreign_ids(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None
     cases = {(suite.name, case.id): None for suite in suites for case in suite.cases}
     ids = {case_id for _, case_id in cases}
     for arm in arms.values():
-        lines = {(suite, case_id): None for suite, case_id, _ in getattr(arm, "lines", {})}
+        lines = {(suite, case_id): None for suite, case_id, _ in _answers(arm)}
         if lines and not any((suite, i) in cases if suite else i in ids for suite, i in lines):
             named = any(suite for suite, _ in lines)
             there = ((suite if named else "", case_id) for suite, case_id in cases)
@@ -39,6 +40,12 @@ def refuse_foreign_ids(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None
                 f"{count_noun(len(cases), 'case')}: it has {_first_ids(lines)}, and the cases are "
                 f"{_first_ids(there)}; record the answers under the ids of the cases"
             )
+
+
+def _answers(arm: Arm) -> Collection[tuple[str, str, int]]:
+    """Return (suite, case, sample) of recorded answers; other tools' are checked by score."""
+    theirs = results_of(arm) is not None or not isinstance(arm, RecordedArm)
+    return () if theirs else getattr(arm, "answers", ())
 
 
 def _first_ids(keys: Iterable[tuple[str, str]]) -> str:
@@ -58,7 +65,7 @@ def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> 
             asked[case.id] = max(suite.generation.samples, asked.get(case.id, 0))
     for arm in arms.values():
         # A run folder has the samples that its own suites asked for.
-        for suite_name, case_id, sample in getattr(arm, "lines", {}):
+        for suite_name, case_id, sample in _answers(arm):
             if not suite_name and sample >= asked.get(case_id, sample + 1):
                 raise UsageError(
                     f"{arm.identity['spec']}: sample {sample} of {case_id!r}, and the suite asks "

@@ -2,31 +2,27 @@
 
 The record of an arm whose answers were made elsewhere may hold the prompt, the conversation, a hash
 of either, or nothing. Two records are compared by what both hold; the rest is taken on trust. Every
-reader of such answers reports what it knows as a `RequestRecord`.
+reader of such answers reports what it knows as a `RecordedRequest`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tunegate.harness.checks.recorded_results import recorded_scores
+from tunegate.harness.checks.recorded_results import named_rules
+from tunegate.harness.checks.recorded_scores import recorded_scores
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.contracts.model import (
-    Arm,
-    Prompt,
-    RecordedArm,
-    RecordedRequest,
-    RequestRecord,
-)
+from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.generation import written_settings
 from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.images import hashed_part
+from tunegate.harness.records.recorded_answer import RecordedRequest
 from tunegate.harness.suite import Suite
 
 SHOWN = 5
@@ -66,11 +62,7 @@ def compare_requests(
 def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
     """Return a rule or right answer of other tools' results that differs, with both hashes."""
     sides = [
-        {
-            **request.rules,
-            **{f"rule of {score}": made for score, made in request.score_rules.items()},
-            **({"right answer": request.expected_sha256} if request.expected_sha256 else {}),
-        }
+        named_rules(request.rules, request.score_rules, request.expected_sha256)
         for request in (one, other)
     ]
     for name in sorted(sides[0].keys() & sides[1].keys()):
@@ -88,7 +80,7 @@ def _compare_prompts(
             return RequestMatch(known=True, difference="the tokenizers split the same text apart")
         return _match(one.rendered, other.rendered, names)
     for mine, theirs in (
-        (one.given_sha256, other.given_sha256),
+        (one.prompt_sha256, other.prompt_sha256),
         (one.content_sha256, other.content_sha256),
     ):
         if mine is not None and theirs is not None:
@@ -327,7 +319,7 @@ def _repeated_records(every: Iterable[_AskedCase], name: str) -> set[tuple[str, 
             continue
         messages = None if request.messages is None else canonical_json(request.messages)
         prompt = canonical_json(asked.messages)
-        for record in {request.given_sha256, request.prompt, messages} - {None}:
+        for record in {request.prompt_sha256, request.prompt, messages} - {None}:
             seen.setdefault(str(record), {}).setdefault(prompt, []).append((asked.name, asked.case))
     return {
         place
@@ -342,17 +334,16 @@ def _repeated_records(every: Iterable[_AskedCase], name: str) -> set[tuple[str, 
 class _ArmRecord:
     """Where an arm's requests come from, determined once for all cases."""
 
-    recorded: bool
-    record: RequestRecord | None
-    """The arm, if it knows what it was asked."""
+    record: RecordedArm | None
+    """The arm, if its answers were recorded."""
     here: bool
     """Whether its prompts are rendered here."""
 
     @classmethod
     def of(cls, arm: Arm) -> _ArmRecord:
         """Return where the requests of `arm` come from."""
-        record = arm if isinstance(arm, RequestRecord) else None
-        return cls(isinstance(arm, RecordedArm), record, prompt_origin(arm) == "here")
+        record = arm if isinstance(arm, RecordedArm) else None
+        return cls(record, prompt_origin(arm) == "here")
 
 
 @dataclass(frozen=True)
@@ -374,7 +365,7 @@ class _AskedCase:
     def of(self, name: str) -> RecordedRequest | None:
         """Return an arm's request; None if it was not asked or nothing is recorded."""
         arm = self.arms[name]
-        if arm.recorded:
+        if arm.record is not None:
             return self._recorded(arm.record)
         prompt = self.prompts.get((self.name, self.case, name))
         if prompt is None:
@@ -386,18 +377,18 @@ class _AskedCase:
             settings=self._settings(),
         )
 
-    def _recorded(self, record: RequestRecord | None) -> RecordedRequest | None:
-        found: RecordedRequest | None = RecordedRequest()
-        if record is not None:
-            found = record.recorded_request(self.name, self.case)
-        if found is None or self.suite is None:
-            return found
+    def _recorded(self, record: RecordedArm) -> RecordedRequest | None:
+        request = record.recorded_request(self.name, self.case)
+        if request is None or self.suite is None:
+            return request
         scores = recorded_scores([self.suite])
-        return replace(
-            found,
-            settings=found.settings if self._generates else None,
-            expected_sha256=found.expected_sha256 if scores else None,
-            score_rules={key: made for key, made in found.score_rules.items() if key in scores},
+        made = {key: rule for key, rule in request.score_rules.items() if key in scores}
+        return request.model_copy(
+            update={
+                "settings": request.settings if self._generates else None,
+                "expected_sha256": request.expected_sha256 if scores else None,
+                "score_rules": made,
+            }
         )
 
     @property
@@ -406,7 +397,7 @@ class _AskedCase:
         kinds = (CellKind.GENERATE, CellKind.LATENCY)
         return self.suite is None or any(m.needs in kinds for m in self.suite.metrics)
 
-    def _settings(self) -> Mapping[str, Any] | None:
+    def _settings(self) -> dict[str, Any] | None:
         if self.suite is None or self.content is None or not self._generates:
             return None
         return written_settings(self.suite.generation.of(self.content).model_dump(), self.content)

@@ -11,20 +11,11 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.contracts.model import Arm, first_difference
+from tunegate.harness.contracts.model import first_difference
 from tunegate.harness.contracts.result_reader import ResultRow
-from tunegate.harness.contracts.result_set import (
-    ResultSet,
-    ScoredArm,
-    ScoreSummary,
-    without_addresses,
-)
-from tunegate.harness.records.answers import CellKind
-from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import NotComparable, UsageError, unknown_name_message
+from tunegate.harness.contracts.result_set import ResultSet, without_addresses
+from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
-from tunegate.harness.suite import Suite
 
 MOST_OTHER_PROMPTS = 0.01
 """Share of cases whose prompt may differ between two arms."""
@@ -32,146 +23,18 @@ EXCERPT = 60
 """Characters of a prompt, setting or rule that are shown."""
 
 
-def check_recorded_scores(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
-    """Refuse recorded metrics that an arm's results cannot answer as the suite states them."""
-    problems = [
-        f"{suite.name}: {problem}"
-        for suite in suites
-        for arm in arms.values()
-        if isinstance(arm, ScoredArm)
-        for problem in _suite_problems(suite, arm.results)
-    ]
-    results = {n: arm.results for n, arm in arms.items() if isinstance(arm, ScoredArm)}
-    for suite in suites:
-        problems += [f"{suite.name}: {problem}" for problem in _scale_problems(suite, results)]
-    if problems:
-        raise UsageError("\n".join(dict.fromkeys(problems)))
-
-
-OTHER_SCALE = 4
-"""Ratio of the largest scores of two arms, from which on their scales differ."""
-_PERCENT = (0.0, 100.0)
-
-
-def _scale_problems(suite: Suite, results: Mapping[str, ResultSet]) -> Iterator[str]:
-    """Yield scores that base has on another scale than an arm, such as 0 to 1 and 0 to 100.
-
-    A range in the metric says that both are on that scale; but scores of 0 to 1 are no percentages.
-    """
-    for metric in suite.metrics if "base" in results else ():
-        key = str(metric.options.get("score", ""))
-        if metric.needs is not CellKind.RECORDED:
-            continue
-        spans = {name: _spans(found, key) for name, found in results.items()}
-        for name, theirs in spans.items():
-            for task, (low, high) in theirs.items():
-                ours = spans["base"].get(task)
-                if ours is None:
-                    continue
-                small, large = sorted(max(map(abs, span)) for span in (ours, (low, high)))
-                declared = metric.range is not None and not (
-                    metric.range == _PERCENT and small <= 1
-                )
-                if 0 < small * OTHER_SCALE <= large and not declared:
-                    yield (
-                        f"metric {metric.name!r}: {key!r} is between {ours[0]:g} and {ours[1]:g} "
-                        f"in base and between {low:g} and {high:g} in {name}; score both on one "
-                        "scale, or write the range of both into the metric (range = [low, high])"
-                    )
-
-
-def _spans(found: ResultSet, key: str) -> dict[str, tuple[float, float]]:
-    """Return task → smallest and largest value of a score."""
-    return {s.task: (s.low, s.high) for s in found.scores if s.key == key and s.values}
-
-
-def _suite_problems(suite: Suite, found: ResultSet) -> Iterator[str]:
-    used = [m for m in suite.metrics if m.needs is CellKind.RECORDED]
-    if not used:
-        return
-    place = f"results:{found.spec.path}"
-    ids = {case.id for case in suite.cases}
-    if not ids & found.case_set:
-        yield (
-            f"{place} has none of the {len(ids)} cases; it has {found.cases[0]!r} where the suite "
-            f"has {suite.cases[0].id!r}; make the suite with `tunegate suite new --from {place}`"
-        )
-        return
-    if found.samples != suite.generation.samples:
-        yield (
-            f"{place} has {found.samples} samples of most cases, the suite asks for "
-            f"{suite.generation.samples}; write samples = {found.samples} under [generation]"
-        )
-    rows = [row for (case, _), row in found.answers.items() if case in ids]
-    if all(row.error for row in rows):
-        return  # every case is unscored, and the verdict says why
-    tasks = {row.task for row in rows}
-    for metric in used:
-        yield from _metric_problems(metric, [s for s in found.scores if s.task in tasks], place)
-
-
-def _metric_problems(metric: Metric, there: Sequence[ScoreSummary], place: str) -> Iterator[str]:
-    key = str(metric.options.get("score", ""))
-    name = f"metric {metric.name!r}"
-    found = [summary for summary in there if summary.key == key]
-    if not found:
-        keys = tuple(dict.fromkeys(summary.key for summary in there))
-        near = [known for known in keys if known.split(",")[0] == key]
-        hint = (
-            f"score {key!r} is ambiguous; there are: {', '.join(map(repr, near))}"
-            if near
-            else unknown_name_message(key, keys, what="score")
-        )
-        yield f"{name}: {place}: {hint}"
-    for summary in found:
-        yield from (f"{name}: {place}{p}" for p in _score_problems(metric, summary))
-
-
-def _score_problems(metric: Metric, summary: ScoreSummary) -> Iterator[str]:
-    """Yield where a score's values and traits contradict the metric."""
-    key, traits = summary.key, summary.traits
-    values = f"scores from {summary.low:g} to {summary.high:g} for {key!r}"
-    if traits.refused:
-        yield f": {key!r} cannot be compared by case: {traits.refused}"
-    elif not summary.values:
-        yield f": no answer has a number for {key!r}: {summary.reason}"
-    if traits.higher_is_better not in (None, metric.higher_is_better):
-        better = str(traits.higher_is_better).lower()
-        yield f" states higher_is_better = {better} for {key!r}; write it into the metric"
-    if not summary.values or metric.range is None:
-        return
-    low, high = metric.range
-    if metric.binary and not summary.binary:
-        yield f" has {values}, where binary = true allows 0 and 1; remove it"
-    elif summary.low < low or summary.high > high:
-        yield f" has {values}, outside range = [{low:g}, {high:g}]; write the true range"
-
-
-def recorded_scores(suites: Iterable[Suite]) -> frozenset[str]:
-    """Return the scores that recorded metrics of the suites use."""
-    metrics = (metric for suite in suites for metric in suite.metrics)
-    return frozenset(str(m.options["score"]) for m in metrics if m.needs is CellKind.RECORDED)
-
-
-def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
-    """Return the cases of a suite that every arm with results has."""
-    known = [arm.results.case_set for arm in arms.values() if isinstance(arm, ScoredArm)]
-    return tuple(case for case in suite.cases if all(case.id in ids for ids in known))
-
-
 def compare_results(
-    cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm], scores: Collection[str]
+    cases: Iterable[str], results: Mapping[str, ResultSet], scores: Collection[str]
 ) -> dict[str, Any]:
-    """Return what is proven about the prompts of the arms with results."""
-    base = _results_of(arms["base"])
-    ids = list(dict.fromkeys(case for _, case in cases))
-    beyond = [*_beyond_suite(frozenset(ids), arms), *_lacking(ids, arms)]
+    """Return what is proven about the prompts of base's results and those of every other arm."""
+    base = results["base"]
+    ids = list(dict.fromkeys(cases))
+    beyond = [*_beyond_suite(frozenset(ids), results), *_lacking(ids, results)]
     seen = compared = scoring = 0
     others = 0
-    for name, arm in arms.items():
+    for name, theirs in results.items():
         if name == "base":
             continue
-        theirs = _results_of(arm)
         both = [case for case in ids if case in base.case_set and case in theirs.case_set]
         settings = _refuse_other_settings(name, base, theirs, both, scores)
         known = [case for case in both if _prompt_hash(base, case) and _prompt_hash(theirs, case)]
@@ -200,20 +63,18 @@ def compare_results(
     return {**found, **({"note": "; ".join(beyond)} if beyond else {})}
 
 
-def _beyond_suite(ids: frozenset[str], arms: Mapping[str, Arm]) -> Iterator[str]:
+def _beyond_suite(ids: frozenset[str], results: Mapping[str, ResultSet]) -> Iterator[str]:
     """Yield how many results of an arm belong to judged tasks but to no suite."""
-    for name, arm in arms.items():
-        found = _results_of(arm)
+    for name, found in results.items():
         tasks = {found.answers[case, 0].task for case in ids & found.case_set}
         left = sum(found.answers[case, 0].task in tasks for case in found.case_set - ids)
         if left:
             yield f"{left} of {len(found.cases)} cases in the results of {name} are in no suite"
 
 
-def _lacking(ids: Sequence[str], arms: Mapping[str, Arm]) -> Iterator[str]:
+def _lacking(ids: Sequence[str], results: Mapping[str, ResultSet]) -> Iterator[str]:
     """Yield how many cases lack a result of an arm, and how many of its results lack a score."""
-    for name, arm in arms.items():
-        found = _results_of(arm)
+    for name, found in results.items():
         there = [case for case in ids if case in found.case_set]
         if len(there) < len(ids):
             yield f"{len(ids) - len(there)} of {len(ids)} cases have no result in {name}"
@@ -227,11 +88,6 @@ def _prompt_hash(found: ResultSet, case: str) -> str | None:
     """Return the prompt hash of the first sample that has one; failed samples have none."""
     rows = (found.answers.get((case, sample)) for sample in range(found.samples))
     return next((row.prompt_sha256 for row in rows if row and row.prompt_sha256), None)
-
-
-def _results_of(arm: Arm) -> ResultSet:
-    assert isinstance(arm, ScoredArm)
-    return arm.results
 
 
 def _refuse_other_settings(
@@ -293,11 +149,18 @@ def _refuse_other_rules(
 
 def _case_rules(row: ResultRow, scores: Collection[str]) -> dict[str, Any]:
     """Return what is known of how a case was answered and scored: name → value, or its hash."""
-    right = scores and row.expected is not None
+    made = {key: row.score_rules[key] for key in scores if key in row.score_rules}
+    return named_rules(row.rules, made, row.expected if scores else None)
+
+
+def named_rules(
+    rules: Mapping[str, Any], score_rules: Mapping[str, Any], right_answer: Any
+) -> dict[str, Any]:
+    """Return what two records of a case are compared by besides the prompt, by name."""
     return {
-        **row.rules,
-        **{f"rule of {key}": row.score_rules[key] for key in scores if key in row.score_rules},
-        **({"right answer": row.expected} if right else {}),
+        **rules,
+        **{f"rule of {score}": rule for score, rule in score_rules.items()},
+        **({} if right_answer is None else {"right answer": right_answer}),
     }
 
 

@@ -150,7 +150,7 @@ def suite_text(
     cases = list(production.cases)
     # Calls of one trace are not independent evidence: count them as the gates do.
     tolerance = provable_tolerance(int(len(cases) * independent_share(cases) + 1e-9))
-    longest = max((line.get("output_tokens", 0) for line in production.recorded), default=0)
+    longest = max((line.output_tokens or 0 for line in production.recorded), default=0)
     tokens = min(max(64, -(-longest * 3 // 2 // 32) * 32), _MOST_TOKENS) if longest else 256
     extra = [one for one, fits_all in _formats(cases).items() if fits_all]
     return _TEMPLATE.format(
@@ -178,7 +178,7 @@ def _content(production: ProductionCases, *, local: bool, tagged: bool) -> str:
     """
     answered = answered_cases(production)
     whole = len(answered) == len(production.cases)
-    if len({line["completion"] for line in production.recorded}) < 2 or not (whole or tagged):
+    if len({line.text for line in production.recorded}) < 2 or not (whole or tagged):
         return ""
     tag = "" if whole else f'\ntag = "{ANSWERED}"'
     units = len({case.cluster or case.id for case in production.cases})
@@ -198,7 +198,7 @@ def _well_formed(production: ProductionCases, tolerance: float) -> str:
     A fine-tune on production's answers resembles them more than base does, even where its words
     are in disorder or it breaks off.
     """
-    said = {line["id"]: line.get("completion") or "" for line in production.recorded}
+    said = {line.id: line.text or "" for line in production.recorded}
     answers = [(c, said[c.id]) for c in production.cases if said.get(c.id, "").strip()]
     if len({text for _, text in answers}) < 2:
         return ""
@@ -259,12 +259,12 @@ def write_suite(
 
 def answered_cases(production: ProductionCases) -> set[str]:
     """Return the cases with a recorded answer that has a text or calls."""
-    return {line["id"] for line in production.recorded if line.get("completion", "").strip()}
+    return {line.id for line in production.recorded if (line.text or "").strip()}
 
 
 def tag_cases(production: ProductionCases) -> list[Case]:
     """Return the cases with the tags that some gates need."""
-    said = {line["id"]: line.get("completion", "") for line in production.recorded}
+    said = {line.id: line.text or "" for line in production.recorded}
     parts = {
         ANSWERED: answered_cases(production),
         SEVERAL: {name for name, text in said.items() if has_several_sentences(text)},
@@ -287,7 +287,7 @@ def has_several_sentences(text: str) -> bool:
 
 def write_recorded(folder: Path, production: ProductionCases) -> None:
     """Write what production answered, in the form that `replay:` reads."""
-    lines = (json.dumps(line, ensure_ascii=False) for line in production.recorded)
+    lines = (json.dumps(line.line(), ensure_ascii=False) for line in production.recorded)
     text = "".join(f"{line}\n" for line in lines)
     (folder / RECORDED_FILE).write_text(text, encoding="utf-8")
 

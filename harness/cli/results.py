@@ -21,7 +21,7 @@ from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
     from tunegate.harness.comparison.delta import Delta
-    from tunegate.harness.contracts.result_set import ResultSet, ScoredArm, ScoreSummary
+    from tunegate.harness.contracts.result_set import ResultSet, ScoreSummary
 
 ORDER = 95
 PANEL = Panel.LOOK_CLOSER
@@ -52,19 +52,19 @@ def results(
 
     Example: tunegate results runs/base runs/tuned --score exact_match,strict-match
     """
-    from tunegate.harness.models.results import results as open_results
+    from tunegate.harness.contracts.result_set import read_results
 
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance {tolerance:g}: must be above 0")
-    one = open_results(base.removeprefix(PREFIX))
-    _print_lines(_description("base" if tuned else "run", one.results))
+    one = read_results(base)
+    _print_lines(_description("base" if tuned else "run", one))
     if tuned is None:
-        _print_lines(_listing(one.results, _choose_scores(score, one.results)))
+        _print_lines(_listing(one, _choose_scores(score, one)))
         return
-    other = open_results(tuned.removeprefix(PREFIX))
-    _print_lines(_description("tuned", other.results))
-    _refuse_unpaired(one.results, other.results)
-    keys = _choose_scores(score, one.results, other.results)
+    other = read_results(tuned)
+    _print_lines(_description("tuned", other))
+    _refuse_unpaired(one, other)
+    keys = _choose_scores(score, one, other)
     _print_lines(_comparison(one, other, keys, tolerance))
     say(
         "no verdict without a margin that was written before: `tunegate suite new DIR --from "
@@ -116,24 +116,23 @@ def _values_of(summary: ScoreSummary) -> str:
 
 
 def _comparison(
-    one: ScoredArm, other: ScoredArm, keys: list[str], tolerance: float | None
+    one: ResultSet, other: ResultSet, keys: list[str], tolerance: float | None
 ) -> Iterator[str]:
     from tunegate.harness.checks.liveness import check_liveness
     from tunegate.harness.checks.recorded_results import compare_results
+    from tunegate.harness.models.results import result_arm
 
-    arms = {"base": one, "tuned": other}
-    check_liveness(arms)  # type: ignore[arg-type]  # both are arms as well
-    ids = sorted(one.results.case_set | other.results.case_set)
-    cases = [("", case) for case in ids]
-    proven = compare_results(cases, arms, keys)  # type: ignore[arg-type]
+    runs = {"base": one, "tuned": other}
+    check_liveness({name: result_arm(name, run) for name, run in runs.items()})
+    proven = compare_results(sorted(one.case_set | other.case_set), runs, keys)
     if proven["status"] == "proven":
         yield "prompts: the same in both runs"
     yield from [f"note: {proven['note']}"] if "note" in proven else []
-    for task in sorted(one.results.tasks.keys() & other.results.tasks.keys()):
+    for task in sorted(one.tasks.keys() & other.tasks.keys()):
         yield f"{task or 'all'}:"
-        there = {s.key for found in (one, other) for s in found.results.scores if s.task == task}
+        there = {s.key for found in (one, other) for s in found.scores if s.task == task}
         for key in [known for known in keys if known in there]:
-            yield from _score_lines(one.results, other.results, task, key, tolerance)
+            yield from _score_lines(one, other, task, key, tolerance)
 
 
 def _refuse_unpaired(one: ResultSet, other: ResultSet) -> None:

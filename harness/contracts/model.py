@@ -6,8 +6,7 @@ optional:
 - `LocalArm`: the engine decodes with the model in this process, and compares its logits.
 - `ConfiguredArm`: the configuration of its model can be compared.
 - `SeeingArm`: it sees the images of cases.
-- `RecordedArm`: the answers are on the disk already; with `RequestRecord` also the requests.
-- `ScoredArm`: another tool has scored the answers.
+- `RecordedArm`: the answers are on the disk already, perhaps with the requests.
 - `RemoteArm`: the answers come over a network, many at a time.
 - `ClassifierArm`: it answers with a label of a fixed set, or with a number, and writes nothing.
 - `RankingArm`: it ranks a query's candidates by scores, and writes nothing.
@@ -21,7 +20,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -31,6 +30,7 @@ from tunegate.harness.records.defaults import CONCURRENCY, DEADLINE_S
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.recorded_answer import RecordedRequest
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import EpisodePlan
@@ -55,6 +55,11 @@ class Prompt:
         """Hash of the token ids, or else of the text, with those of the images."""
         seen = list(self.token_ids) if self.token_ids is not None else self.text
         return sha256([seen, self.images] if self.images else seen)
+
+    @property
+    def length(self) -> float:
+        """Its tokens, at four characters each if a server or a file tokenizes."""
+        return len(self.text) / 4 if self.token_ids is None else len(self.token_ids)
 
     def equals(self, other: Prompt) -> bool:
         """Return whether the token ids are equal, or else the texts, and the images."""
@@ -121,37 +126,6 @@ class Request:
     def sample(self) -> int:
         """Index of the repetition, from 0."""
         return self.cell.sample
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
-    """What is known of a recorded arm's request for one case; None is unknown."""
-
-    prompt: str | None = None
-    """The prompt as it was recorded, before or after a chat template."""
-    rendered: str | None = None
-    """The prompt after the chat template, as tunegate renders it."""
-    token_sha256: str | None = None
-    """Hash of the rendered prompt's token ids (`Prompt.sha256`)."""
-    messages: tuple[Mapping[str, Any], ...] | None = None
-    """The conversation in the chat format, with its system prompt."""
-    given_sha256: str | None = None
-    """A hash by the recorder's own method, comparable only with others of its kind."""
-    settings: Mapping[str, Any] | None = None
-    """How the answer was generated: `temperature`, `max_new_tokens`, `tools` … ; absent keys are
-    unknown."""
-    case_messages: tuple[Mapping[str, Any], ...] | None = None
-    """The conversation of the case that the answer was judged for, in a run of tunegate."""
-    case: Case | None = None
-    """That case: numbers of its candidates and choices are known by their places only."""
-    content_sha256: str | None = None
-    """Hash of the prompt in another tool's results (`result_reader.content_id`)."""
-    expected_sha256: str | None = None
-    """Hash of the right answer in another tool's results."""
-    rules: Mapping[str, str] = field(default_factory=dict)
-    """What another tool's results say about how it was answered and scored: name → hash."""
-    score_rules: Mapping[str, str] = field(default_factory=dict)
-    """Score → hash of what they say about that score alone."""
 
 
 @runtime_checkable
@@ -239,19 +213,14 @@ class SeeingArm(Protocol):
 
 @runtime_checkable
 class RecordedArm(Protocol):
-    """An arm that only reads answers."""
+    """An arm that only reads answers, and may know what was asked for them."""
 
     @property
     def recorded(self) -> Literal[True]:
         """Marks such an arm."""
 
-
-@runtime_checkable
-class RequestRecord(Protocol):
-    """A recorded arm that may know its requests."""
-
     def recorded_request(self, suite: str, case: str) -> RecordedRequest | None:
-        """Return the request for a case; None if unknown."""
+        """Return what is known of the request for a case; None if it has no answer."""
 
 
 @dataclass(frozen=True, slots=True)

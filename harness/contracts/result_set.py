@@ -23,9 +23,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from tunegate.harness.contracts.model import RecordedRequest
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
@@ -37,6 +36,7 @@ from tunegate.harness.contracts.result_spec import ResultSpec, iterate_rows, rea
 from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.hashing import canonical_json, sha256
+from tunegate.harness.records.recorded_answer import RecordedRequest
 from tunegate.harness.records.wording import count_noun
 
 MOST_PROBLEMS = 20
@@ -206,6 +206,31 @@ class ResultSet:
         )
 
     @cached_property
+    def requests(self) -> Mapping[str, RecordedRequest | None]:
+        """Case → what the files say about it, with its prompt: all files are read again."""
+        requests = {}
+        for case, row in self.rows():
+            request = self.request(case)
+            if request is not None and row.prompt is not None:
+                text = isinstance(row.prompt, str)
+                prompt = {"prompt": row.prompt} if text else {"messages": tuple(row.prompt)}
+                request = request.model_copy(update=prompt)
+            requests[case] = request
+        return requests
+
+    @property
+    def failures(self) -> dict[tuple[str, str, int], str]:
+        """(any suite, case, sample) → why the answer has no score."""
+        failures = {}
+        for (case, sample), row in self.answers.items():
+            if (case, self.samples) in self.answers:  # which of them count is not known
+                why = f"{self.tool}: more than {count_noun(self.samples, 'sample')} of the case"
+                failures["", case, sample] = why
+            elif row.error is not None:
+                failures["", case, sample] = f"{self.tool}: {row.error}"
+        return failures
+
+    @cached_property
     def _rules(self) -> Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]:
         """Task → hash of its settings, and score → what made it."""
         found = {}
@@ -271,6 +296,25 @@ def _number_answers(
             answers[name, 0] = row
     _refuse(problems)
     return answers
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCompletions(Mapping[tuple[str, str, int], Completion]):
+    """(any suite, case, sample) → completion, made when it is asked for: rows take less memory."""
+
+    answers: Mapping[tuple[str, int], ResultRow]
+
+    def __getitem__(self, key: tuple[str, str, int]) -> Completion:
+        suite, case, sample = key
+        if suite:
+            raise KeyError(key)
+        return completion_of(self.answers[case, sample])
+
+    def __iter__(self) -> Iterator[tuple[str, str, int]]:
+        return (("", case, sample) for case, sample in self.answers)
+
+    def __len__(self) -> int:
+        return len(self.answers)
 
 
 def completion_of(row: ResultRow) -> Completion:
@@ -389,10 +433,7 @@ def _refuse(problems: list[str]) -> None:
         )
 
 
-@runtime_checkable
-class ScoredArm(Protocol):
-    """An arm that has the results of another tool: answers with their scores."""
-
-    @property
-    def results(self) -> ResultSet:
-        """The results."""
+def results_of(arm: object) -> ResultSet | None:
+    """Return the results of another tool that an arm answers from; None of any other arm."""
+    found: ResultSet | None = getattr(arm, "results", None)
+    return found

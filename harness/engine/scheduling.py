@@ -166,8 +166,7 @@ def estimate_effort(request: Request) -> float:
 
     Texts whose likelihood is asked are only read, like the prompt.
     """
-    prompt = request.prompt
-    size = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
+    size = request.prompt.length
     if request.kind in GENERATED:
         if request.episode is not None:
             return request.episode.settings.max_tokens + READING * size

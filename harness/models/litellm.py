@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from tunegate.harness.contracts.model import PoolLimits, Prompt, Request
 from tunegate.harness.contracts.reasoning import message_thoughts, separate_thoughts
 from tunegate.harness.models._chat_template import PROBES
+from tunegate.harness.models.remote.answer_requests import answer_requests
 from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
 from tunegate.harness.models.remote.chat_settings import (
     UNOFFERED_CALL,
@@ -39,8 +39,7 @@ from tunegate.harness.models.remote.litellm_provider import (
     provider_of,
     settings_problem,
 )
-from tunegate.harness.models.remote.rate_limits import estimate_tokens
-from tunegate.harness.models.remote.request_pool import QuestionFeed, ask_all, complete_all
+from tunegate.harness.models.remote.request_pool import ask_all
 from tunegate.harness.records.answers import GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
@@ -173,16 +172,7 @@ class LitellmArm:
         self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
     ) -> Generator[StoredAnswer, None, None]:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
-        answers = complete_all(
-            QuestionFeed(requests, more),
-            self._answer,
-            self.limits,
-            cost_of=estimate_tokens,
-            backend=self.spec,
-        )
-        with closing(answers):
-            for a in answers:
-                yield StoredAnswer.of(a.question.cell, a.completion, a.error, a.started_s)
+        return answer_requests(requests, more, self._answer, self.limits, backend=self.spec)
 
     def _answer(self, request: Request, deadline: float) -> Completion:
         generation = request.generation

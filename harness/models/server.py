@@ -9,7 +9,7 @@ both arms get the same prompt. The key comes from TUNEGATE_SERVER_KEY or OPENAI_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -25,11 +25,10 @@ from tunegate.harness.models._chat_template import (
 )
 from tunegate.harness.models._model_folder import is_adapter, require_modules
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
+from tunegate.harness.models.remote.answer_requests import answer_requests
 from tunegate.harness.models.remote.chat_settings import bounds_of, wire_messages
 from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.models.remote.rate_limits import estimate_tokens
-from tunegate.harness.models.remote.request_pool import QuestionFeed, complete_all
 from tunegate.harness.models.servers.client import ServerClient
 from tunegate.harness.models.servers.dialect import (
     UNKNOWN,
@@ -285,16 +284,9 @@ class ServerArm:
         client = (self.scoring_client if scored else None) or self.client
         limits = replace(self.limits, concurrency=1) if timed else self.limits
         with HttpClient(self.key) as http:
-            answers = complete_all(
-                QuestionFeed(requests, more),
-                partial(client.ask, http),
-                limits,
-                cost_of=estimate_tokens,
-                backend=self.spec,
+            yield from answer_requests(
+                requests, more, partial(client.ask, http), limits, backend=self.spec
             )
-            with closing(answers):
-                for a in answers:
-                    yield StoredAnswer.of(a.question.cell, a.completion, a.error, a.started_s)
 
     def ask_probes(self) -> None:
         """Ask each probe text twice, unless that was done, and keep the greedy answers."""

@@ -49,7 +49,8 @@ def _problem(kind: type[BaseModel], error: Mapping[str, Any], others: Mapping[st
             return f"{place}: unknown key {last!r}; remove it"
         if last in others:
             return f"unknown key {last!r}; call it {others[last]!r}"
-        return unknown_name_message(str(last), tuple(kind.model_fields), what="key")
+        keys = tuple(field.alias or name for name, field in kind.model_fields.items())
+        return unknown_name_message(str(last), keys, what="key")
     place = ".".join(map(str, error["loc"]))
     words = error["msg"].removeprefix("Value error, ")
     if error["type"] == "json_invalid":

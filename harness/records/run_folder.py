@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
@@ -35,32 +34,10 @@ from tunegate.harness.records.jsonl import IndexedRecords, JsonlRecords, read_re
 from tunegate.harness.records.judgements import JUDGEMENTS_FILE, Judgement
 from tunegate.harness.records.labels import LABELS_FILE, Label
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.record import Record, Text, is_none
+from tunegate.harness.records.record import Record, Text
+from tunegate.harness.records.recorded_answer import RecordedRequest
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
-
-
-class AskedRecord(Record):
-    """What a recorded arm's files say about a case; absent fields are unknown."""
-
-    as_case: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether the arm was asked the case's conversation."""
-    rendered: Text | None = Field(default=None, exclude_if=is_none)
-    """The prompt after the chat template, in the run that the answer comes from."""
-    token_sha256: str | None = Field(default=None, exclude_if=is_none)
-    """Hash of its token ids there."""
-    prompt: Text | None = Field(default=None, exclude_if=is_none)
-    messages: tuple[dict[str, Any], ...] | None = Field(default=None, exclude_if=is_none)
-    prompt_sha256: Text | None = Field(default=None, exclude_if=is_none)
-    """A hash by the recorder's own method."""
-    content_sha256: str | None = Field(default=None, exclude_if=is_none)
-    """Hash of the prompt in another tool's results."""
-    expected_sha256: str | None = Field(default=None, exclude_if=is_none)
-    """Hash of the right answer there."""
-    rules: dict[Text, str] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Name → hash of what they say about how the case was answered and scored."""
-    score_rules: dict[Text, str] = Field(default_factory=dict, exclude_if=operator.not_)
-    """Score → hash of what they say about that score alone."""
 
 
 class RunCase(Record):
@@ -74,7 +51,7 @@ class RunCase(Record):
     """The prompt after the chat template, as both arms saw it; None if base was recorded."""
     prompt_sha256: str | None = None
     """Hash of the prompt's token ids, equal in all arms."""
-    asked: dict[str, AskedRecord] = Field(default_factory=dict, exclude_if=operator.not_)
+    asked: dict[str, RecordedRequest] = Field(default_factory=dict, exclude_if=operator.not_)
     """Recorded arm → what its files say about the case."""
 
 

@@ -190,7 +190,7 @@ def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
     """Return the suites; with `cases=shared` only with the cases that every arm has results for."""
     if state.options.cases != "shared":
         return tuple(state.suites)
-    from tunegate.harness.checks.recorded_results import shared_cases
+    from tunegate.harness.checks.recorded_scores import shared_cases
 
     chosen = []
     for suite in state.suites:

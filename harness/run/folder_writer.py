@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tunegate.harness.contracts.model import Arm, RecordedArm, RequestRecord
+from tunegate.harness.contracts.model import Arm, RecordedArm
 from tunegate.harness.contracts.result_reader import content_id
-from tunegate.harness.contracts.result_set import ScoredArm
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import RUNS
@@ -30,7 +30,8 @@ from tunegate.harness.records.hashing import canonical_json
 from tunegate.harness.records.images import FOLDER as IMAGES
 from tunegate.harness.records.jsonl import read_jsonl, record_lines
 from tunegate.harness.records.manifest import Manifest
-from tunegate.harness.records.run_folder import AskedRecord, RunCase
+from tunegate.harness.records.recorded_answer import UNKNOWN_REQUEST, RecordedRequest
+from tunegate.harness.records.run_folder import RunCase
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.suite import Suite
 from tunegate.harness.telemetry import export as otel_export
@@ -189,7 +190,7 @@ def run_cases(
 ) -> Iterator[RunCase]:
     """Yield the cases of suites as the models see them."""
     rendered = not isinstance(arms.get("base"), RecordedArm)
-    records = {name: arm for name, arm in arms.items() if isinstance(arm, RequestRecord)}
+    records = {name: arm for name, arm in arms.items() if isinstance(arm, RecordedArm)}
     for suite in suites:
         for case in suite.cases:
             prompt = plan.prompts.get((suite.name, case.id, "base"))
@@ -202,33 +203,25 @@ def run_cases(
                 asked={
                     name: found
                     for name, arm in records.items()
-                    if (found := _asked(arm, suite, case)) != AskedRecord()
+                    if (found := _recorded_request(arm, suite, case)) != UNKNOWN_REQUEST
                 },
             )
 
 
-def _asked(arm: RequestRecord, suite: Suite, case: Case) -> AskedRecord:
-    """Return what a recorded arm knows of a case."""
-    if isinstance(arm, ScoredArm):  # without reading all its prompts
-        found = arm.results.request(case.id)
+def _recorded_request(arm: RecordedArm, suite: Suite, case: Case) -> RecordedRequest:
+    """Return what a recorded arm knows of its request for a case, besides the case."""
+    results = results_of(arm)
+    if results is not None:  # without reading all its prompts
+        request = results.request(case.id)
     else:
-        found = arm.recorded_request(suite.name, case.id)
-    if found is None:
-        return AskedRecord()
-    own = found.messages is not None and found.messages == found.case_messages
-    own |= found.content_sha256 == content_id(case.prompt or case.messages, length=64)
-    return AskedRecord(
-        as_case=own,
-        rendered=found.rendered,
-        token_sha256=found.token_sha256,
-        prompt=None if own else found.prompt,
-        messages=None if own or found.messages is None else tuple(map(dict, found.messages)),
-        prompt_sha256=found.given_sha256,
-        content_sha256=found.content_sha256,
-        expected_sha256=found.expected_sha256,
-        rules=dict(found.rules),
-        score_rules=dict(found.score_rules),
-    )
+        request = arm.recorded_request(suite.name, case.id)
+    if request is None:
+        return UNKNOWN_REQUEST
+    own = request.messages is not None and request.messages == request.case_messages
+    own |= request.content_sha256 == content_id(case.prompt or case.messages, length=64)
+    known = {"as_case": own, "settings": None, "case": None, "case_messages": None}
+    texts = {"prompt": None, "messages": None} if own else {}
+    return request.model_copy(update={**known, **texts})
 
 
 def refuse_gaps(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tunegate.harness.contracts.further_arm import comparisons
 from tunegate.harness.contracts.model import Arm, LocalArm
-from tunegate.harness.contracts.result_set import ScoredArm
+from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.contracts.source import summarize_notes
 from tunegate.harness.decision.planning.advisory_gates import advisory_notes
 from tunegate.harness.engine.plan import shared_limit_notices
@@ -30,10 +30,10 @@ def suite_notices(options: RunOptions) -> Iterator[str]:
 def plan_notices(run: PreparedRun) -> Iterator[str]:
     """Yield notes on token limits, recorded results and slow local arms, and the plan's size."""
     yield from shared_limit_notices(run.suites, run.plan.prompts, run.arms)
-    scored = {name: arm for name, arm in run.arms.items() if isinstance(arm, ScoredArm)}
-    for name, arm in scored.items():
-        yield from (f"{name}: {note}" for note in arm.results.notes)
-    if scored and (note := run.comparability.get("note")):
+    results = {name: of for name, arm in run.arms.items() if (of := results_of(arm)) is not None}
+    for name, of in results.items():
+        yield from (f"{name}: {note}" for note in of.notes)
+    if results and (note := run.comparability.get("note")):
         yield f"comparability: {note}"
     if any(isinstance(arm, LocalArm) for arm in run.arms.values()):
         from tunegate.harness.engine.inference.fallbacks import fallback_notices

@@ -20,12 +20,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from tunegate.harness.checks import comparability
+from tunegate.harness.checks.recorded_scores import check_recorded_scores
 from tunegate.harness.contracts.further_arm import add_derived_arms
 from tunegate.harness.contracts.model import Arm, RecordedArm
-from tunegate.harness.contracts.result_set import ScoredArm
 from tunegate.harness.engine.answer_cache import AnswerCache
 from tunegate.harness.engine.plan import Plan, make_plan
 from tunegate.harness.records.answers import StoredAnswer
@@ -104,7 +103,8 @@ def prepare_with(
         plan = plan.narrow(asked, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
-    proven = _compare_prompts(plan, arms, suites)
+    check_recorded_scores(suites, arms)
+    proven = comparability.check_comparability(plan.prompts, arms, suites)
     attempts = CountedAttempts()
     if options.purpose is RunPurpose.GATE:
         tuned = arms["tuned"]
@@ -125,22 +125,3 @@ def _recorded_answers(plan: Plan, tuned: Arm) -> list[StoredAnswer]:
     if not isinstance(tuned, RecordedArm):
         return []
     return list(tuned.complete([r for (_, arm), r in plan.requests.items() if arm == "tuned"]))
-
-
-def _compare_prompts(
-    plan: Plan, arms: Mapping[str, Arm], suites: Sequence[Suite]
-) -> Mapping[str, Any]:
-    """Return what was proven about the prompts; other tools' results have a check of their own."""
-    scored = [arm for arm in arms.values() if isinstance(arm, ScoredArm)]
-    if scored:
-        from tunegate.harness.checks.recorded_results import (
-            check_recorded_scores,
-            compare_results,
-            recorded_scores,
-        )
-
-        check_recorded_scores(suites, arms)
-        if len(scored) == len(arms):
-            cases = [place[:2] for place in plan.prompts if place[2] == "base"]
-            return compare_results(cases, arms, recorded_scores(suites))
-    return comparability.check_comparability(plan.prompts, arms, suites)

@@ -16,7 +16,6 @@ from tunegate.harness.checks.prompt_lengths import (
     refuse_other_lengths,
     without_proof,
 )
-from tunegate.harness.models.replay import ReplayArm
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
@@ -26,7 +25,8 @@ from tunegate.harness.suite import load_suite
 
 LENGTHS = tuple(20 + 3 * (i % 11) for i in range(60))
 RECORDED: dict[str, Any] = {
-    n: ReplayArm(n, n, {}) for n in ("base", "tuned", "incumbent", "shipped")
+    n: SimpleNamespace(recorded=True, recorded_request=True)
+    for n in ("base", "tuned", "incumbent", "shipped")
 }
 
 
@@ -107,7 +107,7 @@ def test_counts_that_nobody_gave_are_not_compared() -> None:
 
 def test_later_turns_and_other_tools_are_not_compared() -> None:
     longer = [n + 40 for n in LENGTHS]
-    scored = SimpleNamespace(results=None, recorded=True)
+    scored = SimpleNamespace(results=True, recorded=True, recorded_request=True)
     arms: Any = {**RECORDED, "tuned": scored}
     assert not compare_prompt_lengths(arms, answers({"base": LENGTHS, "tuned": longer}))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 import pytest
 
 from tunegate.harness.checks.recorded_requests import RecordedComparison, compare_requests
-from tunegate.harness.contracts.model import Prompt, RecordedRequest
+from tunegate.harness.contracts.model import Prompt
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.hashing import bytes_sha256
+from tunegate.harness.records.recorded_answer import RecordedRequest
 from tunegate.harness.suite import load_suite
 
 CHAT = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"})
@@ -48,14 +48,14 @@ def _image(name: str, sha256: str = HASH) -> dict[str, Any]:
             {"messages": ({"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]},)},
             "equal",
         ),
-        ({"given_sha256": HASH}, {"given_sha256": HASH}, "equal"),
-        ({"given_sha256": HASH}, {"given_sha256": OTHER_HASH}, "different"),
+        ({"prompt_sha256": HASH}, {"prompt_sha256": HASH}, "equal"),
+        ({"prompt_sha256": HASH}, {"prompt_sha256": OTHER_HASH}, "different"),
         # Of a hash by somebody else's recipe nothing follows about a text.
-        ({"given_sha256": HASH}, {"prompt": "2 + 2?"}, "unknown"),
+        ({"prompt_sha256": HASH}, {"prompt": "2 + 2?"}, "unknown"),
         # The hash covers what the prompt that was written down leaves out.
         (
-            {"prompt": "2 + 2?", "given_sha256": HASH},
-            {"prompt": "2 + 2?", "given_sha256": OTHER_HASH},
+            {"prompt": "2 + 2?", "prompt_sha256": HASH},
+            {"prompt": "2 + 2?", "prompt_sha256": OTHER_HASH},
             "different",
         ),
         ({"rendered": "<u>2 + 2?"}, {"prompt": "<u>2 + 2?"}, "equal"),
@@ -120,7 +120,8 @@ def test_numbers_of_other_texts_are_refused(
     )
     suite = load_suite(tmp_path)
     told = RecordedRequest(messages=USER, case_messages=USER, case=suite.cases[0])
-    other = replace(told, case=Case.model_validate({"id": "q", "prompt": "2 + 2?", **others}))
+    case = Case.model_validate({"id": "q", "prompt": "2 + 2?", **others})
+    other = told.model_copy(update={"case": case})
 
     def compare(tuned: RecordedRequest) -> None:
         arms: Any = {
@@ -147,7 +148,7 @@ def suite_of(tmp_path: Path, *questions: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "record", [{"given_sha256": HASH}, {"prompt": "see the suite"}, {"messages": USER}]
+    "record", [{"prompt_sha256": HASH}, {"prompt": "see the suite"}, {"messages": USER}]
 )
 def test_a_record_that_is_equal_for_different_prompts_proves_nothing(
     tmp_path: Path, record: dict[str, Any]
@@ -171,5 +172,5 @@ def test_a_record_that_is_equal_for_different_prompts_proves_nothing(
 
 
 def test_one_hash_of_two_prompts_is_a_difference() -> None:
-    one, other = (RecordedRequest(prompt=text, given_sha256=HASH) for text in ("2 + 2?", "2 + 3?"))
+    one, other = (RecordedRequest(prompt=text, prompt_sha256=HASH) for text in ("2 + 2?", "2 + 3?"))
     assert "under one hash aaaaaaaaaaaa…, base has" in str(compare_requests(one, other).difference)

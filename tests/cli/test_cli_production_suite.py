@@ -15,6 +15,7 @@ from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
+from tunegate.harness.records.recorded_answer import RecordedAnswer
 from tunegate.harness.suite import Suite, load_suite
 from tunegate.harness.suite.sources._request_settings import SettingsTransfer, choose_settings
 from tunegate.harness.suite.sources.traces import ProductionCases
@@ -57,7 +58,7 @@ def _production(folder: Path, recorded: Answers) -> Suite:
         for name, answer in zip(names, recorded, strict=True)
     )
     lines = tuple(
-        {"id": name, "completion": answer, "finish_reason": "stop"}
+        RecordedAnswer(id=name, completion=answer, finish_reason="stop")
         for name, answer in zip(names, recorded, strict=True)
     )
     found = ProductionCases(

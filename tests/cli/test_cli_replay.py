@@ -289,10 +289,10 @@ class TestContent:
         if tuned == "many":
             said = [f"Number {n}. Yes." if n < 15 else f"Number {n}" for n in range(23)]
             lines = zip(found.recorded, said, strict=True)
-            many = tuple({**line, "completion": text} for line, text in lines)
+            many = tuple(line.model_copy(update={"text": text}) for line, text in lines)
             found = replace(found, recorded=many)
         if tuned == "same":
-            same = tuple({**line, "completion": "Yes."} for line in found.recorded)
+            same = tuple(line.model_copy(update={"text": "Yes."}) for line in found.recorded)
             found = replace(found, recorded=same)
         write_suite(place / "suite", found, name="shop", local=tuned == "local")
         return (place / "suite" / "suite.toml").read_text(encoding="utf-8")
@@ -358,7 +358,8 @@ class TestContent:
     ) -> None:
         found = collect_cases([SHOP], TraceSelection())
         lines = tuple(
-            {**line, "completion": answer.format(n=n)} for n, line in enumerate(found.recorded)
+            line.model_copy(update={"text": answer.format(n=n)})
+            for n, line in enumerate(found.recorded)
         )
 
         text = _production_suite.suite_text(

@@ -496,7 +496,7 @@ def test_answers_are_written_one_by_one_unless_they_were_recorded(
     arms = {name: Recorder(name, [], act=look) for name in ("base", "tuned")}
     for arm in arms.values():
         if recorded:
-            arm.recorded = True  # type: ignore[attr-defined]  # what makes it a RecordedArm
+            arm.recorded = arm.recorded_request = True  # type: ignore[attr-defined]  # a RecordedArm
     runner = b.runner(arms)
     runner.run()
 
@@ -510,9 +510,9 @@ def test_recorded_batches_are_written_together(bench: Callable[..., Bench]) -> N
     for both in (True, False):
         b = bench(n=300)
         arms = {name: Recorder(name, []) for name in ("base", "tuned")}
-        arms["base"].recorded = True  # type: ignore[attr-defined]
+        arms["base"].recorded = arms["base"].recorded_request = True  # type: ignore[attr-defined]
         if both:
-            arms["tuned"].recorded = True  # type: ignore[attr-defined]
+            arms["tuned"].recorded = arms["tuned"].recorded_request = True  # type: ignore[attr-defined]
         b.store = AnswerCache(b.store.path.with_name(f"{both}.sqlite"))
         statements: list[str] = []
         b.store._db.set_trace_callback(statements.append)
@@ -531,7 +531,7 @@ def test_recorded_batches_before_a_stop_are_stored(bench: Callable[..., Bench]) 
     b = bench(n=300)
     arms = {name: Recorder(name, []) for name in ("base", "tuned")}
     for arm in arms.values():
-        arm.recorded = True  # type: ignore[attr-defined]
+        arm.recorded = arm.recorded_request = True  # type: ignore[attr-defined]
     runner = b.runner(arms)
     batches = runner.plan.batches
     done = runner.batches_done(batches, set())

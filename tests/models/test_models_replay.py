@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.contracts.model import RecordedRequest, Request
-from tunegate.harness.models.replay import ReplayArm, replay
+from tunegate.harness.contracts.model import Arm, Request
+from tunegate.harness.models.replay import replay
 from tunegate.harness.records import files
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.jsonl import record_lines
+from tunegate.harness.records.recorded_answer import RecordedRequest
 
 FULL: dict[str, Any] = {
     "id": "r1",
@@ -46,7 +47,7 @@ def _recorded(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def _ask(arm: ReplayArm, case: str, kind: str = "generate", sample: int = 0) -> Any:
+def _ask(arm: Arm, case: str, kind: str = "generate", sample: int = 0) -> Any:
     asked = Case(id=case, prompt="Q")
     generation = GenerationSettings()
     cell = Cell(suite="suite", case=case, arm="", kind=CellKind(kind), sample=sample, key="key")
@@ -127,7 +128,7 @@ def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[s
         "recorded": "scores",
     }
     for kind in set(CellKind) - arm.kinds:
-        assert f"no line has {needed[kind.value]!r}" in arm.cannot(kind)
+        assert f"no answer has {needed[kind.value]!r}" in arm.cannot(kind)
 
 
 def test_all_bad_lines_are_told_at_once(recorded: Callable[..., str]) -> None:
@@ -258,19 +259,19 @@ def test_a_run_folder_replays_its_tuned_arm(run: Path) -> None:
     """`replay:RUN` answers as the run's tuned arm did, each suite its own; errors stay errors."""
     arm = replay(str(run))
     assert arm.spec == f"replay:{run}#tuned"
-    in_t = arm.lines["t", "c1", 0]
-    assert in_t.completion == "in another suite"
-    line = arm.lines["s", "c1", 0]
-    assert line.completion == "tuned says"
+    in_t = arm.answers["t", "c1", 0]
+    assert in_t.text == "in another suite"
+    line = arm.answers["s", "c1", 0]
+    assert line.text == "tuned says"
     assert line.output_tokens == 2
     assert (line.choice_logprobs, line.answer_logprob) == ((-1.0, -2.0), -0.5)
-    assert ("s", "c2", 0) not in arm.lines
+    assert ("s", "c2", 0) not in arm.answers
 
 
 def test_a_run_folder_replays_its_base(run: Path) -> None:
     """`replay:RUN#base` answers as base did and is another arm than tuned."""
     base = replay(f"{run}#base")
-    assert [line.completion for line in base.lines.values()] == ["base says"]
+    assert [line.text for line in base.answers.values()] == ["base says"]
     assert base.fingerprint != replay(str(run)).fingerprint
 
 
@@ -282,8 +283,8 @@ def test_batched_time_is_no_latency(run: Path) -> None:
         file.writelines(record_lines([timed]))
     arm = replay(str(run))
     assert CellKind.LATENCY in arm.kinds
-    assert arm.lines["s", "c1", 0].latency_s == 0.5
-    assert arm.lines["s", "c1", 0].batch_size == 1
+    assert arm.answers["s", "c1", 0].latency_s == 0.5
+    assert arm.answers["s", "c1", 0].batch_size == 1
 
 
 def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_a_line_may_carry_its_prompt(recorded: Callable[..., str]) -> None:
     )
     assert arm.recorded_request("s", "r1") == RecordedRequest(prompt="Q")
     assert arm.recorded_request("s", "r2") == RecordedRequest(messages=tuple(turns))
-    assert arm.recorded_request("s", "r3") == RecordedRequest(given_sha256="abc")
+    assert arm.recorded_request("s", "r3") == RecordedRequest(prompt_sha256="abc")
     assert arm.recorded_request("s", "r4") == RecordedRequest()
     assert arm.recorded_request("s", "r5") is None
     assert _ask(arm, "r2").completion == Completion(text="x")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.results.recorded_results import RECORDED, write_rows
 from tunegate.harness.checks.recorded_results import compare_results
-from tunegate.harness.models.results import results
+from tunegate.harness.contracts.result_set import read_results
 
 HELM = "helm/simple_mcqa%3Amodel=simple_{},data_augmentation=lower,num_train_trials=2"
 
@@ -35,10 +35,10 @@ RUNS = {
 
 def compare(base: str, tuned: str, scores: tuple[str, ...] | None = None) -> Mapping[str, Any]:
     """Compare two runs on all cases and scores of base."""
-    arms = {"base": results(base), "tuned": results(tuned)}
-    found = arms["base"].results
+    runs = {"base": read_results(base), "tuned": read_results(tuned)}
+    found = runs["base"]
     keys = scores or tuple(dict.fromkeys(summary.key for summary in found.scores))
-    return compare_results([("s", case) for case in found.cases], arms, keys)
+    return compare_results(found.cases, runs, keys)
 
 
 def specs(form: str) -> tuple[str, str]:

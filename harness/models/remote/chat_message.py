@@ -18,46 +18,38 @@ class UnansweredMessage(ValueError):
 
 
 def answer_of(message: Mapping[str, Any], finish_reason: str | None) -> str:
-    """Return the text of an answer, as a local model would have written it.
-
-    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
-    metric `tool_calls` reads it. A refusal in words is an answer.
-    """
+    """Return the text of an answer, as a local model would have written it."""
     if finish_reason == "content_filter":
         raise UnansweredMessage("the provider's content filter withheld the answer")
-    text = text_of_message(message)
+    text = text_of(message)
     if not isinstance(text, str) or not text:
         raise UnansweredMessage(_empty_answer_reason(message, finish_reason))
     return text
 
 
-def text_of_message(message: Mapping[str, Any]) -> Any:
-    """Return a message's content as a text with its tool calls, or else its refusal in words.
+def text_of(message: Mapping[str, Any]) -> Any:
+    """Return the content of a message as one text; anything else that is there as it came.
 
-    Whatever else the content is (null, a number) is returned as it is.
-
-    Raises:
-        UnansweredMessage: one of the tool calls is not a call.
+    Tool calls are written out in the form of Hermes, without the ids that differ each time; the
+    metric `tool_calls` reads it. A refusal in words is an answer.
     """
     text = message.get("content")
     if isinstance(text, list):  # parts, those of thoughts among them
-        text = "".join(p.get("text") or "" for p in text if isinstance(p, dict))
-    functions = [_function_of(call) for call in message.get("tool_calls") or ()]
-    if message.get("function_call"):  # the older form
-        functions.append(_function_of({"function": message["function_call"]}))
-    if functions:
-        calls = [call_text(f.get("name"), f.get("arguments")) for f in functions]
-        return "\n".join([*([text] if isinstance(text, str) and text else []), *calls])
-    if not text and isinstance(message.get("refusal"), str):
-        return message["refusal"]
-    return text
+        parts = [part.get("text") for part in text if isinstance(part, Mapping)]
+        text = "".join(part for part in parts if isinstance(part, str))
+    legacy = message.get("function_call")
+    calls = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else ())]
+    if calls:
+        return "\n".join([*([text] if text and isinstance(text, str) else []), *map(_call, calls)])
+    refusal = message.get("refusal")
+    return refusal if not text and isinstance(refusal, str) else text
 
 
-def _function_of(call: Any) -> Mapping[str, Any]:
+def _call(call: Any) -> str:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping):
         raise UnansweredMessage(f"the reply's tool call is not a call: {str(call)[:80]}")
-    return function
+    return call_text(function.get("name"), function.get("arguments"))
 
 
 def _empty_answer_reason(message: Mapping[str, Any], finish_reason: str | None) -> str:

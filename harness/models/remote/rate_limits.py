@@ -6,15 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tunegate.harness.contracts.model import PoolLimits, Request
-from tunegate.harness.records.answers import GENERATED
-
-
-def estimate_tokens(request: Request) -> float:
-    """Return about how many tokens a request reads and may write."""
-    prompt = request.prompt
-    read = len(prompt.text) / 4 if prompt.token_ids is None else len(prompt.token_ids)
-    return read + (request.generation.most_tokens if request.kind in GENERATED else 0)
+from tunegate.harness.contracts.model import PoolLimits
 
 
 @dataclass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.contracts.reasoning import message_thoughts
-from tunegate.harness.models.remote.chat_message import UnansweredMessage, text_of_message
+from tunegate.harness.models.remote.chat_message import UnansweredMessage, text_of
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.wording import count_noun
@@ -39,7 +39,10 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
         raise PermanentError("a content filter withheld the answer", whole=False)
     if choice.get("error") or ended == "error":
         raise RetryableError(f"the reply is an error: {str(choice.get('error'))[:80]}")
-    text = choice.get("text") if message is None else _text_of(message)
+    try:
+        text = text_of(as_object(message)) if message is not None else choice.get("text")
+    except UnansweredMessage as error:
+        raise RetryableError(str(error)) from error
     if text is None and isinstance(message, dict):
         if message_thoughts(message) is None and reasoning_usage(reply) is None:
             why = f"no answer: the reply's content is null (finish reason {ended or 'unknown'})"
@@ -108,14 +111,6 @@ def as_object(value: Any) -> dict[str, Any]:
 def as_text(value: Any) -> str | None:
     """Return a text of a reply; None where it is something else."""
     return value if isinstance(value, str) else None
-
-
-def _text_of(message: Any) -> Any:
-    """Return the text of an assistant's message; None where the message has no content at all."""
-    try:
-        return text_of_message(message) if isinstance(message, dict) else None
-    except UnansweredMessage as error:
-        raise RetryableError(str(error)) from error
 
 
 def prompt_logprobs(choice: Mapping[str, Any], ids: Sequence[int]) -> list[float] | None:

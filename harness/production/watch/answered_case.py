@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunegate.harness.contracts.reasoning import without_thoughts
-from tunegate.harness.models.remote.chat_message import UnansweredMessage, answer_of
-from tunegate.harness.records.answers import Completion, reported_amount
+from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.telemetry.read.trace_types import ModelCall, route_of
 
@@ -24,9 +23,6 @@ class AnsweredCase:
     """Those of the call's span and program; empty for a case of the gate."""
 
 
-_ENDED = {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "tool_calls", "tool_use",
-          "tool_call", "function_call"}  # fmt: skip
-_CUT = {"length", "max_tokens", "max_output_tokens"}
 _WITHHELD = "content_filter"
 
 
@@ -46,37 +42,12 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         cluster=unit_of(call),
         tags=_route_tags(call),
     )
-    reason = _finish_reason(call.finish_reason)
     known = {**call.span.resource, **call.span.attributes}
-    if call.span.error is not None or reason == _WITHHELD:
+    if call.span.error is not None or call.finish_reason == _WITHHELD:
         return AnsweredCase(case, None, known)
-    completion = Completion(
-        text=_text(call),
-        finish_reason=reason,
-        input_tokens=reported_amount(call.input_tokens),
-        output_tokens=reported_amount(call.output_tokens),
-        latency_s=reported_amount(call.latency_s),
-        batch_size=1,
-        cost=reported_amount(call.cost),
-        answered_by=call.model,
-    )
+    said = {"batch_size": 1, "answered_by": call.model}
+    completion = call.completion.model_copy(update=said)
     return AnsweredCase(case, without_thoughts(completion), known)
-
-
-def _text(call: ModelCall) -> str | None:
-    """Return the answer as one text; None if the trace does not hold it."""
-    try:
-        return answer_of({"content": call.answer, "tool_calls": call.answer_calls}, None)
-    except UnansweredMessage:
-        return call.answer
-
-
-def _finish_reason(said: str | None) -> str | None:
-    """Return `stop` and `length` for what providers call them."""
-    word = said.lower() if said else said
-    if word in _ENDED:
-        return "stop"
-    return "length" if word in _CUT else word
 
 
 def _route_tags(call: ModelCall) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.suite.sources._replayed_call import ReplayedCall, recorded_line
+from tunegate.harness.records.recorded_answer import RecordedAnswer
+from tunegate.harness.suite.sources._replayed_call import ReplayedCall
 from tunegate.harness.telemetry.read.conventions import genai
 from tunegate.harness.telemetry.read.trace_types import ImportReport, Span
 
@@ -79,7 +80,7 @@ class OwnTraceFilter:
         call = genai.call(span)
         if call.answer is None:
             return
-        recorded = recorded_line(call, case.row.get("id"), call.answer, call.finish_reason)
+        recorded = RecordedAnswer.of(str(case.row.get("id")), call.completion)
         self._cases[key] = replace(case, recorded=recorded)
 
 

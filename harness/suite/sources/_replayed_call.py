@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunegate.harness.contracts.reasoning import call_text
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.recorded_answer import RecordedAnswer
 from tunegate.harness.suite.sources import _conversations
 from tunegate.harness.telemetry.read.trace_types import ImportReport, ModelCall, route_of
 
@@ -21,8 +21,8 @@ class ReplayedCall:
 
     row: Mapping[str, Any]
     """In the form of case.schema.json."""
-    recorded: Mapping[str, Any] | None
-    """In the form of a line that `replay:` reads; None where the trace holds no answer."""
+    recorded: RecordedAnswer | None
+    """None where the trace holds no answer."""
     facets: Mapping[str, str]
     """Keys for selecting and stratifying calls: model, provider, route, day, hour."""
     attributes: Mapping[str, Any] = field(repr=False)
@@ -83,9 +83,9 @@ def replay_call(
         "cluster": cluster_name(call, known, cluster_by, reading),
     }
     row = {key: value for key, value in row.items() if value is not None}
-    line = _recorded_answer(call)
+    answer = _recorded_answer(call)
     return ReplayedCall(
-        row, line, facets, known, span.where, call.parameters, span.trace_id, call.unrecorded
+        row, answer, facets, known, span.where, call.parameters, span.trace_id, call.unrecorded
     )
 
 
@@ -169,28 +169,8 @@ def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:
     return found | {"expected_calls": expected or ([] if call.tools else None)}
 
 
-def _recorded_answer(call: ModelCall) -> dict[str, Any] | None:
-    if _lost_calls(call) or (call.answer is None and not call.answer_calls):
+def _recorded_answer(call: ModelCall) -> RecordedAnswer | None:
+    completion = call.completion
+    if _lost_calls(call) or completion.text is None:
         return None
-    functions = [made.get("function", made) for made in call.answer_calls]
-    calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]
-    text = "\n".join([*([call.answer] if call.answer else []), *calls])
-    reason = "stop" if call.finish_reason == "tool_calls" else call.finish_reason
-    return recorded_line(call, call.span.span_id, text, reason)
-
-
-def recorded_line(
-    call: ModelCall, name: Any, completion: str, finish_reason: str | None
-) -> dict[str, Any]:
-    """Return the line that `replay:` reads for the answer of a call to the case `name`."""
-    line = {
-        "id": name,
-        "completion": completion,
-        "finish_reason": finish_reason,
-        "latency_s": round(call.latency_s, 6) or None,
-        "input_tokens": call.input_tokens,
-        "output_tokens": call.output_tokens,
-        "reasoning_tokens": call.reasoning_tokens,
-        "cost": call.cost,
-    }
-    return {key: value for key, value in line.items() if value is not None}
+    return RecordedAnswer.of(call.span.span_id, completion)

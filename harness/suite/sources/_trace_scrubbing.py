@@ -33,7 +33,9 @@ def find_scrubber(name: str) -> Callable[[str], str] | None:
 
 def scrub_call(call: ReplayedCall, scrub: Callable[[str], str]) -> ReplayedCall:
     row = {key: _scrub(value, scrub) if key in _TEXTS else value for key, value in call.row.items()}
-    said = call.recorded and {**call.recorded, "completion": scrub(call.recorded["completion"])}
+    said = call.recorded
+    if said is not None:
+        said = said.model_copy(update={"text": scrub(said.text or "")})
     return replace(call, row=row, recorded=said)
 
 

@@ -28,6 +28,7 @@ from tunegate.harness.contracts.source import NotedCases, make_case
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.records.recorded_answer import RecordedAnswer
 from tunegate.harness.suite.sources._own_traces import OwnTraceFilter
 from tunegate.harness.suite.sources._replayed_call import (
     ReplayedCall,
@@ -139,8 +140,8 @@ class ProductionCases:
     """Cases made from traces."""
 
     cases: tuple[Case, ...]
-    recorded: tuple[Mapping[str, Any], ...]
-    """Lines for `replay:`: the recorded answers."""
+    recorded: tuple[RecordedAnswer, ...]
+    """The recorded answers."""
     reading: ImportReport
     settings: SettingsTransfer
     template: str = "chat"
@@ -271,7 +272,7 @@ def _finish_cases(
     scrub: Callable[[str], str] | None,
     reading: ImportReport,
     settings: SettingsTransfer,
-) -> Iterator[tuple[Case, Mapping[str, Any] | None]]:
+) -> Iterator[tuple[Case, RecordedAnswer | None]]:
     """Yield the scrubbed cases, each with its own id, and their recorded answers."""
     once = _DuplicateFilter(wanted.repeated == "drop")
     ids: Counter[str] = Counter()
@@ -296,7 +297,7 @@ def _finish_cases(
             reading.leave_out(f"a call that is not a case: {error!s:.80}", call.where)
             continue
         said = tidy.recorded
-        yield case, None if said is None else {**said, "id": name}
+        yield case, None if said is None else said.model_copy(update={"id": name})
 
 
 def _draw(found: Iterable[ReplayedCall], wanted: TraceSelection) -> list[ReplayedCall]:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunegate.harness.contracts.reasoning import call_text
+from tunegate.harness.records.answers import Completion, reported_amount
 from tunegate.harness.records.wording import count_noun
 
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -158,7 +160,8 @@ class ModelCall:
     """Tool calls of the first answer: `{"type": "function", "function": {"name", "arguments"}}`,
     with `arguments` as the JSON text that the model wrote."""
     finish_reason: str | None = None
-    """`stop`, `length`, `tool_calls` or the provider's own word."""
+    """`stop`, `length`, `tool_calls`, `content_filter` or the provider's own word, in small
+    letters."""
     reply_id: str | None = None
     """The provider's id of the reply."""
     model: str | None = None
@@ -185,6 +188,21 @@ class ModelCall:
     def latency_s(self) -> float:
         """Seconds from the call's start to its end."""
         return max(self.span.end_s - self.span.start_s, 0.0)
+
+    @property
+    def completion(self) -> Completion:
+        """The first answer, with its calls written out; without a text if it was not recorded."""
+        functions = [made.get("function", made) for made in self.answer_calls]
+        calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]
+        return Completion(
+            text="\n".join(filter(None, [self.answer, *calls])) if calls else self.answer,
+            finish_reason="stop" if self.finish_reason == "tool_calls" else self.finish_reason,
+            input_tokens=reported_amount(self.input_tokens),
+            output_tokens=reported_amount(self.output_tokens),
+            reasoning_tokens=reported_amount(self.reasoning_tokens),
+            latency_s=reported_amount(round(self.latency_s, 6) or None),
+            cost=reported_amount(self.cost),
+        )
 
     @property
     def conversation(self) -> str | None:

@@ -37,6 +37,17 @@ def test_content_is_the_answer_as_it_came() -> None:
     assert answer_of({"content": " Paris\n"}, "stop") == " Paris\n"
 
 
+def test_content_in_parts_is_one_text() -> None:
+    parts = [{"type": "text", "text": "Par"}, {"type": "image"}, {"type": "text", "text": "is"}]
+    assert answer_of({"content": parts}, "stop") == "Paris"
+
+
+@pytest.mark.parametrize("call", [7, {"type": "function"}, {"function": "weather"}])
+def test_what_is_no_call_is_no_answer(call: object) -> None:
+    with pytest.raises(UnansweredMessage, match="is not a call"):
+        answer_of({"content": "I look it up.", "tool_calls": [call]}, "tool_calls")
+
+
 @pytest.mark.parametrize("message", [{}, {"content": "I look it up."}])
 def test_a_tool_call_is_scored_as_one(message: dict[str, Any]) -> None:
     assert scored(answer_of(calling('{"city": "Rome"}', **message), "tool_calls")) == 1.0

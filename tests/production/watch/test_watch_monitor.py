@@ -302,7 +302,7 @@ def test_calls_of_one_trace_are_one_unit(gated: Shipped) -> None:
         ("failed", {"error": "HTTP 500"}),
         ("failed", {"finish_reason": "content_filter"}),
         ("refused", {"answer": "I'm sorry, but I can't help with that."}),
-        ("truncated", {"finish_reason": "max_tokens"}),
+        ("truncated", {"finish_reason": "length"}),
         ("loops", {"answer": "I am sure. " * 20}),
         ("longer", {"answer": "word " * 30}),
         ("slower", {"seconds": 9.0}),

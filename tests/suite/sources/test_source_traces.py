@@ -151,7 +151,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
     found = collect_cases([path], TraceSelection())
     call = {"name": "weather", "arguments": {"city": "Bonn"}}
 
-    assert found.recorded == (
+    assert [answer.line() for answer in found.recorded] == [
         {
             "id": "0000000000000001",
             "completion": "Yes.",
@@ -165,7 +165,7 @@ def test_what_was_answered_is_kept_for_the_side_by_side(traced: Traced) -> None:
             "finish_reason": "stop",
             "latency_s": 1.0,
         },
-    )
+    ]
     assert found.cases[2].expected is None
     assert list(found.reading.repaired) == [
         "a call whose answer was not recorded: nothing is expected"
@@ -200,7 +200,7 @@ def test_an_answer_that_ended_in_a_lost_tool_call_expects_nothing(traced: Traced
 
     assert [case.prompt for case in found.cases] == ["b", "c"]
     assert {(case.expected, case.expected_calls) for case in found.cases} == {(None, None)}
-    assert [line["id"] for line in found.recorded] == [found.cases[1].id]
+    assert [line.id for line in found.recorded] == [found.cases[1].id]
     assert found.reading.left_out[NO_TOOLS].count == 1
 
 
@@ -216,7 +216,7 @@ def test_identical_prompts_are_asked_once(traced: Traced) -> None:
 
 
 def everything(found: ProductionCases) -> str:
-    return json.dumps([[s.model_dump(mode="json") for s in found.cases], found.recorded])
+    return json.dumps([kept.model_dump(mode="json") for kept in (*found.cases, *found.recorded)])
 
 
 def test_personal_data_is_scrubbed_unless_it_is_asked_for(traced: Traced) -> None:
@@ -379,7 +379,7 @@ def test_a_runs_own_traces_give_its_cases(traced: Traced) -> None:
 
     (kept,) = [s.model_dump(mode="json", exclude_defaults=True) for s in found.cases]
     assert kept == case
-    assert [(line["id"], line["completion"]) for line in found.recorded] == [("refund", "tuned's")]
+    assert [(line.id, line.text) for line in found.recorded] == [("refund", "tuned's")]
     assert [n.first for n in found.reading.left_out.values()] == [f"{path}:4"]
 
 
@@ -491,6 +491,4 @@ def test_a_call_with_endlessly_nested_arguments_is_kept_as_text(traced: Traced) 
     found = collect_cases([traced(chat("Where?", answer=deep, tools=tools))], TraceSelection())
 
     assert found.cases[0].expected_calls is None
-    assert found.recorded[0]["completion"].startswith(
-        '<tool_call>{"name": "find", "arguments": "[['
-    )
+    assert str(found.recorded[0].text).startswith('<tool_call>{"name": "find", "arguments": "[[')

@@ -133,9 +133,9 @@ _REASON = (
 _REASONS = {
     "tool_call": "tool_calls", "tool-calls": "tool_calls", "tool_use": "tool_calls",
     "function_call": "tool_calls",
-    "end_turn": "stop", "stop_sequence": "stop", "eos_token": "stop", "max_tokens": "length",
-    "max_output_tokens": "length", "content-filter": "content_filter",
-    "safety": "content_filter",
+    "end_turn": "stop", "stop_sequence": "stop", "eos": "stop", "eos_token": "stop",
+    "max_tokens": "length", "max_output_tokens": "length",
+    "content-filter": "content_filter", "safety": "content_filter",
 }  # fmt: skip
 """Finish reasons of providers and conventions → OpenAI's words."""
 
@@ -160,7 +160,8 @@ def finish_reason(attributes: Mapping[str, Any], own: str | None) -> str | None:
         if isinstance(listed, list | tuple):
             value = listed[0] if listed else None
         if isinstance(value, str) and value:
-            return _REASONS.get(value, value)
+            word = value.lower()
+            return _REASONS.get(word, word)
     return None
 
 

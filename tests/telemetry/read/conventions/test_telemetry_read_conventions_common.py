@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunegate.harness.telemetry.read.conventions._common import (
+    finish_reason,
     parse_parameters,
     request_parameters,
     tool_definitions,
@@ -139,3 +140,23 @@ def test_what_the_responses_api_nests_is_what_the_chat_api_has() -> None:
     }
     plain = {"text": {"format": {"type": "json_object"}}, "reasoning": {}}
     assert parse_parameters(plain) == {"response_format": {"type": "json_object"}}
+
+
+@pytest.mark.parametrize(
+    ("written", "word"),
+    [
+        ("end_turn", "stop"),
+        ("STOP", "stop"),
+        ("tool_use", "tool_calls"),
+        ("MAX_TOKENS", "length"),
+        ("length", "length"),
+        ("SAFETY", "content_filter"),
+        ("Guardrail", "guardrail"),
+        (None, None),
+    ],
+)
+def test_providers_reasons_for_an_end_are_openais_words(
+    written: str | None, word: str | None
+) -> None:
+    assert finish_reason({"gen_ai.response.finish_reasons": [written]}, None) == word
+    assert finish_reason({}, written) == word
