@@ -106,7 +106,9 @@ def _evaluate(
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
         state.judge_models = open_judge_models(parse_specs(options.judge), store)
-    state.liveness = liveness.check_liveness(arms, twins=options.self_check)
+    state.liveness = liveness.check_liveness(
+        arms, twins=options.self_check, allowed=options.allow_config_difference
+    )
     exactly = partial(open_arms, dtype="float32", trusted=options.trust_remote_code)
     served = prove_served(arms, exactly, say)
     state.served_identity = served.record if served else {}

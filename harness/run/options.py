@@ -50,6 +50,8 @@ class RunOptions:
     """Whether code in a model's folder may run."""
     allow_prompt_difference: bool = False
     """Whether arms are compared although their servers build different prompts."""
+    allow_config_difference: str = ""
+    """Keys of config.json that tuned may change, separated by commas, as in `rope_parameters`."""
     sandbox: str = "bubblewrap"
     """Where programs in answers run."""
     backend: ExecutionBackend = HERE
