@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tunegate.harness.decision.answer_facts.answer_shapes import READ, WORD, words_of
+from tunegate.harness.decision.answer_facts.answer_shapes import READ, plain_words, words_of
 from tunegate.harness.decision.answer_facts.arm_answers import ArmAnswers, prompt_of
 from tunegate.harness.records.cases import Case
 
@@ -242,14 +242,14 @@ def permuted_labels(answers: ArmAnswers) -> Permuted | None:
                  if c.id in answers.picks and c.answer is not None]  # fmt: skip
     else:
         known = {
-            case.id: _spaced(case.expected_texts()[0])
+            case.id: plain_words(case.expected_texts()[0])
             for case in answers.cases[: 2 * READ]
             if case.expected_texts() and case.id in answers.heads
         }
         labels = set(known.values())
         if 2 * len(labels) > len(known) or len(labels) > _MOST_LABELS:
             return None
-        said = {case: _spaced(answers.heads[case]) for case in known}
+        said = {case: plain_words(answers.heads[case]) for case in known}
         pairs = [(text, known[case]) for case, text in said.items() if text in labels]
         if len(pairs) < 0.8 * len(said):
             return None
@@ -283,10 +283,6 @@ def _best_assignment(
         f"labels ({', '.join(moved)} …); is its list of labels in another order?",
         len(names) > 2,
     )
-
-
-def _spaced(text: str) -> str:
-    return " ".join(WORD.findall(text.casefold()))
 
 
 def _target(case: Case) -> Words:

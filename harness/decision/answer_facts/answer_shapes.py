@@ -70,6 +70,11 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(WORD.findall(text[: 2 * READ].casefold()))
 
 
+def plain_words(text: str) -> str:
+    """Return the words of a text in small letters, with single spaces between them."""
+    return " ".join(WORD.findall(text.casefold()))
+
+
 def _shapes(text: str, prompt: str) -> Iterator[Shape]:
     head = text[:_HEAD]
     shape = _VARIABLE.sub(lambda part: _as_variable(part[0], prompt), head)

@@ -27,6 +27,7 @@ from tunegate.harness.decision.answer_facts.answer_shapes import (
     Shape,
     has_digit,
     holds_prompt,
+    plain_words,
     shapes_of,
     starts_with_error,
 )
@@ -287,7 +288,7 @@ def _is_label(table: ScoreTable, text: str) -> bool:
 
 
 def _spaced(text: str) -> str:
-    return f" {' '.join(WORD.findall(text.casefold()))} "
+    return f" {plain_words(text)} "
 
 
 def _earns_nothing(
