@@ -175,23 +175,19 @@ def _sorted(answers: ArmAnswers, fit: _Fit, indices: Sequence[int]) -> Iterator[
 
     Two labels in order may be those of two kinds of cases.
     """
+    cases = answers.cases[: 2 * READ]
     # Behind one beginning, a running number puts any answers in order.
-    heads = [answers.heads[answers.cases[i].id][:_BEGINNING] for i in indices]
-    expected = [" ".join(answers.cases[i].expected_texts()[:1]) for i in indices]
-    n, order = (
-        len(answers.cases[: 2 * READ]),
-        max(_in_order(heads), _in_order([t.casefold() for t in heads])),
-    )
+    heads = [answers.heads[cases[i].id][:_BEGINNING] for i in indices]
+    expected = [" ".join(cases[i].expected_texts()[:1]) for i in indices]
+    order = max(_in_order(heads), _in_order([text.casefold() for text in heads]))
     if len(heads) < FEWEST_ORDERED or order < _SORTED or _in_order(expected) >= order:
         return
     several, most = len(set(heads)), Counter(heads).most_common(1)[0][1]
     if most > _ONE_LABEL * len(heads) or len(set(expected)) == 1 < several <= 2:
         return
-    answered = _fit(
-        [answers.words.get(c.id) for c in answers.cases[: 2 * READ]],
-        [words_of(prompt_of(c)) for c in answers.cases[: 2 * READ]],
-    )
-    signs = [[_sign(f(i, i) - f(i, (i + n // 3) % n)) for i in indices] for f in (fit, answered)]
+    written = [answers.words.get(case.id) for case in cases]
+    to_prompts, n = _fit(written, [words_of(prompt_of(case)) for case in cases]), len(cases)
+    signs = [[_sign(f(i, i) - f(i, (i + n // 3) % n)) for i in indices] for f in (fit, to_prompts)]
     if min(map(_chance, signs)) > CHANCE:
         yield (
             f"its {len(heads)} answers stand in alphabetical order, and fit their own cases no "
