@@ -209,12 +209,12 @@ def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:
             who = f"{name} ({arm.identity.get('spec')})"
             if not seen:
                 raise UsageError(
-                    f"{what}, and {who} reads text only; take a model that sees, or ask it "
+                    f"{what}, and {who} reads text only; use a vision model, or ask it "
                     "through its server (server:URL#MODEL)"
                 )
             raise UsageError(
                 f"{what}: metric {metric.name!r} asks for {metric.needs.value!r}, which {who} does "
-                "not give about images; take a metric of what it writes (exact_match, …)"
+                "not offer for images; use a metric of the written answer (exact_match, …)"
             )
 
 

@@ -218,7 +218,10 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
         return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
     largest = float((theirs - ours).abs().max()) or _seen_change(base, arm)
     if largest == 0:
-        raise NotComparable(f"{name} computes base's logits exactly: {_meaning(name, logits=True)}")
+        raise NotComparable(
+            f"{name} computes base's logits exactly: {_meaning(name, logits=True)}; check the "
+            "training and the saved weights"
+        )
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
 
 

@@ -198,7 +198,10 @@ def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
     for suite in state.suites:
         cases = shared_cases(suite, state.arms)
         if not cases:
-            raise UsageError(f"{suite.name}: no case is in the results of every arm")
+            raise UsageError(
+                f"{suite.name}: no case is in the results of every arm; run all of them on the "
+                "same cases"
+            )
         if left_out := len(suite.cases) - len(cases):
             which = f"{left_out} of {len(suite.cases)} cases of {suite.name}"
             state.filtered += (f"{which} are not in the results of every arm",)

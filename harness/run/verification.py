@@ -48,7 +48,8 @@ def load_verified(
     run = Run.load(folder)
     found = load_run_suites(folder, run.manifest.suites, suites)
     if suites and not found:
-        raise UsageError(f"{suites[0]}: {folder} has no suite of that name")
+        names = ", ".join(record.name for record in run.manifest.suites)
+        raise UsageError(f"{suites[0]}: {folder} has no suite of that name; it has {names}")
     return run, refuse_altered(run, found, strict=strict)
 
 
