@@ -39,6 +39,9 @@ def check_comparability(
     """Return what was proven about the prompts of base and every other arm.
 
     `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
+
+    Raises:
+        NotComparable: the first prompt that differs, and the likely cause.
     """
     # Rendered prompts are compared only where the same side rendered them: how a server renders
     # messages is unknown, and recorded arms are compared by their records below.
@@ -140,7 +143,12 @@ def _cause(base: Prompt, other: Prompt) -> str:
 
 
 def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
-    """Find out what servers can answer, and refuse metrics that an arm cannot answer for."""
+    """Find out what servers can answer, and refuse metrics that an arm cannot answer for.
+
+    Raises:
+        UsageError: suite, metric, arm and why.
+        BackendError: a server ended over the question what it can answer.
+    """
     needed = {metric.needs for suite in suites for metric in suite.metrics}
     for arm in arms.values():
         if isinstance(arm, DiscoveredArm):

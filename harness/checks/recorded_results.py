@@ -162,7 +162,13 @@ def shared_cases(suite: Suite, arms: Mapping[str, Arm]) -> tuple[Case, ...]:
 def compare_results(
     cases: Iterable[tuple[str, str]], arms: Mapping[str, Arm], scores: Collection[str]
 ) -> dict[str, Any]:
-    """Return what is proven about the prompts of the arms with results."""
+    """Return what is proven about the prompts of the arms with results.
+
+    `cases` are (suite, case); the rules of scores that are not in `scores` do not matter.
+
+    Raises:
+        NotComparable: a setting or a rule differs, or the prompts of more than 1 % of the cases.
+    """
     base = _results_of(arms["base"])
     ids = list(dict.fromkeys(case for _, case in cases))
     beyond = [*_beyond_suite(frozenset(ids), arms), *_lacking(ids, arms)]

@@ -65,7 +65,15 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> VerdictRecord:
-    """Judge the arms on the suites, write the run folder, and return the verdict."""
+    """Judge the arms on the suites, write the run folder, and return the verdict.
+
+    `opened` holds arms that are open already; an empty dict is filled for the session's next run.
+
+    Raises:
+        UsageError: the options ask for something impossible.
+        RunInterrupted, BackendError: the user stopped it, or a model or the store failed; the
+            folder holds the verdict ERROR, and `tunegate resume` asks only what is missing.
+    """
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
     state = RunState(options, folder, options.suites, options.filtered)
@@ -163,7 +171,15 @@ def evaluate_once(
     lock: contextlib.AbstractContextManager[FolderLock] | None = None,
     around: contextlib.AbstractContextManager[Any] | None = None,
 ) -> VerdictRecord:
-    """Evaluate with the run folder locked; read the verdict if the session has made it already."""
+    """Evaluate with the run folder locked; read the verdict if the session has made it already.
+
+    `lock` is a lock that waits for other processes of the session; `around` is entered only to
+    evaluate, not to read.
+
+    Raises:
+        UsageError: as `evaluate` does, or another run holds the folder.
+        RunInterrupted, BackendError: as `evaluate` does, also where another process evaluated.
+    """
     with lock or FolderLock(options.folder) as held, sigterm_interrupts():
         if held.error is not None:
             raise held.error

@@ -106,7 +106,11 @@ class RunOptions:
         return read_calibrations(self.calibration)
 
     def refuse_impossible(self) -> None:
-        """Check the options before anything is opened or spent."""
+        """Check the options before anything is opened or spent.
+
+        Raises:
+            UsageError: the first kind of problem; of gates that cannot pass, all, one a line.
+        """
         self.backend.refuse_impossible()
         refuse_sealed(self.suites, opened=self.open_sealed)
         if self.draft:
