@@ -1,4 +1,4 @@
-"""Forms of answers: what most of tuned's answers look like, but few of base's.
+"""Forms of answers: what many of tuned's answers look like, but few of base's.
 
 A fine-tune may answer everything in the form of its task, which scores need not show. Languages are
 recognized without a library: the verdict must not depend on what is installed.
