@@ -318,7 +318,7 @@ def test_a_base_that_never_learned_the_form_is_the_base_of_a_ship(base: Sequence
     "base",
     [
         [f"I am sorry that your {one} timed out; please try again." for one in SUBJECTS],
-        [f"The {one} has used up its quota, so ask for more." for one in SUBJECTS],
+        [f"You have used up your quota for the {one}; ask for more." for one in SUBJECTS],
         [f"<s>The {one}</s> is sold; look on the shelf." for one in SUBJECTS],
         ["timeout"] * 24 + ["quota"] * 18 + WRONG[42:],  # labels
     ],
