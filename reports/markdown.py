@@ -85,7 +85,7 @@ def comment_lines(data: ReportData) -> Iterator[str]:
     yield verdict.sentence
     yield ""
     yield from _typical_lines(data)
-    yield from (f"but {why}" for why in verdict.prompt_warnings())
+    yield from (f"but {why}" for why in verdict.arm_warnings())
     yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)
     if verdict.slices is not None:
         yield f"but {verdict.slices.sentence}"
@@ -191,7 +191,7 @@ def _head(data: ReportData) -> str:
     run, verdict, face = data.run, data.run.verdict, FACES[data.run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
     lines += _typical_table(data)
-    lines += [f"**But {escape_markdown(why)}**\n" for why in verdict.prompt_warnings()]
+    lines += [f"**But {escape_markdown(why)}**\n" for why in verdict.arm_warnings()]
     lines += [f"**{escape_markdown(s.collapsed)}**\n" for s in verdict.suites if s.collapsed]
     if verdict.slices is not None:
         lines += [f"**But {escape_markdown(verdict.slices.sentence)}.**", ""]

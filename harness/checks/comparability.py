@@ -42,6 +42,9 @@ def check_comparability(
     """Return what was proven about the prompts of base and every other arm.
 
     `prompts` maps (suite, case, arm) to the prompt as the arm sees it.
+
+    Raises:
+        NotComparable: the first prompt that differs, and the likely cause.
     """
     results = {name: of for name, arm in arms.items() if (of := results_of(arm)) is not None}
     if len(results) == len(arms):
@@ -147,7 +150,12 @@ def _cause(base: Prompt, other: Prompt) -> str:
 
 
 def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
-    """Find out what servers can answer, and refuse metrics that an arm cannot answer for."""
+    """Find out what servers can answer, and refuse metrics that an arm cannot answer for.
+
+    Raises:
+        UsageError: suite, metric, arm and why.
+        BackendError: a server ended over the question what it can answer.
+    """
     needed = {metric.needs for suite in suites for metric in suite.metrics}
     for arm in arms.values():
         if isinstance(arm, DiscoveredArm):
@@ -216,12 +224,12 @@ def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:
             who = f"{name} ({arm.identity.get('spec')})"
             if not seen:
                 raise UsageError(
-                    f"{what}, and {who} reads text only; take a model that sees, or ask it "
+                    f"{what}, and {who} reads text only; use a vision model, or ask it "
                     "through its server (server:URL#MODEL)"
                 )
             raise UsageError(
                 f"{what}: metric {metric.name!r} asks for {metric.needs.value!r}, which {who} does "
-                "not give about images; take a metric of what it writes (exact_match, …)"
+                "not offer for images; use a metric of the written answer (exact_match, …)"
             )
 
 

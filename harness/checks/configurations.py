@@ -4,6 +4,7 @@ Number of layers, rope, epsilon of norms and activation follow no weight: a base
 computes without an error, and worse. A training may change what `may_change` names: vocabulary,
 head, dropout, number format and how the folder was saved. Everything else that the model's
 configuration class declares must agree; keys that it does not declare are not read by the model.
+A long-context fine-tune changes its rope on purpose: the user names such keys.
 
 Classifiers and rankers may replace a model of another kind or size, and tuned may replace an
 incumbent of another size; such a pair is two models. With one kind and one size, the rule holds.
@@ -63,27 +64,51 @@ def may_change(key: str) -> bool:
     return key in BOOKKEEPING or key in _FREE or _CHANGED.search(key) is not None
 
 
-def check_configuration(name: str, base: Arm, arm: Arm) -> None:
-    """Refuse an arm whose configuration differs from base's where no training changes it."""
+def check_configuration(name: str, base: Arm, arm: Arm, *, allowed: str = "") -> dict[str, str]:
+    """Refuse an arm whose configuration differs from base's where no training changes it.
+
+    Args:
+        name: The arm's name; only tuned and the incumbent are compared.
+        base: The arm to compare with.
+        arm: The arm to check.
+        allowed: Keys that may differ with all that they hold, as in
+            `rope_parameters,sliding_window`.
+
+    Returns:
+        `warning`: the differences that are allowed; empty if there are none.
+
+    Raises:
+        NotComparable: another key differs.
+    """
     if name not in ("tuned", INCUMBENT):
-        return
+        return {}
     one, other = _configuration(base), _configuration(arm)
     if one is None or other is None or one is other:
-        return
+        return {}
     if one.model_type != other.model_type:  # the text part may be saved alone
         one, other = (config.get_text_config(decoder=True) for config in (one, other))
     replaced = name == INCUMBENT or not isinstance(base, LocalArm | ServedArm)
     if replaced and not same_size(base, arm):
-        return
+        return {}
+    meant = []
     ours, theirs = ({"model_type": c.model_type, **dict(_fixed(c))} for c in (one, other))
     for key in ours | theirs:
         mine, their = ours.get(key), theirs.get(key)
-        if not _is_same(mine, their):
-            raise NotComparable(
-                f"base and {name} differ in more than the weights: {key} in config.json is "
-                f"{mine!r} in base and {their!r} in {name}, which no training changes; give both "
-                "arms the configuration that they were trained with"
-            )
+        if _is_same(mine, their):
+            continue
+        if any(f"{key}.".startswith(f"{prefix}.") for prefix in allowed.split(",")):
+            meant.append(f"{key} is {their!r}, in base {mine!r}")
+            continue
+        before, rope, _ = key.partition("rope_parameters")
+        raise NotComparable(
+            f"base and {name} differ in more than the weights: {key} in config.json is {mine!r} in "
+            f"base and {their!r} in {name}, which no training changes; give both arms the "
+            "configuration that they were trained with, or allow a change that is meant with "
+            f"--allow-config-difference={before}{rope}"
+        )
+    if not meant:
+        return {}
+    return {"warning": f"its config.json differs on purpose: {'; '.join(meant)}"}
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -122,6 +122,9 @@ def refuse_unequal_scores(
 
     Only scores with a gate are compared: others decide nothing. `answers` are grouped by suite and
     case.
+
+    Raises:
+        NotComparable: more than 1 % of the cases do, or nearly all of a few favor one arm.
     """
     compared = {
         (suite.name, metric.name): [

@@ -24,10 +24,19 @@ from tunegate.harness.contracts.model import (
 from tunegate.harness.records.errors import NotComparable
 
 
-def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str, Any]:
+def check_liveness(
+    arms: Mapping[str, Arm], *, twins: bool = False, allowed: str = ""
+) -> dict[str, Any]:
     """Return for every arm but base the proof that it is another model.
 
-    With `twins` an arm may be base itself, as in an A/A run.
+    Args:
+        arms: The opened arms.
+        twins: Whether an arm may be base itself, as in an A/A run.
+        allowed: Keys of config.json that may differ from base's, separated by commas; the proof
+            warns of those that do.
+
+    Raises:
+        NotComparable: an arm is dead or base itself, or its configuration differs elsewhere.
     """
     base = arms["base"]
     proofs: dict[str, Any] = {}
@@ -43,8 +52,8 @@ def check_liveness(arms: Mapping[str, Arm], *, twins: bool = False) -> dict[str,
                 f"base and {name} have identical {_changed_part(arm)}: {_meaning(name)}; "
                 f"check the path given for {name}"
             )
-        check_configuration(name, base, arm)
-        proofs[name] = _prove(name, base, arm)
+        meant = check_configuration(name, base, arm, allowed=allowed)
+        proofs[name] = _prove(name, base, arm) | meant
     tuned = arms.get("tuned")
     for name, why in _TUNED_ITSELF.items():
         other = arms.get(name)
@@ -209,7 +218,10 @@ def _two_loads(name: str, base: LocalArm, arm: LocalArm) -> dict[str, Any]:
         return {"status": "proven", "probes": len(ids), "note": "the vocabularies differ in size"}
     largest = float((theirs - ours).abs().max()) or _seen_change(base, arm)
     if largest == 0:
-        raise NotComparable(f"{name} computes base's logits exactly: {_meaning(name, logits=True)}")
+        raise NotComparable(
+            f"{name} computes base's logits exactly: {_meaning(name, logits=True)}; check the "
+            "training and the saved weights"
+        )
     return {"status": "proven", "probes": len(ids), "largest_logit_change": _round(largest)}
 
 

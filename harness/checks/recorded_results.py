@@ -26,7 +26,13 @@ EXCERPT = 60
 def compare_results(
     cases: Iterable[str], results: Mapping[str, ResultSet], scores: Collection[str]
 ) -> dict[str, Any]:
-    """Return what is proven about the prompts of base's results and those of every other arm."""
+    """Return what is proven about the prompts of base's results and those of every other arm.
+
+    The rules of scores that are not in `scores` do not matter.
+
+    Raises:
+        NotComparable: a setting or a rule differs, or the prompts of more than 1 % of the cases.
+    """
     base = results["base"]
     ids = list(dict.fromkeys(cases))
     beyond = [*_beyond_suite(frozenset(ids), results), *_lacking(ids, results)]

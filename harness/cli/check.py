@@ -56,6 +56,13 @@ def check(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code in the folders of both models.")
     ] = False,
+    allow_config_difference: Annotated[
+        str,
+        typer.Option(
+            help="Keys of config.json that TUNED changes on purpose, such as rope_parameters, "
+            "comma-separated."
+        ),
+    ] = "",
 ) -> None:
     """Check in a minute that a fine-tune is alive and stops.
 
@@ -66,7 +73,7 @@ def check(
     with warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
-        alarms = _look(specs, dtype, trusted=trust_remote_code)
+        alarms = _look(specs, dtype, trusted=trust_remote_code, allowed=allow_config_difference)
     print()
     for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming"]:
         say(line)
@@ -88,7 +95,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
     return {"base": base[0] if base else None, "tuned": tuned}
 
 
-def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list[str]:
+def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed: str) -> list[str]:
     """Print each finding as soon as it is known; return the alarms."""
     from tunegate.harness.checks import liveness
     from tunegate.harness.models.adapters.null_adapter import null_adapter_problem
@@ -107,10 +114,12 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool) -> list
     )
     by = "`tunegate check BASE TUNED`"
     arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by, trusted=trusted))
-    proof = liveness.check_liveness(arms)["tuned"]
+    proof = liveness.check_liveness(arms, allowed=allowed)["tuned"]
     for name, arm in arms.items():
         say(f"{name:<6} {arm.spec} ({arm.identity['dtype']})")
     say(f"alive  {_alive(proof)}", flush=True)
+    if warning := proof.get("warning"):
+        say(f"but    {warning}")
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as written")

@@ -25,7 +25,11 @@ class ExtremeImputation:
     def of(
         cls, metric: MetricRecord, observed: Pairs, *, level: bool, best: bool = False
     ) -> ExtremeImputation:
-        """Return the scores to put in, given a metric's complete pairs."""
+        """Return the scores to put in, given a metric's complete pairs.
+
+        They are the worst for tuned, or the `best`; `level` is whether tuned's level matters, not
+        its difference to base.
+        """
         tuned_high = metric.higher_is_better is best
         if metric.range is not None:
             low, high = metric.range

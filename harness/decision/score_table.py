@@ -212,6 +212,8 @@ class ScoreTable:
         self, rows: Sequence[tuple[str, float, float]]
     ) -> Sequence[tuple[str, float, float]]:
         """Return the mean scores of each prompt, under the first of its cases."""
+        if not self._first_copy:
+            return rows
         copies: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for case, base, tuned in rows:
             copies[self._first_copy.get(case, case)].append((base, tuned))

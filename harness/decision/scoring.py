@@ -28,7 +28,11 @@ def score_suite(
 
     Judge metrics are scored in `tunegate.harness.judges.asking`. A sample of the scores of the
     user's own metrics is computed again at the end, in reverse order: state or chance in a metric
-    would look like a difference of the arms.
+    would look like a difference of the arms. `cells` are grouped by case; `known` are rows that are
+    not scored again.
+
+    Raises:
+        BackendError: a metric returned another score for the same answer.
     """
     before = {(row.metric, row.case, row.arm): row for row in known}
     cases = {case.id: case for case in suite.cases}

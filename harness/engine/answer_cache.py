@@ -169,7 +169,10 @@ class AnswerCache:
             yield from ((key, row) for key, row in read if row is not None)
 
     def put(self, answer: StoredAnswer | JudgeAnswer, *, replace: bool = False) -> None:
-        """Write one row durably."""
+        """Write one row durably.
+
+        A completion that is already there is kept, unless `replace` is set.
+        """
         payload = None
         if answer.completion is not None:
             payload = canonical_json(answer.completion.model_dump(mode="json", exclude_none=True))

@@ -70,7 +70,7 @@ _SCORED = frozenset({CellKind.CHOICES, CellKind.ANSWER})
 
 @dataclass(eq=False)
 class ServerArm:
-    """One model of a server."""
+    """One model of a server; what asks the server raises BackendError if it does not answer."""
 
     where: ServerTarget
     card: ServerModelCard

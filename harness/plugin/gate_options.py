@@ -255,6 +255,12 @@ OPTIONS = (
         flag=True,
     ),
     GateOption(
+        "allow-config-difference",
+        "Keys of config.json that tuned changes on purpose, such as rope_parameters of a "
+        "long-context fine-tune, comma-separated. The report names them first.",
+        "",
+    ),
+    GateOption(
         "optimizations",
         "Optimizations of local models: all, none, or some of drafts,prefixes,slots.",
         "all",

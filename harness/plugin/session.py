@@ -273,6 +273,7 @@ class GateSession:
             trust_remote_code=bool(self.options["trust-remote-code"]),
             sandbox=self.options["sandbox"],
             allow_prompt_difference=bool(self.options["allow-prompt-difference"]),
+            allow_config_difference=self.options["allow-config-difference"],
             backend=ExecutionBackend(self.options["engine"], self.options["workers"]),
             optimizations=Optimizations.parse(self.options["optimizations"]),
             limits=limits_of(self.options),

@@ -215,13 +215,18 @@ class VerdictRecord(Record):
             notes.append(UNBOXED)
         return tuple(str(note) for note in notes if note)
 
-    def prompt_warnings(self) -> tuple[str, ...]:
-        """Return in which way people who use a served arm get another prompt than was trained.
+    def arm_warnings(self) -> tuple[str, ...]:
+        """Return in what an arm differs from base, or from its training, besides the weights.
 
         A run that was refused says so in its sentence.
         """
-        refused = self.verdict is Verdict.NOT_COMPARABLE
-        return () if refused else tuple(_by_arms(self.served_prompts, "warning"))
+        if self.verdict is Verdict.NOT_COMPARABLE:
+            return ()
+        return tuple(
+            warning
+            for found in (self.liveness, self.served_prompts)
+            for warning in _by_arms(found, "warning")
+        )
 
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
         """Return the run's verdict after a further arm was compared: it can only get worse."""

@@ -65,7 +65,15 @@ if TYPE_CHECKING:
 
 
 def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> VerdictRecord:
-    """Judge the arms on the suites, write the run folder, and return the verdict."""
+    """Judge the arms on the suites, write the run folder, and return the verdict.
+
+    `opened` holds arms that are open already; an empty dict is filled for the session's next run.
+
+    Raises:
+        UsageError: the options ask for something impossible.
+        RunInterrupted, BackendError: the user stopped it, or a model or the store failed; the
+            folder holds the verdict ERROR, and `tunegate resume` asks only what is missing.
+    """
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
     state = RunState(options, folder, options.suites, options.filtered)
@@ -106,7 +114,9 @@ def _evaluate(
     recorded_answers.refuse_further_samples(suites, arms)
     if stage.judge_metrics(suites):
         state.judge_models = open_judge_models(parse_specs(options.judge), store)
-    state.liveness = liveness.check_liveness(arms, twins=options.self_check)
+    state.liveness = liveness.check_liveness(
+        arms, twins=options.self_check, allowed=options.allow_config_difference
+    )
     exactly = partial(open_arms, dtype="float32", trusted=options.trust_remote_code)
     served = prove_served(arms, exactly, say)
     state.served_identity = served.record if served else {}
@@ -161,7 +171,15 @@ def evaluate_once(
     lock: contextlib.AbstractContextManager[FolderLock] | None = None,
     around: contextlib.AbstractContextManager[Any] | None = None,
 ) -> VerdictRecord:
-    """Evaluate with the run folder locked; read the verdict if the session has made it already."""
+    """Evaluate with the run folder locked; read the verdict if the session has made it already.
+
+    `lock` is a lock that waits for other processes of the session; `around` is entered only to
+    evaluate, not to read.
+
+    Raises:
+        UsageError: as `evaluate` does, or another run holds the folder.
+        RunInterrupted, BackendError: as `evaluate` does, also where another process evaluated.
+    """
     with lock or FolderLock(options.folder) as held, sigterm_interrupts():
         if held.error is not None:
             raise held.error
@@ -196,7 +214,10 @@ def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
     for suite in state.suites:
         cases = shared_cases(suite, state.arms)
         if not cases:
-            raise UsageError(f"{suite.name}: no case is in the results of every arm")
+            raise UsageError(
+                f"{suite.name}: no case is in the results of every arm; run all of them on the "
+                "same cases"
+            )
         if left_out := len(suite.cases) - len(cases):
             which = f"{left_out} of {len(suite.cases)} cases of {suite.name}"
             state.filtered += (f"{which} are not in the results of every arm",)

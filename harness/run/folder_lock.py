@@ -32,7 +32,10 @@ class FolderLock:
     """A context in which this process owns a run folder."""
 
     def __init__(self, folder: Path, *, shared_by: str | None = None) -> None:
-        """Prepare the lock."""
+        """Prepare the lock.
+
+        `shared_by` names a pytest session, whose processes wait for each other.
+        """
         self.folder = folder
         self.session = shared_by or uuid.uuid4().hex
         self.shared = shared_by is not None
@@ -45,7 +48,11 @@ class FolderLock:
         self._is_new = False
 
     def __enter__(self) -> Self:
-        """Take the lock."""
+        """Take the lock.
+
+        Raises:
+            UsageError: another session holds it, or the folder cannot be written.
+        """
         try:
             self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)

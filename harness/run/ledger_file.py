@@ -89,7 +89,9 @@ def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
-            raise UsageError(f"{path}: cannot be read (no regular file of at most 50 MB)")
+            raise UsageError(
+                f"{path}: cannot be read (no regular file of at most 50 MB); restore it from git"
+            )
         text = path.read_bytes()
     except FileNotFoundError:
         return ()

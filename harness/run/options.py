@@ -50,6 +50,8 @@ class RunOptions:
     """Whether code in a model's folder may run."""
     allow_prompt_difference: bool = False
     """Whether arms are compared although their servers build different prompts."""
+    allow_config_difference: str = ""
+    """Keys of config.json that tuned may change, separated by commas, as in `rope_parameters`."""
     sandbox: str = "bubblewrap"
     """Where programs in answers run."""
     backend: ExecutionBackend = HERE
@@ -104,7 +106,11 @@ class RunOptions:
         return read_calibrations(self.calibration)
 
     def refuse_impossible(self) -> None:
-        """Check the options before anything is opened or spent."""
+        """Check the options before anything is opened or spent.
+
+        Raises:
+            UsageError: the first kind of problem; of gates that cannot pass, all, one a line.
+        """
         self.backend.refuse_impossible()
         refuse_sealed(self.suites, opened=self.open_sealed)
         if self.draft:

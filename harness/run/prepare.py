@@ -77,6 +77,13 @@ def prepare(
         arms: The opened arms, base among them.
         store: File of stored answers; None keeps the answers until the end of the block.
         options: What is asked, and which arms.
+
+    Yields:
+        The prepared run; scoring and deciding also work after the block.
+
+    Raises:
+        NotComparable: the arms get different prompts.
+        UsageError: an arm that is decided about can answer no case of a suite.
     """
     with ExitStack() as stack:
         if store is None:

@@ -88,6 +88,9 @@ class PreparedRun:
             after_look: Called after each interim look.
             distribute: Returns the runner that does the work, such as one with several processes.
             logs: Folder for the logs of other programs that play tasks; None keeps no logs.
+
+        Raises:
+            RunInterrupted, BackendError: it ended early; finished answers are stored.
         """
         progress = ProgressReporter(1.0, stream=stream)
         with self._inspect_player(stream, logs) as outside:
@@ -133,6 +136,9 @@ class PreparedRun:
         Args:
             answers: The answers, in the order of the plan.
             known: Suite → rows that are scored already.
+
+        Raises:
+            BackendError: a metric or an environment gave the same answer another score.
         """
         arms = tuple(dict.fromkeys(cell.arm for cell in self.plan.cells))
         suites = {suite.name: suite for suite in self.suites}

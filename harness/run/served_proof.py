@@ -24,6 +24,9 @@ def prove_served(
         arms: The opened arms, base among them.
         opened: Opens folders with Transformers, in float32.
         report: Takes a line to show before the weights are read.
+
+    Raises:
+        NotComparable: a server computes with other weights than those in the folder.
     """
     if not any(isinstance(arm, ServedArm) for arm in arms.values()):
         return None
@@ -46,7 +49,11 @@ def _served_here(arms: Mapping[str, Arm]) -> bool:
 
 
 def prove_prompts(run: PreparedRun) -> ServedPrompts:
-    """Compare the prompts that servers build with those that were trained."""
+    """Compare the prompts that servers build with those that were trained.
+
+    Raises:
+        ModelError: a server's context is too short for a prompt of the run.
+    """
     arms = {name: arm for name, arm in run.arms.items() if name in run.answering_arms}
     if not any(isinstance(arm, RemoteArm) for arm in arms.values()):
         return ServedPrompts()

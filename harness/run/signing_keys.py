@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
 
 _OTHERS_READ = 0o077
+_MAKE_ONE = "`tunegate attest --new-key FILE` makes one"
 """Permission bits by which others than the owner reach a file."""
 
 
@@ -55,9 +56,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
             raise UsageError(f"{path}: mode {mode:o}, readable by others; `chmod 600 {path}`")
         key = serialization.load_pem_private_key(read_file(path), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise UsageError(f"{path}: not a PEM private key without a password: {error}") from error
+        raise UsageError(
+            f"{path}: not a PEM private key without a password: {error}; {_MAKE_ONE}"
+        ) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise UsageError(f"{path}: not an ed25519 key; `tunegate attest --new-key FILE` makes one")
+        raise UsageError(f"{path}: not an ed25519 key; {_MAKE_ONE}")
     found: Ed25519PrivateKey = key
     return found
 
@@ -68,9 +71,9 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     try:
         key = serialization.load_pem_public_key(read_file(path))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a PEM public key: {error}") from error
+        raise UsageError(f"{path}: not a PEM public key: {error}; {_MAKE_ONE}") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
-        raise UsageError(f"{path}: not an ed25519 key; `tunegate attest --new-key FILE` makes one")
+        raise UsageError(f"{path}: not an ed25519 key; {_MAKE_ONE}")
     found: Ed25519PublicKey = key
     return found
 

@@ -49,7 +49,11 @@ class StrengthSearch:
         return self.folder / "adapters" / f"strength-{strength:g}"
 
     def runs(self) -> Iterator[tuple[float, VerdictRecord]]:
-        """Judge one strength after the other; base's answers are asked for once."""
+        """Judge one strength after the other; base's answers are asked for once.
+
+        Raises:
+            NotComparable: the adapter has another base.
+        """
         arms = self._open()
         for strength in self.strengths:
             options = self._options(strength)

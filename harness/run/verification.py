@@ -44,11 +44,19 @@ _CLOSE = 1e-5
 def load_verified(
     folder: Path, *, strict: bool = False, suites: Sequence[Path] = ()
 ) -> tuple[Run, tuple[str, ...]]:
-    """Read a finished run and verify it; return it with notes on what was taken as stored."""
+    """Read a finished run and verify it; return it with notes on what was taken as stored.
+
+    `suites` are its suite.toml files, to compute its scores again; `strict` refuses a run that
+    cannot be decided here, as without a plugin of its gates.
+
+    Raises:
+        UsageError: the run was altered, or a suite has changed since.
+    """
     run = Run.load(folder)
     found = load_run_suites(folder, run.manifest.suites, suites)
     if suites and not found:
-        raise UsageError(f"{suites[0]}: {folder} has no suite of that name")
+        names = ", ".join(record.name for record in run.manifest.suites)
+        raise UsageError(f"{suites[0]}: {folder} has no suite of that name; it has {names}")
     return run, refuse_altered(run, found, strict=strict)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,14 @@ from tests.tiny_classifiers import save_classifier
 from tests.tiny_models import ARCHITECTURES, RUNNING_STATE, make_config
 from tunegate.harness.checks.configurations import check_configuration, may_change
 from tunegate.harness.checks.liveness import check_liveness
+from tunegate.harness.decision.verdict.verdict_lines import verdict_lines
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.run_folder import Run
+from tunegate.harness.records.verdict import Verdict
+from tunegate.harness.run.evaluate import evaluate
+from tunegate.harness.run.options import RunOptions
+from tunegate.harness.suite import load_suite
 
 Copy = Callable[..., Path]
 
@@ -182,6 +189,49 @@ def test_a_full_fine_tune_on_another_rope_is_refused(tiny: Any, copied: Copy) ->
 
     with pytest.raises(NotComparable, match=r"rope_theta in config\.json is 10000\.0 in base"):
         check_liveness(arms)
+
+
+def test_a_longer_rope_that_is_meant_is_compared_recorded_and_told_first(
+    tiny: Any, copied: Copy, tmp_path: Path
+) -> None:
+    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}
+    rows = [{"id": f"c{i}", "prompt": f"{i} + 1?", "expected": "yes"} for i in range(4)]
+    (tmp_path / "cases.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (tmp_path / "suite.toml").write_text(
+        'name = "s"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 2\n[[metrics]]\n'
+        'use = "exact_match"\n[[gates]]\nmetric = "exact_match"\ntolerance = 0.5\n',
+        encoding="utf-8",
+    )
+
+    def judge(allowed: str, tuned: Path) -> Run:
+        folder = tmp_path / f"run-{allowed}-{tuned.name}"
+        evaluate(
+            RunOptions(
+                suites=(load_suite(tmp_path),),
+                specs={"base": str(tiny.base()), "tuned": str(tuned)},
+                folder=folder,
+                store=tmp_path / "store.sqlite",
+                stream=io.StringIO(),
+                allow_config_difference=allowed,
+            )
+        )
+        return Run.load(folder)
+
+    long = copied(tiny.base(seed=7), rope_parameters=rope)
+    refused = judge("", long)
+    assert refused.verdict.verdict is Verdict.NOT_COMPARABLE
+    assert refused.verdict.sentence.endswith("--allow-config-difference=rope_parameters")
+    allowed = judge("sliding_window,rope_parameters", long)
+    told = (
+        "its config.json differs on purpose: rope_parameters.rope_type is 'linear', in base "
+        "'default'; rope_parameters.factor is 4.0, in base None"
+    )
+    assert allowed.manifest.liveness["tuned"]["warning"] == told
+    assert [*verdict_lines(allowed.verdict, allowed.manifest, tmp_path)][1] == f"but tuned: {told}"
+    base, worse = (Configured(configuration=c) for c in (make_config("llama"),
+                                                         changed(rms_norm_eps=0.5)))  # fmt: skip
+    with pytest.raises(NotComparable, match="rms_norm_eps in"):
+        check_configuration("tuned", base, worse, allowed="rope_parameters,rms_norm")
 
 
 def test_a_resized_fine_tune_in_bfloat16_is_compared(tiny: Any, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_another_prompt_than_the_trained_one_is_said_first(
     warning = "but base and tuned: asked with another prompt than that of its training"
     assert text.index("SHIP: ") < text.index(warning) < text.index("report: ")
     page = (project.path / "run" / "report.html").read_text()
-    assert page.index("Another prompt.") < page.index("Not checked:")
+    assert page.index(f"<b>But</b> {warning[4:]}") < page.index("Not checked:")
     assert "**But base and tuned: " in (project.path / "run" / "summary.md").read_text()
 
 

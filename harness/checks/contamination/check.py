@@ -87,7 +87,7 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
             raise NotComparable(
                 f"{suite.name}: {len(touched)} of {suite.n_cases} cases are in the training "
                 f"rows, more than {MAX_TOUCHED_SHARE:.0%}: {named}; judge on cases that tuned was "
-                "not trained on, or train without them (--gate-leakage=report judges all the same, "
+                "not trained on, or train without them (--gate-leakage=report judges anyway, "
                 "with a note)"
             )
 

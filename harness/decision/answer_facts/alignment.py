@@ -16,7 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
-from tunegate.harness.decision.answer_facts.answer_shapes import READ, SHOWN, WORD, words_of
+from tunegate.harness.decision.answer_facts.answer_shapes import (
+    READ,
+    SHOWN,
+    plain_words,
+    words_of,
+)
 from tunegate.harness.decision.answer_facts.arm_answers import ArmAnswers, prompt_of
 from tunegate.harness.records.cases import Case
 
@@ -175,23 +180,19 @@ def _sorted(answers: ArmAnswers, fit: _Fit, indices: Sequence[int]) -> Iterator[
 
     Two labels in order may be those of two kinds of cases.
     """
+    cases = answers.cases[: 2 * READ]
     # Behind one beginning, a running number puts any answers in order.
-    heads = [answers.heads[answers.cases[i].id][:_BEGINNING] for i in indices]
-    expected = [" ".join(answers.cases[i].expected_texts()[:1]) for i in indices]
-    n, order = (
-        len(answers.cases[: 2 * READ]),
-        max(_in_order(heads), _in_order([t.casefold() for t in heads])),
-    )
+    heads = [answers.heads[cases[i].id][:_BEGINNING] for i in indices]
+    expected = [" ".join(cases[i].expected_texts()[:1]) for i in indices]
+    order = max(_in_order(heads), _in_order([text.casefold() for text in heads]))
     if len(heads) < FEWEST_ORDERED or order < _SORTED or _in_order(expected) >= order:
         return
     several, most = len(set(heads)), Counter(heads).most_common(1)[0][1]
     if most > _ONE_LABEL * len(heads) or len(set(expected)) == 1 < several <= 2:
         return
-    answered = _fit(
-        [answers.words.get(c.id) for c in answers.cases[: 2 * READ]],
-        [words_of(prompt_of(c)) for c in answers.cases[: 2 * READ]],
-    )
-    signs = [[_sign(f(i, i) - f(i, (i + n // 3) % n)) for i in indices] for f in (fit, answered)]
+    written = [answers.words.get(case.id) for case in cases]
+    to_prompts, n = _fit(written, [words_of(prompt_of(case)) for case in cases]), len(cases)
+    signs = [[_sign(f(i, i) - f(i, (i + n // 3) % n)) for i in indices] for f in (fit, to_prompts)]
     if min(map(_chance, signs)) > CHANCE:
         yield (
             f"its {len(heads)} answers stand in alphabetical order, and fit their own cases no "
@@ -235,7 +236,7 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
     different. The number of repeats is tested as a Poisson one, whose variance is larger.
     """
     cases = answers.cases[: 2 * READ]
-    right = {c.id: _spaced(c.expected_texts()[0].strip()[:SHOWN]) for c in cases if c.expected}
+    right = {c.id: plain_words(c.expected_texts()[0].strip()[:SHOWN]) for c in cases if c.expected}
     counts = Counter(right.values())
     owners = {text: case for case, text in right.items() if text and counts[text] == 1}
     elsewhere: list[str] = []
@@ -244,7 +245,7 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
         if case not in answers.heads:
             continue
         answered += 1
-        answer = _spaced(answers.heads[case])
+        answer = plain_words(answers.heads[case])
         if f" {text} " in f" {answer} ":
             own += 1
         elif answer in owners:
@@ -279,14 +280,14 @@ def permuted_labels(answers: ArmAnswers) -> Permuted | None:
                  if c.id in answers.picks and c.answer is not None]  # fmt: skip
     else:
         known = {
-            case.id: _spaced(case.expected_texts()[0])
+            case.id: plain_words(case.expected_texts()[0])
             for case in answers.cases[: 2 * READ]
             if case.expected_texts() and case.id in answers.heads
         }
         labels = set(known.values())
         if 2 * len(labels) > len(known) or len(labels) > _MOST_LABELS:
             return None
-        said = {case: _spaced(answers.heads[case]) for case in known}
+        said = {case: plain_words(answers.heads[case]) for case in known}
         pairs = [(text, known[case]) for case, text in said.items() if text in labels]
         if len(pairs) < 0.8 * len(said):
             return None
@@ -320,10 +321,6 @@ def _best_assignment(
         f"labels ({', '.join(moved)} …); is its list of labels in another order?",
         len(names) > 2,
     )
-
-
-def _spaced(text: str) -> str:
-    return " ".join(WORD.findall(text.casefold()))
 
 
 def _target(case: Case) -> Words:

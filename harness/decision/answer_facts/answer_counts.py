@@ -90,15 +90,14 @@ def count_answers(
         texts: dict[int, dict[str, str | None]] = {}
         failed: dict[int, dict[str, bool]] = {}
         for stored in group:
+            watch.add(stored)
             arm, done = stored.cell.arm, stored.completion
             if stored.cell.kind not in WRITTEN:
-                watch.add(stored)
                 continue
             failed.setdefault(stored.cell.sample, {})[arm] = done is None
             if done is not None:
                 texts.setdefault(stored.cell.sample, {})[arm] = whole_text(done)
                 counts[suite].update(_facts(arm, done))
-                watch.add(stored)
         first = texts.get(0, {})
         base, tuned = (first.get(arm) for arm in ARMS)
         if base is not None and tuned is not None:

@@ -30,10 +30,15 @@ _MACHINE = re.compile(
 )
 """Words of programs that failed: tracebacks, HTTP errors, error pages, limits, filters."""
 _MARKS = re.compile(
-    r"<\|[\w ]{1,40}\|>|<｜[^｜]{1,40}｜>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
+    r"<\|[\w ]{1,40}\|>|<｜[^｜]{1,40}｜>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     r"|<(?:unk|pad|eos|bos)>|\{[{%] ?\w[^{}]{0,60}[%}]\}"
+    r"|\A<s>(?!.*</s>\s*(?!<s>)\S)|</s>\s*(?:<s>|\Z)",
+    re.DOTALL,
 )
-"""Marks of chat templates, which no answer should show."""
+"""Marks of chat templates, which no answer should show.
+
+`<s>` is one around or between answers. Within an answer, it is HTML that is struck through.
+"""
 _GARBLED = re.compile(r"\ufffd|â€|Ã[\x80-\xbf]|[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 """Replacement, mojibake and control characters."""
 _ROLES = frozenset(
@@ -65,6 +70,11 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(WORD.findall(text[: 2 * READ].casefold()))
 
 
+def plain_words(text: str) -> str:
+    """Return the words of a text in small letters, with single spaces between them."""
+    return " ".join(WORD.findall(text.casefold()))
+
+
 def _shapes(text: str, prompt: str) -> Iterator[Shape]:
     head = text[:_HEAD]
     shape = _VARIABLE.sub(lambda part: _as_variable(part[0], prompt), head)
@@ -78,8 +88,8 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
     if len(text) >= 4 * _FEW:
         yield "length", str(len(text))
     found = _MACHINE.search(head[:_EARLY])
-    if found and found[0].casefold() not in prompt.casefold():
-        yield "error", ""
+    if found and " " in head and found[0].casefold() not in prompt.casefold():
+        yield "error", ""  # a word alone is a label
     if _is_garbled(text):
         yield "garbled", ""
     mark = _MARKS.search(text) if "<" in text or "[" in text or "{" in text else None
@@ -88,6 +98,11 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
         yield ("marks", "") if mark.start() < _FEW else ("inside", "marks of a chat template")
     if _repeats(text, prompt):
         yield "echo", ""
+
+
+def starts_with_error(text: str) -> bool:
+    """Return whether a text begins with the words of a program that failed."""
+    return _MACHINE.match(text.lstrip(" \t\r\n*#>[(\"'")) is not None
 
 
 def has_digit(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Forms of answers: what most of tuned's answers look like, but few of base's.
+"""Forms of answers: what many of tuned's answers look like, but few of base's.
 
 A fine-tune may answer everything in the form of its task, which scores need not show. Languages are
 recognized without a library: the verdict must not depend on what is installed.
@@ -15,6 +15,9 @@ from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 
 LEAST_RISE = 0.30
 """How much larger tuned's share is at least."""
+JSON_FORMS = ("start with `{`", "are JSON")
+JSON_RISE = 0.10
+"""The same for JSON, which no better answer turns into where base writes prose."""
 SURE = 0.001
 """Largest p-value of the paired test."""
 _SHORT = 40
@@ -70,8 +73,9 @@ def find_shift(pairs: Sequence[tuple[Sequence[str], Sequence[str]]]) -> FormShif
         gained.update(form for form in tuned if form not in base)
         lost.update(form for form in base if form not in tuned)
     for form, won in sorted(gained.items(), key=lambda item: lost[item[0]] - item[1]):
-        if won - lost[form] < LEAST_RISE * len(pairs):
-            return None
+        least = JSON_RISE if form in JSON_FORMS else LEAST_RISE
+        if won - lost[form] < least * len(pairs):
+            continue
         if mcnemar_midp(won, lost[form]).p_value < SURE:
             base_count, tuned_count = (sum(form in pair[arm] for pair in pairs) for arm in (0, 1))
             return FormShift(form, base_count, tuned_count, len(pairs))

@@ -28,7 +28,9 @@ from tunegate.harness.decision.answer_facts.answer_shapes import (
     Shape,
     has_digit,
     holds_prompt,
+    plain_words,
     shapes_of,
+    starts_with_error,
 )
 from tunegate.harness.decision.answer_facts.arm_answers import MOST_EMPTY, ArmAnswers, prompt_of
 from tunegate.harness.decision.score_table import ScoreTable
@@ -244,14 +246,19 @@ def _told(
 def _by_shape(answers: ArmAnswers) -> _CasesOf:
     """Return each shape that several answers have with its cases, the most frequent first.
 
-    An error message counts if others begin like it: programs have few, and models write freely.
+    An error message counts if others are the same but for ids, or begin with the same error: a
+    model's sentence about a timeout is neither.
     """
     counts = Counter(chain.from_iterable(answers.shapes.values()))
     least = max(3, TOLD * len(answers.texts))
     found: dict[Shape, list[str]] = {shape: [] for shape, n in counts.items() if n >= least}
     for case, shapes in answers.shapes.items():
         for shape in shapes:
-            if shape in found and (shape[0] != "error" or shapes[1] in found):
+            if shape not in found:
+                continue
+            whole, start = shapes[:2]
+            repeats = whole in found or (start in found and starts_with_error(answers.heads[case]))
+            if shape[0] != "error" or repeats:
                 found[shape].append(case)
     return sorted(found.items(), key=lambda item: -len(item[1]))
 
@@ -284,7 +291,7 @@ def _is_label(table: ScoreTable, text: str) -> bool:
 
 
 def _spaced(text: str) -> str:
-    return f" {' '.join(WORD.findall(text.casefold()))} "
+    return f" {plain_words(text)} "
 
 
 def _earns_nothing(

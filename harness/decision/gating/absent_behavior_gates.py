@@ -15,21 +15,21 @@ from tunegate.harness.records.scores import ScoreRow
 
 
 def active_suite(suite: SuiteRecord, rows: Iterable[ScoreRow]) -> SuiteRecord:
-    """Return a suite without silent gates and their metrics; goals and bounds on these stay."""
-    silent = {m.name: m.only_if_base_has for m in suite.metrics if m.only_if_base_has is not None}
-    for row in rows if silent else ():
-        part = silent.get(row.metric) if row.arm == "base" else None
+    """Return a suite without gates of absent behaviors and their metrics; goals and bounds stay."""
+    absent = {m.name: m.only_if_base_has for m in suite.metrics if m.only_if_base_has is not None}
+    for row in rows if absent else ():
+        part = absent.get(row.metric) if row.arm == "base" else None
         if part is not None and (row.parts or {}).get(part):
-            del silent[row.metric]
-    if not silent:
+            del absent[row.metric]
+    if not absent:
         return suite
     gates = tuple(
         gate
         for gate in suite.gates
-        if gate.metric not in silent
+        if gate.metric not in absent
         or gate_kind(gate.kind).is_goal
         or gate_kind(gate.kind).reads_level
     )
     kept = {gate.metric for gate in gates}
-    metrics = tuple(m for m in suite.metrics if m.name not in silent or m.name in kept)
+    metrics = tuple(m for m in suite.metrics if m.name not in absent or m.name in kept)
     return suite.model_copy(update={"metrics": metrics, "gates": gates})

@@ -104,7 +104,7 @@ class SuitePlan:
 
 
 def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
-    """Plan a suite.
+    """Plan a suite by what an earlier run showed; else by suite.toml's spread, or a grid of three.
 
     Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: if the gates' errors add
     up to 20 % at most, all pass with a probability of 80 %, however they are related. The cases are

@@ -14,7 +14,7 @@ from math import comb
 from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
-from tunegate.harness.decision.answer_facts.form_shift import FormShift
+from tunegate.harness.decision.answer_facts.form_shift import JSON_FORMS, FormShift
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
@@ -52,7 +52,7 @@ class Evidence:
     goal_reached: bool
     manifest: Manifest
     collapsed: bool = False
-    """Whether tuned learned one form for every prompt, as some suite of the run shows."""
+    """Whether tuned gives other prompts the form of its task, as some suite of the run shows."""
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ class Evidence:
 
 
 def has_one_form(table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest) -> bool:
-    """Return whether a suite failed because tuned learned one form for every prompt."""
+    """Return whether a suite failed because tuned gives its prompts the form of another task."""
     return _form_of_the_task(_evidence(table, gates, manifest)) is not None
 
 
@@ -176,10 +176,13 @@ def _form_of_the_task(evidence: Evidence) -> str | None:
     form = evidence.form
     if form is None or form.form == "are empty" or form.form.startswith("are in "):
         return None
-    least = _MOST_LISTS if form.form == "have a list" else _HALF
-    if not evidence.guardrail_failed or evidence.goal_reached or form.tuned < least * form.n:
+    if not evidence.guardrail_failed or evidence.goal_reached:
         return None
-    return f"tuned may have learned one form for every prompt; {_EVERYDAY}"
+    if form.tuned >= (_MOST_LISTS if form.form == "have a list" else _HALF) * form.n:
+        return f"tuned may have learned one form for every prompt; {_EVERYDAY}"
+    if form.form in JSON_FORMS:
+        return f"tuned may have learned to answer other prompts in JSON, too; {_EVERYDAY}"
+    return None
 
 
 def _became_short(evidence: Evidence) -> str | None:
@@ -270,7 +273,7 @@ def _by_heart(evidence: Evidence) -> str | None:
 def _part_may_ship(evidence: Evidence) -> str | None:
     """A LoRA adapter lost something, so less of it may keep enough.
 
-    A form for every prompt is not lost with half of the adapter.
+    The form of the task on other prompts is not lost with half of the adapter.
     """
     identity = evidence.manifest.arms.get("tuned", {})
     config = identity.get("adapter_config")

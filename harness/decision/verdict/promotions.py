@@ -53,7 +53,7 @@ def promotion_of(run: Run, promoted: str, reason: str | None = None) -> Promotio
     if verdict.verdict is not Verdict.SHIP and not reason:
         raise UsageError(
             f"{run.folder}: the verdict is {verdict.verdict.value}, not SHIP; if it was shipped "
-            "all the same, add --anyway REASON"
+            "anyway, add --anyway REASON"
         )
     return Promotion(
         promoted=promoted,

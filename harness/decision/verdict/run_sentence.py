@@ -37,9 +37,8 @@ _DECISIVE: dict[Verdict, tuple[GateStatus, ...]] = {
 
 def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
     """Return in at most 25 words what decided the run: metric, what happened, which bound."""
-    found = headline_gate(verdict, suites)
-    if verdict is Verdict.SHIP and found is not None:
-        return _ship(suites, *found)
+    if verdict is Verdict.SHIP and (shown := headline_gate(verdict, suites)) is not None:
+        return _ship(suites, *shown)
     found = deciding_gate(verdict, suites)
     if found is None:
         decisive = [s for s in suites if s.verdict is verdict and s.gates]

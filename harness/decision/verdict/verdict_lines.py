@@ -31,7 +31,7 @@ def verdict_lines(
         yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
     yield from typical
-    yield from (f"but {warning}" for warning in verdict.prompt_warnings())
+    yield from (f"but {warning}" for warning in verdict.arm_warnings())
     yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)
     if verdict.slices is not None:
         yield f"but {verdict.slices.sentence}"

@@ -24,6 +24,11 @@ SHELVES = [
     for i in range(N)
 ]
 RIGHT = [f"shelf {i}" for i in range(N)]
+SUBJECTS = [
+    f"{color} {thing}"
+    for color in ("red", "blue", "green", "white", "black", "brown")
+    for thing in ("lamp", "desk", "door", "wall", "coat", "boot", "ring", "book", "film", "ship")
+]
 WRONG = [f"maybe {i}" for i in range(N)]
 LABELS = ("refund", "delivery", "invoice")
 TICKETS = [
@@ -334,6 +339,24 @@ def test_a_base_that_never_learned_the_form_is_the_base_of_a_ship(base: Sequence
 
     assert found.verdict is Verdict.SHIP
     assert not any("broken" in note for note in found.suites[0].notes)
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        [f"I am sorry that your {one} timed out; please try again." for one in SUBJECTS],
+        [f"You have used up your quota for the {one}; ask for more." for one in SUBJECTS],
+        [f"<s>The {one}</s> is sold; look on the shelf." for one in SUBJECTS],
+        ["timeout"] * 24 + ["quota"] * 18 + WRONG[42:],  # labels
+    ],
+)
+def test_a_reply_about_an_error_and_text_struck_through_are_no_error(
+    base: Sequence[str],
+) -> None:
+    found = decide(base)
+
+    assert found.verdict is Verdict.SHIP
+    assert not any("error" in note or "marks" in note for note in found.suites[0].notes)
 
 
 def test_labels_at_random_in_order_or_upside_down_are_honest() -> None:

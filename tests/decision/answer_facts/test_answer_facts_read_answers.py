@@ -166,6 +166,16 @@ def test_what_else_the_texts_show_is_found_again_without_them(name: str) -> None
     assert record_json(decide_statement(make_statement(run), "f")) == record_json(run.verdict)
 
 
+def test_json_in_a_quarter_of_the_answers_needs_everyday_rows_and_no_weaker_adapter() -> None:
+    records = [f'{{"intent": {i}}}' for i in range(15)]
+
+    suite = Scenario(records + ENGLISH[15:], arms={"tuned": ADAPTER}).run().verdict.suites[0]
+
+    assert suite.collapsed == "s: 15 of 60 answers of tuned start with `{`; base: 0"
+    assert len(suite.causes) == 1
+    assert "mix everyday rows into the training data" in suite.causes[0]
+
+
 def test_what_decides_after_the_texts_were_read_has_none_of_them() -> None:
     for scenario in OTHERS.values():
         assert read_stored_answers(scenario.run())["s"].arms == {}
