@@ -154,11 +154,11 @@ def headline(core: str, *tails: str) -> str:
     return core
 
 
-def _by_arms(found: Mapping[str, Mapping[str, Any]], kind: str) -> list[str]:
+def _by_arms(found: Mapping[str, Any], kind: str) -> list[str]:
     """Return the sentences of a kind, each once, with the arms that it is about in front."""
     arms: dict[str, list[str]] = {}
     for arm, record in found.items():
-        if sentence := record.get(kind):
+        if isinstance(record, Mapping) and (sentence := record.get(kind)):
             arms.setdefault(str(sentence), []).append(arm)
     return [f"{' and '.join(names)}: {sentence}" for sentence, names in arms.items()]
 
