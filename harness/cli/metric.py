@@ -68,11 +68,11 @@ def metric_entry(metric: Metric, *, full: bool) -> str:
     blocks = [f"## {metric.name}", f"{summary} *{_facts(metric)}.*"]
     blocks += [details] if details and full else []
     for name, text in docstring_parts(metric).items():
-        if name == "Options":
-            blocks += filter(None, ["\n".join(_options(metric))])
-        elif name and text and (full or name != "Example"):
+        if name == "Known problems" or (name == "Example" and full):
             between = "\n\n" if text.startswith("```") else " "
             blocks.append(f"**{name}:**{between}{_quote_fences(text)}")
+    options = "\n".join(_options(metric))
+    blocks += [options] if options else []
     return "\n\n".join(blocks) + "\n"
 
 
@@ -111,7 +111,7 @@ def _options(metric: Metric) -> Iterator[str]:
     for name, parameter in inspect.signature(metric.score).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             text = " ".join(texts.get(name, "").split())
-            yield f"- `{name}`{_default(parameter.default)}: {text}"
+            yield f"- `{name}`{_default(parameter.default)}{text and f': {text}'}"
 
 
 def _default(value: Any) -> str:

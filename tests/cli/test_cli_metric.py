@@ -46,7 +46,7 @@ def test_a_function_of_your_own_is_explained(project: Any) -> None:
     result = project.tunegate("metric", "mine:polite")
 
     assert result.ret == 0
-    assert '- `word` (default `"please"`): ' in result.outlines
+    assert '- `word` (default `"please"`)' in result.outlines
 
 
 def test_an_unknown_name_is_one_line(project: Any) -> None:
