@@ -69,7 +69,7 @@ class GateMarks:
     low: float
     high: float
     """Ends of the interval; the scale's end where an end is open."""
-    known: bool
+    has_interval: bool
     """Whether there is an interval."""
     bound: float | None
     reference: float | None
@@ -91,7 +91,7 @@ def gate_marks(gate: GateResult, scale: AxisScale, edges: tuple[float, float]) -
         point=at(kind.value(gate)),
         low=scale.at(scale.low if gate.low is None else gate.low),
         high=scale.at(scale.high if gate.high is None else gate.high),
-        known=gate.low is not None or gate.high is not None,
+        has_interval=gate.low is not None or gate.high is not None,
         bound=bound,
         reference=at(kind.reference(gate)),
         zone=None if bound is None else (min(edge, bound), round(abs(edge - bound), 1)),

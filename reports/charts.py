@@ -61,7 +61,7 @@ def draw_interval(gate: GateResult) -> IntervalDrawing | None:
     scale = _scale([*gate_values(gate), *(noise or ())], around_zero=kind.tests_difference)
     marks = gate_marks(gate, scale, (0.0, WIDTH))
     point = scale.at(estimate)
-    low, high = (0.0, float(WIDTH)) if marks.known else (point, point)
+    low, high = (0.0, float(WIDTH)) if marks.has_interval else (point, point)
     return IntervalDrawing(
         point=point,
         low=low if gate.low is None else marks.low,

@@ -49,7 +49,7 @@ class TrendDot:
     y: float
     low: float
     high: float
-    known: bool
+    has_interval: bool
     """Whether there is an interval."""
     status: str
     """`pass`, `fail`, `undecided` or `error`: it decides the shape."""
@@ -128,7 +128,7 @@ def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
         y=marks.point or 0.0,
         low=marks.low,
         high=marks.high,
-        known=marks.known,
+        has_interval=marks.has_interval,
         status=gate.status.value,
         shipped=one.run.shipped is not None,
         title=f"{one.run.run_id}: {_value(gate)}, {gate.status.value}",

@@ -8,8 +8,7 @@ named and left to the report. The comment is plain text in a fence, and short: t
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
 
 from tunegate.harness.contracts.quantity import QuantityFormat, format_scores, quantity_of
 from tunegate.harness.decision.gating.tag_slices import TagSlice
@@ -24,8 +23,9 @@ from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.wording import count_noun
+from tunegate.harness.telemetry.export.redaction import scrub_text
 from tunegate.reports.case_detail import ARMS, turn_text
-from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView
+from tunegate.reports.case_view import CaseChange, CaseView
 from tunegate.reports.data import ReportData, prepare_data
 from tunegate.reports.escaping import (
     code_span,
@@ -68,8 +68,23 @@ _FEWER = (CASES, 7, 5, 3, 2, 1, 0)
 
 
 def render_summary(run: Run, data: ReportData | None = None) -> str:
-    """Return the summary of a run; the same run gives the same text."""
-    return _fit_text(data or prepare_data(run), lambda text: len(text.encode()) <= LIMIT)
+    """Return the longest summary of a run that fits: with fewer cases, then without sections."""
+    data = data or prepare_data(run)
+    head, sections = _head(data), _sections(data)
+    for cases in _FEWER:
+        sections["Regressions"] = _regressions(data, cases)
+        text = head + "".join(_part(title, body) for title, body in sections.items())
+        if len(text.encode()) <= LIMIT:
+            return text
+    text, left_out = head, list[str]()
+    room = LIMIT - len(_left_out(sections).encode())
+    for title, body in sections.items():
+        longer = text + _part(title, body)
+        if len(longer.encode()) <= room:
+            text = longer
+        else:
+            left_out.append(title)
+    return text + _left_out(left_out)
 
 
 def render_comment(run: Run, data: ReportData | None = None) -> str:
@@ -112,7 +127,7 @@ def _typical_lines(data: ReportData) -> Iterator[str]:
         return
     yield f"{found.title}:"
     for case in found.cases:
-        yield f"{case.view.name} ({case.scores})"
+        yield f"{case.name} ({case.scores})"
         for name, text in (("asked", case.asked), ("base", case.base), ("tuned", case.tuned)):
             yield f"  {name:<5}  {published(text, WIDTH - 9)}"
     yield ""
@@ -136,51 +151,21 @@ def _wrap(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _fit_text(data: ReportData, fits: Callable[[str], bool]) -> str:
-    """Return the longest text that fits: with fewer cases, then without sections."""
-    head, sections = _head(data), _sections(data)
-    for cases in _FEWER:
-        text = head + "".join(_part(title, make(cases)) for title, make in sections)
-        if fits(text):
-            return text
-    text, left_out = head, list[str]()
-    # Room for the names of the sections that do not fit.
-    note = f"\nIn the report only: {', '.join(title for title, _ in sections)}.\n"
-    for title, make in sections:
-        longer = text + _part(title, make(0))
-        if fits(longer + note):
-            text = longer
-        else:
-            left_out.append(title)
-    return text + f"\nIn the report only: {', '.join(left_out)}.\n"
-
-
-def _sections(data: ReportData) -> list[tuple[str, Callable[[int], str]]]:
-    """Return title and text of each section, given how many cases it may show."""
-    run, judges = data.run, _judges(data)
-    texts = {
-        "Gates": gates_table(run),
+def _sections(data: ReportData) -> dict[str, str]:
+    """Return title → text of each section; the regressions are still to be filled in."""
+    return {
+        "Gates": gates_table(data.run),
         **summarize_sections(data),
         "Regressions": "",
         "Subjects": _subjects(data),
-        **judges,
+        **_judges(data),
         "Provenance": _provenance(data),
-        "Reproduce": fenced_block(run_command(run), "sh"),
+        "Reproduce": fenced_block(run_command(data.run), "sh"),
     }
-    return [
-        (
-            title,
-            partial(_regressions, data)
-            if title == "Regressions"
-            else partial(_whole_section, text),
-        )
-        for title, text in texts.items()
-    ]
 
 
-def _whole_section(text: str, cases: int) -> str:
-    """Return a section's text, which shows no cases."""
-    return text
+def _left_out(titles: Iterable[str]) -> str:
+    return f"\nIn the report only: {', '.join(titles)}.\n"
 
 
 def _part(title: str, body: str) -> str:
@@ -212,22 +197,26 @@ def _scored(run: Run) -> str:
 
 
 def _typical_table(data: ReportData) -> list[str]:
-    """Return the cases that carry the verdict as a table."""
+    """Return the cases that carry the verdict as a table, which opens where it may offend."""
     found = typical_cases(data)
-    if found is None or found.closed:
-        return [] if found is None else [f"{escape_markdown(found.closed)}\n"]
+    if found is None or found.silent:
+        return [] if found is None else [f"{escape_markdown(found.silent)}\n"]
     rows = [
         [
-            f"{code_span(case.view.name)} {case.scores}",
+            f"{code_span(case.name)} {case.scores}",
             *(
-                code_span(published(text, ON_PAGE), 2 * ON_PAGE) if text else "–"
-                for text in (case.asked, case.expected, case.base, case.tuned)
+                "–" if text is None else code_span(published(text, ON_PAGE), 2 * ON_PAGE)
+                for text in (case.asked, case.expected or None, case.base, case.tuned)
             ),
         ]
         for case in found.cases
     ]
     head = ("case", "asked", "expected", "base", "tuned")
-    return [f"{escape_markdown(found.title)}:\n", format_table(head, rows), ""]
+    table = format_table(head, rows)
+    if found.offensive:
+        summary = f"<summary>{html_code(found.title)}: texts may be offensive</summary>"
+        return [f"<details>{summary}\n\n{table}\n\n</details>\n"]
+    return [f"{escape_markdown(found.title)}:\n", table, ""]
 
 
 def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -317,19 +306,19 @@ def _found(view: CaseView) -> tuple[str, str]:
 
 def _case(view: CaseView) -> str:
     score = view.deciding
-    line = f"{view.outcome} · {html_code(view.suite)} {html_code(view.name)}"
+    line = f"{view.outcome} · {html_code(view.suite)} {html_code(scrub_text(view.name))}"
     if score and score.base and score.tuned:
         both = format_scores(score.base.value, score.tuned.value, rate=score.metric.rate)
         line += f" · {html_code(score.metric.name)} {both}"
     line += " · in training rows" if view.touched else ""
     turns = view.case.input_messages()
-    ask = fenced_block(turn_text(turns[-1]), limit=1_500)
-    base, tuned = view.text(BASE), view.text(TUNED)
+    ask = fenced_block(scrub_text(turn_text(turns[-1])), limit=1_500)
+    base, tuned = (scrub_text(view.text(arm) or "") for arm in ARMS)
     parts = [f"<details><summary>{line}</summary>", ask]
     if expected := view.case.expected_texts():
-        parts.append("expected:\n\n" + fenced_block("\n".join(expected), limit=1_500))
-    if base is not None or tuned is not None:
-        parts.append(fenced_block(line_diff(base or "", tuned or ""), "diff", limit=8_000))
+        parts.append("expected:\n\n" + fenced_block(scrub_text("\n".join(expected)), limit=1_500))
+    if any(view.text(arm) is not None for arm in ARMS):
+        parts.append(fenced_block(line_diff(base, tuned), "diff", limit=8_000))
     if view.is_code:
         parts += [
             f"{arm}: {code_span(why, 600)}" for arm, why in zip(ARMS, _found(view), strict=True)

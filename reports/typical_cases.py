@@ -36,7 +36,10 @@ LONGEST = 20_000
 ON_PAGE, ON_A_LINE = 200, 70
 """Characters of a text on the page, and on a line of a terminal."""
 OFFENSIVE = frozenset({"refusal", "safety", "toxicity"})
-"""Metrics of suites whose prompts and answers may be offensive."""
+"""Metrics of suites whose texts may be offensive.
+
+Such texts open on a click, and are left out where there is none.
+"""
 
 Scored = Sequence[tuple[CaseView, PairScore]]
 
@@ -53,6 +56,11 @@ class TypicalCase:
     tuned: str | None
 
     @property
+    def name(self) -> str:
+        """Its id, for a log or a comment."""
+        return published(self.view.name, ON_PAGE)
+
+    @property
     def scores(self) -> str:
         """Both scores: `0 → 100 %`."""
         base, tuned = (row.value if row else None for row in (self.score.base, self.score.tuned))
@@ -66,7 +74,7 @@ class TypicalCases:
     title: str
     """What they are typical of."""
     offensive: bool
-    """Whether their texts may be offensive, and are shown on a click only."""
+    """Whether the suite has a metric that is `OFFENSIVE`."""
     cases: tuple[TypicalCase, ...]
 
     @property
@@ -79,10 +87,10 @@ class TypicalCases:
 
     @property
     def closed(self) -> str:
-        """What a log or comment says in place of the texts; empty where it shows them."""
+        """What is said in place of the texts where nothing opens; empty if they are shown."""
         if self.silent or not self.offensive:
             return self.silent
-        names = ", ".join(case.view.name for case in self.cases)
+        names = ", ".join(case.name for case in self.cases)
         return f"{self.title}: {names}; texts that may be offensive are in the report"
 
 
@@ -96,7 +104,7 @@ def typical_lines(data: ReportData) -> list[str]:
     lines = [f"{found.title}:"]
     for case in found.cases:
         base, tuned = (published(text, ON_A_LINE) for text in (case.base, case.tuned))
-        lines.append(f"  {case.view.name} ({case.scores}): base: {base} | tuned: {tuned}")
+        lines.append(f"  {case.name} ({case.scores}): base: {base} | tuned: {tuned}")
     return lines
 
 

@@ -44,7 +44,7 @@ def render(data: ReportData) -> Markup:
         skip_reason=skip_reason,
         interim_look=interim_look,
         looks=LOOKS,
-        against=data.gate_links,
+        links=data.gate_links,
         noisy=any(g.noise is not None for suite in data.run.verdict.suites for g in suite.gates),
     )
 

@@ -80,7 +80,7 @@ By chance alone at most one page in a hundred shows a trait.
 """
 
 
-@once_per_report  # page, summary and comment show them
+@once_per_report  # page and summary show them
 def shared_traits(data: ReportData) -> list[SharedTrait]:
     """Return what most cases of a suite that got worse have in common, the clearest first.
 

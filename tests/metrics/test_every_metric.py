@@ -1,4 +1,4 @@
-"""What every metric keeps, with the example of its page in docs/reference/metrics.md."""
+"""What every metric keeps, with an example of each."""
 
 from __future__ import annotations
 

@@ -168,7 +168,9 @@ class Builder:
                 "prompts": "equal token ids on 106 of 106 cases",
                 "template": {"equal": True},
             },
-            "liveness": {"adapter": "logits differ on 8 of 8 probe prompts", "proven": True},
+            "liveness": {
+                "tuned": {"adapter": "logits differ on 8 of 8 probe prompts", "proven": True}
+            },
             "attempts": {suite.hash: 2 for suite in suites},
         }
         arms = (f"--gate-base={ARM_FACTS['base']['spec']}", "--gate-tuned=runs/my lora")

@@ -32,12 +32,13 @@ def run_of(
     *,
     metric: str = "json_fields",
     prompt: str = "Ticket {}",
+    ident: str = "c{:03}",
     **facts: Any,
 ) -> Run:
     """Return a run of one suite with one gate on these cases."""
     build = Builder()
     for at, (base, tuned, before, after) in enumerate(rows):
-        name = f"c{at:03}"
+        name = ident.format(at)
         case = Case(
             id=name, prompt=prompt.format(at), expected=TOPICS[at % 4], tags=(f"t{at % 2}",)
         )
@@ -197,29 +198,41 @@ def test_scores_without_answers_say_so_in_one_line() -> None:
     assert "<caption>Typical" not in page
 
 
-def test_texts_that_may_offend_are_folded_on_the_page_and_left_out_elsewhere() -> None:
+def test_texts_that_may_offend_open_on_a_click_and_are_left_out_where_there_is_none() -> None:
     run = run_of([("dreadful", "Sorry, no.", 0.0, 1.0)] * 5)
     (suite,) = run.manifest.suites
     metric = suite.metrics[0].model_copy(update={"use": "refusal"})
     suites = (suite.model_copy(update={"metrics": (metric,)}),)
     run = replace(run, manifest=run.manifest.model_copy(update={"suites": suites}))
     data = prepare_data(run)
-    page = str(verdict_section.render(data))
+    page, summary = str(verdict_section.render(data)), render_summary(run)
 
     assert page.index('<details class="fold typical">') < page.index("dreadful")
+    assert summary.index("<details><summary>") < summary.index("dreadful")
     assert "dreadful" not in "".join(typical_lines(data))
     assert "dreadful" not in render_comment(run)
-    assert "dreadful" not in render_summary(run).partition("### Gates")[0]
 
 
 def test_logs_and_comments_mask_personal_data_and_secrets_also_where_a_text_is_cut() -> None:
     secret = f"{'x' * 30} mail jo@example.org {'y ' * 100} key sk-{'a1' * 20}"
     run = run_of([(secret, "right", 0.0, 1.0)] * 5)
 
-    for text in ("\n".join(typical_lines(prepare_data(run))), render_comment(run)):
+    lines = "\n".join(typical_lines(prepare_data(run)))
+    for text in (lines, render_comment(run), render_summary(run)):
         assert "jo@example.org" not in text
         assert "a1a1" not in text
         assert "<key>" in text
+
+
+def test_logs_and_comments_mask_the_ids_and_regressions_of_cases() -> None:
+    mail = "jo{}@example.org"
+    rows = [("right", f"Write to jo{at}@example.org.", 1.0, 0.0) for at in range(5)]
+    run = run_of(rows, "tolerance", "fail", "BLOCK", prompt=mail, ident=mail)
+
+    lines = "\n".join(typical_lines(prepare_data(run)))
+    for text in (lines, render_comment(run), render_summary(run)):
+        assert "@example.org" not in text
+        assert text.replace("&lt;", "<").replace("&gt;", ">").count("<email>") >= 6
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[2J", "\u202eTPIRCS", "\x07", "\u200b", "a\nb"])
