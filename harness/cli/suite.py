@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -216,7 +217,7 @@ def check(
     from tunegate.harness.decision.planning.advisory_gates import advisory_notes
     from tunegate.harness.decision.planning.look_schedule import judged_once_notes
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
-    from tunegate.harness.run.code_execution import dry_run
+    from tunegate.harness.run.code_execution import dry_run, shown_jobs
     from tunegate.harness.sandbox.chosen import choose_sandbox
     from tunegate.harness.sandbox.contract import SandboxFailed
     from tunegate.harness.suite import load_suite
@@ -237,7 +238,8 @@ def check(
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
         say(*(f"  {line}" for line in notes))
         try:
-            problems += dry_run(suite)
+            with shown_jobs(sys.stderr):
+                problems += dry_run(suite)
         except SandboxFailed as error:
             say(f"  warning: not checked whether each test can fail: {error}")
         if suite.episode is not None:
