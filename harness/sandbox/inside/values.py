@@ -182,7 +182,7 @@ def pack_content(value: Any, name_object: Callable[[Any], Any], exchange: Exchan
 
 def _pack_rare(value: Any, name_object: Callable[[Any], Any], exchange: Exchange) -> Any:
     kind: Any = type(value)
-    package = kind.__module__.partition(".")[0]  # Python 3.13 has `pathlib._local`
+    package = str(kind.__module__).partition(".")[0]  # Python 3.13 has `pathlib._local`
     texts: Any = _FROM_TEXT.get((package, kind.__name__))
     if texts is not None:
         return {"text": [package, kind.__name__, getattr(value, texts[0])()]}
