@@ -16,7 +16,12 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
-from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.records.errors import (
+    SuiteError,
+    UsageError,
+    refuse_unwritable,
+    unknown_name_message,
+)
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
@@ -95,7 +100,7 @@ def new(
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
-    try:
+    with refuse_unwritable(folder):
         lines = None if of is None else _start_suite(of, folder, task or ())
         if lines is not None:
             say(*lines)
@@ -106,10 +111,6 @@ def new(
             _write(folder, table)
         else:
             written = f"{folder}: {', '.join(copy_suite(like, folder))}"
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place"
-        ) from error
     if table is None:
         say(f"wrote {written}")
         say(f"next: edit them, then `tunegate suite check {folder}`")
