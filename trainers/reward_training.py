@@ -7,13 +7,16 @@ share of answers whose whole group got the same reward, so that nothing can be l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Container, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.run.code_execution import shown_jobs
 from tunegate.harness.sandbox.chosen import choose_sandbox
 from tunegate.trainers import callbacks, prompt_rows, row_lengths, verifiable_rewards
 from tunegate.trainers import reward as reward_models
@@ -81,7 +84,10 @@ def build_with_rewards(
         prompt_rows.load_prompts(job.rows), tokenizer, room=room, say=job.say
     )
     held = prompt_rows.load_prompts(job.evaluation) if job.evaluation else ()
-    verifiable_rewards.check_rewards(used, [row.case for row in (*rows, *held)], where="rewards")
+    with shown_jobs(sys.stderr) if callbacks.is_first_process() else nullcontext():
+        verifiable_rewards.check_rewards(
+            used, [row.case for row in (*rows, *held)], where="rewards"
+        )
     args.reward_weights = [reward.signed_weight for reward in used]
     job.config.own.rewards = [reward.record() for reward in used]
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)

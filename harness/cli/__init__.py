@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -128,11 +130,38 @@ def root(
         os.environ[ALLOW_OUTSIDE] = "1"
 
 
-def _open_closed_streams() -> None:
-    """Let output that has nowhere to go (`>&-`) vanish, in place of a traceback of pytest."""
+class _Pipe(io.FileIO):
+    """A pipe whose reader may end first, as `head` does: what is written then goes nowhere."""
+
+    def write(self, data: Any) -> int:
+        """Write bytes, or drop them; return how many."""
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            return super().write(data)
+
+
+def _outlive_readers() -> None:
+    """Let output that nobody reads vanish, so that the exit code is still the verdict's."""
     nowhere = Path(os.devnull)
+    # Without a stream (`>&-`) pytest would end with a traceback.
     sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__") and _is_pipe(stream):
+            pipe: Any = _Pipe(stream.fileno(), "w", closefd=False)
+            settings = ("encoding", "errors", "line_buffering", "write_through")
+            lasting = io.TextIOWrapper(
+                pipe if stream.write_through else io.BufferedWriter(pipe),
+                **{setting: getattr(stream, setting) for setting in settings},
+            )
+            setattr(sys, name, lasting)
+
+
+def _is_pipe(stream: Any) -> bool:
+    return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
 
 
 def main() -> None:
@@ -141,7 +170,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A few microseconds of spinning save the wake-up between two operations and cost nobody much.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    _open_closed_streams()
+    _outlive_readers()
     with errors_as_exit_codes():
         app(prog_name="tunegate")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.records.cases import Case
@@ -245,16 +245,12 @@ def write_suite(
     from tunegate.harness.records.jsonl import record_lines
 
     cases = record_lines(tag_cases(production))
-    try:
+    with refuse_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cases.jsonl").write_text("".join(cases), encoding="utf-8")
         write_recorded(folder, production)
         text = suite_text(name, _CASES, production, local=local)
         (folder / "suite.toml").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place"
-        ) from error
 
 
 def answered_cases(production: ProductionCases) -> set[str]:

@@ -10,7 +10,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.records.run_folder import Run
@@ -92,10 +92,6 @@ def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:
         text, trusted = made.text, f"--identity {made.identity} --issuer {made.issuer}"
     else:
         text, trusted = make_attestation(run, key), "--key FILE.pub"
-    try:
+    with refuse_unwritable(output, "choose another with -o FILE"):
         write_atomic(output, text)
-    except OSError as error:
-        raise UsageError(
-            f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
-        ) from error
     return trusted

@@ -11,7 +11,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.quantity import QuantityFormat
@@ -97,14 +97,10 @@ def write_comparison(found: CandidateComparison, folder: Path) -> Path:
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports import candidates
 
-    try:
+    with refuse_unwritable(folder, "choose another with -o DIR"):
         write_atomic(folder / "compare.json", record_json(found))
         write_atomic(folder / "compare.md", candidates.render_markdown(found))
         candidates.write_page(found, folder / "compare.html")
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another with -o DIR"
-        ) from error
     return folder / "compare.html"
 
 

@@ -12,7 +12,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records import defaults
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.decision.verdict.run_history import PastRun, RunHistory
@@ -65,12 +65,8 @@ def history(
     if json:
         print(record_json(found), end="")
         return
-    try:
+    with refuse_unwritable(output, "choose another with -o FILE"):
         write_atomic(output, render_history(found))
-    except OSError as error:
-        raise UsageError(
-            f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
-        ) from error
     for line in (*_lines(found), f"page: {output}"):
         say(line)
 

@@ -22,7 +22,7 @@ from tunegate.harness.cli._ci_job import (
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._recorded_examples import FOLDER
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 from tunegate.harness.records.versions import installed_versions
 
 ORDER = 10
@@ -95,12 +95,8 @@ def _place(suite: str, folder: Path | None) -> Path:
 
 
 def _copy_suite(suite: str, place: Path) -> list[str]:
-    try:
+    with refuse_unwritable(place, "choose another folder"):
         return bundled.copy_suite(suite, place)
-    except OSError as error:
-        raise UsageError(
-            f"{place}: cannot be written ({error.strerror or error}); choose another folder"
-        ) from error
 
 
 _MERGE = "tunegate.ledger.jsonl merge=union"

@@ -14,7 +14,7 @@ from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records import defaults
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.metric import Metric
@@ -70,10 +70,8 @@ def run(
 def _copy_run(run: Path, output: Path) -> Path:
     if output.exists():
         raise UsageError(f"{output}: is already there; choose another folder")
-    try:
+    with refuse_unwritable(output):
         shutil.copytree(run, output, ignore=shutil.ignore_patterns("lock", "holder.json"))
-    except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror})") from error
     return output
 
 
@@ -166,12 +164,8 @@ def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: s
         ),
     }
     for path, text in texts.items():
-        try:
+        with refuse_unwritable(path, "choose another with --out FILE"):
             write_atomic(path, text)
-        except OSError as error:
-            raise UsageError(
-                f"{path}: cannot be written ({error.strerror}); choose another with --out FILE"
-            ) from error
     say(f"{len(rows)} answers to {len({row.id for row in rows})} cases, drawn at random, blind:")
     for path in texts:
         say(f"  {path}")
@@ -269,12 +263,8 @@ def calibrate(
         models = open_judge_models(specs, replies)
         setup = CalibrationSetup(used, models, sys.stderr, suite=loaded.name)
         known = calibrate_judge(setup, given, repeats=repeats)
-    try:
+    with refuse_unwritable(out, "choose another with --out FILE"):
         write_atomic(out, record_json(known))
-    except OSError as error:
-        raise UsageError(
-            f"{out}: cannot be written ({error.strerror}); choose another with --out FILE"
-        ) from error
     for line in calibration_lines(known):
         say(line)
     say(f"\n{out}")

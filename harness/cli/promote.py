@@ -11,7 +11,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import refuse_unwritable
 
 ORDER = 110
 PANEL = Panel.KEEP_RECORDS
@@ -50,9 +50,7 @@ def promote(
     if before and before[-1].identity == record.identity:
         say(f"{path}: {record.spec} is already the newest entry, from run {before[-1].run_id}")
         return
-    try:
+    with refuse_unwritable(path):
         promotions.append_promotion(path, record)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     say(f"{path}: {record.spec} was shipped on run {record.run_id} ({record.verdict.value})")
     say(f"next: commit {path}; `tunegate gate … --incumbent promoted` compares with it")

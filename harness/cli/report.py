@@ -10,7 +10,7 @@ import typer
 
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import refuse_unwritable
 
 ORDER = 80
 PANEL = Panel.KEEP_RECORDS
@@ -57,13 +57,9 @@ def report(
         origin = {**loaded.manifest.origin, viewer.ORIGIN: viewer.check_template(trace_link)}
         made = loaded.manifest.model_copy(update={"origin": origin})
         loaded = replace(loaded, manifest=made)
-    try:
+    with refuse_unwritable(output or folder, "choose another with -o DIR"):
         data = prepare_data(loaded)
         written = write_all(loaded, output or folder, data=data)
-    except OSError as error:
-        raise UsageError(
-            f"{output or folder}: cannot be written ({error.strerror}); choose another with -o DIR"
-        ) from error
     lines = [
         *verdict_lines(loaded.verdict, loaded.manifest, folder, typical_lines(data)),
         *early_end_lines(loaded),

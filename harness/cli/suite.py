@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +16,12 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
-from tunegate.harness.records.errors import SuiteError, UsageError, unknown_name_message
+from tunegate.harness.records.errors import (
+    SuiteError,
+    UsageError,
+    refuse_unwritable,
+    unknown_name_message,
+)
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
@@ -94,7 +100,7 @@ def new(
         return
     if folder.exists():
         raise UsageError(f"{folder}: is already there; choose another name")
-    try:
+    with refuse_unwritable(folder):
         lines = None if of is None else _start_suite(of, folder, task or ())
         if lines is not None:
             say(*lines)
@@ -105,10 +111,6 @@ def new(
             _write(folder, table)
         else:
             written = f"{folder}: {', '.join(copy_suite(like, folder))}"
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place"
-        ) from error
     if table is None:
         say(f"wrote {written}")
         say(f"next: edit them, then `tunegate suite check {folder}`")
@@ -216,7 +218,7 @@ def check(
     from tunegate.harness.decision.planning.advisory_gates import advisory_notes
     from tunegate.harness.decision.planning.look_schedule import judged_once_notes
     from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
-    from tunegate.harness.run.code_execution import dry_run
+    from tunegate.harness.run.code_execution import dry_run, shown_jobs
     from tunegate.harness.sandbox.chosen import choose_sandbox
     from tunegate.harness.sandbox.contract import SandboxFailed
     from tunegate.harness.suite import load_suite
@@ -237,7 +239,8 @@ def check(
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")
         say(*(f"  {line}" for line in notes))
         try:
-            problems += dry_run(suite)
+            with shown_jobs(sys.stderr):
+                problems += dry_run(suite)
         except SandboxFailed as error:
             say(f"  warning: not checked whether each test can fail: {error}")
         if suite.episode is not None:

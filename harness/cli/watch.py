@@ -18,7 +18,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.records import defaults
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 
 if TYPE_CHECKING:
     from tunegate.harness.production.watch.counted_calls import TimeWindow
@@ -284,12 +284,10 @@ def _write(folder: Path, record: WatchRecord, advice: list[str], state: WatchSta
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports.watch_page import render_trend
 
-    try:
+    with refuse_unwritable(folder):
         write_atomic(folder / "watch.json", record_json(record))
         write_atomic(folder / "summary.md", watch_summary(record, advice))
         write_atomic(folder / "trend.html", render_trend(record, state))
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _show(record: WatchRecord, advice: list[str], *, alone: bool) -> None:

@@ -140,7 +140,7 @@ def _offered_names(case: Case) -> tuple[str, ...]:
 
 
 def _dry_run(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
-    """Return the cases whose tests pass on an answer that raises, or on one that returns None."""
+    """Return the cases whose tests pass on a stub."""
     in_python = [case for case in cases if case.tests and isinstance(case.tests[0], str)]
     results = run_stubs(
         [(list(map(str, case.tests or ())), _offered_names(case)) for case in in_python],
@@ -148,15 +148,15 @@ def _dry_run(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     )
     problems = []
     for case, result in zip(in_python, results, strict=True):
-        pairs = list(zip(result.raising, result.returning_none, strict=True))
-        useless = [number for number, pair in enumerate(pairs, start=1) if all(pair)]
-        if all(result.raising) or all(result.returning_none):
-            stub = "raises" if all(result.raising) else "returns None"
+        stub = next((stub for stub, passed in result.items() if all(passed)), None)
+        of_tests = enumerate(zip(*result.values(), strict=True), start=1)
+        useless = next((number for number, passed in of_tests if all(passed)), None)
+        if stub is not None:
             problems.append(f"{_place(case)}its tests pass on an answer that {stub}: {_REMEDY}")
-        elif useless:
+        elif useless is not None:
             problems.append(
-                f"{_place(case)}test {useless[0]} passes on an answer that raises and on one "
-                f"that returns None: {_REMEDY}"
+                f"{_place(case)}test {useless} passes on an answer that raises and on one that "
+                f"returns None or []: {_REMEDY}"
             )
     jobs = {case.id: _test_job(case, "", options) for case in cases if _may_pass_empty(case)}
     run_jobs(jobs.values())
@@ -251,13 +251,14 @@ def code_tests(  # noqa: PLR0913 - each is a key of the suite file
     failed. Running out of time or memory scores 0 and says so.
 
     Tests get an answer's functions, and copies of plain values (numbers, texts, lists, dicts,
-    dates, arrays); of a derived class the plain value in it; of an iterator its values. They take
-    only names that `expected` defines, or that the prompt of a case without it mentions. Any other
-    object scores 0, unless the case says `"objects": true`: then tests work with the answer's
-    objects, whose methods and operators run.
+    dates, arrays, paths, patterns); of a derived class the plain value in it; of an iterator its
+    values. They take only names that `expected` defines, or that the prompt of a case without it
+    mentions. Any other object scores 0, unless the case says `"objects": true`: then tests work
+    with the answer's objects, whose methods and operators run.
 
     Tests that cannot fail are refused by `suite check` and before a run asks: each case's tests run
-    on an answer that raises and on one that returns None, and must fail on both.
+    on an answer that raises, on one that returns None and on one that returns [], and must fail on
+    each.
 
     Known problems:
         With `objects` an answer's own methods decide what tests see, such as `in`, `len` and

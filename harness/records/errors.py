@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 _ADDRESS = re.compile(r":/{1,2}")
@@ -72,6 +73,20 @@ class UsageError(TunegateError):
     """The user asked for something that cannot be done as asked."""
 
     exit_code = 2
+
+
+@contextmanager
+def refuse_unwritable(place: object, remedy: str = "choose another place") -> Iterator[None]:
+    """Turn an OSError inside into one line with the place and the remedy.
+
+    Raises:
+        UsageError: writing failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"{place}: cannot be written ({reason}); {remedy}") from error
 
 
 class SuiteError(UsageError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TextIO
 
 from tunegate.harness.contracts.judge import JudgeAnswer
@@ -44,34 +44,17 @@ def dry_run(suite: Suite) -> list[str]:
     ]
 
 
-@contextmanager
-def stored_outcomes(store: AnswerCache, stream: TextIO) -> Iterator[None]:
-    """Keep the outcomes of programs among the stored answers, and show progress."""
-    session = _StoredOutcomes(store, stream)
-    try:
-        with job_session(session):
-            yield
-    finally:
-        session.close()
+class _ShownJobs(JobSession):
+    """Shows the progress of jobs."""
 
-
-class _StoredOutcomes(JobSession):
-    def __init__(self, store: AnswerCache, stream: TextIO) -> None:
-        self._store, self._stream = store, stream
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._progress: ProgressReporter | None = None
 
-    def read(self, keys: Iterable[str]) -> dict[str, Outcome]:
-        found = self._store.completions(keys)
-        return {key: Outcome.model_validate_json(c.text) for key, c in found.items() if c.text}
-
-    def write(self, key: str, outcome: Outcome) -> None:
-        self._store.put(JudgeAnswer(key, Completion(text=outcome.model_dump_json()), None, 0.0))
-
-    def report(self, done: int, total: int) -> None:
-        if self._progress is None or done == 1:
-            self.close()
+    def report(self, done: int, total: int, what: str) -> None:
+        if self._progress is None:
             self._progress = ProgressReporter(float(total), stream=self._stream)
-        self._progress.add(1.0, tokens=0, label="running programs in answers")
+        self._progress.add(done - self._progress.done, tokens=0, label=what)
         if done == total:
             self.close()
 
@@ -79,3 +62,30 @@ class _StoredOutcomes(JobSession):
         if self._progress is not None:
             self._progress.close()
             self._progress = None
+
+
+@contextmanager
+def shown_jobs(stream: TextIO) -> Iterator[None]:
+    """Show the progress of programs and stubs."""
+    with closing(_ShownJobs(stream)) as session, job_session(session):
+        yield
+
+
+@contextmanager
+def stored_outcomes(store: AnswerCache, stream: TextIO) -> Iterator[None]:
+    """Keep the outcomes of programs among the stored answers, and show progress."""
+    with closing(_StoredOutcomes(store, stream)) as session, job_session(session):
+        yield
+
+
+class _StoredOutcomes(_ShownJobs):
+    def __init__(self, store: AnswerCache, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._store = store
+
+    def read(self, keys: Iterable[str]) -> dict[str, Outcome]:
+        found = self._store.completions(keys)
+        return {key: Outcome.model_validate_json(c.text) for key, c in found.items() if c.text}
+
+    def write(self, key: str, outcome: Outcome) -> None:
+        self._store.put(JudgeAnswer(key, Completion(text=outcome.model_dump_json()), None, 0.0))

@@ -18,7 +18,7 @@ from tunegate.harness.sandbox.execution_outcome import End, Outcome
 from tunegate.harness.sandbox.process import end_all
 from tunegate.harness.sandbox.run_tests import Test, run_program, run_python_tests
 
-_RECIPE = 2
+_RECIPE = 3
 """Changes when the same program could get another outcome."""
 
 
@@ -103,7 +103,7 @@ def run_jobs(jobs: Iterable[TestJob]) -> None:
                 # The next try may find a working sandbox, or a machine with more time.
                 if outcome.end not in (End.UNKNOWN, End.TIME):
                     _session.write(running[future], outcome)
-                _session.report(number, len(running))
+                _session.report(number, len(running), "running programs in answers")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             while not all(future.done() for future in running):  # a job may start another process
@@ -122,8 +122,8 @@ class JobSession:
     def write(self, key: str, outcome: Outcome) -> None:
         """Store an outcome durably."""
 
-    def report(self, done: int, total: int) -> None:
-        """Show how many jobs have ended."""
+    def report(self, done: int, total: int, what: str) -> None:
+        """Show how many jobs have ended, of those that run side by side."""
 
 
 @contextmanager

@@ -1,12 +1,13 @@
-"""Tests that pass on stubs, and so cannot fail: one answer raises, the other returns None."""
+"""Tests that pass on stubs, and so cannot fail: answers that raise, or return None or []."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from tunegate.harness.records.hashing import sha256
@@ -22,20 +23,18 @@ from tunegate.harness.sandbox.run_tests import (
     start_inside,
 )
 
-_RECIPE = 1
+STUBS = ("raises", "returns None", "returns []")
+"""What the stubs of `inside/stubs.py` do. Only [] passes `for word in words(): assert word`."""
+_RECIPE = 2
 """Changes when the same tests could pass on other stubs."""
-_A_CASE_S = 16
-"""Seconds that the tests of a case may take on both stubs, with something to spare."""
+_A_CASE_S = 24
+"""Seconds that the tests of a case may take on all stubs, with something to spare."""
+_A_SANDBOX = 32
+"""Cases of a sandbox, after which progress is shown and results are kept."""
 TestedCase = tuple[Sequence[str], Sequence[str]]
 """Tests in Python, and the names that they may take from an answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class StubResult:
-    """Which tests of a case pass on each stub."""
-
-    raising: tuple[bool, ...]
-    returning_none: tuple[bool, ...]
+StubResult = dict[str, tuple[bool, ...]]
+"""What a stub does → which tests of the case pass on it."""
 
 
 def run_stubs(cases: Sequence[TestedCase], *, memory_mb: int = 1024) -> list[StubResult]:
@@ -46,26 +45,33 @@ def run_stubs(cases: Sequence[TestedCase], *, memory_mb: int = 1024) -> list[Stu
     known = session.read(keys)
     new = {key: case for key, case in zip(keys, cases, strict=True) if key not in known}
     count = os.cpu_count() or 1
-    parts = [dict(list(new.items())[start::count]) for start in range(count)]
+    number = min(len(new), max(count, math.ceil(len(new) / _A_SANDBOX)))
+    parts = [dict(list(new.items())[start::number]) for start in range(number)]
+    done = 0
     with ThreadPoolExecutor(max_workers=count) as pool:
         try:
             for part in pool.map(partial(_run_part, sandbox, memory_mb), parts):
+                for key, outcome in part.items():
+                    session.write(key, outcome)
                 known |= part
+                done += len(part)
+                session.report(done, len(new), "checking that tests can fail")
         except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             end_all()
             raise
-    for key in new:
-        session.write(key, known[key])
-    halves = [known[key].tests for key in keys]
-    return [StubResult(h[: len(h) // 2], h[len(h) // 2 :]) for h in halves]
+    return [_by_stub(known[key].tests) for key in keys]
+
+
+def _by_stub(passed: tuple[bool, ...]) -> StubResult:
+    count = len(passed) // len(STUBS)
+    return {stub: passed[n * count : (n + 1) * count] for n, stub in enumerate(STUBS)}
 
 
 def _run_part(
     sandbox: Sandbox, memory_mb: int, cases: Mapping[str, TestedCase]
 ) -> dict[str, Outcome]:
-    """Return the outcome of each key's case: its tests on the raising stub, then on the other."""
-    if not cases:
-        return {}
+    """Return the outcome of each key's case: its tests on the first stub, then on the others."""
     cpu_s = float(_A_CASE_S * len(cases))
     limits = Limits(cpu_s=cpu_s, memory_mb=memory_mb, output_bytes=MESSAGE_BYTES)
     with (
@@ -79,8 +85,8 @@ def _run_part(
                 if not line.endswith(b"\n"):
                     refuse_broken(process, code := process.exit_code())
                     raise SandboxFailed(f"tests on stubs ended with exit code {code}")
-                raising, none = json.loads(line[1:])
-                results[key] = Outcome(end=End.FAILED, tests=(*raising, *none))
+                passed = itertools.chain(*json.loads(line[1:]))
+                results[key] = Outcome(end=End.FAILED, tests=tuple(passed))
         except Exceeded as error:
             raise SandboxFailed(f"tests on stubs took too much {error}") from error
     return results

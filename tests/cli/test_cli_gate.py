@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shlex
 import subprocess
@@ -165,3 +166,25 @@ def test_output_without_a_place_is_one_line(output: str, code: int) -> None:
 
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == (code != 0)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("right", "code"), [(95, 0), (30, 12)])
+def test_the_exit_code_is_the_verdicts_if_the_reader_of_the_output_ends_first(
+    project: Any, right: int, code: int, unbuffered: str
+) -> None:
+    """As in `tunegate gate … 2>&1 | head -1`."""
+    base, tuned = project.model("base", 30), project.model("tuned", right)
+    arms = [f"--base={base}", f"--tuned={tuned}", "--run-dir=run"]
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tunegate.harness.cli", "gate", "suites", *arms],
+        stdout=writing, stderr=writing, check=False, timeout=120,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(writing)
+
+    assert done.returncode == code
+    assert (project.path / "run" / "report.html").is_file()

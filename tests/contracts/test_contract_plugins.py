@@ -357,9 +357,7 @@ def test_a_name_that_is_there_twice_is_refused(
 def test_the_source_of_the_documentation_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guide = (ROOT / "docs" / "contributing" / "source.md").read_text(encoding="utf-8")
-    code = guide.partition("```python\n")[2].partition("```")[0]
-    (tmp_path / "own_tsv.py").write_text(code, encoding="utf-8")
+    (tmp_path / "own_tsv.py").write_text(documented_code("source.md"), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     suite = write_suite(tmp_path) / "suite.toml"
     table = '{ from = "own_tsv:tsv", file = "t.tsv" }'
@@ -397,17 +395,17 @@ def say_hello() -> None:
     """Print a greeting."""
     print("hello")
 '''
-TRAINER = '''
-"""Odds-ratio preference optimization."""
-ORDER = 25
-SEQUENCES_PER_ROW = 2
-WRITTEN_SHARE = 0.25
 
-def run(argv, *, say=print):
-    """Train."""
-    print("training with", *argv)
-    return 0
-'''
+
+def documented_code(page: str) -> str:
+    """Return the first example in Python of a page of docs/contributing."""
+    guide = (ROOT / "docs" / "contributing" / page).read_text(encoding="utf-8")
+    return guide.partition("```python\n")[2].partition("```")[0]
+
+
+TRAINER = documented_code("trainer.md").replace(
+    "ORDER = 45", "ORDER = 25\nSEQUENCES_PER_ROW = 2\nWRITTEN_SHARE = 0.25"
+)
 PLAIN = {
     METRICS: ("shouts", "def shouts(case, completion): return 1.0\n"),
     "tunegate.harness.judges": ("shouting", "def shouting(case, completion): yield []\n"),
@@ -498,8 +496,28 @@ def test_a_command_is_a_file(folders: None) -> None:
     assert "Did you mean 'say-hello'" in CliRunner().invoke(app, ["say-hallo"]).output
 
 
-def test_a_trainer_is_a_file(folders: None) -> None:
-    """`tunegate train` lists it."""
+def test_a_trainer_is_a_file(
+    folders: None, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tunegate train` lists the example of the documentation, and trains as it says."""
     listed = CliRunner().invoke(app, ["train", "--help"]).output
 
     assert "Methods: sft, dpo, orpo, kto, " in listed
+
+    monkeypatch.delattr("tunegate.trainers.trl_trainer.run")  # it finds TRL's trainers by name
+    rows = [{"prompt": f"{n}?", "chosen": " Paris", "rejected": " Rome"} for n in range(2)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {
+        "model_name_or_path": tiny.base(),
+        "train_files": tmp_path / "pairs.jsonl",
+        "output_dir": tmp_path / "out",
+        "max_steps": 1,
+        "beta": 0.3,
+    }
+    words = [f"--{name}={value}" for name, value in options.items()]
+    trained = CliRunner().invoke(app, ["train", "orpo", *words])
+
+    assert trained.exit_code == 0, trained.output
+    record = json.loads((tmp_path / "out" / "tunegate_training.json").read_text("utf-8"))
+    assert (record["method"], record["steps"], record["rows"]) == ("orpo", 1, 2)
+    assert record["hyperparameters"]["beta"] == 0.3

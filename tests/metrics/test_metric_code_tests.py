@@ -13,7 +13,7 @@ from tunegate.harness.contracts.metric_loading import load_metric
 from tunegate.harness.metrics.code_tests import _check, _dry_run, pass_at_k
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
-from tunegate.harness.sandbox import chosen, jobs
+from tunegate.harness.sandbox import chosen, jobs, stub_answers
 from tunegate.harness.sandbox.none import NoSandbox
 
 TESTS = ("assert double(4) == 8", "assert double(0) == 0")
@@ -163,9 +163,11 @@ POINTLESS = {
     "a comparison without an assertion": ("double(4) == 8", "returns None"),
     "a loop over nothing": ("for got in double(4) or (): assert got == 8", "returns None"),
     "None": ("assert double(4) is None", "returns None"),
+    "a loop over the answer": ("for got in double(4): assert got == 8", "returns []"),
+    "all of nothing": ("assert all(got > 4 for got in double(4))", "returns []"),
     "an end": ("double(4)\nimport sys; sys.exit(0)", ""),
     "an exit code": ("import os; os._exit(0)", ""),
-    "an endless loop": ("while double(4) is None: pass", ""),
+    "an endless loop": ("while double(4) != 8: pass", ""),
     "a solution": ("assert double(4) == 8", ""),
     "an error and a value": (
         "try: double('a'); assert False\nexcept TypeError: pass\nassert double(4) == 8",
@@ -194,6 +196,21 @@ def test_the_stubs_run_for_each_of_many_cases() -> None:
     cases = [case(), useless, case(), case(), useless, case()]
 
     assert [line.partition(":")[0] for line in _dry_run({}, cases)] == ["case 'u'"] * 2
+
+
+def test_the_stubs_of_many_cases_show_how_many_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stub_answers, "_A_SANDBOX", 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    seen = []
+
+    class Seen(Kept):
+        def report(self, done: int, total: int, what: str) -> None:
+            seen.append((done, total, what))
+
+    with jobs.job_session(Seen()):
+        _dry_run({}, [case(f"assert double(4) == {n}") for n in range(5)])
+
+    assert seen == [(n, 5, "checking that tests can fail") for n in (2, 4, 5)]
 
 
 def test_the_stubs_run_once_for_stored_cases(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -377,6 +377,22 @@ PAIRS = {
         assert meters() == 2.5 and abs(meters() - 2.4) < 0.2 and meters() > 2
         """,
     ),
+    "paths and patterns": (
+        """
+        def clean(p): return p.with_suffix(".txt"), p.parent / "b", str(p), p.is_absolute()
+        def words(pattern, text): return pattern.findall(text), pattern
+        """,
+        """
+        import re
+        from pathlib import Path, PurePosixPath, PureWindowsPath
+        assert clean(Path("/x/a.md")) == (Path("/x/a.txt"), Path("/x/b"), "/x/a.md", True)
+        assert clean(PurePosixPath("a.md"))[0] == PurePosixPath("a.txt")
+        assert clean(PureWindowsPath("c:/x/a.md"))[2:] == (r"c:\\x\\a.md", True)
+        pattern = re.compile("a.", re.IGNORECASE)
+        assert words(pattern, "abxAc") == (["ab", "Ac"], pattern)
+        assert words(re.compile(rb"\\d"), b"a1") == ([b"1"], re.compile(rb"\\d"))
+        """,
+    ),
     "objects of the tests": (
         """
         def total(node):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 from tests.tiny_models import muted
 from tests.trainers.trl_by_hand import by_trl, share_of_letters
 from tunegate.harness.contracts.metric import metric
+from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.scores import Score
 from tunegate.harness.records.training_card import FILE
+from tunegate.harness.run import code_execution
+from tunegate.harness.sandbox import chosen
 from tunegate.trainers.grpo import METHOD
 from tunegate.trainers.train import run_method
 from tunegate.trainers.training_card import TrainingRecord
@@ -98,6 +102,23 @@ def test_training_is_recorded(train: Any, tiny_base: Path, tmp_path: Path) -> No
     assert generation.items() <= record.hyperparameters.items()
     (reward,) = record.hyperparameters["rewards"]
     assert {"use": f"{HERE}:small_letters", "weight": 1.0}.items() <= reward.items()
+
+
+def test_checking_the_tests_of_rows_shows_its_progress(
+    train: Any,
+    write_rows: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before the first step, since thousands of rows take minutes."""
+    monkeypatch.setattr(code_execution, "ProgressReporter", partial(ProgressReporter, interval_s=0))
+    monkeypatch.setattr(chosen, "_chosen", chosen.DEFAULT)  # which is put back at the end
+    rows = [{"prompt": f"Write f. {i}", "tests": [f"assert f() == {i}"]} for i in range(4)]
+    write_rows(rows=rows)
+
+    train("--sandbox", "none", "--max_steps", "1", reward="code_tests")
+
+    assert "tunegate: 100% · checking that tests can fail" in capsys.readouterr().err
 
 
 def test_progress_has_the_group_statistics(train: Any) -> None:

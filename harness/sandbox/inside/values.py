@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +18,11 @@ _FROM_TEXT = {
     ("fractions", "Fraction"): ("__str__", "__call__"),
     ("builtins", "complex"): ("__str__", "__call__"),
     ("builtins", "bytes"): ("hex", "fromhex"),
+    ("pathlib", "PosixPath"): ("__str__", "__call__"),
+    ("pathlib", "PurePosixPath"): ("__str__", "__call__"),
+    ("pathlib", "PureWindowsPath"): ("__str__", "__call__"),
 }
-"""Module and class → what makes a text of its objects, and an object of the text."""
+"""Package and class → what makes a text of its objects, and an object of the text."""
 
 
 class Exchange:
@@ -178,9 +182,12 @@ def pack_content(value: Any, name_object: Callable[[Any], Any], exchange: Exchan
 
 def _pack_rare(value: Any, name_object: Callable[[Any], Any], exchange: Exchange) -> Any:
     kind: Any = type(value)
-    texts: Any = _FROM_TEXT.get((kind.__module__, kind.__name__))
+    package = str(kind.__module__).partition(".")[0]  # Python 3.13 has `pathlib._local`
+    texts: Any = _FROM_TEXT.get((package, kind.__name__))
     if texts is not None:
-        return {"text": [kind.__module__, kind.__name__, getattr(value, texts[0])()]}
+        return {"text": [package, kind.__name__, getattr(value, texts[0])()]}
+    if kind is re.Pattern:
+        return {"pattern": [pack(value.pattern, name_object, exchange), value.flags]}
     if kind.__module__ == "datetime" and kind.__name__ == "timedelta":
         return {"timedelta": [value.days, value.seconds, value.microseconds]}
     if kind in (range, slice):
@@ -225,6 +232,7 @@ def unpack_content(packed: Any, find_object: Callable[[str, Any], Any], exchange
         "same": lambda: exchange.objects[inside],
         "int": lambda: int(inside, 16),
         "text": lambda: _from_text(*inside),
+        "pattern": lambda: re.compile(unpack(inside[0], find_object, exchange), inside[1]),
         "timedelta": lambda: _standard_class("datetime", "timedelta")(*inside),
         "range": lambda: range(*[unpack(one, find_object, exchange) for one in inside]),
         "slice": lambda: slice(*[unpack(one, find_object, exchange) for one in inside]),
@@ -234,9 +242,9 @@ def unpack_content(packed: Any, find_object: Callable[[str, Any], Any], exchange
     return plain[tag]() if tag in plain else find_object(tag, inside)
 
 
-def _from_text(module: str, name: str, text: str) -> Any:
-    make = _FROM_TEXT[module, name][1]  # nothing else is imported
-    kind = _standard_class(module, name)
+def _from_text(package: str, name: str, text: str) -> Any:
+    make = _FROM_TEXT[package, name][1]  # nothing else is imported
+    kind = _standard_class(package, name)
     return kind(text) if make == "__call__" else getattr(kind, make)(text)
 
 
