@@ -133,7 +133,7 @@ def _gate_name(table: GateTable) -> str:
 
 
 def _result(gate: GateResult) -> str:
-    value = gate.delta if gate_kind(gate.kind).tests_difference else gate.tuned
+    value = gate_kind(gate.kind).value(gate)
     advisory = " (advisory)" if gate.advisory else ""
     return f"{STATUSES[gate.status].sign} {format_gate_value(gate, value)}{advisory}"
 

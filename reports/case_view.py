@@ -46,7 +46,7 @@ class MetricFacts:
     timed: bool
     """Whether it measures time, which on one case is mostly noise."""
     bounded: bool
-    """Whether all its gates bound a ratio: a case that is a word shorter is not better."""
+    """Whether its gates only bound it: a case that is a word shorter is not better."""
     binary: bool
     """Whether a case passes or fails it: pass/fail by design, and every value 0 or 1."""
     rate: bool

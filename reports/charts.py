@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.reports.axis import AxisScale, gate_marks, gate_values
 from tunegate.reports.formatting import format_difference, format_gate_interval, format_gate_value
@@ -60,6 +61,7 @@ def draw_interval(gate: GateResult) -> IntervalDrawing | None:
     noise = _noise_ends(gate) if kind.tests_difference else None
     scale = _scale([*gate_values(gate), *(noise or ())], around_zero=kind.tests_difference)
     marks = gate_marks(gate, scale, (0.0, WIDTH))
+    label = gate_words(gate, "reference")
     point = scale.at(estimate)
     low, high = (0.0, float(WIDTH)) if marks.has_interval else (point, point)
     return IntervalDrawing(
@@ -68,7 +70,7 @@ def draw_interval(gate: GateResult) -> IntervalDrawing | None:
         high=high if gate.high is None else marks.high,
         zone=marks.zone or (0.0, 0.0),
         margin=None if marks.bound is None else _mark(marks.bound, format_gate_value(gate, limit)),
-        reference=None if marks.reference is None else _mark(marks.reference, kind.reference_label),
+        reference=None if marks.reference is None else _mark(marks.reference, label),
         noise=None
         if noise is None
         else (scale.at(noise[0]), round(scale.at(noise[1]) - scale.at(noise[0]), 1)),
@@ -100,7 +102,7 @@ def _mark(x: float, label: str) -> ChartMark:
 
 
 def _words(gate: GateResult, estimate: float, limit: float | None) -> str:
-    text = f"{gate.subject}, {gate_kind(gate.kind).quantity} {format_gate_value(gate, estimate)}"
+    text = f"{gate.subject}, {gate_words(gate, 'quantity')} {format_gate_value(gate, estimate)}"
     if gate.low is not None or gate.high is not None:
         text += f", interval from {format_gate_interval(gate)}"
     if limit is not None:

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from tunegate.harness.decision.gating.tag_slices import TagSlice, slices_by_tag
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import cases_against
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.jsonl import IndexedRecords
@@ -37,8 +38,7 @@ class GateCases:
     @property
     def words(self) -> str:
         """Their number and what they have in common: `24 cases below the floor`."""
-        against = gate_kind(self.gate.kind).contradicting_words(self.gate)
-        return f"{count_noun(len(self.cases), 'case')} {against}"
+        return f"{count_noun(len(self.cases), 'case')} {cases_against(self.gate)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +142,14 @@ def prepare_data(run: Run) -> ReportData:
 
 def _cases_against(gate: GateResult, scores: Iterable[tuple[CaseView, PairScore]]) -> Iterable[str]:
     """Yield the ids of the cases whose scores speak against a gate."""
-    contradicts = gate_kind(gate.kind).contradicts
+    kind = gate_kind(gate.kind)
     for view, score in scores:
         if view.left_out or score.tuned is None or score.tuned.value is None:
             continue
         if gate.tag is not None and gate.tag not in view.case.tags:
             continue
         base = None if score.base is None else score.base.value
-        if contradicts(gate, base, score.tuned.value):
+        if kind.contradiction(gate, base, score.tuned.value) > 0:
             yield view.name
 
 
@@ -177,12 +177,6 @@ def _metrics(run: Run) -> Iterable[MetricFacts]:
         yield from sorted(facts, key=lambda metric: not metric.gated)
 
 
-def _is_bound(gate: GateResult) -> bool:
-    """Return whether a gate bounds what it measures, and asks for no better scores of cases."""
-    kind = gate_kind(gate.kind)
-    return not (kind.tests_difference or kind.reads_level or kind.counts_cases)
-
-
 def _facts(
     suite: str, metric: MetricRecord, seen: set[float], gates: Sequence[GateResult]
 ) -> MetricFacts:
@@ -193,7 +187,7 @@ def _facts(
         higher_is_better=metric.higher_is_better,
         gated=bool(own),
         timed=metric.needs is CellKind.LATENCY,
-        bounded=bool(own) and all(_is_bound(gate) for gate in own),
+        bounded=bool(own) and not any(gate_kind(gate.kind).ranks_cases for gate in own),
         binary=metric.binary and seen <= {0.0, 1.0},
         rate=metric.is_rate,
         picks=metric.picks,

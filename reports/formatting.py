@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import NONE, QuantityFormat
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.parity import ParityStatus
 from tunegate.harness.records.verdict import SuiteResult, Verdict
@@ -64,7 +65,7 @@ def format_interval(low: float | None, high: float | None, how: QuantityFormat =
 
 def gate_rule(gate: GateResult) -> str:
     """Return what the gate asks for, in words."""
-    return gate_kind(gate.kind).label(gate)
+    return gate_words(gate, "label")
 
 
 def format_gate_value(gate: GateResult, value: float | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.hashing import canonical_json, sha256
@@ -94,7 +95,7 @@ def run_folder(run: Run) -> str:
 
 
 def _gate(suite: str, gate: GateResult) -> dict[str, str]:
-    how = gate_kind(gate.kind).quantity_format(gate)
+    how, levels = gate_kind(gate.kind).quantity_format(gate), quantity_of(gate)
     found = format_gate_interval(gate)
     if gate_kind(gate.kind).tests_difference:
         found = f"{format_difference(gate.delta, how)} ({found})"
@@ -104,7 +105,7 @@ def _gate(suite: str, gate: GateResult) -> dict[str, str]:
         "subject": gate.subject,
         "kind": gate.kind,
         "rule": gate_rule(gate),
-        "levels": f"{format_level(gate.base, how)} → {format_level(gate.tuned, how)}",
+        "levels": f"{format_level(gate.base, levels)} → {format_level(gate.tuned, levels)}",
         "found": found,
     }
 

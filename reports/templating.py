@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.contracts.quantity import QuantityFormat, parity_format, quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports import escaping, formatting
@@ -55,6 +56,7 @@ def template_environment() -> Environment:
     }
     made.globals |= {
         "gate_kind": gate_kind,
+        "gate_words": gate_words,
         "written": formatting.format_gate_value,
         "interval": formatting.format_interval,
         "gate_interval": formatting.format_gate_interval,

@@ -18,6 +18,7 @@ from itertools import accumulate
 from tunegate.harness.contracts.quantity import format_scores
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import cases_against
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.hidden_text import escape_hidden
 from tunegate.harness.records.verdict import Verdict
@@ -149,18 +150,18 @@ def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str,
     if kind.is_goal or gate.status is GateStatus.PASS:
         groups = [up, down] if improved else [down, up]
     else:
-        words = kind.contradicting_words(gate)
-        against = (words, TUNED, [pair for pair in scored if _contradicts(gate, pair[1])])
+        contrary = [pair for pair in scored if _contradicts(gate, pair[1])]
+        against = (cases_against(gate), TUNED, contrary)
         fell = [pair for pair in lost if _contradicts(gate, pair[1])]
-        also = f"that lost and are {words}" if kind.reads_level else words
-        worst = (also, TUNED, [] if improved else fell)
+        worst = (cases_against(gate, lost=True), TUNED, [] if improved else fell)
         groups = [worst, against, down]
     return next((group for group in groups if group[2]), everything)
 
 
 def _contradicts(gate: GateResult, score: PairScore) -> bool:
     base, tuned = (row.value if row else None for row in (score.base, score.tuned))
-    return tuned is not None and gate_kind(gate.kind).contradicts(gate, base, tuned)
+    kind = gate_kind(gate.kind)
+    return tuned is not None and kind.contradiction(gate, base, tuned) > 0
 
 
 def _choose(scored: Scored, worse_arm: str) -> Scored:

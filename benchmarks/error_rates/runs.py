@@ -27,6 +27,7 @@ from tunegate.harness.decision.gating.proven_regressions import ProvenRegression
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.deployment_parity import ParityEvidence, compare_shipped
 from tunegate.harness.decision.verdict.incumbent_comparison import compare_incumbent
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateReason
 from tunegate.harness.records.manifest import (
@@ -293,6 +294,11 @@ def _longer(rng: np.random.Generator) -> Column:
     return base, 1.2 * base * np.exp(rng.normal(0, 0.3, CASES))
 
 
+def _wrong(rng: np.random.Generator) -> Column:
+    """Return 0/1 scores where tuned gets a tenth wrong."""
+    return flips(rng, CASES, 0.0, 0.0)[0], (rng.random(CASES) < 0.1).astype(np.float64)
+
+
 def _right(rng: np.random.Generator) -> Column:
     """Return 0/1 scores where tuned gets nine tenths right."""
     return flips(rng, CASES, 0.0, 0.0)[0], (rng.random(CASES) < 0.9).astype(np.float64)
@@ -302,6 +308,7 @@ BOUNDS: dict[str, tuple[float, MetricRecord, Draw]] = {
     "severe_drop": (0.1, rules.SCORE, _drops),
     "ratio": (1.2, rules.UNBOUNDED, _longer),
     "floor": (0.9, rules.ZERO_ONE, _right),
+    "ceiling": (0.1, rules.ZERO_ONE.model_copy(update={"higher_is_better": False}), _wrong),
 }
 """Kind → its margin, and scores that are exactly at it."""
 
@@ -312,7 +319,7 @@ def _at_their_bounds(kind: str, count: int) -> RunCell:
 
     def errs(rng: np.random.Generator) -> bool:
         bounds = [gated(f"m{i}", kind, margin, draw(rng), of) for i in range(count)]
-        if kind == "floor":
+        if gate_kind(kind).reads_level:
             certified = {"floor_mode": "certified"}
             bounds = [replace(b, gate=b.gate.model_copy(update=certified)) for b in bounds]
         return verdict([_goal(rng), *bounds]) is Verdict.BLOCK

@@ -10,17 +10,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import ClassVar
 
 from tunegate.harness.comparison.delta import interval_around, is_proven, plannable_effect
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._margin import absolute_margin, percentage_hint, share_of_base
-from tunegate.harness.gates.contract.conclusions import CHANCE
 from tunegate.harness.gates.contract.gate_kind import GateKind
-from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
+from tunegate.harness.gates.contract.outcome import DecisionContext, Finding, GateOutcome
+from tunegate.harness.gates.contract.words import LOSS_SHOWS
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval
 
 
@@ -28,6 +28,8 @@ class DifferenceGate(GateKind):
     """A bound on the mean difference of tuned and base."""
 
     tests_difference = True
+    ruled_out: ClassVar[str]
+    """Code of the finding that the interval is on the wrong side of the margin."""
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield a margin that no difference of the metric's scores can reach."""
@@ -133,33 +135,27 @@ class DifferenceGate(GateKind):
             return share_of_base(gate.margin) * abs(base_level)
         return gate.margin
 
-    def measurement(self, result: GateResult) -> str:
-        """Return both levels and their difference with its interval."""
-        how, cases = self.quantity_format(result), count_noun(result.n, "case")
-        interval = how.interval(result.low, result.high, result.confidence, sign=True)
-        change = how.change(result.base, result.tuned, result.delta)
-        return f"{result.metric} {change}{interval} on {cases}"
-
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or why its interval alone does not."""
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return on which side of its margin, or of 0, the interval of an open gate is."""
+        if result.reason is not GateReason.UNDERPOWERED:
+            return Finding()
         if self._ruled_out(result):
-            return self.ruled_out_conclusion(result)
-        if self.shows_loss(result):
-            # Unadjusted, the loss is proven; Holm's procedure took it back.
-            return (
-                f"a loss shows, {CHANCE}, and {self.rule(result)} is not proven; "
-                f"{self.deciding_evidence(result, pairs)}"
-            )
-        return super().open_conclusion(result, pairs)
+            return Finding(self.ruled_out)
+        # Unadjusted, the loss is proven; Holm's procedure took it back.
+        return Finding(LOSS_SHOWS) if self.shows_loss(result) else Finding()
+
+    def proves_gain(self, result: GateResult) -> bool:
+        """Return whether a goal is reached, or the interval is that of an improvement."""
+        if self.is_goal or result.low is None or result.high is None:
+            return super().proves_gain(result)
+        return result.low > 0 if result.higher_is_better else result.high < 0
 
     def shows_loss(self, result: GateResult) -> bool:
         """Return whether the interval, by itself, is a loss."""
         best = result.high if result.higher_is_better else result.low
         return best is not None and (best if result.higher_is_better else -best) < 0
-
-    @abstractmethod
-    def ruled_out_conclusion(self, result: GateResult) -> str:
-        """Return what follows if the interval is on the wrong side of the margin."""
 
     def _ruled_out(self, result: GateResult) -> bool:
         """Return whether the interval is on the wrong side of the margin."""

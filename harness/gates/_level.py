@@ -10,9 +10,14 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.sample_size import smallest_n
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._margin import numeric_margin, percentage_hint
-from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind
-from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
+from tunegate.harness.gates.contract.outcome import (
+    DecisionContext,
+    Finding,
+    GateOutcome,
+    PlannedTest,
+)
+from tunegate.harness.gates.contract.words import LOOKS_BROKEN, GateWords
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
@@ -29,14 +34,40 @@ _NEAR = 1.01
 """Ratio of two errors that are near enough."""
 
 
+_BROKEN_BY_A_CASE, _MAY_RISE, _MAY_FALL = "broken_by_a_case", "may_rise", "may_fall"
+_OPEN, _MISSED, _MET = "open", "missed", "met"
+_REASONS: tuple[str, ...] = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING)
+
+
+def level_words(name: str, side: str, wanted: str) -> GateWords:
+    """Return the words of a bound whose broken side is `side`: `below`, `above`."""
+    return GateWords(
+        quantity="tuned",
+        described="tuned",
+        measured="{metric} of tuned is {value}{interval} on {cases}",
+        label=f"tuned {wanted} {{bound}}",
+        conclusion={
+            _MISSED: "{rule} is missed, but not proven broken; {more}",
+            _MET: "{rule} is met but not certified; {more}",
+            _OPEN: "{rule} is open with {unseen} not asked",
+            _MAY_RISE: "{rule} is open: the {count} not asked could lift it to {reach}",
+            _MAY_FALL: "{rule} is open: the {count} not asked could pull it down to {reach}",
+        },
+        brief={
+            _BROKEN_BY_A_CASE: f"with a case {side} {{rule}}",
+            **dict.fromkeys(_REASONS, f"{side} {{rule}}"),
+            GateReason.UNDERPOWERED: "{rule} is not certified",
+        },
+        assumption=" if tuned's level stays as it is",
+        against={"": f"{side} the {name}", "lost": f"that lost and are {side} the {name}"},
+        reference="base",
+    )
+
+
 class LevelGate(GateKind):
     """A bound on the level of tuned, from below or from above."""
 
     reads_level = True
-    quantity = "tuned"
-    described = "tuned"
-    reference_label = "base"
-    assumption_words = " if tuned's level stays as it is"
 
     is_lower: ClassVar[bool]
     """Whether the bound is a floor instead of a ceiling."""
@@ -193,59 +224,38 @@ class LevelGate(GateKind):
             return clopper_pearson(n, n, confidence=gate.confidence).low >= numeric_margin(gate)
         return clopper_pearson(0, n, confidence=gate.confidence).high <= numeric_margin(gate)
 
-    def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
-        """Return what was measured and what follows; open while cases are not asked."""
-        if result.n and remaining and result.status is GateStatus.UNDECIDED:
-            open_ = self._open_with(result, pairs, remaining)
-            return f"{self.measurement(result)}: {self.rule(result)} is open{open_}"
-        return super().sentence(result, pairs, remaining)
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return where tuned's level is, and how far the cases not asked could move it."""
+        if result.reason not in (self.broken, GateReason.UNDERPOWERED):
+            return Finding()
+        margin, floor = float(result.margin), self.is_lower
+        missed = _beyond(result.tuned or 0.0, margin, floor=floor)
+        if result.reason is self.broken:
+            return Finding("" if missed else _BROKEN_BY_A_CASE)
+        if remaining and pairs is not None:
+            return self._open_finding(result, pairs, remaining)
+        best = result.high if floor else result.low
+        if missed and best is not None and _beyond(best, margin, floor=floor):
+            return Finding(LOOKS_BROKEN)
+        return Finding(_MISSED if missed else _MET)
 
-    def _open_with(self, result: GateResult, pairs: Pairs, remaining: int) -> str:
-        """Return how far the cases not asked could move the level over the bound."""
-        cases = f" with {count_noun(remaining, 'case')} not asked"
+    def _open_finding(self, result: GateResult, pairs: Pairs, remaining: int) -> Finding:
+        """Return whether the cases not asked could move the level over the bound."""
         ends, margin = _curtailed_bounds(pairs, remaining), float(result.margin)
         broken = _beyond(pairs.tuned_level, margin, floor=self.is_lower)
         up = broken is self.is_lower
         to = ends[1] if up else ends[0]
         if not math.isfinite(to) or _beyond(to, margin, floor=self.is_lower) is broken:
-            return cases
-        moved = "lift it to" if up else "pull it down to"
-        level = self.quantity_format(result).level(to)
-        return f": the {remaining:,} not asked could {moved} {level}"
+            return Finding(_OPEN, {"unseen": count_noun(remaining, "case")})
+        reach = self.quantity_format(result).level(to)
+        return Finding(_MAY_RISE if up else _MAY_FALL, {"count": f"{remaining:,}", "reach": reach})
 
-    def describe_reference(self, result: GateResult) -> str:
-        """Return `below the floor of 90 %`, for the level or a single case."""
-        if result.reason is self.broken:
-            side, rule = "below" if self.is_lower else "above", self.rule(result)
-            beyond = _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower)
-            return f"{side} {rule}" if beyond else f"with a case {side} {rule}"
-        if result.reason is GateReason.UNDERPOWERED:
-            return f"{self.rule(result)} is not certified"
-        return super().describe_reference(result)
-
-    def measurement(self, result: GateResult) -> str:
-        """Return tuned's level with its interval."""
-        how, cases = self.quantity_format(result), count_noun(result.n, "case")
-        interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        return f"{result.metric} of tuned is {how.level(result.tuned)}{interval} on {cases}"
-
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would certify the bound, or prove it broken."""
-        rule, more = self.rule(result), self.deciding_evidence(result, pairs)
-        if _beyond(result.tuned or 0.0, float(result.margin), floor=self.is_lower):
-            best = result.high if self.is_lower else result.low
-            if best is not None and _beyond(best, float(result.margin), floor=self.is_lower):
-                return looks_broken(rule)
-            return f"{rule} is missed, but not proven broken; {more}"
-        return f"{rule} is met but not certified; {more}"
-
-    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
-        """Return whether the score of tuned is beyond the bound."""
-        return _beyond(tuned, float(result.margin), floor=self.is_lower)
-
-    def contradicting_words(self, result: GateResult) -> str:
-        """Return on which side of the bound the cases are."""
-        return "below the floor" if self.is_lower else "above the ceiling"
+    def contradiction(self, result: GateResult, base: float | None, tuned: float) -> float:
+        """Return how far the score of tuned is beyond the bound."""
+        margin = float(result.margin)
+        return abs(tuned - margin) if _beyond(tuned, margin, floor=self.is_lower) else 0.0
 
     def value(self, result: GateResult) -> float | None:
         """Return tuned's level."""

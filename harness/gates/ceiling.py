@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
+from tunegate.harness.gates._level import FLOOR_MODE, LevelGate, level_words
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
-from tunegate.harness.records.gate_results import GateReason, GateResult
+from tunegate.harness.records.gate_results import GateReason
 
 
 class CeilingGate(LevelGate):
@@ -22,10 +22,7 @@ class CeilingGate(LevelGate):
     is_lower = False
     broken = GateReason.ABOVE_CEILING
     flawless = "0"
-
-    def label(self, result: GateResult) -> str:
-        """Return `tuned at most 10 %`."""
-        return f"tuned at most {self.margin_label(result)}"
+    words = level_words(name, "above", "at most")
 
 
 ceiling = CeilingGate()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tunegate.harness.gates._level import FLOOR_MODE, LevelGate
+from tunegate.harness.gates._level import FLOOR_MODE, LevelGate, level_words
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
-from tunegate.harness.records.gate_results import GateReason, GateResult
+from tunegate.harness.records.gate_results import GateReason
 
 
 class FloorGate(LevelGate):
@@ -22,10 +22,7 @@ class FloorGate(LevelGate):
     is_lower = True
     broken = GateReason.BELOW_FLOOR
     flawless = "right"
-
-    def label(self, result: GateResult) -> str:
-        """Return `tuned at least 90 %`."""
-        return f"tuned at least {self.margin_label(result)}"
+    words = level_words(name, "below", "at least")
 
 
 floor = FloorGate()

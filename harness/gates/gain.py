@@ -9,11 +9,14 @@ from tunegate.harness.comparison.pairs import JudgedPairs, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.gates._margin import numeric_margin
-from tunegate.harness.gates.contract.conclusions import CHANCE
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
-from tunegate.harness.gates.contract.outcome import EquivalenceMargin
+from tunegate.harness.gates.contract.outcome import EquivalenceMargin, Finding, PlannedTest
+from tunegate.harness.gates.contract.words import CHANCE, GateWords
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
+
+_ANY_GAIN, _LOSS = "any_gain", "ruled_out_by_a_loss"
+"""Findings: a gain of 0 is reached; a loss shows where a gain was asked."""
 
 
 class GainGate(DifferenceGate):
@@ -36,9 +39,28 @@ class GainGate(DifferenceGate):
         },
     }
     is_goal = True
-    pass_words = "is proven"
-    assumption_words = " if the true gain is the expected one"
-    unplanned_words = "an expected_gain in the suite gives the number of cases that decide it"
+    ruled_out = "ruled_out"
+    words = GateWords(
+        measured="{metric} {change}{interval} on {cases}",
+        quantity="difference",
+        rule="a gain of more than {margin}",
+        holds="is proven",
+        label="better by more than {bound}",
+        conclusion={
+            ruled_out: "{rule} is ruled out, but the suite names no expected_gain to hold it "
+            "against",
+            _LOSS: f"{{rule}} is ruled out, and a loss shows, {CHANCE}",
+        },
+        brief={
+            _ANY_GAIN: "a proven gain",
+            GateStatus.PASS: "more than the {margin} asked",
+            GateReason.REGRESSED: "a proven loss where a gain was asked",
+            **dict.fromkeys((ruled_out, _LOSS), "{rule} is ruled out"),
+        },
+        assumption=" if the true gain is the expected one",
+        unplanned="an expected_gain in the suite gives the number of cases that decide it",
+        remedy="set expected_gain in the suite, then ask how many cases decide it",
+    )
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield an expected gain below the gain, and unreachable sizes."""
@@ -64,6 +86,10 @@ class GainGate(DifferenceGate):
         """Return the expected gain."""
         return gate.expected_gain
 
+    def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
+        """Return the test of the gain."""
+        return PlannedTest(numeric_margin(gate))
+
     def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return the expected gain, or the smallest gain that can be proven."""
         return provable if gate.expected_gain is None else gate.expected_gain
@@ -83,33 +109,14 @@ class GainGate(DifferenceGate):
             return EquivalenceMargin(half, "half the suite's gain")
         return None
 
-    def rule(self, result: GateResult) -> str:
-        """Return `a gain of more than 10 points`."""
-        return f"a gain of more than {self.margin_words(result)}"
-
-    def describe_reference(self, result: GateResult) -> str:
-        """Return `more than the 10 points asked`, or what is missing."""
-        if result.status is GateStatus.PASS:
-            asked = f"more than the {self.margin_words(result)} asked"
-            return asked if result.margin else "a proven gain"
-        if result.reason is GateReason.REGRESSED:
-            return "a proven loss where a gain was asked"
-        if result.reason is GateReason.NO_WORTHWHILE_GAIN:
-            return "and a gain worth having is ruled out"
-        if result.reason is GateReason.UNDERPOWERED and self._ruled_out(result):
-            return f"{self.rule(result)} is ruled out"
-        return super().describe_reference(result)
-
-    def ruled_out_conclusion(self, result: GateResult) -> str:
-        """Return why the verdict is not HOLD."""
-        rule = self.rule(result)
-        if self.shows_loss(result):
-            return f"{rule} is ruled out, and a loss shows, {CHANCE}"
-        return f"{rule} is ruled out, but the suite names no expected_gain to hold it against"
-
-    def label(self, result: GateResult) -> str:
-        """Return `better by more than 10 points`."""
-        return f"better by more than {self.margin_label(result)}"
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return why the gain is ruled out, or that any gain passes."""
+        if result.status is GateStatus.PASS and not result.margin:
+            return Finding(_ANY_GAIN)
+        found = super().finding(result, pairs, remaining)
+        return Finding(_LOSS) if found.code == self.ruled_out and self.shows_loss(result) else found
 
 
 gain = GainGate()

@@ -19,9 +19,14 @@ from tunegate.harness.comparison.delta import is_proven, plannable_effect
 from tunegate.harness.comparison.estimator import exact_mean
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
-from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
-from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
+from tunegate.harness.gates.contract.outcome import (
+    DecisionContext,
+    Finding,
+    GateOutcome,
+    PlannedTest,
+)
+from tunegate.harness.gates.contract.words import LOOKS_BROKEN, SEEN, GateWords
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
@@ -33,6 +38,9 @@ _ENDLESS = math.log(20.0)
 """Log-ratio of an answer that was not seen: an endless one is about 20 times as long. With 3 % of
 them a bound that is exactly reached passes in .30 of runs with 40 cases if none are allowed for,
 and in .02 so. Times are left out: there are few of them, and a gate on lengths sees the same."""
+
+_NO_RATIO = "no_ratio"
+"""Finding: a value of 0 has no ratio."""
 
 
 class RatioGate(GateKind):
@@ -54,11 +62,24 @@ class RatioGate(GateKind):
         },
     }
     margin_keys = ("ratio_at_most", "ratio_at_least")
-    quantity = "ratio"
-    described = "the ratio"
-    pass_words = "is proven"
-    reference_label = "1"
-    assumption_words = " if nothing changes"
+    ranks_cases = False  # a case that is a word shorter is not better
+    words = GateWords(
+        quantity="ratio",
+        # It names no arm, since incumbents and artifacts are compared in the same words.
+        measured="{metric} {moved}{interval} on {cases}",
+        moved={"": "changed by a factor of {value}", _NO_RATIO: "has no ratio"},
+        rule="the ratio of {side} {margin}",
+        holds="is proven",
+        label="by a factor of {side} {bound}",
+        conclusion={
+            _NO_RATIO: "{rule} is undecided ({method}); a tolerance in per cent takes values of 0 "
+            "too",
+        },
+        assumption={"": " if nothing changes", SEEN: " if the change seen is the true one"},
+        unplanned="how many cases decide it depends on how large the change is",
+        against="beyond the bound",
+        reference="1",
+    )
 
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the bound, and whether it is the largest or the smallest ratio."""
@@ -209,61 +230,33 @@ class RatioGate(GateKind):
         """Return the gate if equal arms satisfy it."""
         return gate if _log_margin(gate) < 0 else None
 
-    def measurement(self, result: GateResult) -> str:
-        """Return `length changed by a factor of 1.05 (90 % CI 0.98 to 1.13) on 40 cases`."""
-        # It names no arm, since incumbents and artifacts are compared in the same words.
-        cases = count_noun(result.n, "case")
-        how, interval = self.quantity_format(result), ""
-        if result.estimate is not None:
-            interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        return f"{result.metric} {self.describe_change(result)}{interval} on {cases}"
-
-    def describe_change(self, result: GateResult) -> str:
-        """Return `changed by a factor of 1.05`."""
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return that there is no ratio, or that the interval alone would break the bound."""
         if result.estimate is None:
-            return "has no ratio"
-        return f"changed by a factor of {self.quantity_format(result).level(result.estimate)}"
+            return Finding(_NO_RATIO)
+        end = result.high if self.passes_above(result) else result.low
+        if result.reason is not GateReason.UNDERPOWERED or end is None:
+            return Finding()
+        return Finding(LOOKS_BROKEN if self.contradiction(result, 1.0, end) > 0 else "")
 
-    def rule(self, result: GateResult) -> str:
-        """Return `the ratio of at most 1.2`."""
-        return f"the ratio of {_words(result)} {self.margin_words(result)}"
+    def phrases(self, result: GateResult) -> Mapping[str, str]:
+        """Return on which side of the bound the ratio must be."""
+        return {"side": _bound(result).replace("_", " ")}
 
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or that the ratio is undefined."""
-        if result.estimate is None:
-            return (
-                f"{self.rule(result)} is undecided ({result.method}); a tolerance in per cent "
-                "takes values of 0 too"
-            )
-        beyond = result.high if self.passes_above(result) else result.low
-        if beyond is not None and self.contradicts(result, 1.0, beyond):
-            return looks_broken(self.rule(result))
-        return super().open_conclusion(result, pairs)
-
-    def describe_assumption(self, result: GateResult) -> str:
-        """Return that nothing changes, or as much as seen if that is ruled out."""
+    def outlook(self, result: GateResult) -> str:
+        """Return that the change seen is the true one, if "no change" is ruled out."""
         least, most = result.low or 0.0, math.inf if result.high is None else result.high
         equal = least <= 1 if _bound(result) == "at_most" else most >= 1
-        return self.assumption_words if equal else " if the change seen is the true one"
+        return "" if equal else SEEN
 
-    def unplanned(self, result: GateResult) -> str:
-        """Return that it depends on the change, which a bound beyond 1 asks for."""
-        return "how many cases decide it depends on how large the change is"
-
-    def label(self, result: GateResult) -> str:
-        """Return `by a factor of at most 1.2`."""
-        return f"by a factor of {_words(result)} {self.margin_label(result)}"
-
-    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
-        """Return whether the case's own ratio is beyond the bound."""
+    def contradiction(self, result: GateResult, base: float | None, tuned: float) -> float:
+        """Return how far the case's own ratio is beyond the bound."""
         if base is None or not (base > 0 and tuned > 0):
-            return False
-        beyond = tuned / base / float(result.margin)
-        return beyond < 1 if _bound(result) == "at_least" else beyond > 1
-
-    def contradicting_words(self, result: GateResult) -> str:
-        """Return that the cases' own ratios are beyond the bound."""
-        return "beyond the bound"
+            return 0.0
+        of_bound = tuned / base / float(result.margin)
+        return 1 - of_bound if _bound(result) == "at_least" else of_bound - 1
 
     def value(self, result: GateResult) -> float | None:
         """Return the ratio."""
@@ -281,10 +274,6 @@ class RatioGate(GateKind):
 def _bound(gate: Gate | GateResult) -> str:
     """Return `at_most` or `at_least`."""
     return str(gate.options.get("bound", "at_most"))
-
-
-def _words(result: GateResult) -> str:
-    return _bound(result).replace("_", " ")
 
 
 def _log_margin(gate: Gate) -> float:

@@ -8,7 +8,7 @@ Source: Clopper and Pearson (1934); with clusters, Gaffke's bound over the clust
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,12 +19,16 @@ from tunegate.harness.comparison.sample_size import often_certified, smallest_n
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import QuantityFormat, format_over, quantity_of
 from tunegate.harness.gates._margin import numeric_margin
-from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
-from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome, PlannedTest
+from tunegate.harness.gates.contract.outcome import (
+    DecisionContext,
+    Finding,
+    GateOutcome,
+    PlannedTest,
+)
+from tunegate.harness.gates.contract.words import LOOKS_BROKEN, GateWords
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.wording import count_noun
 
 
 class SevereDropGate(GateKind):
@@ -47,13 +51,15 @@ class SevereDropGate(GateKind):
         },
     }
     counts_cases = True
-    quantity = "severe drops"
-    described = "the share of severe drops"
-
-    @property
-    def compares(self) -> bool:
-        """Return False: it counts single cases."""
-        return False
+    words = GateWords(
+        quantity="severe drops",
+        described="the share of severe drops",
+        measured="{metric} {moved}, a share of {value}{interval}",
+        moved="lost {drop} or more on {count} of {cases}",
+        rule="the limit of {margin} on severe drops",
+        label="at most {bound} of the cases lose {loss} or more",
+        against="that lost {loss} or more",
+    )
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield why a metric without a range, or with 0/1 scores, has no severe drops."""
@@ -78,7 +84,7 @@ class SevereDropGate(GateKind):
             0.0,
             1.0,
             pairs.why_too_few,
-            drop=drop,
+            facts={"drop": drop},
         )
         if pairs.too_few:
             return open_
@@ -86,7 +92,8 @@ class SevereDropGate(GateKind):
         share = sum(dropped) / pairs.n
         found = rate_interval(dropped, pairs.clusters, gate.confidence)
         low, high = found.low, found.high
-        open_ = replace(open_, low=low, high=high, method=found.method, share=share)
+        facts = {"drop": drop, "share": share}
+        open_ = replace(open_, low=low, high=high, method=found.method, facts=facts)
         if high <= limit and not _shows_drops(gate, pairs, drop):
             return replace(open_, reason=GateReason.INSENSITIVE)
         if high <= limit:
@@ -131,44 +138,32 @@ class SevereDropGate(GateKind):
         note = "not planned: depends on how many cases collapse"
         return PlannedTest(None, note, counts=False)
 
-    def measurement(self, result: GateResult) -> str:
-        """Return the number and share of the cases that lost `drop` or more."""
-        how = self.quantity_format(result)
-        interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        return (
-            f"{result.metric} {self.describe_change(result)}, a share of {how.level(result.share)}"
-            f"{interval}"
-        )
+    def tolerated_share(self, gate: Gate, metric: Metric) -> tuple[float, str]:
+        """Return the share of the cases that may drop."""
+        return numeric_margin(gate), "its cases"
 
-    def describe_change(self, result: GateResult) -> str:
-        """Return `lost 50 points or more on 5 of 60 cases`."""
-        count, loss = round((result.share or 0.0) * result.n), quantity_of(result).size(result.drop)
-        return f"lost {loss} or more on {count:,} of {count_noun(result.n, 'case')}"
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return that the interval alone would break the limit."""
+        if result.reason is not GateReason.UNDERPOWERED or result.low is None:
+            return Finding()
+        return Finding(LOOKS_BROKEN if result.low > float(result.margin) else "")
 
-    def rule(self, result: GateResult) -> str:
-        """Return `the limit of 10 % on severe drops`."""
-        return f"the limit of {self.margin_words(result)} on severe drops"
+    def phrases(self, result: GateResult) -> Mapping[str, str]:
+        """Return the count of severe drops, and what a severe one loses."""
+        how = quantity_of(result)
+        return {
+            "count": f"{round((result.share or 0.0) * result.n):,}",
+            "drop": how.size(result.drop),
+            "loss": how.margin(result.drop or 0.0),
+        }
 
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or why its interval alone does not."""
-        if result.low is not None and result.low > float(result.margin):
-            return looks_broken(self.rule(result))
-        return super().open_conclusion(result, pairs)
-
-    def label(self, result: GateResult) -> str:
-        """Return `at most 10 % of the cases lose 30 points or more`."""
-        margin = self.margin_label(result)
-        loss = quantity_of(result).margin(result.drop or 0.0)
-        return f"at most {margin} of the cases lose {loss} or more"
-
-    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
-        """Return whether the case lost `drop` or more."""
+    def contradiction(self, result: GateResult, base: float | None, tuned: float) -> float:
+        """Return the case's loss, if it is `drop` or more."""
         loss = 0.0 if base is None else (base - tuned if result.higher_is_better else tuned - base)
-        return result.drop is not None and loss >= result.drop * (1 - 1e-12)
-
-    def contradicting_words(self, result: GateResult) -> str:
-        """Return how much the cases lost."""
-        return f"that lost {quantity_of(result).margin(result.drop or 0.0)} or more"
+        severe = result.drop is not None and loss >= result.drop * (1 - 1e-12)
+        return loss if severe else 0.0
 
     def quantity_format(self, result: GateResult) -> QuantityFormat:
         """Return the format of a share, whatever the metric's unit."""

@@ -14,19 +14,25 @@ from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING
 from tunegate.harness.gates._difference import DifferenceGate
 from tunegate.harness.gates._margin import absolute_margin, share_of_base
-from tunegate.harness.gates.contract.conclusions import looks_broken
 from tunegate.harness.gates.contract.gate_kind import KeySchemas
 from tunegate.harness.gates.contract.outcome import (
     DecisionContext,
     EquivalenceMargin,
+    Finding,
     GateOutcome,
     PlannedTest,
 )
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.words import LOOKS_BROKEN, SEEN, GateWords
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
 from tunegate.harness.stats.types import Interval
+
+_BASE_GAINS_TOO, _BASE_IS_ZERO = "base_gains_too", "base_is_zero"
+_FEW_CLUSTERS, _UNPLANNED_LOSS, _TOO_LARGE = "few_clusters", "unplanned_loss", "too_large"
+_MAY_EXCEED = "a loss is proven, and it may exceed the {bound} tolerated"
+_IS_SHARE = "{rule} is a share of base's level, which is "
 
 
 class ToleranceGate(DifferenceGate):
@@ -55,6 +61,38 @@ class ToleranceGate(DifferenceGate):
             "same.",
         },
     }
+    ruled_out = LOOKS_BROKEN
+    words = GateWords(
+        measured="{metric} {change}{interval} on {cases}",
+        quantity="difference",
+        label="worse by less than {bound}",
+        conclusion={
+            GateReason.REGRESSED: "a regression is proven; at most {bound} tolerated",
+            _BASE_GAINS_TOO: "base asked again also scores better, and without that {rule} is not "
+            "proven",
+            GateReason.LOSS_MAY_BE_STYLE: "a loss is proven and {rule} is not, which does not "
+            "prove worse answers (blocks = false): better ones in other words score lower, too. "
+            "Read the cases that lost most, or let a pairwise judge compare the answers",
+            GateReason.LOSS_NOT_BOUNDED: f"{_MAY_EXCEED}; {{more}}",
+            _UNPLANNED_LOSS: _MAY_EXCEED,
+            _FEW_CLUSTERS: "{rule} holds on the {clusters} clusters seen, but so few may miss some "
+            "that are lost as a whole; add cases of other clusters",
+            GateReason.NOT_COMPUTABLE: f"{_IS_SHARE}not proven to differ from 0; give the "
+            "tolerance as a number",
+            _BASE_IS_ZERO: f"{_IS_SHARE}0; give the tolerance as a number",
+        },
+        brief={
+            GateStatus.PASS: "within the {bound} allowed",
+            GateReason.REGRESSED: "more than the {bound} allowed",
+            GateReason.LOSS_NOT_BOUNDED: "a proven loss, which may exceed the {bound} allowed",
+            GateReason.UNDERPOWERED: "staying within the {bound} allowed is not proven",
+        },
+        assumption={
+            "": " if tuned is as good as base",
+            **dict.fromkeys((SEEN, _TOO_LARGE), " if the loss seen is the true one"),
+        },
+        unplanned={_TOO_LARGE: "more cases would prove the loss, if it is real"},
+    )
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield a tolerance that no loss can exceed."""
@@ -62,8 +100,6 @@ class ToleranceGate(DifferenceGate):
             yield from super().problems(gate, metric)
         elif metric.higher_is_better and share_of_base(gate.margin) >= 1:
             yield f"tolerance={gate.margin!r} lets tuned lose all it has; allow less"
-
-    assumption_words = " if tuned is as good as base"
 
     def judged_pairs(self, gate: Gate, pairs: Pairs) -> JudgedPairs:
         """Return the pairs and minus the tolerance; a relative one shifts the pairs instead."""
@@ -122,30 +158,20 @@ class ToleranceGate(DifferenceGate):
             return GateStatus.UNDECIDED, GateReason.LOSS_NOT_BOUNDED
         return found
 
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide the gate, or why the scores cannot."""
-        if result.reason is GateReason.LOSS_MAY_BE_STYLE:
-            return (
-                f"a loss is proven and {self.rule(result)} is not, which does not prove worse "
-                "answers (blocks = false): better ones in other words score lower, too. Read the "
-                "cases that lost most, or let a pairwise judge compare the answers"
-            )
-        if result.reason is GateReason.LOSS_NOT_BOUNDED:
-            may = f"a loss is proven, and it may exceed the {self.margin_label(result)} tolerated"
-            planned = result.needed_n is not None
-            return f"{may}; {self.deciding_evidence(result, pairs)}" if planned else may
-        if result.reason is GateReason.UNDERPOWERED and self._holds_on_those_seen(result, pairs):
-            return (
-                f"{self.rule(result)} holds on the {pairs.n_clusters} clusters seen, but so few "
-                "may miss some that are lost as a whole; add cases of other clusters"
-            )
-        if result.reason is GateReason.NOT_COMPUTABLE:
-            return (
-                f"{self.rule(result)} is a share of base's level, which is "
-                f"{'not proven to differ from ' if result.base else ''}0; give the tolerance as a "
-                "number"
-            )
-        return super().open_conclusion(result, pairs)
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return why the interval alone does not decide the gate."""
+        if result.reason is GateReason.WITHIN_NOISE and self._clears_margin(result):
+            return Finding(_BASE_GAINS_TOO)
+        if result.reason is GateReason.LOSS_NOT_BOUNDED and result.needed_n is None:
+            return Finding(_UNPLANNED_LOSS)
+        if result.reason is GateReason.NOT_COMPUTABLE and not result.base:
+            return Finding(_BASE_IS_ZERO)
+        open_ = result.reason is GateReason.UNDERPOWERED
+        if open_ and pairs is not None and self._holds_on_those_seen(result, pairs):
+            return Finding(_FEW_CLUSTERS, {"clusters": str(pairs.n_clusters)})
+        return super().finding(result, pairs, remaining)
 
     def _holds_on_those_seen(self, result: GateResult, pairs: Pairs) -> bool:
         """Return whether only clusters that were not seen keep the gate from passing."""
@@ -162,28 +188,6 @@ class ToleranceGate(DifferenceGate):
             return False
         return near > boundary if result.higher_is_better else near < boundary
 
-    def conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what follows; for a proven loss, how much is tolerated."""
-        if result.reason is GateReason.WITHIN_NOISE and self._clears_margin(result):
-            rule = self.rule(result)
-            return f"base asked again also scores better, and without that {rule} is not proven"
-        if result.reason is GateReason.REGRESSED:
-            return f"a regression is proven; at most {self.margin_label(result)} tolerated"
-        return super().conclusion(result, pairs)
-
-    def describe_reference(self, result: GateResult) -> str:
-        """Return `more than the 2 points allowed`, or that it is open."""
-        allowed = f"the {self.margin_label(result)} allowed"
-        if result.status is GateStatus.PASS:
-            return f"within {allowed}"
-        if result.reason is GateReason.REGRESSED:
-            return f"more than {allowed}"
-        if result.reason is GateReason.LOSS_NOT_BOUNDED:
-            return f"a proven loss, which may exceed {allowed}"
-        if result.reason is GateReason.UNDERPOWERED:
-            return f"staying within {allowed} is not proven"
-        return super().describe_reference(result)
-
     def verdict_on_proof(
         self, gate: Gate, pairs: Pairs, high: float
     ) -> tuple[GateStatus, GateReason | None]:
@@ -192,20 +196,12 @@ class ToleranceGate(DifferenceGate):
             return GateStatus.UNDECIDED, GateReason.INSENSITIVE
         return GateStatus.PASS, GateReason.PASS_WITH_LOSS if high < 0 else None
 
-    def describe_assumption(self, result: GateResult) -> str:
-        """Return that tuned is as good as base, or as bad as seen if that is ruled out."""
-        return (
-            " if the loss seen is the true one"
-            if self.shows_loss(result)
-            else self.assumption_words
-        )
-
-    def unplanned(self, result: GateResult) -> str:
-        """Return that a loss beyond the tolerance would be proven, if it is real."""
+    def outlook(self, result: GateResult) -> str:
+        """Return that the loss seen is the true one, if "as good as base" is ruled out."""
+        if not self.shows_loss(result):
+            return ""
         loss, margin = abs(result.delta or 0.0), absolute_margin(result)
-        if self.shows_loss(result) and margin is not None and loss > margin:
-            return "more cases would prove the loss, if it is real"
-        return self.unplanned_words
+        return _TOO_LARGE if margin is not None and loss > margin else SEEN
 
     def hoped_effect(self, gate: Gate, pairs: Pairs) -> float | None:
         """Return what the gate would measure if tuned scored like base."""
@@ -257,13 +253,11 @@ class ToleranceGate(DifferenceGate):
         """Return the tolerance in the metric's unit."""
         return absolute_margin(result)
 
-    def ruled_out_conclusion(self, result: GateResult) -> str:
-        """Return why the gate does not fail."""
-        return looks_broken(self.rule(result))
-
-    def label(self, result: GateResult) -> str:
-        """Return `worse by less than 2 points`."""
-        return f"worse by less than {self.margin_label(result)}"
+    def tolerated_share(self, gate: Gate, metric: Metric) -> tuple[float, str]:
+        """Return the tolerance as a share of base's level, or of the metric's range."""
+        if isinstance(gate.margin, str):
+            return share_of_base(gate.margin), "base's level"
+        return (0.0, "") if metric.bound is None else (gate.margin / metric.bound, "its range")
 
 
 def _shows_loss(gate: Gate, pairs: Pairs) -> bool:

@@ -164,21 +164,17 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     if result.tag is not None:
         left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
     kind = gate_kind(result.kind)
-    # A kind that measures something of its own also has its own direction.
-    own = result.estimate is not None
-    sign = 1 if (kind.passes_above(result) if own else result.higher_is_better) else -1
-    level = kind.reads_level
     found = []
     base = rows.get((suite, result.metric, "base"), {})
     for case, value in rows.get((suite, result.metric, "tuned"), {}).items():
         if case in left_out:
             continue
         before = base.get(case)
-        if level:
-            found.append((sign * value, f"{case} ({format_score(value, rate=result.rate)})"))
-        elif before is not None and sign * (value - before) < 0:
+        against = kind.contradiction(result, before, value)
+        if against > 0:
             both = format_scores(before, value, rate=result.rate)
-            found.append((sign * (value - before), f"{case} ({both})"))
+            shown = format_score(value, rate=result.rate) if kind.reads_level else both
+            found.append((-against, f"{case} ({shown})"))
     return [text for _, text in sorted(found)[:WORST]]
 
 

@@ -92,6 +92,8 @@ class GateResult(Record):
     """Loss from which a drop counts as severe; None for other kinds of gate."""
     share: Number = None
     """Share of cases with a severe drop, likewise."""
+    facts: dict[str, Number] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Numbers that only its kind knows; absent if it has none but these two."""
     noise: Number = None
     """Mean |difference| between base and base asked again, where arithmetic is inexact."""
     noise_n: int | None = Field(default=None, exclude_if=is_none)

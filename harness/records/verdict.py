@@ -142,16 +142,23 @@ HEADLINE_WORDS = 25
 
 
 def headline(core: str, *tails: str) -> str:
-    """Return a core with the tails that fit into a headline; a long core is cut after a clause."""
+    """Return a core with the tails that fit into a headline; a long core is cut after a clause.
+
+    It ends in `…` if anything is left out.
+    """
     words = core.split()
     if len(words) > HEADLINE_WORDS:
-        kept = words[:HEADLINE_WORDS]
+        kept = words[: HEADLINE_WORDS - 1]
         ends = [place for place, word in enumerate(kept, 1) if word[-1] in ",;:"]
-        return " ".join(kept[: ends[-1]])[:-1] if ends else " ".join([*kept[:-1], "…"])
+        return f"{' '.join(kept[: ends[-1]])[:-1] if ends else ' '.join(kept)} …"
+    left_out = core.endswith("…")
+    core = core.removesuffix("…").rstrip()
     for tail in tails:
-        if len(f"{core}{tail}".split()) <= HEADLINE_WORDS:
-            core += tail
-    return core
+        fits = len(f"{core}{tail}".split()) <= HEADLINE_WORDS
+        core += tail if fits else ""
+        left_out |= not fits
+    space = " " if len(core.split()) < HEADLINE_WORDS else ""
+    return f"{core}{space}…" if left_out else core
 
 
 def _by_arms(found: Mapping[str, Any], kind: str) -> list[str]:

@@ -335,21 +335,11 @@ def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterato
     by_name = {used.name: used for used in metrics}
     for gate in gates:
         used = by_name.get(gate.metric)
-        share, of = (0.0, "") if used is None else _tolerated_share(gate, used)
+        if used is None:
+            continue
+        share, of = gate_kind(gate.kind).tolerated_share(gate, used)
         if share > WIDE:
             yield (
                 f"{gate.where}: {gate.kind}={gate.margin} lets {gate.metric} lose "
                 f"{100 * share:.3g} % of {of} and still ship"
             )
-
-
-def _tolerated_share(gate: Gate, used: Metric) -> tuple[float, str]:
-    """Return the share that a guardrail tolerates, and of what; 0 for other gates."""
-    kind, margin = gate_kind(gate.kind), gate.margin
-    if kind.counts_cases and not isinstance(margin, str):
-        return margin, "its cases"
-    if kind.is_goal or not kind.tests_difference:
-        return 0.0, ""
-    if isinstance(margin, str):
-        return float(margin.rstrip("%")) / 100, "base's level"
-    return (0.0, "") if used.bound is None else (margin / used.bound, "its range")

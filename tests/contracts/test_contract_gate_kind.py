@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from tests.installed_kinds import KindProject, installed
 from tunegate.harness import gates
 from tunegate.harness.comparison.delta import compare_scores
 from tunegate.harness.decision.gating.decide_all import decide_gate
 from tunegate.harness.gates.contract import registry
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.registry import UnknownGateKind, gate_kind, gate_kinds
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
@@ -52,17 +52,6 @@ def example() -> str:
     return str(code)
 
 
-def installed(folder: Path, code: str, *, name: str = "worst_case", value: str = "") -> Path:
-    """Write a package that registers a kind, and return the folder for Python's path."""
-    (folder / "house_gates.py").write_text(code, encoding="utf-8")
-    info = folder / "house_gates-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: house-gates\nVersion: 1.0\n")
-    value = value or f"house_gates:{name}"
-    (info / "entry_points.txt").write_text(f"[tunegate.gates]\n{name} = {value}\n")
-    return folder
-
-
 def test_the_roles_of_the_built_in_kinds() -> None:
     kinds = [gate_kind(name) for name in BUILT_IN]
 
@@ -70,7 +59,6 @@ def test_the_roles_of_the_built_in_kinds() -> None:
     assert [kind.reads_level for kind in kinds] == [True, True, False, False, False]
     assert [kind.tests_difference for kind in kinds] == [False, False, True, True, False]
     assert [kind.counts_cases for kind in kinds] == [False, False, False, False, True]
-    assert [kind.compares for kind in kinds] == [False, False, True, True, False]
     assert [kind.name for kind in gate_kinds()][: len(BUILT_IN)] == list(BUILT_IN)
 
 
@@ -113,8 +101,8 @@ def test_a_file_in_the_folder_is_a_kind(
     assert drawing.zone == (0.0, drawing.margin.x)
     assert drawing.point > drawing.margin.x
     assert ends[1].sentence == (
-        "m: the largest loss is 0.5 (90 % CI 0.5 to 0.5) on 2 cases: the worst_case of 0.3 "
-        "is broken"
+        "m: the largest loss is 0.5 (90 % CI 0.5 to 0.5) on 2 cases: the bound of 0.3 on the "
+        "largest loss is broken"
     )
     monkeypatch.delitem(sys.modules, "tunegate.harness.gates.worst_case")
 
@@ -152,7 +140,7 @@ def test_a_registered_object_that_is_no_kind_is_refused(
 
     One that takes a name of ours stops a run; another one is left out and stops nothing.
     """
-    monkeypatch.syspath_prepend(installed(tmp_path, code, name=name, value=value))
+    monkeypatch.syspath_prepend(installed(tmp_path, code, name, value=value))
     monkeypatch.delitem(sys.modules, "house_gates", raising=False)
     forgotten()
 
@@ -259,60 +247,11 @@ def test_a_kind_that_is_not_installed_is_shown_and_not_decided() -> None:
 
     assert isinstance(kind, UnknownGateKind)
     assert (kind.value(stored), kind.boundary(stored)) == (0.1, None)
-    assert kind.label(stored) == "0.3"
+    assert gate_words(stored, "label") == "0.3"
     gate = Gate(metric="m", kind="house_rule", margin=0.3, where="suite.toml:9")
     pairs = compare_scores([1.0], [1.0], metric=_metric()).pairs
     with pytest.raises(UsageError, match="'house_rule' is not installed; install the package"):
         decide_gate(gate, pairs, regressed=False)
-
-
-SUITE = """
-name = "demo"
-cases = "cases.jsonl"
-
-[[metrics]]
-use = "edit_similarity"
-
-[[gates]]
-metric = "edit_similarity"
-worst_case = 0.3
-"""
-
-
-class KindProject:
-    """A project with a suite and recorded answers, in which commands run as a user runs them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = ""
-        suite = folder / "demo"
-        suite.mkdir()
-        (suite / "suite.toml").write_text(SUITE, encoding="utf-8")
-        cases = [{"id": f"c{i}", "prompt": f"p{i}", "expected": "abcdefghij"} for i in range(30)]
-        answers = {"base": "abcdefghij", "tuned": "abcdefghix"}
-        self._write("demo/cases.jsonl", cases)
-        for arm, text in answers.items():
-            self._write(f"{arm}.jsonl", [{"id": c["id"], "completion": text} for c in cases])
-
-    def _write(self, name: str, lines: list[dict[str, str]]) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in lines)
-        (self.folder / name).write_text(text, encoding="utf-8")
-
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the project, with the kind installed or not."""
-        return subprocess.run(
-            [sys.executable, *words],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": self.path},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    def tunegate(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command."""
-        return self.run("-m", "tunegate.harness.cli", *words)
 
 
 def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
@@ -336,7 +275,7 @@ def test_an_installed_kind_is_found_everywhere(tmp_path: Path) -> None:
     assert (stored["kind"], stored["status"]) == ("worst_case", "pass")
     assert stored["estimate"] == pytest.approx(0.1)
     page = (project.folder / "run" / "report.html").read_text("utf-8")
-    assert "<b>worst_case</b>: worst_case 0.3" in page
+    assert "<b>worst_case</b>: no case loses more than 0.3" in page
     assert stored["sentence"] in page
     reference = project.run(
         "-c",
@@ -360,7 +299,7 @@ def test_a_kind_that_ends_the_process_gives_no_exit_code(tmp_path: Path) -> None
     (tmp_path / "work").mkdir()
     project = KindProject(tmp_path / "work")
     ends = "\n\ndef ends(self, result):\n    raise SystemExit(0)\n"
-    code = f"{example()}{ends}\n\ntype(worst_case).label = ends\n"
+    code = f"{example()}{ends}\n\ntype(worst_case).reference = ends\n"
     project.path = str(installed(tmp_path / "site", code))
 
     gate = project.tunegate(

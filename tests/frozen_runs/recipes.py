@@ -179,6 +179,7 @@ confidence = 0.95
 metric = "length"
 ceiling = 12
 tolerance = "80%"
+ratio_at_most = 4
 [[gates]]
 metric = "answer_logprob"
 tolerance = 0.5

@@ -165,7 +165,9 @@ def _tolerance_use(suite: str, gate: GateResult) -> CandidateEffect | None:
 
 
 def _improvement_interval(gate: GateResult) -> tuple[float | None, float | None]:
-    """Return the interval of the improvement."""
+    """Return the interval of the improvement; none where the kind measures something else."""
+    if not gate_kind(gate.kind).tests_difference:
+        return None, None
     if gate.higher_is_better:
         return gate.low, gate.high
     return (

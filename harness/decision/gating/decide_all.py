@@ -25,10 +25,10 @@ from tunegate.harness.decision.gating.judge_eligibility import (
 )
 from tunegate.harness.decision.gating.proven_regressions import ProvenRegressions
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.conclusions import missing_evidence
 from tunegate.harness.gates.contract.gate_kind import GateKind
-from tunegate.harness.gates.contract.outcome import DecisionContext
+from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
 from tunegate.harness.gates.contract.registry import PACKAGE, gate_kind
+from tunegate.harness.gates.contract.sentences import gate_sentence, missing_evidence
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.calibration import LEAST_PAIRS
 from tunegate.harness.records.errors import TunegateError, UsageError
@@ -159,17 +159,16 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         p_value=_finite(outcome.p_value),
         n=pairs.n,
         **(_noise_fields(context.noise, gate, pairs) if kind.tests_difference else {}),
-        drop=_finite(outcome.drop),
-        share=_finite(outcome.share),
+        **_kind_facts(outcome),
         needed_n=outcome.needed_n,
         needed_most=outcome.needed_most,
         advisory=bool(why := why_advisory(gate, pairs)),
     )
     if not why and (scores := _why_too_few(gate, pairs)):
         return _as_undecided(result, scores)
-    # Kinds begin their sentence with the metric's name.
+    # Sentences begin with the metric's name.
     named = result.model_copy(update={"metric": result.subject})
-    sentence = kind.sentence(named, pairs, context.remaining)
+    sentence = gate_sentence(named, pairs, context.remaining)
     underpowered = result.reason is GateReason.UNDERPOWERED
     missing = missing_evidence(named, pairs) if underpowered else None
     if why:
@@ -229,6 +228,17 @@ def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[st
         "noise_low": _finite(ends[0]),
         "noise_high": _finite(ends[1]),
     }
+
+
+_FACT_FIELDS = ("drop", "share")
+"""Facts with a field of their own in records; others go to `facts`."""
+
+
+def _kind_facts(outcome: GateOutcome) -> dict[str, Any]:
+    """Return the fields with what only the gate's kind knows."""
+    facts = {name: _finite(value) for name, value in outcome.facts.items()}
+    stored = {name: facts.pop(name) for name in _FACT_FIELDS if name in facts}
+    return {**stored, "facts": facts}
 
 
 def _finite(value: float | None) -> float | None:

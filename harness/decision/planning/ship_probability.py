@@ -148,7 +148,7 @@ class _Planner:
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
         # Holm's first step: if one of m goals is enough, the best is tested at alpha/m.
         self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
-        self.guards = {g.id: self._planned(g) for g in suite.gates if g not in gains}
+        self.planned = {g.id: self._planned(g) for g in suite.gates}
         self.shares = cache(lambda n: planned_shares(suite, n))
         self.tests: dict[tuple[Any, ...], GateTest] = {}
         """Parameters of a test on 0/1 scores → the test, which is expensive to enumerate."""
@@ -158,26 +158,29 @@ class _Planner:
     def gates(self) -> tuple[GatePlan, ...]:
         """Return the plans of the gates, in the order of the suite."""
         gains = {g.id: self._gain(g) for g in self.suite.gates if gate_kind(g.kind).is_goal}
-        reached = {(g.metric, g.tag): gains[g.id].powers for g in self.goals}
+        # A goal of another kind has its effect on a scale of its own.
+        gained = [g for g in self.goals if gate_kind(g.kind).tests_difference]
+        reached = {(g.metric, g.tag): gains[g.id].powers for g in gained}
         found = (gains.get(gate.id) or self._guard(gate, reached) for gate in self.suite.gates)
         return tuple(
             replace(g, counts=g.counts and not is_advisory(self.suite, g.gate)) for g in found
         )
 
     def _gain(self, gate: Gate) -> GatePlan:
-        assert not isinstance(gate.margin, str)
-        counts = gate in self.goals
+        test, counts = self.planned[gate.id], gate in self.goals
+        if test.margin is None:
+            return GatePlan(gate, (), test.note, counts)
         spreads, why = self._spreads(gate)
         powers = []
         confidence = 1 - (1 - gate.confidence) / self.alternatives
         for spread in spreads:
-            plan = self._comparison(gate, gate.margin, confidence, spread)
+            plan = self._comparison(gate, test.margin, confidence, spread, bounded=test.bounded)
             provable = plan.detectable()
             largest = plan.limit if plan.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
             cases = self._at_least(gate, plan.cases(effect, POWER))
             powers.append(GatePower(spread, provable, effect, plan.chance(effect), cases))
-        notes = [why]
+        notes = [test.note, why]
         if powers and gate.expected_gain is None:
             notes.append("no expected_gain given: planned at the smallest provable gain")
         if not counts:
@@ -192,7 +195,7 @@ class _Planner:
     def _guard(
         self, gate: Gate, reached: Mapping[tuple[str, str | None], Sequence[GatePower]]
     ) -> GatePlan:
-        test = self.guards[gate.id]
+        test = self.planned[gate.id]
         if test.margin is None:
             return GatePlan(gate, (), test.note, counts=test.counts)
         spreads, why = self._spreads(gate)

@@ -20,6 +20,7 @@ from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_headline
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.incumbent_result import IncumbentResult, SuiteIncumbentResult
@@ -143,4 +144,4 @@ def _sentence(verdict: Verdict, suites: Sequence[SuiteIncumbentResult]) -> str:
         return f"{about}: it depends on unscored cases"
     suite, gate = decisive[0]
     more = f" (and {len(decisive) - 1} more of its gates)" if len(decisive) > 1 else ""
-    return f"{about}: {suite.name}: {gate_kind(gate.kind).headline(gate)}{more}"
+    return f"{about}: {suite.name}: {gate_headline(gate)}{more}"

@@ -81,8 +81,10 @@ class Evidence:
     @property
     def guardrail_failed(self) -> bool:
         """Whether something that base could do was lost; a level may never have been reached."""
-        kinds = [gate_kind(gate.kind) for gate in self.failed]
-        return any(not kind.is_goal and not kind.reads_level for kind in kinds)
+        return any(
+            not (kind := gate_kind(gate.kind)).is_goal and kind.claims_loss(gate)
+            for gate in self.failed
+        )
 
 
 def has_one_form(table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest) -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tunegate.harness.decision.verdict.run_sentence import deciding_gate
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.files import relative_path
 from tunegate.harness.records.gate_results import GateReason, GateResult
 from tunegate.harness.records.manifest import SuiteRecord
 from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.records.wording import count_noun
 
-_BROKEN_BOUNDS = (GateReason.BELOW_FLOOR, GateReason.ABOVE_CEILING)
 _ADVICE = {
     GateReason.INSENSITIVE: "add cases that base answers well, or drop the gate: a loss could not "
     "show here",
@@ -46,7 +46,7 @@ def next_step(
         first, *more = causes
         return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in more)
     if verdict.verdict is Verdict.BLOCK:
-        if gate.reason in _BROKEN_BOUNDS or suite.has_goal:
+        if suite.has_goal or not gate_kind(gate.kind).claims_loss(gate):
             return f"look at the failing cases: {report}"
         return (
             "if tuned forgot this, mix everyday rows into the training data: "
@@ -63,14 +63,12 @@ def _more_cases(gate: GateResult, plan: str) -> str:
     """Return what an undecided gate needs: more cases, or something else first."""
     if gate.missing is not None:
         return f"{gate.missing}: {plan}"
-    kind, more = gate_kind(gate.kind), (gate.needed_n or 0) - gate.n
+    more = (gate.needed_n or 0) - gate.n
     if more > 0:
         return (
             f"about {count_noun(more, 'more case')} would decide it in 4 of 5 runs"
-            f"{kind.describe_assumption(gate)}: {plan}"
+            f"{gate_words(gate, 'assumption')}: {plan}"
         )
     if gate.needed_n is not None:
         return f"more cases, or a wider bound set before the next attempt: {plan}"
-    if kind.is_goal:
-        return f"set expected_gain in the suite, then ask how many cases decide it: {plan}"
-    return f"{kind.unplanned(gate)}; set a wider bound before the next attempt: {plan}"
+    return f"{gate_words(gate, 'remedy')}: {plan}"

@@ -21,7 +21,7 @@ from tunegate.harness.decision.verdict.pairwise_judge_notes import comparison_no
 from tunegate.harness.decision.verdict.timing_notes import timing_notes
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.defaults import EARLY_STOP_CASES
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import Gate, SuiteRecord, gate_subject
 from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.wording import count_noun
@@ -71,7 +71,7 @@ def suite_notes(
             *answer_notes(
                 table.answers,
                 {} if training is None else training.believed_card,
-                gained=any(_proves_gain(gate) for gate in gates),
+                gained=any(gate_kind(gate.kind).proves_gain(gate) for gate in gates),
             ),
             *attempt_note(suite, attempts),
             *_saturation_notes(table, remarks=False),
@@ -98,22 +98,12 @@ def suite_remarks(table: ScoreTable) -> tuple[str, ...]:
     )
 
 
-def _proves_gain(gate: GateResult) -> bool:
-    """Return whether a goal is reached, or a difference is proven to be an improvement."""
-    kind = gate_kind(gate.kind)
-    if kind.is_goal:
-        return gate.status is GateStatus.PASS
-    if not kind.tests_difference or gate.low is None or gate.high is None:
-        return False
-    return gate.low > 0 if gate.higher_is_better else gate.high < 0
-
-
 def _few_cases(gates: Sequence[GateResult]) -> Iterator[str]:
     """Warn if a goal was reached on so few cases that a rare failure would not show."""
     few = [g.n for g in gates if gate_kind(g.kind).is_goal and 0 < g.n < FEW_FOR_GOAL]
     if few:
         yield (
-            f"the gain rests on {count_noun(min(few), 'case')}: a failure on one prompt in "
+            f"the goal rests on {count_noun(min(few), 'case')}: a failure on one prompt in "
             f"{FEW_FOR_GOAL} would probably not show; add cases"
         )
 
@@ -149,7 +139,7 @@ def _unscored_notes(suite: SuiteRecord, unscored: Mapping[str, int]) -> Iterator
 def _no_goal(suite: SuiteRecord) -> Iterator[str]:
     if not suite.gates:
         yield "no gates, so it does not count in the verdict"
-    elif not any(gate_kind(gate.kind).compares for gate in suite.gates):
+    elif all(gate_kind(gate.kind).reads_level for gate in suite.gates):
         yield "does not compare tuned with base: SHIP means good enough"
 
 

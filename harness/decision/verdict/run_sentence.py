@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_headline
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult, Verdict, headline
 from tunegate.harness.records.wording import count_noun
@@ -50,7 +51,7 @@ def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
     tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
         others, f"; {others} other gates do not hold either"
     )
-    return headline(f"{suite.name}: {gate_kind(gate.kind).headline(gate)}", tail)
+    return headline(f"{suite.name}: {gate_headline(gate)}", tail)
 
 
 def deciding_gate(
@@ -122,7 +123,7 @@ def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult)
     tail = {0: "", 1: "; 1 other gate holds"}.get(others, f"; {others} other gates hold")
     if lost:
         tail += f", {lost} with a proven loss" if others > 1 else " with a proven loss"
-    core = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
+    core = f"{suite.name}: {gate_headline(gate)}"
     unmet = f"; {count_noun(missed, 'further goal')} not needed" if missed else ""
     return headline(core, _advisory_failures(suites), tail, unmet)
 
@@ -135,7 +136,7 @@ def _without_goal(
     outcome = "no worse" if compares else "good enough"
     if gate.reason is GateReason.PASS_WITH_LOSS:
         outcome = "worse than base, as far as the gates allow"
-    named = f"{suite.name}: {gate_kind(gate.kind).headline(gate)}"
+    named = f"{suite.name}: {gate_headline(gate)}"
     held = {1: "the gate holds", 2: "both gates hold"}.get(
         len(gates), f"all {len(gates)} gates hold"
     )

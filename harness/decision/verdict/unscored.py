@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
@@ -39,13 +39,13 @@ def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -
     weaker = at_best.reason is GateReason.NO_WORTHWHILE_GAIN and gate.reason is not at_best.reason
     if gate.status is not GateStatus.FAIL or (at_best.status is gate.status and not weaker):
         return gate
-    kind, named = gate_kind(gate.kind), gate.model_copy(update={"metric": gate.subject})
+    named = gate.model_copy(update={"metric": gate.subject})
     part = table.on_tag(gate.tag)
     count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
     others = "unscored one" if count == 1 else count_noun(count, "unscored one")
     sentence = (
-        f"{kind.measurement(named)}: that fails {kind.rule(gate)} on the scored cases, but not if "
-        f"the {others} went well"
+        f"{gate_words(named, 'measured')}: that fails {gate_words(gate, 'rule')} on the scored "
+        f"cases, but not if the {others} went well"
     )
     changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED, "sentence": sentence}
     return gate.model_copy(update=changes)

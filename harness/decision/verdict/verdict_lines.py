@@ -12,6 +12,7 @@ from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
+from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.gate_results import GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import VerdictRecord
@@ -129,7 +130,7 @@ def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
         suite,
         gate.subject,
         quantity_of(gate).levels(gate.base, gate.tuned),
-        kind.label(gate),
+        gate_words(gate, "label"),
         ends,
         str(gate.n),
         "–" if gate.p_value is None else f"{gate.p_value:.2g}",

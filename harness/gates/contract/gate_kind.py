@@ -1,7 +1,8 @@
 """The contract of a gate kind: all that tunegate asks of one.
 
 Defaults suit a guardrail that compares tuned with base, so a new kind writes its keys, `decide`,
-and how it is worded. `registry.gate_kind` finds a kind by name.
+and its `words`. A kind decides and names what it found; `sentences` makes the sentences.
+`registry.gate_kind` finds a kind by name.
 """
 
 from __future__ import annotations
@@ -13,21 +14,16 @@ from typing import Any, ClassVar
 from tunegate.harness.comparison.pairs import JudgedPairs, PairFill, Pairs
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.quantity import ROUNDING, QuantityFormat, quantity_of
-from tunegate.harness.gates.contract.conclusions import (
-    CONCLUSIONS,
-    IN_BRIEF,
-    missing_evidence,
-    uncorrected_note,
-)
 from tunegate.harness.gates.contract.outcome import (
     DecisionContext,
     EquivalenceMargin,
+    Finding,
     GateOutcome,
     PlannedTest,
 )
+from tunegate.harness.gates.contract.words import GateWords
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
-from tunegate.harness.records.wording import count_noun
 
 KeySchemas = Mapping[str, Mapping[str, Any]]
 """Key of a `[[gates]]` table → its JSON schema."""
@@ -52,28 +48,15 @@ class GateKind(ABC):
     reads_level: ClassVar[bool] = False
     """Whether it is about tuned alone."""
     tests_difference: ClassVar[bool] = False
-    """Whether it tests the mean difference of tuned and base. If so, a proven loss fails it, and
-    the noise floor applies."""
+    """Whether it tests the mean difference of tuned and base, and its interval is of that. If so, a
+    proven loss fails it, and the noise floor applies."""
     counts_cases: ClassVar[bool] = False
     """Whether it rests on single cases even if the level is a corpus value."""
+    ranks_cases: ClassVar[bool] = True
+    """Whether a case with a better score is a better case, and not merely within a bound."""
 
-    quantity: ClassVar[str] = "difference"
-    """The measured quantity in one word."""
-    described: ClassVar[str] = "the difference"
-    """The same, next to an interval."""
-    pass_words: ClassVar[str] = "holds"
-    """Words for the rule when the gate passes."""
-    reference_label: ClassVar[str] = "0"
-    """Label of the reference line in the picture."""
-    assumption_words: ClassVar[str] = ""
-    """Condition on the cases that would decide the gate, after their number."""
-    unplanned_words: ClassVar[str] = "more cases are not expected to decide it"
-    """What a sentence says if the number of cases is unknown."""
-
-    @property
-    def compares(self) -> bool:
-        """Whether it compares an aggregate of tuned with one of base."""
-        return not self.reads_level
+    words: ClassVar[GateWords] = GateWords()
+    """How its results are worded."""
 
     # --- the suite file
 
@@ -147,6 +130,34 @@ class GateKind(ABC):
         """Return whether a result claims that tuned is worse than base."""
         return not self.reads_level and result.reason in _LOSSES
 
+    def proves_gain(self, result: GateResult) -> bool:
+        """Return whether a result proves tuned better than base; a goal does if it is reached."""
+        return self.is_goal and result.status is GateStatus.PASS
+
+    def contradiction(self, result: GateResult, base: float | None, tuned: float) -> float:
+        """Return how much a case's scores speak against passing; 0 or less if they do not.
+
+        By default that is the loss of tuned against base.
+        """
+        loss = 0.0 if base is None else (base - tuned) * (result.higher_is_better or -1)
+        return loss if loss > ROUNDING else 0.0
+
+    def finding(
+        self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0
+    ) -> Finding:
+        """Return what a result shows beyond its status and reason, as a code that `words` has.
+
+        Args:
+            result: The result.
+            pairs: The pairs that it rests on; None for a stored result.
+            remaining: Cases not asked.
+        """
+        return Finding()
+
+    def outlook(self, result: GateResult) -> str:
+        """Return the effect that further cases are planned for: a code, "" for the hoped one."""
+        return ""
+
     # --- before and during a run
 
     def rests_on_interval(self, gate: Gate) -> bool:
@@ -158,7 +169,7 @@ class GateKind(ABC):
         yield from ()
 
     def plan_test(self, gate: Gate, metric: Metric, pairs: Pairs | None) -> PlannedTest:
-        """Return how a guardrail is planned, with the pairs of an earlier run if there is one."""
+        """Return how the gate is planned, with the pairs of an earlier run if there is one."""
         return PlannedTest(None, f"not planned: {self.name}", counts=False)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
@@ -196,104 +207,15 @@ class GateKind(ABC):
         """Return the loss that a guardrail allows, in the metric's unit."""
         return None
 
-    # --- words
+    def tolerated_share(self, gate: Gate, metric: Metric) -> tuple[float, str]:
+        """Return the share that tuned may lose and still pass, and of what; 0 if it says none."""
+        return 0.0, ""
 
-    def sentence(self, result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
-        """Return what was measured, against what, and what follows."""
-        if result.n == 0:
-            return f"{result.metric}: no case has a score in both arms"
-        measurement = f"{self.measurement(result)}{uncorrected_note(result, pairs)}"
-        conclusion, unplanned = self.conclusion(result, pairs), self.unplanned(result)
-        if remaining and conclusion.endswith(unplanned):
-            cases = count_noun(remaining, "case was not asked", "cases were not asked")
-            conclusion = f"{conclusion.removesuffix(unplanned)}{cases}"
-        return f"{measurement}: {conclusion}"
+    # --- for sentences and the picture
 
-    def headline(self, result: GateResult) -> str:
-        """Return what the metric did, and how that compares with the bound."""
-        if result.n == 0 or result.status is GateStatus.ERROR:
-            return result.sentence
-        return f"{result.words} {self.describe_change(result)}, {self.describe_reference(result)}"
-
-    def describe_change(self, result: GateResult) -> str:
-        """Return what the metric did: `fell 90.3 → 81.7 %`."""
-        return quantity_of(result).moved(result.base, result.tuned, result.delta)
-
-    def describe_reference(self, result: GateResult) -> str:
-        """Return how that compares with the bound: `more than the 2 points allowed`."""
-        rule = self.rule(result)
-        if result.status is GateStatus.PASS:
-            return f"{rule} {self.pass_words}"
-        return IN_BRIEF.get(result.reason, "{} is not proven").format(rule)
-
-    def measurement(self, result: GateResult) -> str:
-        """Return what was measured, with its interval and the number of cases."""
-        how, cases = self.quantity_format(result), count_noun(result.n, "case")
-        interval = how.interval(result.low, result.high, result.confidence, sign=False)
-        measured = f"{self.described} is {how.level(self.value(result))}{interval}"
-        return f"{result.metric}: {measured} on {cases}"
-
-    def rule(self, result: GateResult) -> str:
-        """Return the rule as a subject: `the floor of 0.9`."""
-        return f"the {self.name} of {self.margin_words(result)}"
-
-    def conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what follows for the rule."""
-        rule = self.rule(result)
-        if result.status is GateStatus.PASS and result.reason is None:
-            return f"{rule} {self.pass_words}"
-        if result.reason in CONCLUSIONS:
-            return CONCLUSIONS[result.reason].format(rule)
-        return self.open_conclusion(result, pairs)
-
-    def open_conclusion(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what follows if the evidence is too thin."""
-        more = self.deciding_evidence(result, pairs)
-        return f"{self.rule(result)} is neither proven nor refuted; {more}"
-
-    def deciding_evidence(self, result: GateResult, pairs: Pairs) -> str:
-        """Return what would decide an undecided gate."""
-        missing = missing_evidence(result, pairs)
-        if missing is not None:
-            return missing
-        if result.needed_n is None:
-            return self.unplanned(result)
-        in_all, most = result.needed_n, max(result.needed_most or 0, result.needed_n)
-        often = f"would decide it in 4 of 5 runs{self.describe_assumption(result)}"
-        if in_all <= result.n:
-            return f"{in_all} cases {often}, and this was the fifth"
-        span = f"{in_all}" if most == in_all else f"{in_all} to {most}"
-        return f"about {in_all - result.n} more ({span} in all) {often}"
-
-    def describe_assumption(self, result: GateResult) -> str:
-        """Return the condition on the cases that would decide the gate."""
-        return self.assumption_words
-
-    def unplanned(self, result: GateResult) -> str:
-        """Return what follows if the number of cases is unknown."""
-        return self.unplanned_words
-
-    def label(self, result: GateResult) -> str:
-        """Return what the gate asks for, for a table."""
-        return f"{self.name} {self.margin_label(result)}"
-
-    def margin_words(self, result: GateResult) -> str:
-        """Return the margin as sentences write it: `2 points`, `90 %`, or `2%` of base."""
-        return self.quantity_format(result).margin(result.margin, points=self.tests_difference)
-
-    def margin_label(self, result: GateResult) -> str:
-        """Return the margin as tables write it; a share is `of base`."""
-        return self.margin_words(result) + " of base" * isinstance(result.margin, str)
-
-    def contradicts(self, result: GateResult, base: float | None, tuned: float) -> bool:
-        """Return whether a case speaks against passing: tuned scored worse than base."""
-        return base is not None and (base - tuned) * (result.higher_is_better or -1) > ROUNDING
-
-    def contradicting_words(self, result: GateResult) -> str:
-        """Return what to call the cases that speak against it: `24 cases that lost`."""
-        return "that lost"
-
-    # --- the picture
+    def phrases(self, result: GateResult) -> Mapping[str, str]:
+        """Return what its templates name beyond the fields that all kinds have."""
+        return {}
 
     def quantity_format(self, result: GateResult) -> QuantityFormat:
         """Return how the measured value is written: plain, or like the metric's scores."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.records.gate_results import GateReason, GateStatus
@@ -24,11 +27,18 @@ class GateOutcome:
     needed_most: int | None = None
     """The same with the widest plausible spread; None if unknown."""
     estimate: float | None = None
-    """The measured value, if it is not the difference, tuned's level or a share."""
-    share: float | None = None
-    """Share of cases with a severe drop."""
-    drop: float | None = None
-    """Loss from which a drop counts as severe."""
+    """The measured value, if it is not the difference or tuned's level."""
+    facts: Mapping[str, float | None] = field(default_factory=lambda: MappingProxyType({}))
+    """Numbers that only the kind knows, by name."""
+
+
+class Finding(NamedTuple):
+    """What a result shows beyond its status and reason."""
+
+    code: str = ""
+    """Code of a template in the kind's words."""
+    facts: Mapping[str, str] = MappingProxyType({})
+    """What the template names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class DecisionContext:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTest:
-    """How a guardrail is planned before a run, or why it is not."""
+    """How a gate is planned before a run, or why it is not."""
 
     margin: float | None
     """Margin of the improvement; None if not planned."""

@@ -17,6 +17,7 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
 from tunegate.harness.gates.contract.gate_kind import GateKind, KeySchemas
 from tunegate.harness.gates.contract.outcome import DecisionContext, GateOutcome
+from tunegate.harness.gates.contract.words import GateWords
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import Gate
@@ -32,8 +33,7 @@ class UnknownGateKind(GateKind):
 
     summary = "unknown"
     schema: ClassVar[KeySchemas] = {}
-    quantity = "value"
-    described = "the measured value"
+    words = GateWords(label="{bound}")
 
     def __init__(self, name: str, problem: str = "") -> None:
         """Keep the name, and why an installed kind cannot be loaded."""
@@ -46,10 +46,6 @@ class UnknownGateKind(GateKind):
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Raise a UsageError."""
         raise UsageError(f"{gate.where or gate.id}: {self.problem}")
-
-    def label(self, result: GateResult) -> str:
-        """Return the margin as stored."""
-        return self.margin_label(result)
 
     def value(self, result: GateResult) -> float | None:
         """Return whatever the kind stored."""

@@ -351,11 +351,14 @@ def test_of_several_losses_the_one_furthest_beyond_its_margin_speaks(
 
 
 def test_a_headline_has_25_words_at_most() -> None:
-    """A tail that does not fit is left out; a long core ends with a clause."""
+    """A tail that does not fit is left out, a long core ends with a clause, and `…` shows it."""
     long = "one two three: " * 10
 
-    assert headline("a b", " c" * 23, " d") == "a b" + " c" * 23
-    assert headline(long) == ("one two three: " * 8)[:-2]
+    assert headline("a b", " c" * 23) == "a b" + " c" * 23
+    assert headline("a b", " c" * 23, " d") == "a b" + " c" * 23 + "…"
+    assert headline("a b", " c" * 24, " d") == "a b d …"
+    assert headline("a b …", " c") == "a b c …"
+    assert headline(long) == ("one two three: " * 8)[:-2] + " …"
     assert headline("x " * 30) == "x " * (HEADLINE_WORDS - 1) + "…"
 
 

@@ -85,7 +85,7 @@ def test_a_loss_beyond_the_margin_blocks(ship: Any) -> None:
     assert (verdict.verdict, parity.status) == ("BLOCK", "not_equivalent")
     assert verdict.suites[0].verdict == "SHIP"
     assert verdict.sentence == (
-        "what ships is not equivalent to tuned: s: m is 95.0 % tuned and 75.0 % shipped"
+        "what ships is not equivalent to tuned: s: m is 95.0 % tuned and 75.0 % shipped …"
     )
     assert "beyond ±4 points (half the suite's gain)" in parity.sentence
     assert parity.sentence.endswith(

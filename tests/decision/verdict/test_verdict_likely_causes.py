@@ -17,7 +17,7 @@ from tunegate.harness.decision.verdict.likely_causes import _chance_of, find_cau
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.command_line import NO_ADDOPTS, PYTEST_QUIETLY
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.training_card import TrainingSummary
@@ -32,6 +32,7 @@ def gate(kind: str = "tolerance", status: GateStatus = GateStatus.FAIL, **more: 
     fields: dict[str, Any] = {
         "id": f"m {kind}", "metric": "m", "kind": kind, "margin": 0.05, "status": status,
         "higher_is_better": True, "n": N, "confidence": 0.95, "method": "", "sentence": "",
+        "reason": GateReason.REGRESSED,
     }  # fmt: skip
     return GateResult.model_construct(**{**GateResult.model_construct().__dict__, **fields, **more})
 
