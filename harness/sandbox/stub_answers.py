@@ -43,20 +43,20 @@ def run_stubs(cases: Sequence[TestedCase], *, memory_mb: int = 1024) -> list[Stu
     sandbox, session = usable_sandbox(), current_session()
     recipe = ["stubs", _RECIPE, sandbox.version(), sandbox.python()]
     keys = [sha256([*recipe, *case]) for case in cases]
-    known = session.read(keys)
-    new = {key: case for key, case in zip(keys, cases, strict=True) if key not in known}
+    results = session.read(keys)
+    new = {key: case for key, case in zip(keys, cases, strict=True) if key not in results}
     count = os.cpu_count() or 1
     parts = [dict(list(new.items())[start::count]) for start in range(count)]
     with ThreadPoolExecutor(max_workers=count) as pool:
         try:
             for part in pool.map(partial(_run_part, sandbox, memory_mb), parts):
-                known |= part
+                results |= part
         except BaseException:
             end_all()
             raise
     for key in new:
-        session.write(key, known[key])
-    halves = [known[key].tests for key in keys]
+        session.write(key, results[key])
+    halves = [results[key].tests for key in keys]
     return [StubResult(h[: len(h) // 2], h[len(h) // 2 :]) for h in halves]
 
 
