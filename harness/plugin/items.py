@@ -165,21 +165,21 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
         left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
     kind = gate_kind(result.kind)
     # A kind that measures something of its own also has its own direction.
-    own = result.estimate is not None
-    sign = 1 if (kind.passes_above(result) if own else result.higher_is_better) else -1
+    has_estimate = result.estimate is not None
+    sign = 1 if (kind.passes_above(result) if has_estimate else result.higher_is_better) else -1
     level = kind.reads_level
-    found = []
+    losses = []
     base = rows.get((suite, result.metric, "base"), {})
     for case, value in rows.get((suite, result.metric, "tuned"), {}).items():
         if case in left_out:
             continue
         before = base.get(case)
         if level:
-            found.append((sign * value, f"{case} ({format_score(value, rate=result.rate)})"))
+            losses.append((sign * value, f"{case} ({format_score(value, rate=result.rate)})"))
         elif before is not None and sign * (value - before) < 0:
-            both = format_scores(before, value, rate=result.rate)
-            found.append((sign * (value - before), f"{case} ({both})"))
-    return [text for _, text in sorted(found)[:WORST]]
+            score_pair = format_scores(before, value, rate=result.rate)
+            losses.append((sign * (value - before), f"{case} ({score_pair})"))
+    return [text for _, text in sorted(losses)[:WORST]]
 
 
 @lru_cache(maxsize=1)
