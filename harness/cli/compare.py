@@ -67,18 +67,18 @@ def compare(
     from tunegate.harness.run.verification import load_verified
 
     folders, suites = runs or [], suite_paths(suite)
-    found = compare_runs(
+    comparison = compare_runs(
         [load_verified(folder, suites=suites)[0] for folder in folders],
         of=of,
         choose=_chosen_index(folders, choose),
     )
-    written = write_comparison(found, output)
+    written = write_comparison(comparison, output)
     if json:
-        print(record_json(found), end="")
+        print(record_json(comparison), end="")
     else:
-        for line in (*_lines(found), f"page: {written}"):
+        for line in (*_lines(comparison), f"page: {written}"):
             say(line)
-    raise typer.Exit(found.verdict.exit_code)
+    raise typer.Exit(comparison.verdict.exit_code)
 
 
 def _chosen_index(runs: Sequence[Path], choose: Path | None) -> int | None:
@@ -92,15 +92,15 @@ def _chosen_index(runs: Sequence[Path], choose: Path | None) -> int | None:
     return places.index(choose.resolve())
 
 
-def write_comparison(found: CandidateComparison, folder: Path) -> Path:
+def write_comparison(comparison: CandidateComparison, folder: Path) -> Path:
     """Write page, Markdown and JSON; return the page's path."""
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports import candidates
 
     try:
-        write_atomic(folder / "compare.json", record_json(found))
-        write_atomic(folder / "compare.md", candidates.render_markdown(found))
-        candidates.write_page(found, folder / "compare.html")
+        write_atomic(folder / "compare.json", record_json(comparison))
+        write_atomic(folder / "compare.md", candidates.render_markdown(comparison))
+        candidates.write_page(comparison, folder / "compare.html")
     except OSError as error:
         raise UsageError(
             f"{folder}: cannot be written ({error.strerror}); choose another with -o DIR"
@@ -108,30 +108,35 @@ def write_comparison(found: CandidateComparison, folder: Path) -> Path:
     return folder / "compare.html"
 
 
-def _lines(found: CandidateComparison) -> Iterator[str]:
+def _lines(comparison: CandidateComparison) -> Iterator[str]:
     from tunegate.harness.decision.verdict.verdict_lines import columns
 
-    names = ", ".join(suite.name for suite in found.suites)
-    yield f"{len(found.candidates)} candidates on {names}; each gate gets 1/{found.of} of its error"
+    names = ", ".join(suite.name for suite in comparison.suites)
+    count = len(comparison.candidates)
+    yield f"{count} candidates on {names}; each gate gets 1/{comparison.of} of its error"
     yield ""
-    yield from columns([CANDIDATE_COLUMNS, *map(candidate_cells, found.candidates)])
-    if found.duels:
+    yield from columns([CANDIDATE_COLUMNS, *map(candidate_cells, comparison.candidates)])
+    if comparison.duels:
         yield ""
-        yield from columns([_DUELS, *map(_duel, found.duels)])
+        yield from columns([_DUELS, *map(_duel, comparison.duels)])
     yield ""
-    yield from (f"note: {note}" for note in found.notes)
-    yield from (f"note: {one.letter}: {note}" for one in found.candidates for note in one.notes)
-    yield f"{found.verdict.value}: {found.sentence}"
+    yield from (f"note: {note}" for note in comparison.notes)
+    yield from (
+        f"note: {candidate.letter}: {note}"
+        for candidate in comparison.candidates
+        for note in candidate.notes
+    )
+    yield f"{comparison.verdict.value}: {comparison.sentence}"
 
 
-def candidate_cells(one: Candidate) -> tuple[str, ...]:
+def candidate_cells(candidate: Candidate) -> tuple[str, ...]:
     """Return a candidate's row: letter, spec, verdict, alone, gain, interval, tolerance used."""
-    gain, used = one.gain, one.forgetting
+    gain, used = candidate.gain, candidate.forgetting
     return (
-        one.letter,
-        _format_spec(one.spec),
-        one.verdict.value,
-        one.alone.value,
+        candidate.letter,
+        _format_spec(candidate.spec),
+        candidate.verdict.value,
+        candidate.alone.value,
         "–" if gain is None else _format(gain.rate).difference(gain.estimate),
         "–" if gain is None else _interval(gain.low, gain.high, rate=gain.rate),
         "–"

@@ -61,17 +61,17 @@ def history(
     from tunegate.harness.records.files import record_json, write_atomic
     from tunegate.reports.history_page import render_history
 
-    found = narrow_history(_read(runs), suite=suite, since=_day(since), limit=limit)
+    shown_history = narrow_history(_read(runs), suite=suite, since=_day(since), limit=limit)
     if json:
-        print(record_json(found), end="")
+        print(record_json(shown_history), end="")
         return
     try:
-        write_atomic(output, render_history(found))
+        write_atomic(output, render_history(shown_history))
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written ({error.strerror}); choose another with -o FILE"
         ) from error
-    for line in (*_lines(found), f"page: {output}"):
+    for line in (*_lines(shown_history), f"page: {output}"):
         say(line)
 
 
@@ -104,28 +104,28 @@ def _day(text: str | None) -> datetime.date | None:
         raise UsageError(f"--since {text}: not a day; write it as 2026-01-31") from error
 
 
-def _lines(found: RunHistory) -> Iterator[str]:
+def _lines(past: RunHistory) -> Iterator[str]:
     from tunegate.harness.decision.verdict.verdict_lines import columns
 
-    for name in found.names:
-        yield f"{name}: {'; '.join(_wear(found, name))}"
-        rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in found.of_suite(name)]
+    for name in past.names:
+        yield f"{name}: {'; '.join(_wear(past, name))}"
+        rows = [_row(run, suite.verdict.value, suite.gates) for run, suite in past.of_suite(name)]
         table = columns([("started", "run", "verdict", "", "gates"), *rows])
         yield from (f"  {row}" for row in table)
         yield ""
-    refused = [run for run in found.runs if not run.suites]
+    refused = [run for run in past.runs if not run.suites]
     yield from (f"{run.run_id}: {run.verdict.value}: {run.sentence}" for run in refused)
-    yield from (f"skipped {one.folder}: {one.why}" for one in found.skipped)
-    if found.left_out:
-        yield f"{found.left_out} runs left out; --limit 0 shows all of a suite"
-    if not found.runs:
+    yield from (f"skipped {one.folder}: {one.why}" for one in past.skipped)
+    if past.left_out:
+        yield f"{past.left_out} runs left out; --limit 0 shows all of a suite"
+    if not past.runs:
         yield "no finished runs"
 
 
-def _wear(found: RunHistory, name: str) -> Iterator[str]:
+def _wear(past: RunHistory, name: str) -> Iterator[str]:
     from tunegate.harness.records.wording import count_noun
 
-    for wear in found.wear:
+    for wear in past.wear:
         if wear.name == name:
             opened = f", opened {count_noun(wear.opened, 'time')} although sealed"
             judged = f"has judged {count_noun(wear.candidates, 'candidate')}"

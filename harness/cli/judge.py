@@ -85,18 +85,20 @@ def _judge(run: Run, judge: str, suite: list[Path], calibration: str, store: Pat
     from tunegate.harness.run.folder_writer import RunFolderWriter
 
     suites = stored_run.load_suites_of_run(run, suite)
-    known = attach_calibrations.read_calibrations(calibration)
+    calibrations = attach_calibrations.read_calibrations(calibration)
     cells = [stored for stored in run.cells if stored.status != "skipped"]
     with closing(AnswerCache(store)) as replies:
         judge_models = specs.open_judge_models(specs.parse_specs(judge), replies)
         manifest = stored_run.update_manifest(run, suites, judge_models)
-        records = attach_calibrations.attach_calibrations(manifest.suites, known, judge_models)
+        records = attach_calibrations.attach_calibrations(
+            manifest.suites, calibrations, judge_models
+        )
         judged = stage.run_judges(suites, cells, judge_models, stream=sys.stderr)
-    asked = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
-    asked |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
+    judged_metrics = {(s.name, m.name) for s in records for m in s.metrics if m.judge is not None}
+    judged_metrics |= {(s.name, m.name) for s in run.manifest.suites for m in s.metrics if m.judge}
     folder = RunFolderWriter(run.folder)
     folder.write_lines("judgements.jsonl", judged.judgements)
-    rest = [row for row in run.scores if (row.suite, row.metric) not in asked]
+    rest = [row for row in run.scores if (row.suite, row.metric) not in judged_metrics]
     folder.write_lines("scores.jsonl", [*rest, *judged.rows])
     folder.write("manifest.json", manifest.model_copy(update={"suites": records}))
 
@@ -207,8 +209,8 @@ def _read(subject: LabellingSubject, path: Path) -> None:
     from tunegate.harness.records.jsonl import record_lines
     from tunegate.harness.records.labels import LABELS_FILE
 
-    found = read_back(subject, path)
-    write_atomic(subject.run.folder / LABELS_FILE, record_lines(found))
+    labels = read_back(subject, path)
+    write_atomic(subject.run.folder / LABELS_FILE, record_lines(labels))
     run = decided_again(subject.run.folder)
     cases = {x.id for x in subject.own(run.labels)}
     say(f"{len(cases)} cases of {subject.suite} have labels now")
@@ -260,7 +262,7 @@ def calibrate(
 
     loaded = suites.load_suite(suite)
     used = judge_metric(loaded, metric)
-    given = _read_labels(labels, loaded, used)
+    labelled = _read_labels(labels, loaded, used)
     specs = parse_specs(judge)
     if not specs:
         raise UsageError("--judge none: a calibration needs a judge; name one")
@@ -268,34 +270,36 @@ def calibrate(
     with closing(AnswerCache(STORE)) as replies:
         models = open_judge_models(specs, replies)
         setup = CalibrationSetup(used, models, sys.stderr, suite=loaded.name)
-        known = calibrate_judge(setup, given, repeats=repeats)
+        result = calibrate_judge(setup, labelled, repeats=repeats)
     try:
-        write_atomic(out, record_json(known))
+        write_atomic(out, record_json(result))
     except OSError as error:
         raise UsageError(
             f"{out}: cannot be written ({error.strerror}); choose another with --out FILE"
         ) from error
-    for line in calibration_lines(known):
+    for line in calibration_lines(result):
         say(line)
     say(f"\n{out}")
 
 
-def calibration_lines(known: Calibration) -> list[str]:
+def calibration_lines(calibration: Calibration) -> list[str]:
     """Return the figures of a calibration and what follows, line by line."""
     from tunegate.harness.judges.calibrating.calibration_report import (
         calibration_figures,
         eligibility_sentence,
     )
 
-    rows = calibration_figures(known)
+    rows = calibration_figures(calibration)
     width = max(len(name) for name, _ in rows)
-    models = ", ".join(str(model.get("spec")) for model in known.judge.get("models", ()))
-    head = f"{known.metric}, judged by {models}; intervals at {100 * known.confidence:g} %"
+    models = ", ".join(str(model.get("spec")) for model in calibration.judge.get("models", ()))
+    head = (
+        f"{calibration.metric}, judged by {models}; intervals at {100 * calibration.confidence:g} %"
+    )
     return [
         head,
         *(f"  {name:<{width}}  {text}" for name, text in rows),
         "",
-        eligibility_sentence(known),
+        eligibility_sentence(calibration),
     ]
 
 
@@ -303,10 +307,10 @@ def judge_metric(suite: Suite, name: str) -> Metric:
     """Return a suite's judge metric."""
     judged = [m for m in suite.metrics if m.judge is not None]
     if name:
-        found = suite.metric(name)
-        if found.judge is None:
+        metric = suite.metric(name)
+        if metric.judge is None:
             raise UsageError(f"{suite.path}: the metric {name!r} asks no judge")
-        return found
+        return metric
     if len(judged) != 1:
         names = ", ".join(m.name for m in judged) or "none"
         raise UsageError(
@@ -320,21 +324,23 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases
     from tunegate.harness.records.labels import read_labels, refuse_one_arm
 
-    found = read_labels(path, range=metric.range or (0.0, 1.0))
-    own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))
-    if not own:
-        raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
-    refuse_one_arm(path, own)
+    labels = read_labels(path, range=metric.range or (0.0, 1.0))
+    of_suite = tuple(
+        x for x in labels if x.metric in (None, metric.name) and _is_of_suite(x, suite)
+    )
+    if not of_suite:
+        raise UsageError(f"{path}: none of {len(labels)} labels is on {suite.name}: {metric.name}")
+    refuse_one_arm(path, of_suite)
     cases = {case.id: case for case in suite.cases}
-    unknown = next((x.id for x in own if x.case is None and x.id not in cases), None)
+    unknown = next((x.id for x in of_suite if x.case is None and x.id not in cases), None)
     if unknown is not None:
         raise UsageError(
             f"{path}: {suite.path} has no case {unknown!r}; name its cases, or give the line a "
             "prompt of its own"
         )
-    by = sorted({x.by for x in own if x.by})
+    by = sorted({x.by for x in of_suite if x.by})
     source = f"{path.name}, labelled by {', '.join(by)}" if by else path.name
-    return LabelledCases(own, cases, source)
+    return LabelledCases(of_suite, cases, source)
 
 
 def _is_of_suite(label: Label, suite: Suite) -> bool:

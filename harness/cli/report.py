@@ -55,8 +55,8 @@ def report(
     loaded, notes = load_verified(folder, suites=suite_paths(suite))
     if trace_link is not None:
         origin = {**loaded.manifest.origin, viewer.ORIGIN: viewer.check_template(trace_link)}
-        made = loaded.manifest.model_copy(update={"origin": origin})
-        loaded = replace(loaded, manifest=made)
+        manifest = loaded.manifest.model_copy(update={"origin": origin})
+        loaded = replace(loaded, manifest=manifest)
     try:
         data = prepare_data(loaded)
         written = write_all(loaded, output or folder, data=data)
