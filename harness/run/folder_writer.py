@@ -201,9 +201,9 @@ def run_cases(
                 rendered=prompt.text if prompt and rendered else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
                 asked={
-                    name: found
+                    name: record
                     for name, arm in records.items()
-                    if (found := _recorded_request(arm, suite, case)) != UNKNOWN_REQUEST
+                    if (record := _recorded_request(arm, suite, case)) != UNKNOWN_REQUEST
                 },
             )
 
@@ -227,6 +227,6 @@ def _recorded_request(arm: RecordedArm, suite: Suite, case: Case) -> RecordedReq
 def refuse_gaps(folder: Path) -> None:
     """Check that every planned answer is stored."""
     planned = len(read_record(folder / "manifest.json", Manifest).plan)
-    known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
-    if known != planned:
-        raise BackendError(f"{planned} answers were planned, but {known} are stored")
+    n_stored = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
+    if n_stored != planned:
+        raise BackendError(f"{planned} answers were planned, but {n_stored} are stored")
