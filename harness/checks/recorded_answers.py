@@ -69,6 +69,6 @@ def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> 
             if not suite_name and sample >= counts.get(case_id, sample + 1):
                 raise UsageError(
                     f"{arm.identity['spec']}: sample {sample} of {case_id!r}, and the suite asks "
-                    f"for {count_noun(counts[case_id], 'sample')} (0 is the first): record as many, or "
-                    "set samples under [generation] of suite.toml"
+                    f"for {count_noun(counts[case_id], 'sample')} (0 is the first): record as "
+                    "many, or set samples under [generation] of suite.toml"
                 )

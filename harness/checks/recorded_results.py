@@ -83,7 +83,8 @@ def _beyond_suite(ids: frozenset[str], results: Mapping[str, ResultSet]) -> Iter
             arm_results.answers[case, 0].task in tasks for case in arm_results.case_set - ids
         )
         if left:
-            yield f"{left} of {len(arm_results.cases)} cases in the results of {name} are in no suite"
+            count = len(arm_results.cases)
+            yield f"{left} of {count} cases in the results of {name} are in no suite"
 
 
 def _lacking(ids: Sequence[str], results: Mapping[str, ResultSet]) -> Iterator[str]:

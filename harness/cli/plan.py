@@ -232,9 +232,9 @@ def _answers(suite_plan: SuitePlan) -> Iterator[str]:
     counts = dict.fromkeys((suite_plan.n, *(n for n in suite_plan.cases if n is not None)))
     parts = [f"{n} cases write {round(n * (1 - suite_plan.unchanged))}" for n in counts]
     yield (
-        f"answers: {100 * suite_plan.unchanged:.0f} % of tuned's were base's own in the run and are "
-        f"read, not written: {', '.join(parts)} of tuned, and as many of base as have cases until "
-        "those are stored"
+        f"answers: {100 * suite_plan.unchanged:.0f} % of tuned's were base's own in the run and "
+        f"are read, not written: {', '.join(parts)} of tuned, and as many of base as have cases "
+        "until those are stored"
     )
 
 

@@ -116,8 +116,9 @@ def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric
             "schema" if what == "answer_schema" else what,
         )
         problems.append(
-            f"{place}: {len(without)} of {len(cases)} cases have {need}, the first at {first.where}; "
-            f'if the file calls it otherwise, write under [cases]: columns = {{ {field} = "…" }}'
+            f"{place}: {len(without)} of {len(cases)} cases have {need}, the first at "
+            f"{first.where}; if the file calls it otherwise, "
+            f'write under [cases]: columns = {{ {field} = "…" }}'
         )
     return problems
 

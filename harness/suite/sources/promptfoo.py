@@ -205,8 +205,8 @@ def _fields(
             value = _text.json_value(value)
         if fields[field] not in (None, value):
             raise ValueError(
-                f"two asserts give its {field}, the second one {check.kind!r} at {check.where}, and "
-                "both must hold; a case has one"
+                f"two asserts give its {field}, the second one {check.kind!r} at {check.where}, "
+                "and both must hold; a case has one"
             )
         fields[field] = value
     return fields
