@@ -390,12 +390,12 @@ class _AskedCase:
         if request is None or self.suite is None:
             return request
         scores = recorded_scores([self.suite])
-        made = {key: rule for key, rule in request.score_rules.items() if key in scores}
+        score_rules = {key: rule for key, rule in request.score_rules.items() if key in scores}
         return request.model_copy(
             update={
                 "settings": request.settings if self._generates else None,
                 "expected_sha256": request.expected_sha256 if scores else None,
-                "score_rules": made,
+                "score_rules": score_rules,
             }
         )
 

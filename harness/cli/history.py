@@ -115,7 +115,7 @@ def _lines(past: RunHistory) -> Iterator[str]:
         yield ""
     refused = [run for run in past.runs if not run.suites]
     yield from (f"{run.run_id}: {run.verdict.value}: {run.sentence}" for run in refused)
-    yield from (f"skipped {one.folder}: {one.why}" for one in past.skipped)
+    yield from (f"skipped {entry.folder}: {entry.why}" for entry in past.skipped)
     if past.left_out:
         yield f"{past.left_out} runs left out; --limit 0 shows all of a suite"
     if not past.runs:

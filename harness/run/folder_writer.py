@@ -217,10 +217,10 @@ def _recorded_request(arm: RecordedArm, suite: Suite, case: Case) -> RecordedReq
         request = arm.recorded_request(suite.name, case.id)
     if request is None:
         return UNKNOWN_REQUEST
-    own = request.messages is not None and request.messages == request.case_messages
-    own |= request.content_sha256 == content_id(case.prompt or case.messages, length=64)
-    known = {"as_case": own, "settings": None, "case": None, "case_messages": None}
-    texts = {"prompt": None, "messages": None} if own else {}
+    as_case = request.messages is not None and request.messages == request.case_messages
+    as_case |= request.content_sha256 == content_id(case.prompt or case.messages, length=64)
+    known = {"as_case": as_case, "settings": None, "case": None, "case_messages": None}
+    texts = {"prompt": None, "messages": None} if as_case else {}
     return request.model_copy(update={**known, **texts})
 
 
