@@ -145,14 +145,14 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def advice_steps(situation: TrainingSituation) -> tuple[AdviceRule, ...]:
     """Return what to do, in order."""
-    found: list[AdviceRule] = []
+    steps: list[AdviceRule] = []
     for rule in decision_tree()[1]:
-        trained = any(step.method for step in found)
+        trained = any(step.method for step in steps)
         if rule.holds(situation) and not (rule.fallback and trained):
-            found.append(rule)
+            steps.append(rule)
             if rule.last:
                 break
-    return tuple(found)
+    return tuple(steps)
 
 
 def is_decided(situation: TrainingSituation) -> bool:
@@ -168,8 +168,8 @@ def missing_data(situation: TrainingSituation) -> tuple[str, ...]:
     if is_decided(situation):
         return ()
     trained = any(rule.method for rule in advice_steps(situation))
-    found = [(rule, text) for rule in decision_tree()[1] for text in rule.lacking(situation)]
-    return tuple(text for rule, text in found if not trained or rule.has_rows(situation))
+    lacks = [(rule, text) for rule in decision_tree()[1] for text in rule.lacking(situation)]
+    return tuple(text for rule, text in lacks if not trained or rule.has_rows(situation))
 
 
 def step_commands(

@@ -173,7 +173,7 @@ def prepare_environment() -> None:
 
 
 def make_parser(
-    trainer_config: type[Any], prog: str | None = None, *, own: type[Any] | None = None
+    trainer_config: type[Any], prog: str | None = None, *, options_class: type[Any] | None = None
 ) -> TrlParser:
     """Return TRL's parser for our data arguments, `trainer_config` and the model's options."""
     import torch
@@ -201,7 +201,7 @@ def make_parser(
             return formatter.format_help()
 
     kinds: Any = (DataArguments, trainer_config, ModelConfig, AdapterArguments)
-    kinds += (own,) if own else ()
+    kinds += (options_class,) if options_class else ()
     parser = ArgumentParser(kinds, prog=prog, allow_abbrev=False)
     parser.add_argument("--config", type=Path, help="YAML file with any of these options.")
     parser.add_argument("--help-all", action=_WholeHelp, nargs=0, help="Show all flags.")
@@ -220,12 +220,12 @@ class _WholeHelp(argparse.Action):
 
 
 def parse_arguments(
-    parser: TrlParser, argv: Sequence[str], *, own: type[Any] | None = None
+    parser: TrlParser, argv: Sequence[str], *, options_class: type[Any] | None = None
 ) -> TrainingConfig:
     """Return the options in `argv` and in the file after `--config`."""
     path = _config_path(argv)
-    given = _apply_file(parser, path) if path is not None else set()
-    given |= _check_flags(parser, argv)
+    settings = _apply_file(parser, path) if path is not None else set()
+    settings |= _check_flags(parser, argv)
     words = _gather_repeated(argv, "--eval-suite", "--eval_suite")
     words = _gather_repeated(words, "--reward", "--rewards")
     try:
@@ -236,12 +236,12 @@ def parse_arguments(
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"{path or 'options'}: {error_reason(error)}") from error
     for key in ("train_files", "eval_files"):
-        found = yaml_config.find_files(getattr(data, key), path, key)
-        setattr(data, key, [str(each.resolve()) for each in found])
+        files = yaml_config.find_files(getattr(data, key), path, key)
+        setattr(data, key, [str(each.resolve()) for each in files])
     data.eval_suite = _suites(data.eval_suite, path)
     data.gate_callback = _suites(data.gate_callback, path)
-    last = rest[0] if own else None
-    return TrainingConfig(data, training, model, peft, path, frozenset(given), last)
+    last = rest[0] if options_class else None
+    return TrainingConfig(data, training, model, peft, path, frozenset(settings), last)
 
 
 @contextmanager
@@ -315,10 +315,10 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
 
     Returns the names of the options that the flags set.
     """
-    known = {option for action in parser._actions for option in action.option_strings}
+    flags = {option for action in parser._actions for option in action.option_strings}
     for word in argv:
         flag = word.partition("=")[0]
-        if flag.startswith("--") and flag not in known:
+        if flag.startswith("--") and flag not in flags:
             if flag[2:] in _TRL_DATA:
                 raise UsageError(f"{flag}: training rows are local files; use --train_files")
             options = tuple(sorted(f"--{name}" for name in _names(parser)))
@@ -329,11 +329,11 @@ def _check_flags(parser: TrlParser, argv: Sequence[str]) -> set[str]:
 
 def _suites(names: list[str] | str, config: Path | None) -> list[str]:
     """Return the suites, with a path where they are next to the configuration."""
-    found = []
+    suites = []
     for name in [names] if isinstance(names, str) else names:
         beside = config is not None and (config.parent / name.partition("::")[0]).exists()
-        found.append(str(config.parent / name) if config and beside else name)
-    return found
+        suites.append(str(config.parent / name) if config and beside else name)
+    return suites
 
 
 def require_extra() -> None:

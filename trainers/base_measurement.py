@@ -83,17 +83,17 @@ def _measure_suite(suite: Suite, arm: Arm) -> BaseMeasurement:
         run.answer(sys.stderr)
         scores = tuple(run.score(run.answers()))
     # A level is asked of tuned; what is asked here is whether base could be shipped as it is.
-    both = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
+    both_arms = [*scores, *(dataclasses.replace(row, arm="tuned") for row in scores)]
     record = suite.record()
     judged = {m.name for m in record.metrics if m.judge is not None}
     levels = [gate for gate in record.gates if gate_kind(gate.kind).reads_level]
     bounds = tuple(gate for gate in levels if gate.metric not in judged)
     manifest = run.manifest("base", [record.model_copy(update={"gates": bounds})])
-    (result,) = run.decide(run.with_scores(manifest, both)).suites
+    (result,) = run.decide(run.with_scores(manifest, both_arms)).suites
     if any(gate.status is GateStatus.ERROR for gate in result.gates):
         reasons = ", ".join(f"{n} times: {why}" for why, n in result.unscored_reasons.items())
         raise BackendError(f"{suite.name}: too much of base is unscored ({reasons})")
-    (table,) = tables_of(manifest, run.cases, both, {})
+    (table,) = tables_of(manifest, run.cases, both_arms, {})
     return BaseMeasurement(
         levels=tuple(_levels(table, result.gates)),
         goal=ranking_metric(suite),
@@ -105,7 +105,7 @@ def _levels(table: Any, gates: tuple[GateResult, ...]) -> Iterator[MetricLevel]:
     for metric in table.suite.metrics:
         if metric.judge is None:
             value = Delta(table.pairs(metric)).base
-            known = value if math.isfinite(value) else None
+            level = value if math.isfinite(value) else None
             yield MetricLevel(
-                metric.name, known, tuple(g for g in gates if g.metric == metric.name)
+                metric.name, level, tuple(g for g in gates if g.metric == metric.name)
             )

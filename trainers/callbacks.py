@@ -87,8 +87,8 @@ def evaluation_line(step: int, metrics: Mapping[str, float]) -> str:
         >>> evaluation_line(40, {"eval_loss": 0.25, "eval_accuracy": 0.9, "eval_runtime": 3.0})
         'evaluated at step 40  loss 0.25  accuracy 0.9'
     """
-    found = [(name, metrics.get(f"eval_{name}")) for name in _SHOWN]
-    parts = [f"{name} {value:.4g}" for name, value in found if value is not None]
+    values = [(name, metrics.get(f"eval_{name}")) for name in _SHOWN]
+    parts = [f"{name} {value:.4g}" for name, value in values if value is not None]
     return "  ".join([f"evaluated at step {step}", *parts])
 
 

@@ -147,7 +147,7 @@ class MonitoredTraining:
         try:
             with evaluation_mode(self.model):
                 suites = evaluate_checkpoint(
-                    self.suites, self._arms(), number=number, asked=self.asked
+                    self.suites, self._arms(), number=number, answered=self.asked
                 )
         except RunInterrupted:
             raise
@@ -174,9 +174,9 @@ def _refuse_sharding(args: Any) -> None:
         )
 
 
-def _apart(given: str | None, live: Any) -> Arm:
+def _apart(spec: str | None, live: Any) -> Arm:
     """Open base next to a full fine-tune."""
-    name = given or str(live.folder)
+    name = spec or str(live.folder)
     try:
         return base_apart(resolve_folder(name), live)
     except ModelError as error:
@@ -192,22 +192,26 @@ def _problem(error: Exception) -> str:
 
 
 def evaluate_checkpoint(
-    suites: Sequence[Suite], arms: Mapping[str, Arm], *, number: int, asked: Sequence[str] = ()
+    suites: Sequence[Suite], arms: Mapping[str, Arm], *, number: int, answered: Sequence[str] = ()
 ) -> tuple[CheckpointSuite, ...]:
     """Ask both arms and compare them."""
     comparability.check_answerable(suites, arms)
     liveness.check_liveness(arms)
     with prepare(suites, arms, STORE, PlanOptions(purpose=RunPurpose.GATE, whole=False)) as run:
-        left = {name: arm for name, arm in run.answering_arms.items() if name not in asked}
+        left = {name: arm for name, arm in run.answering_arms.items() if name not in answered}
         run.answer(io.StringIO(), arms=left)
         scores = tuple(run.score(run.answers()))
     manifest = run.manifest("look")
     verdict = run.decide(run.with_scores(manifest, scores))
-    forgotten = {r.name: found for r in verdict.suites if (found := _forgetting_sentences(r))}
+    forgotten = {
+        r.name: sentences for r in verdict.suites if (sentences := _forgetting_sentences(r))
+    }
     if forgotten and number > 1:
         # A training that is evaluated often would otherwise be stopped by chance.
         strict = run.decide(run.with_scores(_with_strict_alpha(manifest, number), scores))
-        forgotten = {r.name: found for r in strict.suites if (found := _forgetting_sentences(r))}
+        forgotten = {
+            r.name: sentences for r in strict.suites if (sentences := _forgetting_sentences(r))
+        }
     run.attempts.record(verdict, scores)
     tables = tables_of(manifest, run.cases, scores, {})
     return tuple(

@@ -112,10 +112,10 @@ class CheckpointRanking(Record):
         Later checkpoints will be trained again; those whose folder is gone are dropped.
         """
         kept = [c for c in self.looks if c.step <= step and (folder / c.folder).is_dir()]
-        found = CheckpointRanking(selected_by=self.selected_by)
+        ranking = CheckpointRanking(selected_by=self.selected_by)
         for checkpoint in kept:
-            found = found.with_checkpoint(checkpoint)
-        return found
+            ranking = ranking.with_checkpoint(checkpoint)
+        return ranking
 
     @property
     def best_step(self) -> int | None:

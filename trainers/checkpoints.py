@@ -10,16 +10,16 @@ from tunegate.harness.records.errors import UsageError
 
 def resume_folder(args: Any) -> str | None:
     """Return the folder that `--resume_from_checkpoint` means; None if it is not given."""
-    asked = args.resume_from_checkpoint
-    if asked is None or str(asked).lower() == "false":
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint is None or str(checkpoint).lower() == "false":
         return None
-    if str(asked).lower() == "true":
-        asked = last_checkpoint(args)
-        if asked is None:
+    if str(checkpoint).lower() == "true":
+        checkpoint = last_checkpoint(args)
+        if checkpoint is None:
             raise UsageError(f"--resume_from_checkpoint: no checkpoint in {args.output_dir}")
-    if not (Path(asked) / "trainer_state.json").is_file():
-        raise UsageError(f"--resume_from_checkpoint={asked}: not a checkpoint of a training")
-    return str(asked)
+    if not (Path(checkpoint) / "trainer_state.json").is_file():
+        raise UsageError(f"--resume_from_checkpoint={checkpoint}: not a checkpoint of a training")
+    return str(checkpoint)
 
 
 def last_checkpoint(args: Any) -> str | None:
@@ -28,8 +28,8 @@ def last_checkpoint(args: Any) -> str | None:
 
     utils: Any = trainer_utils
     folder = Path(args.output_dir)
-    found: str | None = utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    return found
+    newest: str | None = utils.get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return newest
 
 
 def resume_advice(args: Any) -> str:

@@ -49,20 +49,20 @@ class Head:
         pairs = zip(rows.rows, rows.places, strict=True)
         kinds = {_PROBLEMS[type(row["label"])]: place for row, place in pairs}
         if len(kinds) > 1:
-            (one, here), (other, there), *_ = kinds.items()
+            (kind, here), (other, there), *_ = kinds.items()
             raise UsageError(
-                f"{there}: its label is for {other}, and that of {here} for {one}; a training "
+                f"{there}: its label is for {other}, and that of {here} for {kind}; a training "
                 "takes one kind: a text, a list of texts, or a number"
             )
         [problem] = kinds
         if problem == "regression":
             return cls(problem)
-        found = {name for row in rows.rows for name in _names(row)}
-        if len(found) < 2:
+        labels = {name for row in rows.rows for name in _names(row)}
+        if len(labels) < 2:
             raise UsageError(
-                f"all rows have the same label {min(found)!r}; there is nothing to learn"
+                f"all rows have the same label {min(labels)!r}; there is nothing to learn"
             )
-        return cls(problem, tuple(sorted(found)))
+        return cls(problem, tuple(sorted(labels)))
 
     def target(self, row: Any, place: str) -> Any:
         """Return a row's label as the loss takes it."""

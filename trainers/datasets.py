@@ -161,15 +161,15 @@ class RowFormat:
 
 def thinking_rows(rows: Sequence[Mapping[str, Any]]) -> int | None:
     """Return how many rows have thoughts before the answer; None where a row holds no answer."""
-    found = 0
+    count = 0
     for row in rows:
         answer = row.get("completion", row.get("chosen"))
         if answer is None:
             return None
         text = answer if isinstance(answer, str) else answer[-1]["content"]
         prompt = row.get("prompt")
-        found += split_text(text, prompt=prompt if isinstance(prompt, str) else "") is not None
-    return found
+        count += split_text(text, prompt=prompt if isinstance(prompt, str) else "") is not None
+    return count
 
 
 def is_text(row: Mapping[str, Any]) -> bool:
@@ -192,11 +192,11 @@ def _completions(value: Mapping[str, Any]) -> dict[str, Any]:
             _side(key, value[key], calls=True) for key in ("prompt", "completion")
         )
     _check_answer("completion", prompt, completion)
-    found = {"prompt": prompt, "completion": completion}
+    columns = {"prompt": prompt, "completion": completion}
     if isinstance(prompt, str):
-        return found
+        return columns
     called = any("tool_calls" in turn for turn in (*prompt, *completion))
-    return {**found, "tools": tools} if tools or called else found
+    return {**columns, "tools": tools} if tools or called else columns
 
 
 def _preferences(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,14 +290,16 @@ _OF_CALLS: dict[Any, set[str]] = {"assistant": {"tool_calls"}, "tool": {"tool_ca
 
 
 def _turn(name: str, turn: Any, *, calls: bool) -> dict[str, Any]:
-    known = _OF_CALLS.get(turn.get("role"), set()) if calls and isinstance(turn, dict) else set()
-    if not isinstance(turn, dict) or set(turn) - {"role", "content"} - known:
+    more_keys = (
+        _OF_CALLS.get(turn.get("role"), set()) if calls and isinstance(turn, dict) else set()
+    )
+    if not isinstance(turn, dict) or set(turn) - {"role", "content"} - more_keys:
         raise InvalidRow(f"`{name}` must have `role` and `content` and nothing else")
     if turn.get("role") not in _ROLES:
         raise InvalidRow(f"`{name}` role={turn.get('role')!r}; allowed are {', '.join(_ROLES)}")
     if not isinstance(turn.get("content"), str):
         raise InvalidRow(f"`{name}` content must be text, not {turn.get('content')!r:.60}")
-    more = {key: turn[key] for key in sorted(known) if key in turn}
+    more = {key: turn[key] for key in sorted(more_keys) if key in turn}
     if "tool_calls" in more:
         more["tool_calls"] = row_forms.read_calls(more["tool_calls"])
     return {"role": turn["role"], "content": turn["content"], **more}
@@ -314,8 +316,8 @@ COMPLETIONS = RowFormat(
 def _split(chosen: list[Any], rejected: list[Any]) -> tuple[Any, Any, Any]:
     """Return the turns that both answers start with as the prompt, and what is left of them."""
     same = 0
-    for one, other in zip(chosen, rejected, strict=False):
-        if one != other:
+    for turn, other in zip(chosen, rejected, strict=False):
+        if turn != other:
             break
         same += 1
     if not same:

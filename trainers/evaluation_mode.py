@@ -65,11 +65,11 @@ def _gradients(model: Any) -> Iterator[Callable[[], Any]]:
 def _disable_autocast(model: Any) -> Iterator[None]:
     """Take off the forward that accelerate put around the model's own for mixed precision."""
     around = vars(model).get("forward")
-    own = vars(model).get("_original_forward")
-    if around is None or own is None:
+    original = vars(model).get("_original_forward")
+    if around is None or original is None:
         yield
         return
-    model.forward = own
+    model.forward = original
     try:
         yield
     finally:

@@ -76,8 +76,8 @@ class GateCallback(_EventCallback):
         except ImportError as error:
             raise MissingExtra("a callback", "train") from error
         if not issubclass(cls, TrainerCallback):
-            known = {"__doc__": cls.__doc__, "__module__": cls.__module__}
-            cls = type(cls.__name__, (cls, TrainerCallback, ExportableState), known)
+            attributes = {"__doc__": cls.__doc__, "__module__": cls.__module__}
+            cls = type(cls.__name__, (cls, TrainerCallback, ExportableState), attributes)
         return super().__new__(cls)
 
     def __init__(
@@ -90,11 +90,11 @@ class GateCallback(_EventCallback):
         base: str | Path | None = None,
         max_cases: int | None = None,
     ) -> None:
-        given = [suites] if isinstance(suites, str | Path) else list(suites)
+        paths = [suites] if isinstance(suites, str | Path) else list(suites)
         self._base = None if base is None else str(base)
         self._stops = stop_on is not None
         self._arguments: dict[str, Any] = {
-            "suites": [str(path) for path in given],
+            "suites": [str(path) for path in paths],
             "select": select,
             "ship": ship and str(ship),
             "stop_on": stop_on,
@@ -103,7 +103,7 @@ class GateCallback(_EventCallback):
         }
         if stop_on is not None and stop_on not in STOPS:
             raise UsageError(f"stop_on={stop_on!r}: allowed are None and {STOPS[0]!r}")
-        self.suites: tuple[Suite, ...] = load_gate_suites(given, max_cases)
+        self.suites: tuple[Suite, ...] = load_gate_suites(paths, max_cases)
         names = [suite.name for suite in self.suites]
         chosen = select or names[0]
         if chosen not in names:
@@ -241,13 +241,13 @@ def checkpoint_line(checkpoint: Checkpoint) -> str:
     return f"gate at step {checkpoint.step}: {'; '.join(parts)}"
 
 
-def _broadcast_result(args: Any, found: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+def _broadcast_result(args: Any, outcome: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     """Return what the first process found, in every process."""
     if getattr(args, "world_size", 1) < 2:
-        return found
+        return outcome
     import torch.distributed as processes
 
-    box = [found]
+    box = [outcome]
     processes.broadcast_object_list(box, src=0)
     return box[0]
 

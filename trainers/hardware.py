@@ -32,14 +32,14 @@ def current_hardware() -> HardwareInfo:
     import torch
 
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    found = [torch.cuda.get_device_properties(i) for i in gpus]
+    properties = [torch.cuda.get_device_properties(i) for i in gpus]
     return HardwareInfo(
         cpu=_cpu(),
         cores=_cores(),
         threads=torch.get_num_threads(),
         memory_bytes=_memory(),
-        gpus=tuple(gpu.name for gpu in found),
-        gpu_memory_bytes=tuple(int(gpu.total_memory) for gpu in found),
+        gpus=tuple(gpu.name for gpu in properties),
+        gpu_memory_bytes=tuple(int(gpu.total_memory) for gpu in properties),
     )
 
 

@@ -28,17 +28,17 @@ class _StopSignal:
 @contextmanager
 def stop_after_step(trainer: Any, say: Say) -> Iterator[None]:
     """Let a signal end the training after the step in progress, with a checkpoint."""
-    asked = _StopSignal()
-    trainer.add_callback(_callback(asked))
+    stop = _StopSignal()
+    trainer.add_callback(_callback(stop))
     main = threading.current_thread() is threading.main_thread()
-    with _handle_signals(asked, say, alone=main and trainer.args.world_size == 1):
+    with _handle_signals(stop, say, alone=main and trainer.args.world_size == 1):
         yield
-    if asked.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise RunInterrupted(f"training stopped; {resume_advice(trainer.args)}", asked.signal)
+    if stop.signal is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise RunInterrupted(f"training stopped; {resume_advice(trainer.args)}", stop.signal)
 
 
 @contextmanager
-def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
+def _handle_signals(stop: _StopSignal, say: Say, *, alone: bool) -> Iterator[None]:
     """Handle the signals, and restore their handlers at the end."""
     if not alone:  # several processes would stop after different steps and wait forever
         yield
@@ -46,7 +46,7 @@ def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[No
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def handle(number: int, _: Any) -> None:
-        asked.signal = number
+        stop.signal = number
         for other, handler in before.items():  # a second one stops at once
             signal.signal(other, handler)
         say("stopping after this step, with a checkpoint; once more stops at once")
@@ -60,12 +60,12 @@ def _handle_signals(asked: _StopSignal, say: Say, *, alone: bool) -> Iterator[No
             signal.signal(number, handler)
 
 
-def _callback(asked: _StopSignal) -> Any:
+def _callback(stop: _StopSignal) -> Any:
     from transformers import TrainerCallback
 
     class StopCallback(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            if asked.signal is not None:
+            if stop.signal is not None:
                 control.should_training_stop = True
                 # After the last step the training is whole, and is saved as such.
                 control.should_save = state.global_step < state.max_steps

@@ -92,8 +92,8 @@ def peft_config(config: TrainingConfig, base: BaseModel) -> Any:
         return peft.PrefixTuningConfig(task_type=task, num_virtual_tokens=tokens)
     text: dict[str, Any] = {}
     if config.peft.prompt_tuning_init == "TEXT":
-        given = config.peft.prompt_tuning_init_text
-        text = {"prompt_tuning_init_text": given, "tokenizer_name_or_path": base.name}
+        initial_text = config.peft.prompt_tuning_init_text
+        text = {"prompt_tuning_init_text": initial_text, "tokenizer_name_or_path": base.name}
     return peft.PromptTuningConfig(
         task_type=task,
         num_virtual_tokens=tokens,
@@ -141,18 +141,18 @@ def train_in_training_kernels(model: Any) -> None:
 
 
 def _refuse_contradictions(config: TrainingConfig) -> None:
-    given, kind = config.peft, config.peft.peft
+    options, kind = config.peft, config.peft.peft
     if kind in WHOLE and (config.model.load_in_4bit or config.model.load_in_8bit):
         raise UsageError(f"--peft {kind}: weights in 4 or 8 bits cannot be trained; leave it out")
-    if given.adapter_name_or_path and kind not in (None, "qlora"):
+    if options.adapter_name_or_path and kind not in (None, "qlora"):
         raise UsageError(
             f"--peft {kind}: --adapter_name_or_path goes on with that adapter as it is; leave "
             "one of the two out"
         )
-    if given.prompt_tuning_init == "TEXT" and not given.prompt_tuning_init_text:
+    if options.prompt_tuning_init == "TEXT" and not options.prompt_tuning_init_text:
         raise UsageError("--prompt_tuning_init TEXT: give it with --prompt_tuning_init_text")
-    if given.num_virtual_tokens < 1:
-        raise UsageError(f"--num_virtual_tokens={given.num_virtual_tokens}: must be at least 1")
+    if options.num_virtual_tokens < 1:
+        raise UsageError(f"--num_virtual_tokens={options.num_virtual_tokens}: must be at least 1")
 
 
 def _need_quantiser(config: TrainingConfig) -> None:
@@ -183,9 +183,9 @@ def _check_base(folder: Path, base: BaseModel) -> None:
     path = folder / training_card.FILE
     if not path.is_file():
         return
-    known = json.loads(path.read_bytes())["base"]
-    if known["weights_sha256"] != base.weights_sha256:
+    recorded = json.loads(path.read_bytes())["base"]
+    if recorded["weights_sha256"] != base.weights_sha256:
         raise ModelError(
-            f"{folder}: was trained on {known['path']}, whose weights are not those of "
+            f"{folder}: was trained on {recorded['path']}, whose weights are not those of "
             f"{base.name}; give its own base"
         )

@@ -48,16 +48,16 @@ class PromptRow:
 
 def load_prompts(rows: TrainingRows) -> tuple[PromptRow, ...]:
     """Return rows as cases, in their order."""
-    found, problems = [], []
+    prompts, problems = [], []
     for place, row in zip(rows.places, rows.rows, strict=True):
         try:
             case = make_case(_case_fields(row), place)
         except ValueError as error:
             problems.append(f"{place}: {error}")
         else:
-            found.append(PromptRow(case, row["prompt"], row))
+            prompts.append(PromptRow(case, row["prompt"], row))
     raise_all(problems)
-    return tuple(found)
+    return tuple(prompts)
 
 
 def prompt_dataset(

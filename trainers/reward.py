@@ -61,10 +61,10 @@ def load_reward_tokenizer(folder: Path, *, where: str) -> Any:
 
 def check_same_vocabulary(folder: Path, tokenizer: Any, *, base: str, where: str) -> None:
     """Refuse a reward model that reads other tokens than the policy writes."""
-    own = load_reward_tokenizer(folder, where=where).get_vocab()
-    if own != tokenizer.get_vocab():
+    vocabulary = load_reward_tokenizer(folder, where=where).get_vocab()
+    if vocabulary != tokenizer.get_vocab():
         raise UsageError(
-            f"{where}: another vocabulary ({len(own)} tokens) than that of {base} "
+            f"{where}: another vocabulary ({len(vocabulary)} tokens) than that of {base} "
             f"({len(tokenizer)}); train the reward model on a base with the policy's tokenizer"
         )
 

@@ -93,7 +93,7 @@ def build_with_rewards(
     verifier = RewardVerifier(used, (*rows, *held), tokenizer)
     shape = {"chat": getattr(job.config.own, "environment", None) is not None}
     unseen = prompt_rows.prompt_dataset(held, tokenizer, first=len(rows), **shape) if held else None
-    given = {
+    arguments = {
         **job.model_arguments(),
         "args": args,
         "processing_class": tokenizer,
@@ -109,35 +109,35 @@ def build_with_rewards(
         **environment_arguments(job, (*rows, *held)),
         **more,
     }
-    return trainer(**{name: v for name, v in given.items() if takes is None or name in takes})
+    return trainer(**{name: v for name, v in arguments.items() if takes is None or name in takes})
 
 
 def _rewards(job: TrainingJob) -> tuple[verifiable_rewards.Reward, ...]:
     """Return the rewards of the configuration; TRL's own weights are refused with them."""
-    file, own = job.config.config_file, job.config.own
+    file, options = job.config.config_file, job.config.own
     if job.config.training.reward_weights is not None:
         raise UsageError(
             "reward_weights: give each entry of `rewards` its `weight` instead, and the reward "
             "model its `reward_model_weight`"
         )
-    model = _model_reward(job) if own.reward_model else ()
-    if (model or getattr(own, "environment", None)) and not own.rewards:
+    model = _model_reward(job) if options.reward_model else ()
+    if (model or getattr(options, "environment", None)) and not options.rewards:
         return model
-    in_file = file is not None and any(isinstance(entry, dict) for entry in own.rewards)
+    in_file = file is not None and any(isinstance(entry, dict) for entry in options.rewards)
     folder = file.parent if file is not None and in_file else Path()
     named = verifiable_rewards.load_rewards(
-        own.rewards, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
+        options.rewards, folder=folder, where=f"{file}: rewards" if in_file else "--reward"
     )
     return (*named, *model)
 
 
 def _model_reward(job: TrainingJob) -> tuple[verifiable_rewards.Reward]:
     """Return the reward that `--reward_model` gives."""
-    own = job.config.own
-    where = f"--reward_model={own.reward_model}"
-    if not 0 < own.reward_model_weight < float("inf"):
-        raise UsageError(f"--reward_model_weight={own.reward_model_weight}: must be above 0")
-    folder = reward_models.check_reward_model(own.reward_model, where=where)
+    options = job.config.own
+    where = f"--reward_model={options.reward_model}"
+    if not 0 < options.reward_model_weight < float("inf"):
+        raise UsageError(f"--reward_model_weight={options.reward_model_weight}: must be above 0")
+    folder = reward_models.check_reward_model(options.reward_model, where=where)
     function = reward_models.reward_function(
         folder,
         where=where,
@@ -145,7 +145,7 @@ def _model_reward(job: TrainingJob) -> tuple[verifiable_rewards.Reward]:
         chat_template_kwargs=getattr(job.config.training, "chat_template_kwargs", None),
     )
     settings = {"reward_model": str(folder), "weights_sha256": weights_fingerprint(folder)}
-    weight = own.reward_model_weight
+    weight = options.reward_model_weight
     return (verifiable_rewards.Reward(_NAME, _NAME, weight, settings, function=function),)
 
 

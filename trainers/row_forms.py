@@ -59,10 +59,10 @@ def _turn(turn: Any) -> Any:
         return {"role": "assistant", "content": "", "tool_calls": calls}
     names = {"from": "role", "value": "content"} if {"from", "value"} <= set(turn) else {}
     dropped = _UNLEARNED if turn.get("role") == "tool" else (*_UNLEARNED, "name")
-    found = {names.get(k, k): v for k, v in turn.items() if k not in dropped and v is not None}
-    found["role"] = _ROLES.get(found.get("role", ""), found.get("role"))
-    found["content"] = _joined(found.get("content", "" if found.get("tool_calls") else None))
-    return found
+    message = {names.get(k, k): v for k, v in turn.items() if k not in dropped and v is not None}
+    message["role"] = _ROLES.get(message.get("role", ""), message.get("role"))
+    message["content"] = _joined(message.get("content", "" if message.get("tool_calls") else None))
+    return message
 
 
 def _joined(content: Any) -> Any:
@@ -87,10 +87,10 @@ def _alpaca(row: Mapping[str, Any]) -> list[Any]:
             {"role": role, "content": text}
             for role, text in zip(("user", "assistant"), pair, strict=True)
         ]
-    asked = [row[key] for key in ("instruction", "input") if row.get(key)]
-    if not all(isinstance(text, str) for text in asked):
+    texts = [row[key] for key in ("instruction", "input") if row.get(key)]
+    if not all(isinstance(text, str) for text in texts):
         raise InvalidRow("`instruction` and `input` must be text")
-    turns.append({"role": "user", "content": "\n".join(asked)})
+    turns.append({"role": "user", "content": "\n".join(texts)})
     return [*turns, {"role": "assistant", "content": row["output"]}]
 
 
@@ -111,15 +111,15 @@ def read_calls(calls: Any) -> list[dict[str, Any]]:
     """Return the calls of a turn in OpenAI's form, their arguments as objects."""
     if not isinstance(calls, list) or not calls:
         raise InvalidRow(f"`tool_calls` must be a list of calls, not {calls!r:.60}")
-    found = []
+    read = []
     for call in calls:
-        one = _function("tool_calls", call)
-        given = one["function"].get("arguments") or {}
-        arguments = _parsed("arguments", given) if isinstance(given, str) else given
+        normalized = _function("tool_calls", call)
+        raw = normalized["function"].get("arguments") or {}
+        arguments = _parsed("arguments", raw) if isinstance(raw, str) else raw
         if not isinstance(arguments, dict):
             raise InvalidRow(f"`arguments` of a call must be an object, not {arguments!r:.60}")
-        found.append({**one, "function": {**one["function"], "arguments": arguments}})
-    return found
+        read.append({**normalized, "function": {**normalized["function"], "arguments": arguments}})
+    return read
 
 
 def _function(key: str, value: Any) -> dict[str, Any]:

@@ -137,12 +137,12 @@ def _files(rows: TrainingRows | None) -> tuple[record.DatasetFile, ...]:
 
 def _settings(config: TrainingConfig) -> dict[str, Any]:
     """Return every option but secrets; values that JSON cannot hold become text."""
-    own = {} if config.own is None else vars(config.own)
+    method_options = {} if config.own is None else vars(config.own)
     options = {
         "training": config.training.to_dict(),
         "model": vars(config.model),
         "peft": vars(config.peft),
-        "data": vars(config.data) | own,
+        "data": vars(config.data) | method_options,
     }
     text = json.dumps(_hide_secrets(options), default=str)
     plain: dict[str, Any] = json.loads(text, parse_constant=str)

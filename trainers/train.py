@@ -49,7 +49,7 @@ def run_method(
     """
     try:
         prog = f"tunegate train {method.name}"
-        config = parse_arguments(method_parser(method, prog), argv, own=method.options)
+        config = parse_arguments(method_parser(method, prog), argv, options_class=method.options)
         final_gate.check_suites(config.data.eval_suite, wanted=config.data.gate)
         folder = train_method(method, config, say=say)
         if config.data.gate and callbacks.is_first_process():
@@ -68,7 +68,7 @@ def method_parser(method: TrainingMethod, prog: str | None = None) -> Any:
     """Return TRL's parser for our data options, the method's, its configuration, `ModelConfig`."""
     prepare_environment()
     require_extra()
-    return make_parser(method.load_configuration(), prog, own=method.options)
+    return make_parser(method.load_configuration(), prog, options_class=method.options)
 
 
 def train_method(

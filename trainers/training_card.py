@@ -60,16 +60,16 @@ class ParentAdapter(Record):
 
 def describe_parent_adapter(folder: Path) -> ParentAdapter:
     """Return the identity of the adapter in `folder`, and everything that it was trained on."""
-    own = weights_fingerprint(folder)
+    fingerprint = weights_fingerprint(folder)
     files: tuple[DatasetFile, ...] | None = None
     try:
         card = TrainingRecord.model_validate_json(read_file(folder / FILE))
     except (OSError, ValueError):
         card = None
-    if card is not None and card.weights_sha256 == own:
+    if card is not None and card.weights_sha256 == fingerprint:
         before = () if card.went_on_from is None else card.went_on_from.files
         files = None if before is None else (*card.files, *before)
-    return ParentAdapter(path=str(folder.resolve()), weights_sha256=own, files=files)
+    return ParentAdapter(path=str(folder.resolve()), weights_sha256=fingerprint, files=files)
 
 
 class TrainingRecord(Record):

@@ -65,22 +65,26 @@ def training_environment(
     ]
     if problems:
         raise UsageError("\n".join(problems))
-    found: Any = source.load()
+    environment: Any = source.load()
 
     def reset(self: Any, **columns: Any) -> str | None:
         case = rows[int(columns["row"])].case
-        begun: str | None = found.reset(self, **reset_arguments(found, case, int(columns["row"])))
+        begun: str | None = environment.reset(
+            self, **reset_arguments(environment, case, int(columns["row"]))
+        )
         return begun
 
-    made = type(found.__name__, (found,), {"reset": reset, "__doc__": found.__doc__})
+    trl_class = type(
+        environment.__name__, (environment,), {"reset": reset, "__doc__": environment.__doc__}
+    )
     if supports_tool_calling(tokenizer):
-        return TrainingEnvironment(made, tokenizer, in_text=False)
+        return TrainingEnvironment(trl_class, tokenizer, in_text=False)
     if not tokenizer.chat_template:
         raise UsageError(
             f"--environment {spec}: an episode is a conversation, and this model has no chat "
             "template; train an instruct model"
         )
-    return TrainingEnvironment(made, _tokenizer_in_text(tokenizer, source.tools), in_text=True)
+    return TrainingEnvironment(trl_class, _tokenizer_in_text(tokenizer, source.tools), in_text=True)
 
 
 def _tokenizer_in_text(tokenizer: Any, tools: Sequence[Mapping[str, Any]]) -> Any:

@@ -100,8 +100,8 @@ def explain_failures(config: TrainingConfig) -> Iterator[None]:
     except TunegateError:
         raise
     except Exception as error:
-        if known := _known_failure(error, config):
-            raise known from error
+        if failure := _known_failure(error, config):
+            raise failure from error
         raise
 
 

@@ -40,8 +40,8 @@ def trainer_modules() -> dict[str, str]:
 
     A stable one wins over an experimental one.
     """
-    found = importlib.util.find_spec("trl")
-    places = list(found.submodule_search_locations or ()) if found else []
+    package = importlib.util.find_spec("trl")
+    places = list(package.submodule_search_locations or ()) if package else []
     modules: dict[str, str] = {}
     for root in map(Path, places):
         for path in root.glob(f"experimental/*/*{_END}"):
@@ -102,28 +102,30 @@ class TrainerClass:
         """Return the names of the options that only this trainer has, for the record."""
         from transformers import TrainingArguments
 
-        shared = {one.name for one in fields(TrainingArguments)}
-        return tuple(one.name for one in fields(self.configuration) if one.name not in shared)
+        shared = {option.name for option in fields(TrainingArguments)}
+        return tuple(
+            option.name for option in fields(self.configuration) if option.name not in shared
+        )
 
 
 def make_method(name: str) -> TrainingMethod:
     """Return the method that trains by TRL's trainer of that name."""
-    found = find_trainer(name)
-    by_rewards = "reward_funcs" in found.takes
+    trainer_class = find_trainer(name)
+    by_rewards = "reward_funcs" in trainer_class.takes
 
     def build(job: TrainingJob) -> Any:
-        return _build(found, job)
+        return _build(trainer_class, job)
 
     return TrainingMethod(
         name=name,
         rows=datasets.PROMPTS if by_rewards else rows_by_columns(),
-        configuration=found.configuration,
+        configuration=trainer_class.configuration,
         build=build,
-        settings=found.own_settings(),
-        options=found.options(),
+        settings=trainer_class.own_settings(),
+        options=trainer_class.options(),
         check=_check,
         kinds=("lora", "qlora", "dora", "ia3", "none")
-        if "peft_config" in found.takes
+        if "peft_config" in trainer_class.takes
         else ("none",),
     )
 
@@ -191,29 +193,36 @@ def rows_by_columns() -> RowFormat:
     )
 
 
-def _build(found: TrainerClass, job: TrainingJob) -> Any:
+def _build(trainer_class: TrainerClass, job: TrainingJob) -> Any:
     """Return TRL's trainer, with those of our arguments that its constructor takes."""
     model = job.model_arguments()
-    if "quantization_config" not in found.takes and model["quantization_config"] is not None:
+    if (
+        "quantization_config" not in trainer_class.takes
+        and model["quantization_config"] is not None
+    ):
         raise UsageError(
-            f"tunegate train {found.name}: TRL's {found.trainer.__name__} takes no weights in 4 or "
-            "8 bits; leave --load_in_4bit and --peft qlora out"
+            f"tunegate train {trainer_class.name}: TRL's {trainer_class.trainer.__name__} takes no "
+            "weights in 4 or 8 bits; leave --load_in_4bit and --peft qlora out"
         )
     more = {}
-    if "teacher_model" in found.takes:
+    if "teacher_model" in trainer_class.takes:
         if job.config.own.teacher_model is None:
             raise UsageError(
-                f"--teacher_model: missing; `train {found.name}` learns from a teacher"
+                f"--teacher_model: missing; `train {trainer_class.name}` learns from a teacher"
             )
         more["teacher_model"] = job.config.own.teacher_model
-    if "reward_funcs" in found.takes:
-        return reward_training.build_with_rewards(job, found.trainer, takes=found.takes, **more)
-    given = {**model, **job.arguments(), **more}
-    if hasattr(sys.modules[found.trainer.__module__], "DataCollatorForChatML"):
+    if "reward_funcs" in trainer_class.takes:
+        return reward_training.build_with_rewards(
+            job, trainer_class.trainer, takes=trainer_class.takes, **more
+        )
+    values = {**model, **job.arguments(), **more}
+    if hasattr(sys.modules[trainer_class.trainer.__module__], "DataCollatorForChatML"):
         for part in ("train_dataset", "eval_dataset"):
-            if given[part] is not None and "completion" in given[part].column_names:
-                given[part] = given[part].map(_as_chat, remove_columns=["prompt", "completion"])
-    return found.trainer(**{name: value for name, value in given.items() if name in found.takes})
+            if values[part] is not None and "completion" in values[part].column_names:
+                values[part] = values[part].map(_as_chat, remove_columns=["prompt", "completion"])
+    return trainer_class.trainer(
+        **{name: value for name, value in values.items() if name in trainer_class.takes}
+    )
 
 
 def _as_chat(row: dict[str, Any]) -> dict[str, Any]:

@@ -135,13 +135,13 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
             "better is negated automatically"
         )
     name = settings.pop("name", use.rpartition(":")[2])
-    found = (
+    function = (
         lookup.find_object("tunegate.harness.metrics", use, what="reward") if ":" in use else None
     )
-    if found is not None and _takes_completions(found):
+    if function is not None and _takes_completions(function):
         if settings:
             raise UsageError(f"{place}: {use!r} is called as TRL calls it and takes no options")
-        return Reward(name, use, float(weight), function=found)
+        return Reward(name, use, float(weight), function=function)
     metric = load_metric(use, settings, name=name, folder=folder, where=place)
     if metric.judge is not None or metric.needs is not CellKind.GENERATE:
         asks = "a judge" if metric.judge is not None else f"{metric.needs.value} questions"
@@ -151,12 +151,12 @@ def _reward(settings: dict[str, Any], folder: Path, place: str) -> Reward:
     return Reward(name, use, float(weight), settings, metric=metric)
 
 
-def _takes_completions(found: Any) -> bool:
+def _takes_completions(reward: Any) -> bool:
     """Return whether a function takes a batch of completions, as TRL's reward functions do."""
-    if isinstance(found, Metric) or not callable(found):
+    if isinstance(reward, Metric) or not callable(reward):
         return False
     try:
-        return "completions" in inspect.signature(found).parameters
+        return "completions" in inspect.signature(reward).parameters
     except (TypeError, ValueError):
         return False
 
@@ -213,7 +213,7 @@ class RewardVerifier:
         ]
         if metric.job is not None:  # all of them side by side
             pairs = zip(rows, completions, strict=True)
-            jobs = (metric.job(row.case, given, **metric.options) for row, given in pairs)
+            jobs = (metric.job(row.case, answer, **metric.options) for row, answer in pairs)
             run_jobs(job for job in jobs if job is not None)
         return [
             self._score_one(metric, row, completion)

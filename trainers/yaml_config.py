@@ -61,19 +61,19 @@ def find_files(
     names: list[str] | str, config: Path | None, key: str, *, folders: bool = True
 ) -> list[Path]:
     """Return files; a relative path is looked for next to the configuration first."""
-    found, missing = [], []
+    files, missing = [], []
     for name in [names] if isinstance(names, str) else names:
         places = [config.parent / name, Path(name)] if config else [Path(name)]
         hits = [place for place in places if (place.exists() if folders else place.is_file())]
         if hits:
-            found.append(hits[0])
+            files.append(hits[0])
         else:
             what = "file or folder" if folders else "file"
             looked = " and ".join(dict.fromkeys(str(place.resolve()) for place in places))
             missing.append(f"{key}={name}: no such {what} (looked for {looked})")
     if missing:
         raise UsageError("\n".join(missing))
-    return found
+    return files
 
 
 def _text(path: Path) -> str:

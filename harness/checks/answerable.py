@@ -82,7 +82,7 @@ def check_label_maps(name: str, base: ClassifierArm, arm: ClassifierArm) -> None
     A training may add labels. Those of the smaller head must all be labels of the larger one, in
     the same order: exchanged names would make one arm wrong about texts that it reads right.
     """
-    kinds = [_kind(one) for one in (base, arm)]
+    kinds = [_kind(each) for each in (base, arm)]
     if kinds[0] != kinds[1]:
         raise NotComparable(
             f"base gives {kinds[0]} and {name} {kinds[1]}; correct problem_type or id2label in the "
@@ -157,16 +157,16 @@ def refuse_unusable_scores(
         if any("positive" in metric.requires for metric in suite.metrics)
         for case in suite.cases
     }
-    found: dict[tuple[str, str], _ScoreLists] = {}
+    lists_by_arm: dict[tuple[str, str], _ScoreLists] = {}
     for answer in answers if cases else ():
         cell, done = answer.cell, answer.completion
         case = cases.get((cell.suite, cell.case))
         if case is None or done is None or done.candidate_scores is None:
             continue
         if len(done.candidate_scores) == len(case.candidates):
-            lists = found.setdefault((cell.suite, cell.arm), _ScoreLists())
+            lists = lists_by_arm.setdefault((cell.suite, cell.arm), _ScoreLists())
             lists.add(case, done.candidate_scores, done.text or "")
-    for (suite, arm), lists in found.items():
+    for (suite, arm), lists in lists_by_arm.items():
         if arm in arms and lists.problem:
             raise NotComparable(
                 f"{suite}: candidate_scores of {arm} {lists.problem}; give them in the order of "
@@ -195,7 +195,7 @@ class _ScoreLists:
         names = _STEP.split(text.strip())
         if {*names} == case.candidates.keys():
             by_name = dict(zip(case.candidates, scores, strict=True))
-            if any(by_name[one] < by_name[other] for one, other in pairwise(names)):
+            if any(by_name[better] < by_name[other] for better, other in pairwise(names)):
                 self.against = self.against or case.id
         if len({*scores}) == 1:
             self.tied += len(scores) > 1
@@ -204,8 +204,8 @@ class _ScoreLists:
         if orders > 1:
             self.free += 1
             self.expected += 1 / orders
-            self.falling += all(one >= other for one, other in pairwise(scores))
-            self.rising += all(one <= other for one, other in pairwise(scores))
+            self.falling += all(better >= other for better, other in pairwise(scores))
+            self.rising += all(better <= other for better, other in pairwise(scores))
 
     @property
     def problem(self) -> str:

@@ -198,7 +198,8 @@ def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) 
     if len({*limits.values()}) < 2:
         return
     name, shortest = min(
-        ((n, limit) for n, limit in limits.items() if limit is not None), key=lambda one: one[1]
+        ((n, limit) for n, limit in limits.items() if limit is not None),
+        key=lambda limit_of_arm: limit_of_arm[1],
     )
     for request in requests:
         answer = request.generation.most_tokens if request.kind in GENERATED else 0

@@ -82,16 +82,18 @@ def check_configuration(name: str, base: Arm, arm: Arm, *, allowed: str = "") ->
     """
     if name not in ("tuned", INCUMBENT):
         return {}
-    one, other = _configuration(base), _configuration(arm)
-    if one is None or other is None or one is other:
+    base_config, other = _configuration(base), _configuration(arm)
+    if base_config is None or other is None or base_config is other:
         return {}
-    if one.model_type != other.model_type:  # the text part may be saved alone
-        one, other = (config.get_text_config(decoder=True) for config in (one, other))
+    if base_config.model_type != other.model_type:  # the text part may be saved alone
+        base_config, other = (
+            config.get_text_config(decoder=True) for config in (base_config, other)
+        )
     replaced = name == INCUMBENT or not isinstance(base, LocalArm | ServedArm)
     if replaced and not same_size(base, arm):
         return {}
     meant = []
-    ours, theirs = ({"model_type": c.model_type, **dict(_fixed(c))} for c in (one, other))
+    ours, theirs = ({"model_type": c.model_type, **dict(_fixed(c))} for c in (base_config, other))
     for key in ours | theirs:
         mine, their = ours.get(key), theirs.get(key)
         if _is_same(mine, their):
@@ -111,12 +113,12 @@ def check_configuration(name: str, base: Arm, arm: Arm, *, allowed: str = "") ->
     return {"warning": f"its config.json differs on purpose: {'; '.join(meant)}"}
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def _is_same(value: Any, other: Any) -> bool:
     """Return whether two values are equal; GGUF files hold numbers in float32."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
-    numbers = isinstance(one, float) and isinstance(other, float)
-    return math.isclose(one, other, rel_tol=1e-6) if numbers else bool(one == other)
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_is_same, value, other))
+    numbers = isinstance(value, float) and isinstance(other, float)
+    return math.isclose(value, other, rel_tol=1e-6) if numbers else bool(value == other)
 
 
 def _configuration(arm: Arm) -> Any:
@@ -137,9 +139,9 @@ def _configuration(arm: Arm) -> Any:
 
 def same_size(base: Arm, arm: Arm) -> bool:
     """Return whether two arms are known to be models of one kind and size."""
-    one, other = _configuration(base), _configuration(arm)
-    return None not in (one, other) and all(
-        getattr(one, key, None) == getattr(other, key, None) for key in ("model_type", *_SIZES)
+    config, other = _configuration(base), _configuration(arm)
+    return None not in (config, other) and all(
+        getattr(config, key, None) == getattr(other, key, None) for key in ("model_type", *_SIZES)
     )
 
 

@@ -78,9 +78,9 @@ def token_distributions(arm: LocalArm, passages: Sequence[ProbePassage]) -> list
 
     rows = []
     with arm.active() as model, torch.inference_mode():
-        for one in passages:
-            ids = torch.tensor([one.token_ids], device=model.device)
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=one.places).logits
+        for passage in passages:
+            ids = torch.tensor([passage.token_ids], device=model.device)
+            logits = model(input_ids=ids, use_cache=False, logits_to_keep=passage.places).logits
             rows.append(logits[0].cpu().double().log_softmax(dim=-1))
     return rows
 

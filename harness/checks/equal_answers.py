@@ -107,12 +107,12 @@ def _are_equal(one: float, other: float) -> bool:
 def _scores_by_text(
     answers: Iterable[Completion], score: str
 ) -> dict[tuple[str, str | None], list[float]]:
-    found: dict[tuple[str, str | None], list[float]] = {}
+    scores: dict[tuple[str, str | None], list[float]] = {}
     for done in answers:
         value = (done.scores or {}).get(score)
         if value is not None and done.text is not None and not done.beyond_text:
-            found.setdefault((done.text, done.reasoning), []).append(value)
-    return found
+            scores.setdefault((done.text, done.reasoning), []).append(value)
+    return scores
 
 
 def refuse_unequal_scores(
@@ -134,10 +134,10 @@ def refuse_unequal_scores(
         for metric in suite.gated_metrics
         if metric.needs is CellKind.RECORDED and _is_deterministic(metric, arms)
     }
-    for (suite, case), found in _recorded_cases(answers) if compared else ():
+    for (suite, case), arm_answers in _recorded_cases(answers) if compared else ():
         for (name, _), several in compared.items():
             for unequal in several if name == suite else ():
-                unequal.add(case, found)
+                unequal.add(case, arm_answers)
     for (suite, metric), several in compared.items():
         for unequal in several:
             if unequal.too_many:
@@ -159,7 +159,7 @@ def _is_deterministic(metric: Metric, arms: Mapping[str, Arm]) -> bool:
         for task in results.tasks
     ]
     declared = bool(metric.options.get("deterministic", True))
-    return declared and all(found.deterministic is not False for found in traits)
+    return declared and all(trait.deterministic is not False for trait in traits)
 
 
 def _recorded_cases(
@@ -167,8 +167,8 @@ def _recorded_cases(
 ) -> Iterator[tuple[tuple[str, str], ArmAnswers]]:
     """Yield (suite, case) with the arms' answers that have recorded scores."""
     for place, group in groupby(answers, key=lambda answer: (answer.cell.suite, answer.cell.case)):
-        found: dict[str, list[Completion]] = {}
+        by_arm: dict[str, list[Completion]] = {}
         for answer in group:
             if answer.cell.kind is CellKind.RECORDED and answer.completion is not None:
-                found.setdefault(answer.cell.arm, []).append(answer.completion)
-        yield place, found
+                by_arm.setdefault(answer.cell.arm, []).append(answer.completion)
+        yield place, by_arm

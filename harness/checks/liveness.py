@@ -122,10 +122,12 @@ def _one_load(name: str, base: LocalArm, arm: LocalArm, loaded: Any) -> dict[str
 
 def _seen_change(base: LocalArm, arm: LocalArm) -> float:
     """Return by how much the logits after a picture differ: only the vision part may be tuned."""
-    both = [probe() for one in (base, arm) if (probe := getattr(one, "probe_image", None))]
-    if len(both) < 2 or any(logits is None for logits in both):
+    probe_logits = [
+        probe() for each in (base, arm) if (probe := getattr(each, "probe_image", None))
+    ]
+    if len(probe_logits) < 2 or any(logits is None for logits in probe_logits):
         return 0.0
-    return float((both[0] - both[1]).abs().max())
+    return float((probe_logits[0] - probe_logits[1]).abs().max())
 
 
 def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _two_heads(name: str, base: ClassifierArm, arm: ClassifierArm) -> dict[str, 
 def _two_rankers(name: str, base: RankingArm, arm: RankingArm) -> dict[str, Any]:
     """Prove that two rerankers or embedders score texts differently, by other weights."""
     theirs = arm.probe_scores
-    weights = [getattr(one, "weights_sha256", None) for one in (base, arm)]
+    weights = [getattr(each, "weights_sha256", None) for each in (base, arm)]
     if weights[0] is not None and weights[0] == weights[1]:
         raise NotComparable(
             f"base and {name} have identical weights and differ in their settings alone; check the "
@@ -238,7 +240,7 @@ def _two_names(name: str, base: ProbedArm, arm: ProbedArm) -> dict[str, Any]:
         note = "no probe is answered the same way twice, so the names are taken on trust"
         return {"status": "declared", "probes": len(base.probed), "note": note}
     different = sum(ours != theirs for ours, theirs in steady)
-    versions = [getattr(one, "identity", {}).get("model_version") for one in (base, arm)]
+    versions = [getattr(each, "identity", {}).get("model_version") for each in (base, arm)]
     if not different and all(versions) and versions[0] != versions[1]:
         note = (
             f"the provider says that {versions[0]} and {versions[1]} answer, and both answer all "
@@ -276,7 +278,7 @@ def _moved_logprobs(base: Any, arm: Any) -> float:
     from tunegate.harness.models.servers.identity import flat, probe_prefixes
 
     prefixes = flat(probe_prefixes(base.tokenizer))
-    first, second, theirs = (one.next_logprobs(prefixes) for one in (base, base, arm))
+    first, second, theirs = (each.next_logprobs(prefixes) for each in (base, base, arm))
     if first is None or second is None or theirs is None:
         return 0.0
     noise, moved = _largest_change(first, second), _largest_change(first, theirs)
@@ -288,11 +290,11 @@ _FLOAT_NOISE = 1e-4
 
 
 def _largest_change(
-    one: Sequence[Mapping[int, float]], other: Sequence[Mapping[int, float]]
+    first: Sequence[Mapping[int, float]], other: Sequence[Mapping[int, float]]
 ) -> float:
     changes = (
         abs(before[token] - after[token])
-        for before, after in zip(one, other, strict=True)
+        for before, after in zip(first, other, strict=True)
         for token in before.keys() & after.keys()
     )
     return max(changes, default=0.0)

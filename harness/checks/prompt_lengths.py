@@ -94,7 +94,7 @@ def compare_prompt_lengths(
     `answers` are grouped by suite.
     """
     pairs = [pair for pair in _PAIRS if {*pair} <= arms.keys() and _are_unseen(arms, pair)]
-    found: list[PromptLengths] = []
+    lengths_of_arms: list[PromptLengths] = []
     for suite, group in groupby(answers, key=lambda answer: answer.cell.suite) if pairs else ():
         counts: dict[str, dict[str, int]] = {}
         for answer in group:
@@ -106,8 +106,8 @@ def compare_prompt_lengths(
         for pair in pairs:
             ours, theirs = (counts.get(name, {}) for name in pair)
             shared = {case: (ours[case], theirs[case]) for case in ours if case in theirs}
-            found.append(PromptLengths(suite, pair, shared))
-    return tuple(lengths for lengths in found if lengths.different)
+            lengths_of_arms.append(PromptLengths(suite, pair, shared))
+    return tuple(lengths for lengths in lengths_of_arms if lengths.different)
 
 
 def refuse_other_lengths(lengths: Iterable[PromptLengths]) -> None:
@@ -132,9 +132,10 @@ def without_proof(
 ) -> dict[str, Any]:
     """Return what is known of the prompts, where lengths differ: they are not proven equal."""
     notes = [
-        f"{one.suite}: {one.problem or one.medians}: prompts taken on trust" for one in lengths
+        f"{of_suite.suite}: {of_suite.problem or of_suite.medians}: prompts taken on trust"
+        for of_suite in lengths
     ]
-    count = sum(one.different for one in lengths)
+    count = sum(of_suite.different for of_suite in lengths)
     return {
         **comparability,
         "status": "declared",

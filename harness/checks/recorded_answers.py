@@ -59,16 +59,16 @@ def refuse_further_samples(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> 
     Raises:
         UsageError: file, case and both numbers.
     """
-    asked: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for suite in suites:
         for case in suite.cases:
-            asked[case.id] = max(suite.generation.samples, asked.get(case.id, 0))
+            counts[case.id] = max(suite.generation.samples, counts.get(case.id, 0))
     for arm in arms.values():
         # A run folder has the samples that its own suites asked for.
         for suite_name, case_id, sample in _answers(arm):
-            if not suite_name and sample >= asked.get(case_id, sample + 1):
+            if not suite_name and sample >= counts.get(case_id, sample + 1):
                 raise UsageError(
                     f"{arm.identity['spec']}: sample {sample} of {case_id!r}, and the suite asks "
-                    f"for {count_noun(asked[case_id], 'sample')} (0 is the first): record as many, "
-                    "or set samples under [generation] of suite.toml"
+                    f"for {count_noun(counts[case_id], 'sample')} (0 is the first): record as "
+                    "many, or set samples under [generation] of suite.toml"
                 )

@@ -39,7 +39,7 @@ class RequestMatch(NamedTuple):
 
 
 def compare_requests(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str] = ("base", "tuned")
+    first: RecordedRequest, other: RecordedRequest, names: tuple[str, str] = ("base", "tuned")
 ) -> RequestMatch:
     """Compare what two arms were asked in one case.
 
@@ -47,23 +47,23 @@ def compare_requests(
     recorder, the conversation, or the text of the prompt. Settings, rules and right answers are
     compared where both hold them.
     """
-    match = _compare_prompts(one, other, names)
+    match = _compare_prompts(first, other, names)
     if match.difference is not None:
         return match
-    mine, theirs = one.settings or {}, other.settings or {}
+    mine, theirs = first.settings or {}, other.settings or {}
     for name in sorted(mine.keys() & theirs.keys()):
         if canonical_json(mine[name]) != canonical_json(theirs[name]):
             values = f"{name} = {_short(mine[name])}, {names[1]} with {_short(theirs[name])}"
             return RequestMatch(True, f"{names[0]} was generated with {values}")
-    rule = _other_rule(one, other)
+    rule = _other_rule(first, other)
     return match if rule is None else RequestMatch(True, f"{' and '.join(names)} differ in {rule}")
 
 
-def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
+def _other_rule(first: RecordedRequest, other: RecordedRequest) -> str | None:
     """Return a rule or right answer of other tools' results that differs, with both hashes."""
     sides = [
         named_rules(request.rules, request.score_rules, request.expected_sha256)
-        for request in (one, other)
+        for request in (first, other)
     ]
     for name in sorted(sides[0].keys() & sides[1].keys()):
         if sides[0][name] != sides[1][name]:
@@ -72,43 +72,45 @@ def _other_rule(one: RecordedRequest, other: RecordedRequest) -> str | None:
 
 
 def _compare_prompts(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
+    first: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
 ) -> RequestMatch:
-    if one.rendered is not None and other.rendered is not None:
-        ids = one.token_sha256, other.token_sha256
-        if one.rendered == other.rendered and None not in ids and ids[0] != ids[1]:
+    if first.rendered is not None and other.rendered is not None:
+        ids = first.token_sha256, other.token_sha256
+        if first.rendered == other.rendered and None not in ids and ids[0] != ids[1]:
             return RequestMatch(known=True, difference="the tokenizers split the same text apart")
-        return _match(one.rendered, other.rendered, names)
+        return _match(first.rendered, other.rendered, names)
     for mine, theirs in (
-        (one.prompt_sha256, other.prompt_sha256),
-        (one.content_sha256, other.content_sha256),
+        (first.prompt_sha256, other.prompt_sha256),
+        (first.content_sha256, other.content_sha256),
     ):
         if mine is not None and theirs is not None:
-            texts = _compare_texts(one, other, names).difference
+            texts = _compare_texts(first, other, names).difference
             if mine == theirs:
                 return RequestMatch(True, texts and f"under one hash {mine[:12]}…, {texts}")
             hashes = f"the prompt hashes {mine[:12]}… and {theirs[:12]}… differ"
             return RequestMatch(known=True, difference=texts or hashes)
-    return _compare_texts(one, other, names)
+    return _compare_texts(first, other, names)
 
 
 def _compare_texts(
-    one: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
+    first: RecordedRequest, other: RecordedRequest, names: tuple[str, str]
 ) -> RequestMatch:
     """Compare conversations, or else the texts that the prompts may be."""
-    if one.messages is not None and other.messages is not None:
-        mine, theirs = _normal(one.messages), _normal(other.messages)
+    if first.messages is not None and other.messages is not None:
+        mine, theirs = _normal(first.messages), _normal(other.messages)
         if mine == theirs:
             return RequestMatch(known=True)
-        found = _match(_as_text(mine), _as_text(theirs), names).difference
-        return RequestMatch(True, found or "the parts of the messages that are not text differ")
-    mine_texts, their_texts = _whole_texts(one), _whole_texts(other)
+        difference = _match(_as_text(mine), _as_text(theirs), names).difference
+        return RequestMatch(
+            True, difference or "the parts of the messages that are not text differ"
+        )
+    mine_texts, their_texts = _whole_texts(first), _whole_texts(other)
     if not mine_texts or not their_texts:
         return RequestMatch(known=False)
     if set(mine_texts) & set(their_texts):
         return RequestMatch(known=True)
     # One record may hold only the last question of a longer conversation.
-    if _last_text(one) in their_texts or _last_text(other) in mine_texts:
+    if _last_text(first) in their_texts or _last_text(other) in mine_texts:
         return RequestMatch(known=False)
     return _match(mine_texts[0], their_texts[0], names)
 
@@ -216,9 +218,9 @@ class RecordedComparison:
         """
         recorded = [name for name, arm in arms.items() if isinstance(arm, RecordedArm)]
         not_compared = tuple(name for name in recorded if not further_arm(name).complete)
-        found = cls(tuple(recorded), not_compared)
+        comparison = cls(tuple(recorded), not_compared)
         if not recorded:
-            return found
+            return comparison
         others = [
             name
             for name in arms
@@ -234,23 +236,23 @@ class RecordedComparison:
             for suite, case in dict.fromkeys(place[:2] for place in prompts)
         ]
         repeated = {name: _repeated_records(every, name) for name in recorded}
-        for asked in every:
-            suite, case = asked.name, asked.case
-            found.total[suite] += 1
-            base = asked.of("base")
+        for asked_case in every:
+            suite, case = asked_case.name, asked_case.case
+            comparison.total[suite] += 1
+            base = asked_case.of("base")
             for name in others:
                 sure = not any((suite, case) in repeated.get(n, ()) for n in ("base", name))
-                found._add(suite, case, ("base", name), base, asked.of(name), sure=sure)
+                comparison._add(suite, case, ("base", name), base, asked_case.of(name), sure=sure)
             for name in recorded:
-                found._add_suite(suite, case, name, asked)
-        return found
+                comparison._add_suite(suite, case, name, asked_case)
+        return comparison
 
     def _add(
         self,
         suite: str,
         case: str,
         names: tuple[str, str],
-        one: RecordedRequest | None,
+        first: RecordedRequest | None,
         other: RecordedRequest | None,
         *,
         sure: bool,
@@ -259,9 +261,9 @@ class RecordedComparison:
 
         `sure` is whether the records tell the cases apart.
         """
-        if one is None or other is None:
+        if first is None or other is None:
             return
-        match = compare_requests(one, other, names)
+        match = compare_requests(first, other, names)
         if match.difference is not None:
             self.differences.append(RequestDifference(suite, case, names, match.difference))
         elif match.known and sure:
@@ -269,17 +271,21 @@ class RecordedComparison:
         else:
             self.on_trust.add((suite, case))
 
-    def _add_suite(self, suite: str, case: str, name: str, asked: _AskedCase) -> None:
+    def _add_suite(self, suite: str, case: str, name: str, asked_case: _AskedCase) -> None:
         """Record where the suite asks something else than the run that an arm was recorded in."""
-        theirs = asked.of(name)
-        if asked.suite is None or theirs is None or theirs.case_messages is None:
+        theirs = asked_case.of(name)
+        if asked_case.suite is None or theirs is None or theirs.case_messages is None:
             return
         judged = RecordedRequest(messages=theirs.case_messages)
-        match = compare_requests(RecordedRequest(messages=asked.messages), judged, ("suite", name))
+        match = compare_requests(
+            RecordedRequest(messages=asked_case.messages), judged, ("suite", name)
+        )
         text = match.difference
-        if text is None and asked.content is not None and theirs.case is not None:
-            kinds = {metric.needs for metric in asked.suite.metrics}
-            mine, other = (_weighed_texts(case, kinds) for case in (asked.content, theirs.case))
+        if text is None and asked_case.content is not None and theirs.case is not None:
+            kinds = {metric.needs for metric in asked_case.suite.metrics}
+            mine, other = (
+                _weighed_texts(case, kinds) for case in (asked_case.content, theirs.case)
+            )
             text = _match(mine, other, ("suite", name)).difference
         if text is not None:
             self.differences.append(RequestDifference(suite, case, ("the suite", name), text))
@@ -313,14 +319,16 @@ def _repeated_records(every: Iterable[_AskedCase], name: str) -> set[tuple[str, 
     Such a record was not made of the prompt, so that it proves nothing about it.
     """
     seen: dict[str, dict[str, list[tuple[str, str]]]] = {}
-    for asked in every:
-        request = asked.of(name)
-        if request is None or asked.messages is None:
+    for asked_case in every:
+        request = asked_case.of(name)
+        if request is None or asked_case.messages is None:
             continue
         messages = None if request.messages is None else canonical_json(request.messages)
-        prompt = canonical_json(asked.messages)
+        prompt = canonical_json(asked_case.messages)
         for record in {request.prompt_sha256, request.prompt, messages} - {None}:
-            seen.setdefault(str(record), {}).setdefault(prompt, []).append((asked.name, asked.case))
+            seen.setdefault(str(record), {}).setdefault(prompt, []).append(
+                (asked_case.name, asked_case.case)
+            )
     return {
         place
         for prompts in seen.values()
@@ -382,12 +390,12 @@ class _AskedCase:
         if request is None or self.suite is None:
             return request
         scores = recorded_scores([self.suite])
-        made = {key: rule for key, rule in request.score_rules.items() if key in scores}
+        score_rules = {key: rule for key, rule in request.score_rules.items() if key in scores}
         return request.model_copy(
             update={
                 "settings": request.settings if self._generates else None,
                 "expected_sha256": request.expected_sha256 if scores else None,
-                "score_rules": made,
+                "score_rules": score_rules,
             }
         )
 

@@ -41,50 +41,59 @@ def compare_results(
     for name, theirs in results.items():
         if name == "base":
             continue
-        both = [case for case in ids if case in base.case_set and case in theirs.case_set]
-        settings = _refuse_other_settings(name, base, theirs, both, scores)
-        known = [case for case in both if _prompt_hash(base, case) and _prompt_hash(theirs, case)]
-        different = {c for c in known if _prompt_hash(base, c) != _prompt_hash(theirs, c)}
-        if len(different) > MOST_OTHER_PROMPTS * len(known):
-            raise NotComparable(_other_prompts(name, base, theirs, different, len(known)))
-        same = [case for case in both if case not in different]  # the others are unscored
+        paired = [case for case in ids if case in base.case_set and case in theirs.case_set]
+        settings = _refuse_other_settings(name, base, theirs, paired, scores)
+        with_prompts = [
+            case for case in paired if _prompt_hash(base, case) and _prompt_hash(theirs, case)
+        ]
+        different = {c for c in with_prompts if _prompt_hash(base, c) != _prompt_hash(theirs, c)}
+        if len(different) > MOST_OTHER_PROMPTS * len(with_prompts):
+            raise NotComparable(_other_prompts(name, base, theirs, different, len(with_prompts)))
+        same = [case for case in paired if case not in different]  # the others are unscored
         rules = _refuse_other_rules(name, base, theirs, same, scores)
-        scoring += len(both) if settings or not scores else rules
-        seen, compared, others = seen + len(both), compared + len(known), others + len(different)
-    found: dict[str, Any] = {"status": "proven", "prompts": len(ids), "compared": compared}
+        scoring += len(paired) if settings or not scores else rules
+        seen, compared, others = (
+            seen + len(paired),
+            compared + len(with_prompts),
+            others + len(different),
+        )
+    proof: dict[str, Any] = {"status": "proven", "prompts": len(ids), "compared": compared}
     if others:
-        found["different"] = others
+        proof["different"] = others
     trusted = max(seen - compared, seen - scoring)
     if trusted:
-        found["on_trust"] = trusted
+        proof["on_trust"] = trusted
     if scoring < seen:
         how = f"say only for {scoring} of {seen} pairs" if scoring else "do not say"
         beyond.insert(0, f"the files {how} how answers were scored: scores taken on trust")
     if compared < seen:
         lacking = "no prompts" if not compared else f"prompts of {compared} of {seen} pairs only"
-        found["status"] = "declared"
+        proof["status"] = "declared"
         beyond.insert(0, f"the files hold {lacking}: prompts taken on trust")
     else:
-        found["by"] = "hash of the recorded prompt"
-    return {**found, **({"note": "; ".join(beyond)} if beyond else {})}
+        proof["by"] = "hash of the recorded prompt"
+    return {**proof, **({"note": "; ".join(beyond)} if beyond else {})}
 
 
 def _beyond_suite(ids: frozenset[str], results: Mapping[str, ResultSet]) -> Iterator[str]:
     """Yield how many results of an arm belong to judged tasks but to no suite."""
-    for name, found in results.items():
-        tasks = {found.answers[case, 0].task for case in ids & found.case_set}
-        left = sum(found.answers[case, 0].task in tasks for case in found.case_set - ids)
+    for name, arm_results in results.items():
+        tasks = {arm_results.answers[case, 0].task for case in ids & arm_results.case_set}
+        left = sum(
+            arm_results.answers[case, 0].task in tasks for case in arm_results.case_set - ids
+        )
         if left:
-            yield f"{left} of {len(found.cases)} cases in the results of {name} are in no suite"
+            count = len(arm_results.cases)
+            yield f"{left} of {count} cases in the results of {name} are in no suite"
 
 
 def _lacking(ids: Sequence[str], results: Mapping[str, ResultSet]) -> Iterator[str]:
     """Yield how many cases lack a result of an arm, and how many of its results lack a score."""
-    for name, found in results.items():
-        there = [case for case in ids if case in found.case_set]
+    for name, result_set in results.items():
+        there = [case for case in ids if case in result_set.case_set]
         if len(there) < len(ids):
             yield f"{len(ids) - len(there)} of {len(ids)} cases have no result in {name}"
-        rows = [found.answers[case, 0] for case in there]
+        rows = [result_set.answers[case, 0] for case in there]
         reasons = [r.error or next(iter(r.errors.values())) for r in rows if r.error or r.errors]
         if reasons:
             yield f"{len(reasons)} of {len(rows)} results of {name} lack a score ({reasons[0]})"
@@ -97,13 +106,13 @@ def _prompt_hash(found: ResultSet, case: str) -> str | None:
 
 
 def _refuse_other_settings(
-    name: str, base: ResultSet, theirs: ResultSet, both: Sequence[str], scores: Collection[str]
+    name: str, base: ResultSet, theirs: ResultSet, paired: Sequence[str], scores: Collection[str]
 ) -> bool:
     """Return whether the headers of both runs have any setting."""
     if base.tool != theirs.tool:
         return False
     shared: set[str] = set()
-    for task in dict.fromkeys(base.answers[case, 0].task for case in both):
+    for task in dict.fromkeys(base.answers[case, 0].task for case in paired):
         ours, other = (
             {**found.settings(task), **_score_rules(found, task, scores)}
             for found in (base, theirs)
@@ -120,9 +129,9 @@ def _refuse_other_settings(
     return bool(shared)
 
 
-def _score_rules(found: ResultSet, task: str, scores: Collection[str]) -> dict[str, Any]:
+def _score_rules(results: ResultSet, task: str, scores: Collection[str]) -> dict[str, Any]:
     """Return the settings of single scores: name → value."""
-    rules = {score: found.traits(task, score).rule or {} for score in scores}
+    rules = {score: results.traits(task, score).rule or {} for score in scores}
     return {
         f"{name} of {score}": without_addresses(value)
         for score, rule in rules.items()
@@ -135,10 +144,10 @@ def _refuse_other_rules(
 ) -> int:
     """Return in how many cases both runs have a right answer or a rule."""
     different: dict[str, list[str]] = {}
-    known = 0
+    comparable = 0
     for case in cases:
         ours, other = (_case_rules(found.answers[case, 0], scores) for found in (base, theirs))
-        known += bool(ours.keys() & other.keys())
+        comparable += bool(ours.keys() & other.keys())
         for rule in ours.keys() & other.keys():
             if ours[rule] != other[rule]:
                 different.setdefault(rule, []).append(case)
@@ -150,7 +159,7 @@ def _refuse_other_rules(
             f"{count_noun(len(cases), 'case')}: {found[0]!r} has {mine} in base and {their} in "
             f"{name}; score both by the same rule and data"
         )
-    return known
+    return comparable
 
 
 def _case_rules(row: ResultRow, scores: Collection[str]) -> dict[str, Any]:
@@ -171,7 +180,7 @@ def named_rules(
 
 
 def _other_prompts(
-    name: str, base: ResultSet, theirs: ResultSet, different: Collection[str], known: int
+    name: str, base: ResultSet, theirs: ResultSet, different: Collection[str], compared: int
 ) -> str:
     case = min(different)
     rows = base.row(case), theirs.row(case)
@@ -179,7 +188,7 @@ def _other_prompts(
     prompts = (row.prompt if row else None for row in rows)
     ours, other = _excerpts(*(p or h for p, h in zip(prompts, hashes, strict=True)))
     return (
-        f"base and {name} were asked different prompts in {len(different)} of {known} cases (at "
+        f"base and {name} were asked different prompts in {len(different)} of {compared} cases (at "
         f"most 1 %): {case!r} has {ours} in base and {other} in {name}; run both with the same "
         "template, examples and data"
     )

@@ -100,8 +100,8 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from tunegate.harness.records.versions import installed_versions
 
-        found = installed_versions(("tunegate",))
-        print(f"tunegate {found.get('tunegate', '(not installed)')}")
+        versions = installed_versions(("tunegate",))
+        print(f"tunegate {versions.get('tunegate', '(not installed)')}")
         raise typer.Exit
 
 

@@ -30,10 +30,10 @@ def run_aa_test(word: str, *, base: str, dtype: str, max_cases: int | None) -> i
         comparisons = [compare_arms(suite, name, arms["base"], arm) for name, arm in arms.items()]
     for problem in unreachable_gates(suite):
         say(f"\nnote: nothing could ship here: {problem}")
-    found = [claim for c in comparisons for claim in _print(c, suite)]
+    claims = [claim for c in comparisons for claim in _print(c, suite)]
     if "null" not in arms:
         print("\nNo null adapter: only a model loaded in this process can have one.")
-    return _conclude(comparisons, found)
+    return _conclude(comparisons, claims)
 
 
 def _demo_model() -> str:
@@ -83,8 +83,8 @@ def _print(comparison: AaTestResult, suite: Suite) -> list[GateResult]:
     early = claims_of_early_stop(comparison, suite, run)
     if early is not None:
         look, at_look = early
-        asked, of = len(look.seen), len(look.looks.order)
-        say(f"  with early stopping: ends at {look}, after {asked} of {of} cases")
+        n_seen, of = len(look.seen), len(look.looks.order)
+        say(f"  with early stopping: ends at {look}, after {n_seen} of {of} cases")
         claims = [*at_look, *claims]
     return list({(gate.metric, gate.tag, gate.kind): gate for gate in claims}.values())
 
@@ -132,8 +132,8 @@ def _fine(comparisons: list[AaTestResult]) -> str:
 
     results: list[SuiteResult] = [s for c in comparisons for s in c.verdict.suites]
     if any(r.has_goal for r in results):
-        both = "neither ships" if len(comparisons) > 1 else "it does not ship"
-        return f"{both}: as it should be"
+        verdict_text = "neither ships" if len(comparisons) > 1 else "it does not ship"
+        return f"{verdict_text}: as it should be"
     return (
         "no regression is claimed: as it should be (the suite has no goal, so SHIP means "
         '"no worse", which is the right answer here)'

@@ -28,17 +28,17 @@ def describe_suites() -> dict[str, Any]:
     """Return the suites below the current folder."""
     from tunegate.harness.suite.toml_file import read_toml
 
-    found = []
+    suites = []
     for path in sorted(_suite_files()):
         try:
             data = read_toml(path).data
             facts = {"name": data.get("name"), "gates": data.get("gates", [])}
         except SuiteError as error:
             facts = {"problem": str(error)}
-        found.append({"suite": str(path.parent), **facts})
+        suites.append({"suite": str(path.parent), **facts})
     return {
-        "sentence": f"{count_noun(len(found), 'suite')} below this folder",
-        "suites": found[:_SUITES],
+        "sentence": f"{count_noun(len(suites), 'suite')} below this folder",
+        "suites": suites[:_SUITES],
     }
 
 
@@ -64,9 +64,9 @@ def read_command(words: Sequence[str]) -> dict[str, Any]:
     )
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     problems = [line.removeprefix("tunegate: ") for line in done.stderr.splitlines()]
-    found = count_noun(len(problems), "problem") if done.returncode else "in order"
+    outcome = count_noun(len(problems), "problem") if done.returncode else "in order"
     return {
-        "sentence": f"{found}: {(problems if done.returncode else lines or ['no output'])[0]}",
+        "sentence": f"{outcome}: {(problems if done.returncode else lines or ['no output'])[0]}",
         "problems": problems,
         "lines": lines,
     }
@@ -148,13 +148,13 @@ def compare_folders(folders: Sequence[Path]) -> dict[str, Any]:
     from tunegate.harness.decision.candidates.rank import compare_runs
     from tunegate.harness.run.verification import load_verified
 
-    found = compare_runs([load_verified(folder)[0] for folder in folders])
+    comparison = compare_runs([load_verified(folder)[0] for folder in folders])
     columns = [name or "candidate" for name in CANDIDATE_COLUMNS]
     return {
-        "sentence": f"{found.verdict.value}: {found.sentence}",
+        "sentence": f"{comparison.verdict.value}: {comparison.sentence}",
         "candidates": [
-            {"run": one.folder, **dict(zip(columns, candidate_cells(one), strict=True))}
-            for one in found.candidates
+            {"run": candidate.folder, **dict(zip(columns, candidate_cells(candidate), strict=True))}
+            for candidate in comparison.candidates
         ],
-        "notes": list(found.notes),
+        "notes": list(comparison.notes),
     }

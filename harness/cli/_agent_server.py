@@ -72,8 +72,8 @@ class AgentTools:
             options["base"] = self.paths.model(base)
         if training_data is not None:
             options["training-data"] = self.paths.row_files(training_data)
-        given = [f"--{name}={value}" for name, value in options.items()]
-        job = self.jobs.start([*self.paths.suites(suites), *given])
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        job = self.jobs.start([*self.paths.suites(suites), *arguments])
         return {"sentence": f"started {job}; ask gate_status for its progress", "job": job}
 
     def gate_status(self, job: str, wait_s: float = 0) -> dict[str, Any]:
@@ -164,12 +164,12 @@ def _as_json(tool: Callable[..., Any]) -> Callable[..., str]:
     from mcp.server.mcpserver.exceptions import ToolError
 
     @functools.wraps(tool)
-    def answer(*given: Any, **named: Any) -> str:
+    def answer(*arguments: Any, **named: Any) -> str:
         try:
-            found = tool(*given, **named)
+            result = tool(*arguments, **named)
         except TunegateError as error:
             raise ToolError(escape_hidden(str(error))) from error
-        return json.dumps(_visible(found), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(_visible(result), ensure_ascii=False, separators=(",", ":"))
 
     answer.__annotations__ = {**tool.__annotations__, "return": str}
     return answer

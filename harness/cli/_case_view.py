@@ -100,12 +100,12 @@ def _completion_facts(cell: StoredAnswer) -> str:
     done = cell.completion
     if done is None:
         return cell.status
-    known = [
+    facts = [
         f"{done.output_tokens} tokens" if done.output_tokens is not None else "",
         f"{done.latency_s:.2f} s" if done.latency_s is not None else "",
         done.finish_reason or "",
     ]
-    return _harmless(" ".join(", ".join(one for one in known if one).split()))
+    return _harmless(" ".join(", ".join(fact for fact in facts if fact).split()))
 
 
 def _text(cell: StoredAnswer) -> str:
@@ -118,10 +118,12 @@ def _mark_differences(cells: Mapping[str, StoredAnswer]) -> dict[str, str]:
     """Return arm → its answer, with the words that the other lacks marked."""
     from tunegate.reports.text_diff import compare_texts
 
-    both = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]
-    if len(both) < 2 or any(one is None or one.text is None for one in both):
+    completions = [cells[arm].completion for arm in ("base", "tuned") if arm in cells]
+    if len(completions) < 2 or any(
+        completion is None or completion.text is None for completion in completions
+    ):
         return {}
-    base, tuned = (one.text or "" for one in both if one is not None)
+    base, tuned = (completion.text or "" for completion in completions if completion is not None)
     segments = compare_texts(base, tuned).segments
     return {
         "base": "".join(_mark("[-", s.base, "-]", s.changed) for s in segments),

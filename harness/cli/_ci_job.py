@@ -118,11 +118,11 @@ def _installed(requirement: str) -> dict[str, str]:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     queue, seen = [Requirement(requirement)], set[tuple[str, frozenset[str]]]()
     while queue:
-        one = queue.pop()
-        name, extras = canonicalize_name(one.name), frozenset(one.extras)
+        requirement_left = queue.pop()
+        name, extras = canonicalize_name(requirement_left.name), frozenset(requirement_left.extras)
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
@@ -130,13 +130,13 @@ def _installed(requirement: str) -> dict[str, str]:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             continue
-        found[name] = installed.version.partition("+")[0]  # +cpu is another build of it
+        versions[name] = installed.version.partition("+")[0]  # +cpu is another build of it
         for need in map(Requirement, installed.requires or ()):
             if need.marker is None or any(
                 need.marker.evaluate({"extra": extra}) for extra in ("", *extras)
             ):
                 queue.append(need)
-    return found
+    return versions
 
 
 def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]:

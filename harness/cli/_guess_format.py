@@ -88,8 +88,8 @@ def _first(path: Path) -> Mapping[str, Any]:
     """Return the first row of a JSON file, or the object that it is."""
     lines = (line for _, line in numbered_lines(path) if line.strip())
     text = read_file(path) if path.suffix == ".json" else next(lines, b"null")
-    found = json.loads(text.decode("utf-8-sig"))
-    first = found[0] if isinstance(found, list) and found else found
+    content = json.loads(text.decode("utf-8-sig"))
+    first = content[0] if isinstance(content, list) and content else content
     if not isinstance(first, Mapping):
         raise ValueError("its first row is not an object")
     return first
@@ -117,23 +117,23 @@ def _features(folder: Path) -> list[str]:
 def _columns(names: Iterable[str]) -> dict[str, Any]:
     """Return the `columns` table, or nothing if no column looks like a prompt."""
     there = {name.lower(): name for name in names}
-    found = {
+    guesses = {
         field: next((there[name] for name in usual if name in there), None)
         for field, usual in USUAL_NAMES.items()
     }
-    known = {field: name for field, name in found.items() if name is not None}
-    left = [name for name in there.values() if name not in known.values()]
+    columns = {field: name for field, name in guesses.items() if name is not None}
+    left = [name for name in there.values() if name not in columns.values()]
     if len(there) == 2 and left:  # two columns are question and answer, in this order
         first, second = there.values()
-        if "prompt" not in known and known.get("expected") != first:
-            known |= {"prompt": first}
-        if "expected" not in known and known.get("prompt") != second:
-            known |= {"expected": second}
+        if "prompt" not in columns and columns.get("expected") != first:
+            columns |= {"prompt": first}
+        if "expected" not in columns and columns.get("prompt") != second:
+            columns |= {"expected": second}
     if {"instruction", "input"} <= set(there):  # Alpaca's form
-        known["prompt"] = f"{{{there['instruction']}}}\n\n{{{there['input']}}}"
-    if known.get("prompt") is None and {"messages", "conversations"} & set(there):
+        columns["prompt"] = f"{{{there['instruction']}}}\n\n{{{there['input']}}}"
+    if columns.get("prompt") is None and {"messages", "conversations"} & set(there):
         return {"chat": True}
-    return {"columns": known} if "prompt" in known else {}
+    return {"columns": columns} if "prompt" in columns else {}
 
 
 def _toml(value: Any) -> str:

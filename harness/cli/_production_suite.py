@@ -152,7 +152,7 @@ def suite_text(
     tolerance = provable_tolerance(int(len(cases) * independent_share(cases) + 1e-9))
     longest = max((line.output_tokens or 0 for line in production.recorded), default=0)
     tokens = min(max(64, -(-longest * 3 // 2 // 32) * 32), _MOST_TOKENS) if longest else 256
-    extra = [one for one, fits_all in _formats(cases).items() if fits_all]
+    extra = [metric for metric, fits_all in _formats(cases).items() if fits_all]
     return _TEMPLATE.format(
         name=name,
         cases=cases_table,
@@ -161,11 +161,11 @@ def suite_text(
         tokens=tokens,
         why=f"        # the longest recorded answer has {longest}" if longest else "",
         template='\ntemplate = "none"' if production.template == "none" else "",
-        more="".join(f'\n[[metrics]]\nuse = "{one}"\n' for one in extra),
+        more="".join(f'\n[[metrics]]\nuse = "{metric}"\n' for metric in extra),
         tolerance=tolerance,
         count=len(cases),
         guards="".join(
-            f'\n[[gates]]\nmetric = "{one}"\ntolerance = {tolerance}\n' for one in extra
+            f'\n[[gates]]\nmetric = "{metric}"\ntolerance = {tolerance}\n' for metric in extra
         ),
     )
 
@@ -198,8 +198,10 @@ def _well_formed(production: ProductionCases, tolerance: float) -> str:
     A fine-tune on production's answers resembles them more than base does, even where its words
     are in disorder or it breaks off.
     """
-    said = {line.id: line.text or "" for line in production.recorded}
-    answers = [(c, said[c.id]) for c in production.cases if said.get(c.id, "").strip()]
+    answer_texts = {line.id: line.text or "" for line in production.recorded}
+    answers = [
+        (c, answer_texts[c.id]) for c in production.cases if answer_texts.get(c.id, "").strip()
+    ]
     if len({text for _, text in answers}) < 2:
         return ""
     with TemporaryDirectory() as folder:
@@ -224,9 +226,9 @@ def _mean(folder: Path, name: str, answers: Sequence[tuple[Case, str]], **option
 
 def _formats(cases: Sequence[Case]) -> dict[str, bool]:
     """Return metric → whether every answer of production could be judged by it."""
-    said = [text for case in cases for text in case.expected_texts()]
+    texts = [text for case in cases for text in case.expected_texts()]
     return {
-        "json_valid": len(said) == len(cases) and all(map(_is_json, said)),
+        "json_valid": len(texts) == len(cases) and all(map(_is_json, texts)),
         "tool_calls": all(case.expected_calls is not None for case in cases),
     }
 
@@ -260,17 +262,19 @@ def answered_cases(production: ProductionCases) -> set[str]:
 
 def tag_cases(production: ProductionCases) -> list[Case]:
     """Return the cases with the tags that some gates need."""
-    said = {line.id: line.text or "" for line in production.recorded}
+    answer_texts = {line.id: line.text or "" for line in production.recorded}
     parts = {
         ANSWERED: answered_cases(production),
-        SEVERAL: {name for name, text in said.items() if has_several_sentences(text)},
+        SEVERAL: {name for name, text in answer_texts.items() if has_several_sentences(text)},
     }
     ids = {case.id for case in production.cases}
     # A tag on all cases, or on none, separates nothing.
-    useful = {tag: found for tag, found in parts.items() if found and found != ids}
+    useful = {tag: case_ids for tag, case_ids in parts.items() if case_ids and case_ids != ids}
     return [
         case.model_copy(
-            update={"tags": (*case.tags, *(t for t, found in useful.items() if case.id in found))}
+            update={
+                "tags": (*case.tags, *(t for t, case_ids in useful.items() if case.id in case_ids))
+            }
         )
         for case in production.cases
     ]

@@ -71,8 +71,8 @@ def _worse(line: dict[str, Any], case: Case, talk: str) -> dict[str, Any]:
     """Return the line with a worse answer."""
     worse = dict(line)
     if "completion" in line:
-        asked = " ".join(str(case.input_messages()[-1].get("content")).split()[:4])
-        worse["completion"] = talk.format(asked=asked)
+        question = " ".join(str(case.input_messages()[-1].get("content")).split()[:4])
+        worse["completion"] = talk.format(asked=question)
     if "choice_logprobs" in line:
         worse["choice_logprobs"] = [-2.0 if log > -1 else -1.0 for log in line["choice_logprobs"]]
     if "answer_logprob" in line:

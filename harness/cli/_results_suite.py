@@ -36,20 +36,20 @@ def start_results_suite(spec: str, folder: Path, task: Sequence[str], *, name: s
     """
     from tunegate.harness.contracts.result_set import read_results
 
-    found = read_results(spec)
-    wanted = list(task or sorted(found.tasks))
-    missing = [one for one in wanted if one not in found.tasks]
+    results = read_results(spec)
+    wanted = list(task or sorted(results.tasks))
+    missing = [task_name for task_name in wanted if task_name not in results.tasks]
     if missing:
         raise UsageError(
-            f"no task {missing[0]!r} in {found.spec.path}; there are: {', '.join(found.tasks)}"
+            f"no task {missing[0]!r} in {results.spec.path}; there are: {', '.join(results.tasks)}"
         )
-    summaries = _shared_scores(found, wanted)
+    summaries = _shared_scores(results, wanted)
     folder.mkdir(parents=True)
     file = folder / "suite.toml"
-    text = _suite_text(spec, folder, found, wanted, summaries, name=name)
+    text = _suite_text(spec, folder, results, wanted, summaries, name=name)
     file.write_text(text + _gate_text(summaries), encoding="utf-8")
     file.write_text(text + _gate_text(summaries, _provable_margin(folder)), encoding="utf-8")
-    count = sum(found.tasks[one] for one in wanted)
+    count = sum(results.tasks[task_name] for task_name in wanted)
     return [
         f"wrote {folder}/suite.toml: {count} cases, scores {', '.join(s.key for s in summaries)}",
         "next: set the losses that you tolerate, before you look at tuned; `tunegate suite check "
@@ -83,46 +83,46 @@ def _provable_margin(folder: Path) -> float:
     return USUAL_MARGIN
 
 
-def _shared_scores(found: ResultSet, tasks: Sequence[str]) -> list[ScoreSummary]:
+def _shared_scores(results: ResultSet, tasks: Sequence[str]) -> list[ScoreSummary]:
     """Return the scores that have numbers in every task, each summarised over all of them."""
     by_key: dict[str, list[ScoreSummary]] = {}
-    for summary in found.scores:
+    for summary in results.scores:
         if summary.task in tasks and summary.values:
             by_key.setdefault(summary.key, []).append(summary)
-    shared = {key: known for key, known in by_key.items() if len(known) == len(tasks)}
+    shared = {key: summaries for key, summaries in by_key.items() if len(summaries) == len(tasks)}
     if not shared:
         scores = sorted(by_key)
         if not scores:
-            reason = next((s.reason for s in found.scores if s.task in tasks), "no score at all")
-            raise UsageError(f"{found.spec.path}: no score with a number ({reason})")
+            reason = next((s.reason for s in results.scores if s.task in tasks), "no score at all")
+            raise UsageError(f"{results.spec.path}: no score with a number ({reason})")
         raise UsageError(
-            f"{found.spec.path}: its {len(tasks)} tasks have different scores; make a suite of "
+            f"{results.spec.path}: its {len(tasks)} tasks have different scores; make a suite of "
             f"each: --task {tasks[0]}"
         )
-    return [_merge(known) for known in shared.values()]
+    return [_merge(summaries) for summaries in shared.values()]
 
 
-def _merge(known: Sequence[ScoreSummary]) -> ScoreSummary:
+def _merge(summaries: Sequence[ScoreSummary]) -> ScoreSummary:
     return replace(
-        known[0],
-        low=min(one.low for one in known),
-        high=max(one.high for one in known),
-        binary=all(one.binary for one in known),
+        summaries[0],
+        low=min(summary.low for summary in summaries),
+        high=max(summary.high for summary in summaries),
+        binary=all(summary.binary for summary in summaries),
     )
 
 
 def _suite_text(
     spec: str,
     folder: Path,
-    found: ResultSet,
+    results: ResultSet,
     tasks: Sequence[str],
     summaries: Sequence[ScoreSummary],
     *,
     name: str,
 ) -> str:
-    rest = spec.removeprefix(PREFIX).removeprefix(str(found.spec.path))
-    path = os.path.relpath(found.spec.path, folder) + rest
-    named = [one for one in tasks if one]
+    rest = spec.removeprefix(PREFIX).removeprefix(str(results.spec.path))
+    path = os.path.relpath(results.spec.path, folder) + rest
+    named = [task for task in tasks if task]
     lines = [
         f"name = {json.dumps(name)}",
         "",
@@ -133,11 +133,11 @@ def _suite_text(
         '# columns = { tags = ["doc.subject"], cluster = "doc.passage_id" }   # of its records',
         "",
     ]
-    if found.samples > 1:
-        lines += ["[generation]", f"samples = {found.samples}", ""]
+    if results.samples > 1:
+        lines += ["[generation]", f"samples = {results.samples}", ""]
     names = _metric_names([summary.key for summary in summaries])
     for summary, metric in zip(summaries, names, strict=True):
-        lines += [*_metric_lines(summary, metric, found), ""]
+        lines += [*_metric_lines(summary, metric, results), ""]
     return "\n".join(lines) + "\n"
 
 
@@ -157,7 +157,7 @@ def _gate_text(summaries: Sequence[ScoreSummary], margin: float = USUAL_MARGIN) 
     return "\n".join(lines) + "\n"
 
 
-def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterator[str]:
+def _metric_lines(summary: ScoreSummary, name: str, results: ResultSet) -> Iterator[str]:
     yield "[[metrics]]"
     yield 'use = "recorded"'
     yield f"name = {json.dumps(name)}"
@@ -169,11 +169,11 @@ def _metric_lines(summary: ScoreSummary, name: str, found: ResultSet) -> Iterato
     if summary.traits.deterministic is False:
         yield "deterministic = false          # a judge or more than the answer's text made it"
     if summary.binary:
-        yield f"binary = true{'' if found.samples == 1 else '                    # each sample'}"
+        yield f"binary = true{'' if results.samples == 1 else '                    # each sample'}"
         return
     low, high = summary.traits.range or (0.0, 1.0)
     if summary.traits.range and low <= summary.low and summary.high <= high:
-        yield f"range = [{low:g}, {high:g}]                   # as {found.tool} defines it"
+        yield f"range = [{low:g}, {high:g}]                   # as {results.tool} defines it"
     else:
         seen = f"{summary.low:g} to {summary.high:g} were recorded"
         yield f"# range = [0, 1]               # the files do not have it; {seen}"

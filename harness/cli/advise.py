@@ -153,16 +153,16 @@ def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, i
     """Check every file in the format that it seems to have; return files and rows by format."""
     from tunegate.trainers import datasets
 
-    found: dict[str, tuple[str, ...]] = {}
+    by_format: dict[str, tuple[str, ...]] = {}
     for path in paths:
         name = datasets.guess_file_format(path).name
-        found[name] = (*found.get(name, ()), path)
+        by_format[name] = (*by_format.get(name, ()), path)
     forms = {form.name: form for form in datasets.ALL}
     counts = {
         name: len(datasets.load_rows(files, forms[name], seed=0).rows)
-        for name, files in found.items()
+        for name, files in by_format.items()
     }
-    return found, counts
+    return by_format, counts
 
 
 def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMeasurement | None:
@@ -301,8 +301,8 @@ def _memory(rule: AdviceRule, base: str, memory_gb: float | None) -> Iterator[st
     require_extra()
     if (machine := _machine(memory_gb)) is not None:
         with trl_environment.quiet_training():
-            found = fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
-            yield from list(found)
+            sentences = fit_sentences(base, rule.method, method=rule.adapter, machine=machine)
+            yield from list(sentences)
 
 
 def _machine(memory_gb: float | None) -> TrainingMachine | None:
@@ -312,10 +312,10 @@ def _machine(memory_gb: float | None) -> TrainingMachine | None:
 
     if memory_gb is not None:
         return TrainingMachine(int(memory_gb * 1e9), "the GPU of --memory-gb", gpu=True)
-    found = current_hardware()
-    if found.gpus:
-        return TrainingMachine(found.gpu_memory_bytes[0], found.gpus[0], gpu=True)
-    memory = found.memory_bytes
+    hardware = current_hardware()
+    if hardware.gpus:
+        return TrainingMachine(hardware.gpu_memory_bytes[0], hardware.gpus[0], gpu=True)
+    memory = hardware.memory_bytes
     return None if memory is None else TrainingMachine(memory, "this machine", gpu=False)
 
 

@@ -88,8 +88,11 @@ def _sign(run: Run, key: Path | None, trust: Path | None, output: Path) -> str:
     from tunegate.harness.run.sigstore_attestation import make_keyless
 
     if key is None:
-        made = make_keyless(run, trust)
-        text, trusted = made.text, f"--identity {made.identity} --issuer {made.issuer}"
+        attestation = make_keyless(run, trust)
+        text, trusted = (
+            attestation.text,
+            f"--identity {attestation.identity} --issuer {attestation.issuer}",
+        )
     else:
         text, trusted = make_attestation(run, key), "--key FILE.pub"
     with refuse_unwritable(output, "choose another with -o FILE"):

@@ -67,10 +67,10 @@ def _is_judged(identity: Mapping[str, Any], adapter: Path, run: Path) -> bool:
     judged = identity.get("adapter_sha256") or identity.get("weights_sha256")
     if judged is None:
         return False
-    found = weights_fingerprint(adapter)
-    if found != judged:
+    digest = weights_fingerprint(adapter)
+    if digest != judged:
         raise UsageError(
-            f"{adapter}: not the weights that {run} judged ({found[:10]} against {judged[:10]}); "
+            f"{adapter}: not the weights that {run} judged ({digest[:10]} against {judged[:10]}); "
             "name the folder that was judged, or judge this one"
         )
     return True

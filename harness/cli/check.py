@@ -123,12 +123,12 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as written")
-    asked = ask_arms(everyday_prompts(template=template), arms)
-    drift = measure_drift(arms, asked)
+    answers = ask_arms(everyday_prompts(template=template), arms)
+    drift = measure_drift(arms, answers)
     for number, line in enumerate(_drift_lines(drift, null_adapter_problem(arms["tuned"]))):
         say(f"{'' if number else 'moved':<6} {line}")
-    counted = count_behaviour(asked)
-    say(*_table(counted), *_answers(asked[:SHOWN]))
+    counted = count_behaviour(answers)
+    say(*_table(counted), *_answers(answers[:SHOWN]))
     return [*_alarms(drift, counted)]
 
 

@@ -91,8 +91,13 @@ def copy_suites(folder: Path) -> Path:
     subject, which is enough for their tolerances, and of the replies that a judge rates every
     second one, as it decides nothing.
     """
-    own, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
-    origins = {"general_knowledge": bundled, "tickets": own, "production": own, "judge": own}
+    demo_suites, bundled = _HOME / "trainers" / "demo", _HOME / "suites"
+    origins = {
+        "general_knowledge": bundled,
+        "tickets": demo_suites,
+        "production": demo_suites,
+        "judge": demo_suites,
+    }
     for name, origin in origins.items():
         unused = shutil.ignore_patterns("train.jsonl", "__pycache__")
         # `copyfile` leaves out the mode: files of an installation may be read-only.
@@ -110,7 +115,7 @@ def copy_suites(folder: Path) -> Path:
         "tickets": _one_of_each_template(_lines(bundled / "support_json")),
         "production": _first(20, 50, _lines(bundled / "production")),
         "general_knowledge": _first(25, 36, _lines(bundled / "general_knowledge"))[::2],
-        "judge": _lines(own / "judge")[::2],
+        "judge": _lines(demo_suites / "judge")[::2],
     }
     for name, lines in chosen.items():
         (folder / name / "cases.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
@@ -194,13 +199,13 @@ def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:
     import torch
 
     place = suites / "judge"
-    asked = [str(place / "suite.toml"), "--judge", base]
+    arguments = [str(place / "suite.toml"), "--judge", base]
     if not embedded or torch.cuda.is_available():
-        return asked
+        return arguments
     if not is_calibrated(base, place):
         _say("the judge was calibrated with other versions of its libraries: uncalibrated here")
-        return asked
-    return [*asked, "--calibration", str(place / "calibration.json")]
+        return arguments
+    return [*arguments, "--calibration", str(place / "calibration.json")]
 
 
 def is_calibrated(base: str, place: Path) -> bool:
@@ -211,13 +216,13 @@ def is_calibrated(base: str, place: Path) -> bool:
 
     (metric,) = suites.load_suite(place).metrics
     assert metric.judge is not None
-    known = read_calibration(place / "calibration.json")
+    calibration = read_calibration(place / "calibration.json")
     fingerprints = [judge_model.fingerprint for judge_model in open_judge_models([base], None)]
-    return known.binding == calibration_binding(metric.judge.prompt_sha256, fingerprints)
+    return calibration.binding == calibration_binding(metric.judge.prompt_sha256, fingerprints)
 
 
 def _gate_candidate(
-    base: str, adapter: Path, run: Path, asked: Sequence[str]
+    base: str, adapter: Path, run: Path, suite_arguments: Sequence[str]
 ) -> tuple[VerdictRecord, Path]:
     """Gate a candidate on suites, with their options; any verdict is a result of the demo."""
     from tunegate.harness.records.files import read_record
@@ -225,7 +230,7 @@ def _gate_candidate(
 
     _run(
         "gate",
-        *asked,
+        *suite_arguments,
         "--base",
         base,
         "--tuned",

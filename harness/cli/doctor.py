@@ -101,9 +101,11 @@ def extra_requirements() -> dict[str, tuple[Requirement, ...]]:
     installed = metadata.distribution("tunegate")
     required = [Requirement(text) for text in installed.requires or ()]
     optional = [
-        one
-        for one in required
-        if one.name != "tunegate" and one.marker and not one.marker.evaluate({"extra": ""})
+        requirement
+        for requirement in required
+        if requirement.name != "tunegate"
+        and requirement.marker
+        and not requirement.marker.evaluate({"extra": ""})
     ]
     extras = sorted({*(installed.metadata.get_all("Provides-Extra") or ())} - {"all"})
     return {
@@ -119,7 +121,7 @@ def extra_with(module: str) -> str | None:
     extras = [
         extra
         for extra, required in extra_requirements().items()
-        if package in (one.name.lower().replace("_", "-") for one in required)
+        if package in (requirement.name.lower().replace("_", "-") for requirement in required)
     ]
     return "hf" if "hf" in extras else next(iter(extras), None)
 
@@ -129,15 +131,20 @@ def _extras() -> Iterator[DoctorFinding]:
     from tunegate.harness.records.versions import installed_versions
 
     for extra, required in extra_requirements().items():
-        found = installed_versions(one.name for one in required)
-        missing = list(dict.fromkeys(one.name for one in required if one.name not in found))
+        installed = installed_versions(requirement.name for requirement in required)
+        missing = list(
+            dict.fromkeys(
+                requirement.name for requirement in required if requirement.name not in installed
+            )
+        )
         other = [
-            f"{one.name} {found[one.name]} (needs {one.specifier})"
-            for one in required
-            if one.name in found and not one.specifier.contains(found[one.name], prereleases=True)
+            f"{requirement.name} {installed[requirement.name]} (needs {requirement.specifier})"
+            for requirement in required
+            if requirement.name in installed
+            and not requirement.specifier.contains(installed[requirement.name], prereleases=True)
         ]
         problems = [*([f"missing {', '.join(missing)}"] if missing else []), *other]
-        present = [f"{name} {version}" for name, version in found.items()]
+        present = [f"{name} {version}" for name, version in installed.items()]
         more = [f"{len(present) - _SHOWN} more"] if len(present) > _SHOWN else []
         remedy = f"{', '.join(problems)}: pip install 'tunegate[{extra}]'"
         detail = remedy if problems else ", ".join([*present[:_SHOWN], *more])
@@ -151,10 +158,10 @@ def _combination() -> Iterator[DoctorFinding]:
 
     installed = installed_versions(tested_stacks.STACK)
     installed["python"] = platform.python_version()
-    found = tested_stacks.explain_combination(installed, tested_stacks.tested_stacks())
-    if found is not None:
-        tested = found[0] is tested_stacks.CombinationStatus.TESTED
-        yield DoctorFinding(tested, False, "combination", f"{found[0]}: {found[1]}")
+    combination = tested_stacks.explain_combination(installed, tested_stacks.tested_stacks())
+    if combination is not None:
+        tested = combination[0] is tested_stacks.CombinationStatus.TESTED
+        yield DoctorFinding(tested, False, "combination", f"{combination[0]}: {combination[1]}")
     others = installed_versions(tested_stacks.NEIGHBOURS)
     if others:
         listed = ", ".join(f"{name} {version}" for name, version in others.items())
@@ -165,8 +172,8 @@ def _plugins() -> Iterator[DoctorFinding]:
     """Import the plugins of installed packages: metrics, judges, backends, sources, sections."""
     for plugin, problem in lookup.installed_plugins():
         name = f"{lookup.kind_of(plugin.group)} {plugin.name}"
-        given = f"{plugin.value} of the package {lookup.provider(plugin)}"
-        yield DoctorFinding(problem is None, False, name, problem or given)
+        origin = f"{plugin.value} of the package {lookup.provider(plugin)}"
+        yield DoctorFinding(problem is None, False, name, problem or origin)
 
 
 def _machine() -> Iterator[DoctorFinding]:
@@ -242,11 +249,11 @@ def _vllm() -> Iterator[DoctorFinding]:
     from tunegate.harness.models.servers.vllm_command import find_installation
 
     try:
-        found = find_installation()
+        installation = find_installation()
     except UsageError as error:
         yield DoctorFinding(False, False, "engine vllm", str(error))
         return
-    place = "CPU" if found.cpu else "GPU"
-    note = f"; {found.untested}" if found.untested else ""
-    detail = f"{found.version} for the {place}, {found.python}{note}"
-    yield DoctorFinding(not found.untested, False, "engine vllm", detail)
+    place = "CPU" if installation.cpu else "GPU"
+    note = f"; {installation.untested}" if installation.untested else ""
+    detail = f"{installation.version} for the {place}, {installation.python}{note}"
+    yield DoctorFinding(not installation.untested, False, "engine vllm", detail)

@@ -124,8 +124,8 @@ def _print_memory(
     columns = ("method", "rank", "tokens", "rows", "trained", "weights", "gradients, AdamW")
     for column in (*columns, "activations", "logits", "in all", *(["fits"] if fits else [])):
         table.add_column(column, justify="left" if column == "method" else "right")
-    found = [memory.step_memory(model, setting, gpu=gpu) for setting in wanted]
-    for setting, step in zip(wanted, found, strict=True):
+    steps = [memory.step_memory(model, setting, gpu=gpu) for setting in wanted]
+    for setting, step in zip(wanted, steps, strict=True):
         table.add_row(*_cells(setting, step, process, fits))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print(
@@ -133,7 +133,7 @@ def _print_memory(
         + ("" if gpu else f", and {process / 1e6:,.0f} MB for the process, measured here")
         + ".\nNot counted: other temporary tensors, generation, a GPU's context and fragmentation."
     )
-    if mapped := max(step.mapped for step in found):
+    if mapped := max(step.mapped for step in steps):
         print(f"qlora on a CPU also maps {mapped / 1e6:,.0f} MB of the base's file, reclaimable")
     print(f"keys and values while it generates: {model.cache_bytes(dtype):,} bytes a token and row")
 
@@ -151,13 +151,13 @@ def _cells(
 def _print_time(argv: list[str], steps: int, price: float | None) -> None:
     from tunegate.trainers.estimate.timing import profile_steps
 
-    found = profile_steps(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
-    middle, low, high = (seconds / 60 for seconds in found.total_s)
+    profile = profile_steps(argv, steps=steps, say=lambda line: print(line, file=sys.stderr))
+    middle, low, high = (seconds / 60 for seconds in profile.total_s)
     print(
-        f"{found.steps} steps, estimated from {len(found.seconds)} timed on this machine: "
+        f"{profile.steps} steps, estimated from {len(profile.seconds)} timed on this machine: "
         f"{middle:.1f} min [{low:.1f}, {high:.1f}]"
     )
-    print(f"peak memory of the process until then: {found.peak / 1e6:,.0f} MB")
+    print(f"peak memory of the process until then: {profile.peak / 1e6:,.0f} MB")
     if price is not None:
         cost, least, most = (f"{price * minutes / 60:.4g}" for minutes in (middle, low, high))
         print(f"at {price:g} an hour: {cost} [{least}, {most}]")

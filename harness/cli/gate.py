@@ -174,9 +174,9 @@ def pytest_arguments(args: Sequence[str]) -> list[str]:
         else:
             if not has_value and (not rest or rest[0].startswith("--") or rest[0] in _HELP_WORDS):
                 raise UsageError(f"{name} needs a value")
-            given = value if has_value else rest.pop(0)
-            _refuse_value(options[name], given, named)
-            translated.append(f"{PREFIX}{options[name].name}={given}")
+            argument = value if has_value else rest.pop(0)
+            _refuse_value(options[name], argument, named)
+            translated.append(f"{PREFIX}{options[name].name}={argument}")
     if not paths:
         raise UsageError(NONE_NAMED)
     return [*paths, *translated]
@@ -199,29 +199,29 @@ def _unknown_option(name: str, value: str) -> str:
     return unknown_name_message(name, tuple(f"--{o.name}" for o in OPTIONS), what="option")
 
 
-def _refuse_value(option: GateOption, given: str, named: dict[str, str]) -> None:
+def _refuse_value(option: GateOption, argument: str, named: dict[str, str]) -> None:
     """Refuse a second value, or one that pytest would refuse under the option's longer name.
 
     Args:
         option: The option.
-        given: Its value.
+        argument: Its value.
         named: Option → value of those before, to which it is added.
     """
     import pytest
 
     from tunegate.harness.plugin.gate_options import PREFIX
 
-    if (known := named.setdefault(option.name, given)) != given:
-        values = "" if option.secret else f", {known} and {given}"
+    if (earlier := named.setdefault(option.name, argument)) != argument:
+        values = "" if option.secret else f", {earlier} and {argument}"
         raise UsageError(
             f"--{option.name} is given twice{values}; a run takes one: start a run "
             "for each, and `tunegate compare RUN RUN` ranks several fine-tunes"
         )
-    if option.choices and given not in option.choices:
+    if option.choices and argument not in option.choices:
         what = f"value of --{option.name}"
-        raise UsageError(unknown_name_message(given, option.choices, what=what))
+        raise UsageError(unknown_name_message(argument, option.choices, what=what))
     try:
-        option.type(given)
+        option.type(argument)
     except pytest.UsageError as error:
         raise UsageError(str(error).replace(PREFIX, "--")) from error
 

@@ -58,19 +58,19 @@ def check(
     ]
     if classifier:
         checks.append(("classifier", open_classifier(classifier).attack_probability))
-    attacks = sum(one.attack for one in labelled)
+    attacks = sum(labelled_text.attack for labelled_text in labelled)
     say(f"{texts}: {attacks} attacks, {len(labelled) - attacks} harmless texts")
     say(f"{'check':22}{'caught':>34}{'flagged, though harmless':>34}{'ms a text':>11}")
-    found = {}
+    measured = {}
     for name, score in checks:
-        found[name] = measure_check(labelled, score)
-        for line in rate_lines(name, found[name], threshold):
+        measured[name] = measure_check(labelled, score)
+        for line in rate_lines(name, measured[name], threshold):
             say(line)
     if classifier:
-        both = found["injection"].join_with(found["classifier"], threshold)
-        say(*rate_lines("injection or classifier", both, threshold))
-        say(threshold_line(found["classifier"]))
-    last = found["classifier" if classifier else "injection"]
+        joined = measured["injection"].join_with(measured["classifier"], threshold)
+        say(*rate_lines("injection or classifier", joined, threshold))
+        say(threshold_line(measured["classifier"]))
+    last = measured["classifier" if classifier else "injection"]
     for line in wrong_lines(labelled, last, threshold, show):
         say(line)
 
@@ -92,12 +92,12 @@ def read_labelled_texts(path: Path) -> list[LabelledText]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from None
     texts = ((number, line.strip()) for number, line in lines)
-    found = [_parse_line(text, f"{path}:{number}") for number, text in texts if text]
-    if len({one.attack for one in found}) < 2:
+    labelled = [_parse_line(text, f"{path}:{number}") for number, text in texts if text]
+    if len({text_label.attack for text_label in labelled}) < 2:
         raise UsageError(
-            f"{path}: {len(found)} texts of one label; rates take attacks and harmless texts"
+            f"{path}: {len(labelled)} texts of one label; rates take attacks and harmless texts"
         )
-    return found
+    return labelled
 
 
 def _parse_line(line: str, where: str) -> LabelledText:
@@ -142,22 +142,22 @@ def measure_check(labelled: Sequence[LabelledText], score: Callable[[str], float
     """Return the scores of a check on every text, and how long one takes."""
     scores: dict[bool, list[float | None]] = {True: [], False: []}
     times = []
-    for one in labelled:
+    for text in labelled:
         began = time.perf_counter()
         try:
-            value: float | None = score(one.text)
+            value: float | None = score(text.text)
         except Exception:  # a text without a score counts as missed, and is reported
             value = None
         times.append(1000 * (time.perf_counter() - began))
-        scores[one.attack].append(value)
+        scores[text.attack].append(value)
     return MeasuredCheck(tuple(scores[True]), tuple(scores[False]), statistics.median(times))
 
 
-def rate_lines(name: str, found: MeasuredCheck, threshold: float) -> Iterator[str]:
+def rate_lines(name: str, measured: MeasuredCheck, threshold: float) -> Iterator[str]:
     """Yield the rates of a check with their exact 90 % intervals."""
-    caught, flagged = (_rate(scores, threshold) for scores in (found.attacks, found.harmless))
-    yield f"{name:22}{caught:>34}{flagged:>34}{found.milliseconds:>11.2f}"
-    lost = sum(score is None for score in (*found.attacks, *found.harmless))
+    caught, flagged = (_rate(scores, threshold) for scores in (measured.attacks, measured.harmless))
+    yield f"{name:22}{caught:>34}{flagged:>34}{measured.milliseconds:>11.2f}"
+    lost = sum(score is None for score in (*measured.attacks, *measured.harmless))
     if lost:
         yield f"  {lost} texts without a score; they count as not flagged"
 
@@ -173,13 +173,13 @@ def _rate(scores: Sequence[float | None], threshold: float) -> str:
     return f"{hits} of {len(scores)}: {share:.1f} % [{low:.1f}, {high:.1f}]"
 
 
-def threshold_line(found: MeasuredCheck) -> str:
+def threshold_line(measured: MeasuredCheck) -> str:
     """Return the threshold at which a classifier flags few harmless texts, and what it catches."""
-    harmless = sorted((score or 0.0 for score in found.harmless), reverse=True)
+    harmless = sorted((score or 0.0 for score in measured.harmless), reverse=True)
     allowed = int(FALSE_ALARMS * len(harmless))
     limit = harmless[allowed]
-    caught = sum((score or 0.0) > limit for score in found.attacks)
-    share = 100 * caught / len(found.attacks)
+    caught = sum((score or 0.0) > limit for score in measured.attacks)
+    share = 100 * caught / len(measured.attacks)
     return (
         f"a threshold just above {limit:.4f} flags {allowed} of {len(harmless)} harmless texts and "
         f"catches {share:.1f} % of the attacks; it was chosen on these texts: measure it on others"
@@ -187,13 +187,13 @@ def threshold_line(found: MeasuredCheck) -> str:
 
 
 def wrong_lines(
-    labelled: Sequence[LabelledText], found: MeasuredCheck, threshold: float, show: int
+    labelled: Sequence[LabelledText], measured: MeasuredCheck, threshold: float, show: int
 ) -> Iterator[str]:
     """Yield the first texts that are missed, and those that are flagged though harmless."""
-    attacks = [one.text for one in labelled if one.attack]
-    harmless = [one.text for one in labelled if not one.attack]
-    missed = [t for t, s in zip(attacks, found.attacks, strict=True) if (s or 0.0) < threshold]
-    wrong = [t for t, s in zip(harmless, found.harmless, strict=True) if (s or 0.0) >= threshold]
+    attacks = [labelled_text.text for labelled_text in labelled if labelled_text.attack]
+    harmless = [labelled_text.text for labelled_text in labelled if not labelled_text.attack]
+    missed = [t for t, s in zip(attacks, measured.attacks, strict=True) if (s or 0.0) < threshold]
+    wrong = [t for t, s in zip(harmless, measured.harmless, strict=True) if (s or 0.0) >= threshold]
     for name, texts in (("missed", missed), ("harmless, but flagged", wrong)):
         yield from (f"{name}: {_excerpt(text)}" for text in texts[:show])
 

@@ -47,12 +47,12 @@ def plan(
     """Show what suites can prove, and how many cases that takes."""
     loaded = _load(_files(suites or ()))
     forecasts = _forecasts(loaded, from_)
-    for number, (suite, one) in enumerate(zip(loaded, forecasts, strict=True)):
-        lines = (*_lines(one, from_), *_playing(suite), *_judging(suite, judge))
+    for number, (suite, suite_plan) in enumerate(zip(loaded, forecasts, strict=True)):
+        lines = (*_lines(suite_plan, from_), *_playing(suite), *_judging(suite, judge))
         say(*([""] if number else []), *lines)
-    if len(forecasts) > 1 and all(one.chances for one in forecasts):
+    if len(forecasts) > 1 and all(suite_plan.chances for suite_plan in forecasts):
         say(f"\nall {len(forecasts)} suites: {_whole_run(forecasts)}")
-    refusals = [text for one in forecasts for text in one.refusals]
+    refusals = [text for suite_plan in forecasts for text in suite_plan.refusals]
     if refusals:
         raise SuiteError(refusals)
 
@@ -103,23 +103,23 @@ def _load(files: Sequence[Path]) -> list[Suite]:
     return loaded
 
 
-def _lines(one: SuitePlan, run: Path | None) -> Iterator[str]:
-    grouped = "" if one.n_clusters is None else f" in {one.n_clusters} clusters"
+def _lines(suite_plan: SuitePlan, run: Path | None) -> Iterator[str]:
+    grouped = "" if suite_plan.n_clusters is None else f" in {suite_plan.n_clusters} clusters"
     written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
-    assumed = written if one.spread_written else "spread assumed (--from RUN measures it)"
+    assumed = written if suite_plan.spread_written else "spread assumed (--from RUN measures it)"
     source = f"spread as in {run}" if run else assumed
-    cases = count_noun(one.n, "case")
-    yield f"{one.name}: {cases}{grouped}; {source}"
-    if not one.gates:
+    cases = count_noun(suite_plan.n, "case")
+    yield f"{suite_plan.name}: {cases}{grouped}; {source}"
+    if not suite_plan.gates:
         yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"
         return
-    yield from _table(one.gates)
-    kinds = {power.spread.binary for gate in one.gates for power in gate.powers}
+    yield from _table(suite_plan.gates)
+    kinds = {power.spread.binary for gate in suite_plan.gates for power in gate.powers}
     yield from (f"  {meaning}" for binary, meaning in _SPREADS.items() if binary in kinds)
-    yield f"  {_whole_rule(one)}"
-    yield from (f"  note: {note}" for note in one.notes)
-    yield f"  {_time(one)}"
-    yield from (f"  {line}" for line in _answers(one))
+    yield f"  {_whole_rule(suite_plan)}"
+    yield from (f"  note: {note}" for note in suite_plan.notes)
+    yield f"  {_time(suite_plan)}"
+    yield from (f"  {line}" for line in _answers(suite_plan))
 
 
 _SPREADS = {
@@ -159,16 +159,16 @@ def _gate_name(gate: Gate) -> str:
 
 def _row(gate: GatePlan) -> tuple[str, ...]:
     """Return the cells of the table after the gate's name; none if nothing is planned."""
-    found = gate.powers
-    if not found:
+    powers = gate.powers
+    if not powers:
         return ()
-    symbol = "ψ" if found[0].spread.binary else "σ"
+    symbol = "ψ" if powers[0].spread.binary else "σ"
     return (
-        f"{symbol} {_join_texts(_spread(o) for o in found)}",
-        _join_texts("none" if o.provable is None else _number(o.provable) for o in found),
-        _join_texts(f"{o.effect:+.2g}" if o.effect else "0" for o in found),
-        _shares([o.chance for o in found]),
-        _join_texts(_count(o.cases) for o in found),
+        f"{symbol} {_join_texts(_spread(o) for o in powers)}",
+        _join_texts("none" if o.provable is None else _number(o.provable) for o in powers),
+        _join_texts(f"{o.effect:+.2g}" if o.effect else "0" for o in powers),
+        _shares([o.chance for o in powers]),
+        _join_texts(_count(o.cases) for o in powers),
     )
 
 
@@ -177,23 +177,23 @@ def _spread(power: GatePower) -> str:
     return _number(spread.value) + (f" ×{spread.deff:.1f}" if spread.deff > 1.05 else "")
 
 
-def _whole_rule(one: SuitePlan) -> str:
+def _whole_rule(suite_plan: SuitePlan) -> str:
     from tunegate.harness.gates.contract.registry import gate_kind
 
-    levels = any(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
-    if one.refusals:
+    levels = any(gate_kind(gate.gate.kind).reads_level for gate in suite_plan.gates)
+    if suite_plan.refusals:
         return "SHIP cannot be reached with these cases"
-    if not one.chances:
-        unknown = [gate.gate.id for gate in one.gates if gate.counts and not gate.powers]
-        alone = all(gate_kind(gate.gate.kind).reads_level for gate in one.gates)
+    if not suite_plan.chances:
+        unknown = [gate.gate.id for gate in suite_plan.gates if gate.counts and not gate.powers]
+        alone = all(gate_kind(gate.gate.kind).reads_level for gate in suite_plan.gates)
         depends = "tuned's level alone" if alone else "gates that are not planned"
         why = f"unknown for {', '.join(unknown)}" if unknown else f"depends on {depends}"
         return f"SHIP: {why}"
     where = " where the floors hold" if levels else ""
-    takes = f"80 % takes {_join_texts(_count(n) for n in one.cases)} cases"
-    several = sum(gate.counts for gate in one.gates) > 1
+    takes = f"80 % takes {_join_texts(_count(n) for n in suite_plan.cases)} cases"
+    several = sum(gate.counts for gate in suite_plan.gates) > 1
     independent = ", as if gates were independent" if several else ""
-    return f"SHIP: {_shares(one.chances)}{where}{independent}; {takes}"
+    return f"SHIP: {_shares(suite_plan.chances)}{where}{independent}; {takes}"
 
 
 def _whole_run(forecasts: Sequence[SuitePlan]) -> str:
@@ -201,40 +201,40 @@ def _whole_run(forecasts: Sequence[SuitePlan]) -> str:
 
     Beside assumed spreads, a declared one counts in each column as suite.toml has it.
     """
-    columns = max(len(one.chances) for one in forecasts)
-    fixed = [one for one in forecasts if len(one.chances) < columns]
+    columns = max(len(suite_plan.chances) for suite_plan in forecasts)
+    fixed = [suite_plan for suite_plan in forecasts if len(suite_plan.chances) < columns]
     chances = [o.chances[-1:] * columns if o in fixed else o.chances for o in forecasts]
     run = [math.prod(column) for column in zip(*chances, strict=True)]
     return f"SHIP {_shares(run)}" + (", declared spreads as in suite.toml" if fixed else "")
 
 
-def _time(one: SuitePlan) -> str:
+def _time(suite_plan: SuitePlan) -> str:
     from tunegate.harness.engine.progress import format_duration
 
-    if not one.seconds:
+    if not suite_plan.seconds:
         return "time: unknown; give a timed run with --from RUN"
-    counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
-    total = sum(one.seconds.values())
+    counts = dict.fromkeys((suite_plan.n, *(n for n in suite_plan.cases if n is not None)))
+    total = sum(suite_plan.seconds.values())
     parts = [f"{n} cases take {format_duration(n * total)}" for n in counts]
-    tuned = one.seconds.get("tuned", 0.0)
+    tuned = suite_plan.seconds.get("tuned", 0.0)
     kept = (
-        f"; {format_duration(one.n * tuned)} once base's answers are stored"
+        f"; {format_duration(suite_plan.n * tuned)} once base's answers are stored"
         if tuned < total
         else ""
     )
     return f"time: as in the run, {', '.join(parts)}{kept}"
 
 
-def _answers(one: SuitePlan) -> Iterator[str]:
+def _answers(suite_plan: SuitePlan) -> Iterator[str]:
     """Yield what the answers cost: of those that equal base's the prompt and a prefill alone."""
-    if not one.unchanged:
+    if not suite_plan.unchanged:
         return
-    counts = dict.fromkeys((one.n, *(n for n in one.cases if n is not None)))
-    parts = [f"{n} cases write {round(n * (1 - one.unchanged))}" for n in counts]
+    counts = dict.fromkeys((suite_plan.n, *(n for n in suite_plan.cases if n is not None)))
+    parts = [f"{n} cases write {round(n * (1 - suite_plan.unchanged))}" for n in counts]
     yield (
-        f"answers: {100 * one.unchanged:.0f} % of tuned's were base's own in the run and are read, "
-        f"not written: {', '.join(parts)} of tuned, and as many of base as have cases until those "
-        "are stored"
+        f"answers: {100 * suite_plan.unchanged:.0f} % of tuned's were base's own in the run and "
+        f"are read, not written: {', '.join(parts)} of tuned, and as many of base as have cases "
+        "until those are stored"
     )
 
 
@@ -252,8 +252,8 @@ def _judging(suite: Suite, judge: str) -> Iterator[str]:
     from tunegate.harness.judges.asking.stage import judge_metrics
 
     if judge_metrics([suite]):
-        found = forecast.forecast_judging([suite], parse_specs(judge or None))
-        yield from (f"  {line}" for line in forecast.forecast_lines(found))
+        judging = forecast.forecast_judging([suite], parse_specs(judge or None))
+        yield from (f"  {line}" for line in forecast.forecast_lines(judging))
 
 
 def _shares(values: Sequence[float]) -> str:

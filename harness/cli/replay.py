@@ -95,32 +95,34 @@ class _ReplayArguments:
 
 def run_replay(args: Sequence[str]) -> int:
     """Replay with the arguments of `tunegate replay`; return the exit code."""
-    asked = _split_arguments(args)
-    case, tuned = asked.own.get("case"), asked.gate.get("--tuned")
-    if not asked.paths:
+    arguments = _split_arguments(args)
+    case, tuned = arguments.own.get("case"), arguments.gate.get("--tuned")
+    if not arguments.paths:
         raise UsageError("no traces; name files, folders or a run")
-    if case and not tuned and (Path(asked.paths[0]) / "manifest.json").is_file():
-        show_stored(Path(asked.paths[0]), case)
+    if case and not tuned and (Path(arguments.paths[0]) / "manifest.json").is_file():
+        show_stored(Path(arguments.paths[0]), case)
         return 0
-    if not tuned and ("suite" not in asked.own or case):
+    if not tuned and ("suite" not in arguments.own or case):
         raise UsageError("no tuned model: name it with --tuned SPEC, or only write a --suite DIR")
-    found = _read(asked)
-    for line in found.notes:
+    production = _read(arguments)
+    for line in production.notes:
         say(line)
-    local = _is_local(asked.gate.get("--base"), tuned)
-    folder = _write_suite(found, asked.own.get("suite"), local=local)
+    local = _is_local(arguments.gate.get("--base"), tuned)
+    folder = _write_suite(production, arguments.own.get("suite"), local=local)
     if not tuned:
         return 0
     file = folder / _production_suite.RECORDED_FILE
-    recorded = f"replay:{file}" if found.recorded else None
+    recorded = f"replay:{file}" if production.recorded else None
     if case:
-        specs = {"base": asked.gate.get("--base"), "tuned": tuned, RECORDED: recorded}
-        dtype = asked.gate.get("--dtype", "auto")
+        specs = {"base": arguments.gate.get("--base"), "tuned": tuned, RECORDED: recorded}
+        dtype = arguments.gate.get("--dtype", "auto")
         ask_and_show(folder, case, specs, dtype=dtype)
         return 0
-    given = [f"{name}={value}" if value else name for name, value in asked.gate.items()]
+    gate_arguments = [
+        f"{name}={value}" if value else name for name, value in arguments.gate.items()
+    ]
     beside = [f"--recorded={recorded}"] if recorded else []
-    return gate.run_gate([str(folder), *beside, *given, *asked.rest])
+    return gate.run_gate([str(folder), *beside, *gate_arguments, *arguments.rest])
 
 
 def _is_local(base: str | None, tuned: str | None) -> bool:
@@ -130,52 +132,52 @@ def _is_local(base: str | None, tuned: str | None) -> bool:
     return tuned is not None and not any(map(backend_of, filter(None, (base, tuned))))
 
 
-def _write_suite(found: ProductionCases, given: str | None, *, local: bool) -> Path:
+def _write_suite(production: ProductionCases, suite_folder: str | None, *, local: bool) -> Path:
     """Write the suite into the folder that was asked for, or into one of our own."""
     from tunegate.harness.cli.suite import suite_name
     from tunegate.harness.records.hashing import sha256
 
-    digest = sha256([case.id for case in found.cases])[:12]
-    folder = Path(given) if given else FOLDER / f"production-{digest}"
-    if given and folder.exists():
+    digest = sha256([case.id for case in production.cases])[:12]
+    folder = Path(suite_folder) if suite_folder else FOLDER / f"production-{digest}"
+    if suite_folder and folder.exists():
         raise UsageError(
             f"{folder}: is already there; choose another name, or judge it as it is: tunegate "
             f"gate {folder} --recorded replay:{folder}/{_production_suite.RECORDED_FILE}"
         )
-    name = suite_name(folder) if given else "production"
-    _production_suite.write_suite(folder, found, name=name, local=local)
+    name = suite_name(folder) if suite_folder else "production"
+    _production_suite.write_suite(folder, production, name=name, local=local)
     say(f"wrote {folder}/suite.toml, cases.jsonl and {_production_suite.RECORDED_FILE}")
     say(_production_suite.CONSENT)
     return folder
 
 
-def _read(asked: _ReplayArguments) -> ProductionCases:
+def _read(arguments: _ReplayArguments) -> ProductionCases:
     from tunegate.harness.suite.sources.traces import TraceSelection, collect_cases
 
-    own = asked.own
-    stratify = tuple(own["stratify"].split(",")) if "stratify" in own else ()
-    if own.get("repeated", "drop") not in ("drop", "keep"):
-        raise UsageError(f"--repeated={own['repeated']!r} must be drop or keep")
+    options = arguments.own
+    stratify = tuple(options["stratify"].split(",")) if "stratify" in options else ()
+    if options.get("repeated", "drop") not in ("drop", "keep"):
+        raise UsageError(f"--repeated={options['repeated']!r} must be drop or keep")
     wanted = TraceSelection(
-        limit=_count(own, "limit"),
-        sample=_count(own, "sample"),
-        seed=_seed(own),
+        limit=_count(options, "limit"),
+        sample=_count(options, "sample"),
+        seed=_seed(options),
         stratify=stratify,
-        repeated=own.get("repeated", "drop"),
-        scrub=own.get("scrub", "pii"),
-        only=asked.only,
-        settings=_settings(own.get("settings", "greedy")),
-        cluster_by=own.get("cluster-by", ""),
+        repeated=options.get("repeated", "drop"),
+        scrub=options.get("scrub", "pii"),
+        only=arguments.only,
+        settings=_settings(options.get("settings", "greedy")),
+        cluster_by=options.get("cluster-by", ""),
     )
-    return collect_cases(list(asked.paths), wanted)
+    return collect_cases(list(arguments.paths), wanted)
 
 
 def _settings(text: str) -> str | tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",")) if "," in text else text
 
 
-def _count(own: Mapping[str, str], name: str) -> int | None:
-    text = own.get(name)
+def _count(options: Mapping[str, str], name: str) -> int | None:
+    text = options.get(name)
     if text is None:
         return None
     if not text.isdecimal() or int(text) == 0:
@@ -196,29 +198,31 @@ def _split_arguments(args: Sequence[str]) -> _ReplayArguments:
 
     switches = {f"--{option.name}": option.flag for option in OPTIONS}
     words = list(args)
-    asked = _ReplayArguments([], {}, {}, {}, words[words.index("--") :] if "--" in words else ())
-    rest = words[: len(words) - len(asked.rest)]
+    arguments = _ReplayArguments(
+        [], {}, {}, {}, words[words.index("--") :] if "--" in words else ()
+    )
+    rest = words[: len(words) - len(arguments.rest)]
     paths: list[str] = []
-    own: dict[str, str] = {}
+    options: dict[str, str] = {}
     only: dict[str, list[str]] = {}
     theirs: dict[str, str] = {}
     while rest:
-        name, _, given = rest.pop(0).partition("=")
+        name, _, inline = rest.pop(0).partition("=")
         if not name.startswith("-"):
-            paths.append(name + (f"={given}" if given else ""))
+            paths.append(name + (f"={inline}" if inline else ""))
             continue
         if name not in switches and name.removeprefix("--") not in _OPTIONS:
-            names = (*(f"--{one}" for one in _OPTIONS), *switches)
+            names = (*(f"--{option_name}" for option_name in _OPTIONS), *switches)
             raise UsageError(unknown_name_message(name, names, what="option"))
-        value = "" if switches.get(name) else given or _value(name, rest)
+        value = "" if switches.get(name) else inline or _value(name, rest)
         if name == "--only":
             key, pattern = _pattern(value)
             only.setdefault(key, []).append(pattern)
         elif name.removeprefix("--") in _OPTIONS:
-            own[name.removeprefix("--")] = value
+            options[name.removeprefix("--")] = value
         if name in switches:
             theirs[name] = value
-    return replace(asked, paths=paths, own=own, only=only, gate=theirs)
+    return replace(arguments, paths=paths, own=options, only=only, gate=theirs)
 
 
 def _value(name: str, rest: list[str]) -> str:
@@ -239,10 +243,10 @@ def show_stored(folder: Path, name: str) -> None:
     from tunegate.harness.records.run_folder import Run
 
     run = Run.load(folder)
-    found = [(suite, case) for suite, case in run.cases if case == name]
-    if not found:
+    matches = [(suite, case) for suite, case in run.cases if case == name]
+    if not matches:
         raise UsageError(f"{folder}: {_unknown_case(name, [case for _, case in run.cases])}")
-    for suite, case in found:
+    for suite, case in matches:
         kept = run.cases[suite, case]
         cells = {
             arm: run.completions[suite, case, arm]
@@ -258,9 +262,11 @@ def ask_and_show(folder: Path, name: str, specs: Mapping[str, str | None], *, dt
     from tunegate.harness.suite import load_suite
 
     suite = load_suite(folder)
-    case = next((one for one in suite.cases if one.id == name), None)
+    case = next((candidate for candidate in suite.cases if candidate.id == name), None)
     if case is None:
-        raise UsageError(f"{folder}: {_unknown_case(name, [one.id for one in suite.cases])}")
+        raise UsageError(
+            f"{folder}: {_unknown_case(name, [candidate.id for candidate in suite.cases])}"
+        )
     only = replace(
         suite,
         cases=(case,),

@@ -56,16 +56,16 @@ def results(
 
     if tolerance is not None and not tolerance > 0:
         raise UsageError(f"--tolerance {tolerance:g}: must be above 0")
-    one = read_results(base)
-    _print_lines(_description("base" if tuned else "run", one))
+    scored_base = read_results(base)
+    _print_lines(_description("base" if tuned else "run", scored_base))
     if tuned is None:
-        _print_lines(_listing(one, _choose_scores(score, one)))
+        _print_lines(_listing(scored_base, _choose_scores(score, scored_base)))
         return
     other = read_results(tuned)
     _print_lines(_description("tuned", other))
-    _refuse_unpaired(one, other)
-    keys = _choose_scores(score, one, other)
-    _print_lines(_comparison(one, other, keys, tolerance))
+    _refuse_unpaired(scored_base, other)
+    keys = _choose_scores(score, scored_base, other)
+    _print_lines(_comparison(scored_base, other, keys, tolerance))
     say(
         "no verdict without a margin that was written before: `tunegate suite new DIR --from "
         f"{shlex.quote(PREFIX + base.removeprefix(PREFIX))}` writes a suite"
@@ -77,18 +77,18 @@ def _print_lines(lines: Iterator[str]) -> None:
         say(line)
 
 
-def _description(name: str, found: ResultSet) -> Iterator[str]:
-    version = found.logs[0].tool_version
-    tool = f"{found.tool} {version}" if version else found.tool
-    model = f", {', '.join(found.models)}" if found.models else ""
-    samples = f", {found.samples} samples each" if found.samples > 1 else ""
-    yield f"{name}: {found.spec.path}: {tool}{model}, {len(found.cases)} cases{samples}"
-    yield from (f"  {note}" for note in found.notes)
+def _description(name: str, result_set: ResultSet) -> Iterator[str]:
+    version = result_set.logs[0].tool_version
+    tool = f"{result_set.tool} {version}" if version else result_set.tool
+    model = f", {', '.join(result_set.models)}" if result_set.models else ""
+    samples = f", {result_set.samples} samples each" if result_set.samples > 1 else ""
+    yield f"{name}: {result_set.spec.path}: {tool}{model}, {len(result_set.cases)} cases{samples}"
+    yield from (f"  {note}" for note in result_set.notes)
 
 
 def _choose_scores(score: list[str] | None, *sets: ResultSet) -> list[str]:
     """Return the keys to be shown: those named, or all that the runs share."""
-    first, *others = [[summary.key for summary in found.scores] for found in sets]
+    first, *others = [[summary.key for summary in result_set.scores] for result_set in sets]
     shared = tuple(dict.fromkeys(key for key in first if all(key in other for other in others)))
     for key in score or ():
         if key not in shared:
@@ -96,10 +96,10 @@ def _choose_scores(score: list[str] | None, *sets: ResultSet) -> list[str]:
     return list(score or shared)
 
 
-def _listing(found: ResultSet, keys: list[str]) -> Iterator[str]:
-    for task, count in sorted(found.tasks.items()):
+def _listing(result_set: ResultSet, keys: list[str]) -> Iterator[str]:
+    for task, count in sorted(result_set.tasks.items()):
         yield f"{task or 'all'}: {count} cases"
-        for summary in found.scores:
+        for summary in result_set.scores:
             if summary.task == task and summary.key in keys:
                 yield f"  {summary.key:24} {_values_of(summary)}"
 
@@ -116,33 +116,33 @@ def _values_of(summary: ScoreSummary) -> str:
 
 
 def _comparison(
-    one: ResultSet, other: ResultSet, keys: list[str], tolerance: float | None
+    base: ResultSet, other: ResultSet, keys: list[str], tolerance: float | None
 ) -> Iterator[str]:
     from tunegate.harness.checks.liveness import check_liveness
     from tunegate.harness.checks.recorded_results import compare_results
     from tunegate.harness.models.results import result_arm
 
-    runs = {"base": one, "tuned": other}
+    runs = {"base": base, "tuned": other}
     check_liveness({name: result_arm(name, run) for name, run in runs.items()})
-    proven = compare_results(sorted(one.case_set | other.case_set), runs, keys)
+    proven = compare_results(sorted(base.case_set | other.case_set), runs, keys)
     if proven["status"] == "proven":
         yield "prompts: the same in both runs"
     yield from [f"note: {proven['note']}"] if "note" in proven else []
-    for task in sorted(one.tasks.keys() & other.tasks.keys()):
+    for task in sorted(base.tasks.keys() & other.tasks.keys()):
         yield f"{task or 'all'}:"
-        there = {s.key for found in (one, other) for s in found.scores if s.task == task}
-        for key in [known for known in keys if known in there]:
-            yield from _score_lines(one, other, task, key, tolerance)
+        there = {s.key for scored in (base, other) for s in scored.scores if s.task == task}
+        for key in [score_key for score_key in keys if score_key in there]:
+            yield from _score_lines(base, other, task, key, tolerance)
 
 
-def _refuse_unpaired(one: ResultSet, other: ResultSet) -> None:
+def _refuse_unpaired(base: ResultSet, other: ResultSet) -> None:
     """Refuse two runs that have no case or no score in common."""
-    if not one.case_set & other.case_set:
+    if not base.case_set & other.case_set:
         raise UsageError(
-            f"no case is in both runs: base has {min(one.case_set)!r}, tuned "
+            f"no case is in both runs: base has {min(base.case_set)!r}, tuned "
             f"{min(other.case_set)!r}; runs are paired by task and id"
         )
-    ours, theirs = ({summary.key for summary in found.scores} for found in (one, other))
+    ours, theirs = ({summary.key for summary in result_set.scores} for result_set in (base, other))
     if not ours & theirs:
         raise UsageError(
             f"no score is in both runs: base has {', '.join(sorted(ours))}; tuned has "
@@ -158,11 +158,11 @@ def _score_lines(
     from tunegate.harness.records.manifest import MetricRecord
 
     ours, theirs = _means(base, task, key), _means(tuned, task, key)
-    both = [c for c in ours if ours[c] is not None and theirs.get(c) is not None]
-    prompts = {c: base.answers[c, 0].prompt_sha256 for c in both}
-    both = [c for c in both if prompts[c] in (None, tuned.answers[c, 0].prompt_sha256)]
+    paired = [c for c in ours if ours[c] is not None and theirs.get(c) is not None]
+    prompts = {c: base.answers[c, 0].prompt_sha256 for c in paired}
+    paired = [c for c in paired if prompts[c] in (None, tuned.answers[c, 0].prompt_sha256)]
     better = tuned.traits(task, key).higher_is_better
-    values = [(ours[c] or 0.0, theirs[c] or 0.0) for c in both]
+    values = [(ours[c] or 0.0, theirs[c] or 0.0) for c in paired]
     binary = all(value in (0.0, 1.0) for pair in values for value in pair)
     metric = MetricRecord(
         name=key,
@@ -176,16 +176,16 @@ def _score_lines(
         [b for b, _ in values],
         [t for _, t in values],
         metric=metric,
-        clusters=[prompts[c] or c for c in both],
+        clusters=[prompts[c] or c for c in paired],
         confidence=CONFIDENCE,
     )
     changes = [(t - b) * (1 if metric.higher_is_better else -1) for b, t in values]
     counts = f"{sum(c > 0 for c in changes)} better, {sum(c < 0 for c in changes)} worse"
-    left = len(ours.keys() | theirs.keys()) - len(both)
+    left = len(ours.keys() | theirs.keys()) - len(paired)
     lacking = f"; {count_noun(left, 'case')} without a score or the pair" if left else ""
-    yield f"  {key}: {delta}; {len(both)} pairs, {counts}{lacking}"
+    yield f"  {key}: {delta}; {len(paired)} pairs, {counts}{lacking}"
     yield from _unequal_lines(base, tuned, task, key)
-    if tolerance is not None and both:
+    if tolerance is not None and paired:
         yield f"    a loss of at most {tolerance:g}: {_claim(delta, tolerance)}"
 
 
@@ -193,7 +193,7 @@ def _unequal_lines(base: ResultSet, tuned: ResultSet, task: str, key: str) -> It
     from tunegate.harness.checks.equal_answers import find_unequal_scores
     from tunegate.harness.contracts.result_set import completion_of
 
-    if any(found.traits(task, key).deterministic is False for found in (base, tuned)):
+    if any(result_set.traits(task, key).deterministic is False for result_set in (base, tuned)):
         return
     arms = {"base": base, "tuned": tuned}
     answers = (
@@ -202,10 +202,10 @@ def _unequal_lines(base: ResultSet, tuned: ResultSet, task: str, key: str) -> It
             {
                 name: [
                     completion_of(row)
-                    for sample in range(found.samples)
-                    if (row := found.answers.get((case, sample))) and row.error is None
+                    for sample in range(result_set.samples)
+                    if (row := result_set.answers.get((case, sample))) and row.error is None
                 ]
-                for name, found in arms.items()
+                for name, result_set in arms.items()
             },
         )
         for case in base.cases
@@ -223,16 +223,16 @@ def _claim(delta: Delta, tolerance: float) -> str:
         return "neither proven nor refuted"
 
 
-def _means(found: ResultSet, task: str, key: str) -> Mapping[str, float | None]:
+def _means(result_set: ResultSet, task: str, key: str) -> Mapping[str, float | None]:
     """Return case → mean of its samples; None if one of them is unscored or missing."""
     values: dict[str, list[float | None]] = {}
-    for (case, _), row in found.answers.items():
+    for (case, _), row in result_set.answers.items():
         if row.task == task:
-            known = row.scores.get(key) if row.error is None else None
-            values.setdefault(case, []).append(known)
+            score = row.scores.get(key) if row.error is None else None
+            values.setdefault(case, []).append(score)
     means: dict[str, float | None] = {}
     for case, several in values.items():
         numbers = [value for value in several if value is not None]
-        whole = len(numbers) == len(several) == found.samples
+        whole = len(numbers) == len(several) == result_set.samples
         means[case] = sum(numbers) / len(numbers) if whole else None
     return means

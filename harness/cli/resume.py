@@ -67,9 +67,12 @@ def refuse_finished(folder: Path) -> None:
     from tunegate.harness.records.verdict import Verdict, VerdictRecord
 
     path = folder / "verdict.json"
-    if path.is_file() and (said := read_record(path, VerdictRecord).verdict) is not Verdict.ERROR:
+    if (
+        path.is_file()
+        and (verdict := read_record(path, VerdictRecord).verdict) is not Verdict.ERROR
+    ):
         raise UsageError(
-            f"{folder}: finished with {said.value}: nothing to continue; `tunegate report "
+            f"{folder}: finished with {verdict.value}: nothing to continue; `tunegate report "
             f"{folder}` writes its pages, and `tunegate gate` starts a new run"
         )
 
@@ -91,9 +94,9 @@ def refuse_other_suites(folder: Path, manifest: Manifest, arguments: Sequence[st
     from tunegate.harness.run.verification import load_run_suites
 
     files = dict.fromkeys(Path(word.partition("::")[0]) for word in _words(arguments)[0])
-    found = load_run_suites(folder, manifest.suites, files)
+    loaded = load_run_suites(folder, manifest.suites, files)
     begun = [suite.name for suite in manifest.suites]
-    if sorted(found) != sorted(begun) or len(files) != len(begun):
+    if sorted(loaded) != sorted(begun) or len(files) != len(begun):
         raise UsageError(
             f"{folder}: was started with the suites {', '.join(begun)}; name these, and no others"
         )

@@ -143,7 +143,7 @@ def _bins(tokens: Sequence[RowTokens]) -> Iterator[tuple[int, int, list[RowToken
     """Yield first and last length, and rows, of bins that double in width."""
     of = [len(row.ids).bit_length() for row in tokens]
     for bits in range(min(of), max(of) + 1):
-        held = [row for row, own in zip(tokens, of, strict=True) if own == bits]
+        held = [row for row, bin_of_row in zip(tokens, of, strict=True) if bin_of_row == bits]
         yield 1 << (bits - 1) if bits else 0, (1 << bits) - 1, held
 
 

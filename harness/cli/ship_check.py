@@ -201,8 +201,8 @@ def _outcome(
         if isinstance(artifact, ExistingArtifact):
             spec, size = artifact.name, artifact.size
         else:
-            found = build_artifact(artifact, *folders, place / artifact.name)
-            spec, size = found.spec, found.size
+            built = build_artifact(artifact, *folders, place / artifact.name)
+            spec, size = built.spec, built.size
         parity = run.compared(spec)
     except (MissingExtra, ModelError) as error:
         say(f"  left out: {error}")
@@ -336,8 +336,8 @@ class ArtifactComparison:
         scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
         if served is not None and (note := served.record[SHIPPED].get("note")):
             _say(str(note))
-        found: DeploymentParity = comparisons(run.arms)[SHIPPED].compare(scored)
-        return found
+        parity: DeploymentParity = comparisons(run.arms)[SHIPPED].compare(scored)
+        return parity
 
 
 def _say(line: str) -> None:
@@ -347,6 +347,6 @@ def _say(line: str) -> None:
 def _drop_judge_gates(suite: Suite) -> SuiteRecord:
     """Return a suite without the gates on a judge's scores: no judge is asked here."""
     record = suite.record()
-    known = {metric.name for metric in record.metrics if metric.judge is None}
-    kept = tuple(gate for gate in record.gates if gate.metric in known)
+    measured = {metric.name for metric in record.metrics if metric.judge is None}
+    kept = tuple(gate for gate in record.gates if gate.metric in measured)
     return record.model_copy(update={"gates": kept})

@@ -90,11 +90,11 @@ def strength(  # noqa: PLR0913  # one for each option
         training_data=training_data,
     )
     _judge_all(search)
-    found = _compare(search, output)
-    chosen = search.strengths[[c.letter for c in found.candidates].index(found.chosen)]
+    comparison = _compare(search, output)
+    chosen = search.strengths[[c.letter for c in comparison.candidates].index(comparison.chosen)]
     if save is not None:
-        _save(search, found, chosen, save)
-    raise typer.Exit(found.verdict.exit_code)
+        _save(search, comparison, chosen, save)
+    raise typer.Exit(comparison.verdict.exit_code)
 
 
 def _judge_all(search: StrengthSearch) -> None:
@@ -117,29 +117,29 @@ def _compare(search: StrengthSearch, output: Path) -> CandidateComparison:
     folders = [search.run_folder(value) for value in search.strengths]
     paths = [suite.path for suite in search.suites]
     runs = [load_verified(folder, suites=paths)[0] for folder in folders]
-    found = compare_runs(runs, strengths=search.strengths)
-    page = write_comparison(found, output)
+    comparison = compare_runs(runs, strengths=search.strengths)
+    page = write_comparison(comparison, output)
     say("")
-    for line in columns([_HEAD, *_rows(found, search.strengths)]):
+    for line in columns([_HEAD, *_rows(comparison, search.strengths)]):
         say(line)
     say("")
-    say(f"{found.verdict.value}: {found.sentence}")
-    if step := _next_step(found, runs, output, paths):
+    say(f"{comparison.verdict.value}: {comparison.sentence}")
+    if step := _next_step(comparison, runs, output, paths):
         say(f"next: {step}")
     say(f"page: {page}")
-    return found
+    return comparison
 
 
 def _next_step(
-    found: CandidateComparison, runs: Sequence[Run], output: Path, paths: Sequence[Path]
+    comparison: CandidateComparison, runs: Sequence[Run], output: Path, paths: Sequence[Path]
 ) -> str | None:
     """Return what helps a fine-tune of which no strength ships."""
     from tunegate.harness.decision.verdict.next_step import next_step
     from tunegate.harness.records.verdict import Verdict
 
-    if found.verdict is Verdict.SHIP:
+    if comparison.verdict is Verdict.SHIP:
         return None
-    chosen = [candidate.letter for candidate in found.candidates].index(found.chosen)
+    chosen = [candidate.letter for candidate in comparison.candidates].index(comparison.chosen)
     run, folder = runs[chosen], output / runs[chosen].folder.name
     if run.verdict.verdict is Verdict.SHIP:  # alone, and not as one of several
         places = (str(path.parent) for path in paths)
@@ -157,20 +157,22 @@ def _next_step(
 _HEAD = ("strength", "verdict", "alone", "gain", "tolerance used")
 
 
-def _rows(found: CandidateComparison, strengths: Sequence[float]) -> Iterator[tuple[str, ...]]:
+def _rows(comparison: CandidateComparison, strengths: Sequence[float]) -> Iterator[tuple[str, ...]]:
     from tunegate.harness.cli.compare import candidate_cells
 
-    for value, one in zip(strengths, found.candidates, strict=True):
-        _, _, verdict, alone, gain, _, used = candidate_cells(one)
-        mark = " ←" if one.letter == found.chosen else ""
+    for value, candidate in zip(strengths, comparison.candidates, strict=True):
+        _, _, verdict, alone, gain, _, used = candidate_cells(candidate)
+        mark = " ←" if candidate.letter == comparison.chosen else ""
         yield f"{value:g}{mark}", verdict, alone, gain, used
 
 
-def _save(search: StrengthSearch, found: CandidateComparison, chosen: float, folder: Path) -> None:
+def _save(
+    search: StrengthSearch, comparison: CandidateComparison, chosen: float, folder: Path
+) -> None:
     """Copy the adapter at the chosen strength, if it may ship."""
     from tunegate.harness.records.verdict import Verdict
 
-    if found.verdict is not Verdict.SHIP:
+    if comparison.verdict is not Verdict.SHIP:
         say(f"nothing is saved to {folder}: no strength ships")
         return
     shutil.copytree(search.adapter(chosen), folder)

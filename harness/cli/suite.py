@@ -91,10 +91,10 @@ def new(
     """Write a new suite folder, with your cases or two examples."""
     from tunegate.harness.cli._guess_format import cases_table
 
-    given = {"--like": like, "--template": template, "--from": of}
-    named = [name for name, value in given.items() if value is not None]
+    origins = {"--like": like, "--template": template, "--from": of}
+    named = [name for name, value in origins.items() if value is not None]
     if len(named) > 1:
-        raise UsageError(f"{' and '.join(f'{n} {given[n]}' for n in named)}: give one of them")
+        raise UsageError(f"{' and '.join(f'{n} {origins[n]}' for n in named)}: give one of them")
     if template is not None:
         say(write_suite_folder(template, folder))
         return
@@ -356,11 +356,11 @@ def _brief(case: Case, *, width: int = 100) -> str:
     from tunegate.harness.records.images import content_text
 
     content = case.input_messages()[-1].get("content")
-    asked = content_text(content) or content
+    question = content_text(content) or content
     right = case.expected_texts() or tuple(map(str, case.expected_calls or ()))
     expected = f" → {' | '.join(right)!r:.{width}}" if right else ""
     labels = [*case.tags, *([f"cluster {case.cluster}"] if case.cluster else [])]
-    return f"{case.id}: {asked!r:.{width}}{expected}" + (
+    return f"{case.id}: {question!r:.{width}}{expected}" + (
         f"  [{', '.join(labels)}]" if labels else ""
     )
 

@@ -128,14 +128,14 @@ def watch(  # noqa: PLR0913  # one for each option
         more.append(feedback_figure(feedback, unhappy))
     wanted = _choose_figures(shipped, more, names)
     before = _before(state, gated, shipped, wanted, alpha)
-    found, notes = _look_at_traces(before, wanted, traces, window, sample)
+    look, notes = _look_at_traces(before, wanted, traces, window, sample)
     judged = [figure.name for figure in more]
-    record = watch_record(found, drop=drop, reading=tuple(notes), judged=judged)
+    record = watch_record(look, drop=drop, reading=tuple(notes), judged=judged)
     advice = _advice(record, traces)
-    _write(output, record, advice, found.state)
-    sent = send_alarms(alert, record, new_alarms(before, found.state)) if alert else None
+    _write(output, record, advice, look.state)
+    sent = send_alarms(alert, record, new_alarms(before, look.state)) if alert else None
     if state is not None and sent is None:
-        states.save_state(state, found.state)  # last: a look that was not printed is made again
+        states.save_state(state, look.state)  # last: a look that was not printed is made again
     _show(record, advice, alone=state is None)
     if sent is not None:
         say(f"tunegate: the alarm could not be sent to {alert} ({sent}); {_RESENT}")
@@ -155,7 +155,7 @@ def _window(since: str, until: str, models: Sequence[str], where: Sequence[str])
     from tunegate.harness.production.watch.counted_calls import TimeWindow
 
     now = time.time()
-    pairs = [given.partition("=") for given in where]
+    pairs = [condition.partition("=") for condition in where]
     for key, sign, value in pairs:
         if not (key and sign):
             raise UsageError(f"--where {key + sign + value!r} must be KEY=VALUE")
@@ -258,8 +258,8 @@ def _look_at_traces(
     reading = ImportReport()
     judged = {figure.name for figure in sample.figures} if sample else set()
     plain = [figure for figure in wanted if figure.name not in judged]
-    found = find_model_calls(read_spans(traces, reading), reading.leave_out, reading.repair)
-    return update_state(state, plain, found, window, sample=sample), reading.sentences()
+    model_calls = find_model_calls(read_spans(traces, reading), reading.leave_out, reading.repair)
+    return update_state(state, plain, model_calls, window, sample=sample), reading.sentences()
 
 
 def _advice(record: WatchRecord, traces: Sequence[str]) -> list[str]:

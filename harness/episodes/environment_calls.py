@@ -131,12 +131,12 @@ class EnvironmentCalls:
         """Return the calls that finished or timed out; wait at most `wait_s` for the first."""
         first = min(self._running.values(), default=0.0)
         pause = max(0.0, min(wait_s, first - time.monotonic()))
-        found: list[tuple[int, CallOutcome]] = []
+        finished: list[tuple[int, CallOutcome]] = []
         with suppress(queue.Empty):
-            found.append(self._back.get(timeout=pause) if pause else self._back.get_nowait())
+            finished.append(self._back.get(timeout=pause) if pause else self._back.get_nowait())
             while True:
-                found.append(self._back.get_nowait())
-        done = [item for item in found if self._running.pop(item[0], None) is not None]
+                finished.append(self._back.get_nowait())
+        done = [item for item in finished if self._running.pop(item[0], None) is not None]
         done += self._expire()
         self._start()
         return done

@@ -96,9 +96,9 @@ def episode_steps(request: Request, arm: Arm, held: list[Any]) -> EpisodeSteps:
         state, "the environment's constructor", plan.source.make
     )
     held.append(state.environment)
-    given = reset_arguments(type(state.environment), request.case, request.seed)
+    arguments = reset_arguments(type(state.environment), request.case, request.seed)
     opening = yield from _environment_call(
-        state, "reset", partial(state.environment.reset, **given)
+        state, "reset", partial(state.environment.reset, **arguments)
     )
     if opening is not None and not isinstance(opening, str):
         kind = type(opening).__name__
@@ -170,15 +170,15 @@ def _respond(
             message = yield from _environment_call(state, "_next", function)
         if message is None:
             return EpisodeEnd.ANSWERED
-        said = replace_surrogates(_text_of(message, "what _next returned"))
-        state.turns[-1] = turn.model_copy(update={"message": said})
+        reply = replace_surrogates(_text_of(message, "what _next returned"))
+        state.turns[-1] = turn.model_copy(update={"message": reply})
         return None
     if len(state.turns) == state.plan.settings.max_turns:
         return EpisodeEnd.LIMIT  # no turn is left to read the results
-    made = []
+    results = []
     for call in calls:
-        made.append((yield from _run_tool(state, call)))
-    state.turns[-1] = turn.model_copy(update={"calls": tuple(made)})
+        results.append((yield from _run_tool(state, call)))
+    state.turns[-1] = turn.model_copy(update={"calls": tuple(results)})
     return None
 
 
@@ -263,11 +263,11 @@ def _finite(reward: Any) -> float:
 
 def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
     """Return the request of the next turn; None if it does not fit."""
-    asked, number = state.request, len(state.turns)
+    request, number = state.request, len(state.turns)
     if state.tokens_left < 1:
         return None
-    settings = asked.generation.model_copy(
-        update={"max_new_tokens": min(asked.generation.max_new_tokens, state.tokens_left)}
+    settings = request.generation.model_copy(
+        update={"max_new_tokens": min(request.generation.max_new_tokens, state.tokens_left)}
     )
     try:
         prompt = arm.prompt(state.talk, settings)
@@ -280,12 +280,12 @@ def _turn_request(state: _EpisodeState, arm: Arm) -> Request | None:
     spoken = list(state.talk.input_messages())
     led = [state.plan.root, number, prompt.sha256, sha256(spoken), settings.max_new_tokens]
     return replace(
-        asked,
-        cell=replace(asked.cell, key=sha256(["turn", *led])),
+        request,
+        cell=replace(request.cell, key=sha256(["turn", *led])),
         case=state.talk,
         prompt=prompt,
         generation=settings,
-        seed=int(sha256([asked.seed, number])[:8], 16),
+        seed=int(sha256([request.seed, number])[:8], 16),
         episode=None,
         turn=number,
     )

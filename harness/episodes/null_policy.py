@@ -78,9 +78,11 @@ class RepeatedPolicy(NullPolicy):
         turns = self.courses[cell.arm, cell.case, cell.sample].turns
         if request.turn is None or request.turn >= len(turns):
             return _NOTHING
-        found = turns[request.turn]
+        recorded = turns[request.turn]
         return Completion(
-            text=found.text, finish_reason=found.finish_reason, output_tokens=found.output_tokens
+            text=recorded.text,
+            finish_reason=recorded.finish_reason,
+            output_tokens=recorded.output_tokens,
         )
 
 

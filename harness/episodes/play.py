@@ -215,17 +215,17 @@ class EpisodePlayer:
 
     def _unknown_turns(self) -> list[EpisodeTurnRequest]:
         """Return the ready turns that are not stored; stored ones are passed on."""
-        found: list[EpisodeTurnRequest] = []
+        unknown: list[EpisodeTurnRequest] = []
         while self._ready:
             ready, self._ready = self._ready, []
-            known = self._known_turns([turn.key for _, turn in ready])
+            stored = self._known_turns([turn.key for _, turn in ready])
             for number, turn in ready:
-                if turn.key in known:
-                    self._advance(number, StoredAnswer.of(turn.cell, known[turn.key], None, 0.0))
+                if turn.key in stored:
+                    self._advance(number, StoredAnswer.of(turn.cell, stored[turn.key], None, 0.0))
                 else:
                     self._asked[turn.key] = number
-                    found.append((turn, self._live[number].request))
-        return found
+                    unknown.append((turn, self._live[number].request))
+        return unknown
 
     def _known_turns(self, keys: Sequence[str]) -> dict[str, Completion]:
         if not self.plan.settings.deterministic:

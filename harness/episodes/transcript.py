@@ -61,16 +61,21 @@ def _tool_text(tool: Mapping[str, Any]) -> str:
     arguments = schema.get("properties") or {}
     closed = schema.keys() <= _SAID and not schema.get("additionalProperties")
     if not closed or not all(
-        isinstance(one, Mapping) and one.keys() <= _PLAIN and isinstance(one.get("type"), str)
-        for one in arguments.values()
+        isinstance(argument, Mapping)
+        and argument.keys() <= _PLAIN
+        and isinstance(argument.get("type"), str)
+        for argument in arguments.values()
     ):
         return json.dumps(function)
     needed = schema.get("required") or ()
     shown = ", ".join(
-        f"{name}{'' if name in needed else '?'}: {one['type']}" for name, one in arguments.items()
+        f"{name}{'' if name in needed else '?'}: {argument['type']}"
+        for name, argument in arguments.items()
     )
     about = [
-        f"  {name}: {one['description']}" for name, one in arguments.items() if "description" in one
+        f"  {name}: {argument['description']}"
+        for name, argument in arguments.items()
+        if "description" in argument
     ]
     head = f"{function['name']}({shown})"
     if function.get("description"):
@@ -95,8 +100,8 @@ def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bo
     """Append a turn of the model and the response to it."""
     if not turn.calls:
         spoken = {"role": "assistant", "content": turn.text}
-        asked = [] if turn.message is None else [{"role": "user", "content": turn.message}]
-        return _with_messages(case, [*case.input_messages(), spoken, *asked])
+        reply = [] if turn.message is None else [{"role": "user", "content": turn.message}]
+        return _with_messages(case, [*case.input_messages(), spoken, *reply])
     if in_text:
         results = "\n".join(f"<tool_response>{call.result}</tool_response>" for call in turn.calls)
         shown = [
@@ -124,29 +129,29 @@ def extend_transcript(case: Case, turn: EpisodeTurn, number: int, *, in_text: bo
 
 def messages_in_text(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a conversation in OpenAI's form with calls and results as text."""
-    said: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
     after_results = False
     for message in messages:
         content, results = message.get("content") or "", message["role"] == "tool"
         if results:
             shown = f"<tool_response>{content}</tool_response>"
             if after_results:
-                said[-1]["content"] += f"\n{shown}"
+                turns[-1]["content"] += f"\n{shown}"
             else:
-                said.append({"role": "user", "content": shown})
+                turns.append({"role": "user", "content": shown})
         else:
             calls = [_call_text(call) for call in message.get("tool_calls") or ()]
             lines = [content, *calls] if content else calls or [""]
-            said.append({"role": message["role"], "content": "\n".join(lines)})
+            turns.append({"role": message["role"], "content": "\n".join(lines)})
         after_results = results
-    return said
+    return turns
 
 
 def _call_text(call: Any) -> str:
     function = call.get("function") if isinstance(call, Mapping) else None
     try:
-        given = (function or {}).get("arguments") or "{}"
-        arguments = json.loads(given) if isinstance(given, str) else given
+        raw = (function or {}).get("arguments") or "{}"
+        arguments = json.loads(raw) if isinstance(raw, str) else raw
         written = json.dumps({"name": (function or {})["name"], "arguments": arguments})
     except (ValueError, KeyError) as error:
         raise ValueError(f"tool_calls: {error!r} in {str(call)[:80]}") from None
@@ -165,14 +170,14 @@ class UnreadableCall(ValueError):
 
 def turn_calls(text: str, tools: Sequence[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
     """Return the calls in a turn of the model; none if it just answers."""
-    found = read_calls(text, _offered_tools(json.dumps(list(tools))))
-    if found.reading.problem is not None:
-        raise UnreadableCall(found.reading.problem)
-    if found.reading.calls and found.form != "right":
+    calls_read = read_calls(text, _offered_tools(json.dumps(list(tools))))
+    if calls_read.reading.problem is not None:
+        raise UnreadableCall(calls_read.reading.problem)
+    if calls_read.reading.calls and calls_read.form != "right":
         raise UnreadableCall(
-            f"the call of {found.reading.calls[0].name} {_WRONG_FORMS[found.form]}"
+            f"the call of {calls_read.reading.calls[0].name} {_WRONG_FORMS[calls_read.form]}"
         )
-    return found.reading.calls
+    return calls_read.reading.calls
 
 
 @cache

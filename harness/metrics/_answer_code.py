@@ -40,7 +40,7 @@ def python_code(text: str, prefix: str | None = None) -> str:
     tries = list(_programs(code, prefix))
     if bare:
         tries += [p for shorter in _without_prose(code, prefix) for p in _programs(shorter, prefix)]
-    return next((one for one in tries if _compiles(one)), tries[0])
+    return next((program for program in tries if _compiles(program)), tries[0])
 
 
 def other_code(text: str, prefix: str | None = None) -> str:

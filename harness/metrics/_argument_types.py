@@ -57,9 +57,8 @@ def _wrong(value: Any, schema: Any, place: str) -> str | None:
     kind = "null" if value is None else _PYTHON.get(type(value), "object")
     if kinds is None or kind in kinds or (kind == "integer" and "number" in kinds):
         return None
-    return (
-        f"{place}={format_value(value)} must be {' or '.join(_WORDS[one] for one in sorted(kinds))}"
-    )
+    words = " or ".join(_WORDS[allowed] for allowed in sorted(kinds))
+    return f"{place}={format_value(value)} must be {words}"
 
 
 def allowed_types(schema: Any) -> frozenset[str] | None:
@@ -69,9 +68,13 @@ def allowed_types(schema: Any) -> frozenset[str] | None:
     for key in ("anyOf", "oneOf"):
         branches = schema.get(key)
         if "type" not in schema and isinstance(branches, Sequence):
-            found = [allowed_types(branch) for branch in branches]
-            known = [kinds for kinds in found if kinds is not None]
-            return frozenset().union(*known) if known and len(known) == len(found) else None
+            branch_types = [allowed_types(branch) for branch in branches]
+            named_types = [kinds for kinds in branch_types if kinds is not None]
+            return (
+                frozenset().union(*named_types)
+                if named_types and len(named_types) == len(branch_types)
+                else None
+            )
     named = schema.get("type")
     names = [str(name).lower() for name in (named if isinstance(named, list) else [named])]
     if not all(name in _NAMES for name in names):
@@ -86,10 +89,10 @@ def _parts(value: Any, schema: Any, place: str) -> Iterator[tuple[Any, Any, str]
         for index, part in enumerate(value):
             yield part, items, f"{place}[{index}]"
     if isinstance(value, dict) and isinstance(
-        known := _schema_value(schema, "properties"), Mapping
+        properties := _schema_value(schema, "properties"), Mapping
     ):
-        for key in value.keys() & known.keys():
-            yield value[key], known[key], f"{place}.{key}"
+        for key in value.keys() & properties.keys():
+            yield value[key], properties[key], f"{place}.{key}"
 
 
 def _allowed_parts(allowed: Any, schema: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
@@ -98,11 +101,11 @@ def _allowed_parts(allowed: Any, schema: Any, place: str) -> Iterator[tuple[Any,
         for index, part in enumerate(allowed):
             yield part, items, f"{place}[{index}]"
     if isinstance(allowed, dict):
-        known = _schema_value(schema, "properties")
+        properties = _schema_value(schema, "properties")
         for key, values in allowed.items():
             for value in values:
                 if value not in ("", None):
-                    yield value, _schema_value(known, key), f"{place}.{key}"
+                    yield value, _schema_value(properties, key), f"{place}.{key}"
 
 
 def _schema_value(schema: Any, key: str) -> Any:

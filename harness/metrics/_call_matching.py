@@ -39,37 +39,42 @@ class MatchedCall:
 
 
 def match_calls(
-    wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], *, ordered: bool, exact: bool
+    wanted: Sequence[ExpectedCall], calls: Sequence[ToolCall], *, ordered: bool, exact: bool
 ) -> list[MatchedCall]:
     """Pair each expected call with a call of the answer.
 
     `ordered` pairs by position; otherwise the pairing has the most right calls, then the most right
     names. `exact` compares strings character by character.
     """
-    chosen = dict(enumerate(range(min(len(wanted), len(given)))))
-    if not ordered and max(len(wanted), len(given)) > 1:
-        chosen = _best_pairing(wanted, given, exact)
+    chosen = dict(enumerate(range(min(len(wanted), len(calls)))))
+    if not ordered and max(len(wanted), len(calls)) > 1:
+        chosen = _best_pairing(wanted, calls, exact)
     return [
         MatchedCall(
-            one, tuple(_mismatches(one, given[chosen[i]], exact) if i in chosen else _no_call(one))
+            expected,
+            tuple(
+                _mismatches(expected, calls[chosen[i]], exact)
+                if i in chosen
+                else _no_call(expected)
+            ),
         )
-        for i, one in enumerate(wanted)
+        for i, expected in enumerate(wanted)
     ]
 
 
 def _best_pairing(
-    wanted: Sequence[ExpectedCall], given: Sequence[ToolCall], exact: bool
+    wanted: Sequence[ExpectedCall], calls: Sequence[ToolCall], exact: bool
 ) -> dict[int, int]:
     """Return expected → given; right calls outweigh right names, names outweigh closeness."""
     import numpy as np
     from scipy import optimize  # type: ignore[import-untyped]  # ships no types
 
     n = len(wanted)
-    gains = np.zeros((n, len(given)))
-    for i, one in enumerate(wanted):
-        for j, call in enumerate(given):
-            if _same_name(one, call):
-                faults = sum(1 for _ in _mismatches(one, call, exact))
+    gains = np.zeros((n, len(calls)))
+    for i, expected in enumerate(wanted):
+        for j, call in enumerate(calls):
+            if _same_name(expected, call):
+                faults = sum(1 for _ in _mismatches(expected, call, exact))
                 gains[i, j] = 2 * n + 1 / (1 + faults) if faults else 4 * n * n
     rows, columns = optimize.linear_sum_assignment(gains, maximize=True)
     return dict(zip(rows.tolist(), columns.tolist(), strict=True))
@@ -100,8 +105,8 @@ def _mismatches(expected: ExpectedCall, call: ToolCall, exact: bool) -> Iterator
             yield CallMismatch("optional", f"{expected.name}: the argument {name!r} is missing")
     for name, value in call.arguments.items():
         if name not in expected.allowed:
-            known = expected.tool is None or name in expected.tool.arguments
-            why = "is not expected" if known else "does not exist"
+            exists = expected.tool is None or name in expected.tool.arguments
+            why = "is not expected" if exists else "does not exist"
             text = f"{expected.name}: the argument {format_value(name, 110)} {why}"
             yield CallMismatch("not_hallucinated", text)
         elif mismatch := _value_mismatch(expected, name, value, exact):
@@ -117,29 +122,29 @@ def _value_mismatch(
     wrong_type = type_mismatch(value, expected.schema(name), name)
     if wrong_type:
         return CallMismatch("types", f"{expected.name}: {wrong_type}")
-    if any(_equal(value, one, exact) for one in allowed):
+    if any(_equal(value, choice, exact) for choice in allowed):
         return None
-    listed = format_value([one for one in allowed if one != ""])[1:-1]
+    listed = format_value([choice for choice in allowed if choice != ""])[1:-1]
     return CallMismatch(
         "values", f"{expected.name}: {name}={format_value(value)} is not one of {listed}"
     )
 
 
-def _equal(given: Any, allowed: Any, exact: bool) -> bool:
+def _equal(value: Any, allowed: Any, exact: bool) -> bool:
     """Compare with one allowed value, whose objects hold lists of allowed values."""
     if isinstance(allowed, dict):
-        return isinstance(given, dict) and _equal_objects(given, allowed, exact)
+        return isinstance(value, dict) and _equal_objects(value, allowed, exact)
     if isinstance(allowed, list):
         return (
-            isinstance(given, list)
-            and len(given) == len(allowed)
-            and all(_equal(one, other, exact) for one, other in zip(given, allowed, strict=True))
+            isinstance(value, list)
+            and len(value) == len(allowed)
+            and all(_equal(item, other, exact) for item, other in zip(value, allowed, strict=True))
         )
     if isinstance(allowed, str):
-        return isinstance(given, str) and _same_text(given, allowed, exact)
+        return isinstance(value, str) and _same_text(value, allowed, exact)
     if allowed is None or isinstance(allowed, bool):
-        return given is allowed
-    return isinstance(given, int | float) and not isinstance(given, bool) and given == allowed
+        return value is allowed
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == allowed
 
 
 def _equal_objects(given: dict[str, Any], allowed: dict[str, Any], exact: bool) -> bool:

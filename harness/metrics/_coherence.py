@@ -70,18 +70,18 @@ def _gibberish(prompt: str, text: str, texts: Path) -> str | None:
         return "the answer is gibberish: it has bytes that form no character"
     if _NAMES_LANGUAGE.search(prompt):
         return None
-    known = letter_model(texts)
+    model = letter_model(texts)
     prose = _prose(text)[:_READ]
     letters = [c for c in prose.lower() if c.isalpha()]
-    if len(letters) < LEAST_LETTERS or known.share_of(letters) < 0.8:
+    if len(letters) < LEAST_LETTERS or model.share_of(letters) < 0.8:
         return None
-    if known.likelihood(prompt[-_READ:]) < PROMPT_LIKELIHOOD:
+    if model.likelihood(prompt[-_READ:]) < PROMPT_LIKELIHOOD:
         return None
-    found = known.likelihood(prose)
-    if found >= LEAST_LIKELIHOOD:
+    likelihood = model.likelihood(prose)
+    if likelihood >= LEAST_LIKELIHOOD:
         return None
     return (
-        f"the answer is gibberish: its letters have a mean log-probability of {found:.2f}, "
+        f"the answer is gibberish: its letters have a mean log-probability of {likelihood:.2f}, "
         f"below {LEAST_LIKELIHOOD}"
     )
 

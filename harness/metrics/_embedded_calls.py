@@ -62,11 +62,11 @@ def read_calls(text: str, tools: Mapping[str, OfferedTool], syntax: Syntax = "au
     offered = {**{name.replace(".", "_"): tool for name, tool in tools.items()}, **tools}
     if not offered.keys().isdisjoint(_names(reading)) or (reading.calls and not tools):
         return FoundCalls(reading)
-    found = _search(_MARKDOWN_UNDERSCORE.sub("_", answer), offered, syntax)
-    if reading.calls and offered.keys().isdisjoint(_names(found.reading)):
+    search = _search(_MARKDOWN_UNDERSCORE.sub("_", answer), offered, syntax)
+    if reading.calls and offered.keys().isdisjoint(_names(search.reading)):
         return FoundCalls(reading)
-    if found.reading.calls or (found.reading.problem and reading.problem is None):
-        return found
+    if search.reading.calls or (search.reading.problem and reading.problem is None):
+        return search
     return FoundCalls(reading)
 
 
@@ -174,7 +174,7 @@ class _CallSearch:
         self.names = _patterns(frozenset(tools))
         self.syntax = syntax
         self.unclosed = 0
-        self.fences = [(found.start(2), found.end(2)) for found in _FENCE.finditer(text)]
+        self.fences = [(fence.start(2), fence.end(2)) for fence in _FENCE.finditer(text)]
 
     def run(self) -> list[_CallSpan]:
         """Return the calls in their order, without those that repeat calls of a code fence."""
@@ -193,7 +193,9 @@ class _CallSearch:
             self._in_python,
         ):
             starts = [span.start for span in spans]
-            spans += [one for one in find() if not _is_covered(one, spans, starts)]
+            spans += [
+                call_span for call_span in find() if not _is_covered(call_span, spans, starts)
+            ]
             spans.sort(key=lambda span: span.start)
         return self._as_markup(_without_repetitions(spans))
 
@@ -275,12 +277,12 @@ class _CallSearch:
         """
         waiting = [value]
         while waiting:
-            one = waiting.pop()
-            call = self._call_of(one) if isinstance(one, dict) else None
+            item = waiting.pop()
+            call = self._call_of(item) if isinstance(item, dict) else None
             if call is not None:
                 yield call
-            elif isinstance(one, dict | list):
-                parts = one.values() if isinstance(one, dict) else one
+            elif isinstance(item, dict | list):
+                parts = item.values() if isinstance(item, dict) else item
                 waiting.extend(reversed([part for part in parts if isinstance(part, dict | list)]))
 
     def _call_of(self, value: dict[str, Any]) -> ToolCall | None:
@@ -292,16 +294,20 @@ class _CallSearch:
         keys = [key for key in _NAME_KEYS if isinstance(value.get(key), str)]
         for key in keys:
             name = bare_name(value[key], self.tools)
-            given = next((one for one in _ARGUMENT_KEYS if one in value), None)
-            if given is None or not (name in self.tools or (key, given) == ("name", "arguments")):
+            arguments_key = next(
+                (key_name for key_name in _ARGUMENT_KEYS if key_name in value), None
+            )
+            if arguments_key is None or not (
+                name in self.tools or (key, arguments_key) == ("name", "arguments")
+            ):
                 continue
-            arguments = value[given]
+            arguments = value[arguments_key]
             if isinstance(arguments, str):
                 arguments = json_object(arguments or "{}")
             if isinstance(arguments, dict):
                 return None if self._is_definition(name, arguments) else ToolCall(name, arguments)
             if name in self.tools:
-                raise MalformedCall(f"{given} of {name} is not an object")
+                raise MalformedCall(f"{arguments_key} of {name} is not an object")
         return None
 
     def _is_definition(self, name: str, arguments: Mapping[str, Any]) -> bool:
@@ -311,38 +317,38 @@ class _CallSearch:
 
     def _behind_names(self) -> Iterator[_CallSpan]:
         """Yield each name with the JSON object of its arguments behind it."""
-        for found in self.names.gapped.finditer(self.text):
+        for match in self.names.gapped.finditer(self.text):
             try:
-                value, end = _json_parsing.read_first(self.text, found.end())
+                value, end = _json_parsing.read_first(self.text, match.end())
             except _json_parsing.UnreadableJson:
                 continue
-            if isinstance(value, dict) and not self._is_definition(found[1], value):
-                yield self._span(found.start(), end, "json", ToolCall(found[1], value))
+            if isinstance(value, dict) and not self._is_definition(match[1], value):
+                yield self._span(match.start(), end, "json", ToolCall(match[1], value))
 
     def _in_python(self) -> Iterator[_CallSpan]:
         """Yield Python calls of the offered tools, and attempts that cannot be read."""
         position = 0
-        while found := self.names.called.search(self.text, position):
-            position, opening = found.end(), found.end() - 1
+        while match := self.names.called.search(self.text, position):
+            position, opening = match.end(), match.end() - 1
             end = self._closing(opening)
             if end is None:
                 if set("=\"'") & set(self.text[opening : opening + 60]):
                     position = self._limit(opening)
-                    yield _CallSpan(found.start(), position, "python")
+                    yield _CallSpan(match.start(), position, "python")
                 continue
             inside = self.text[opening + 1 : end - 1]
-            if self._is_mention(found.start(), end, inside):
+            if self._is_mention(match.start(), end, inside):
                 continue
             position = end
-            spelled = found[1] if _IDENTIFIER.fullmatch(found[1]) else "f"
+            spelled = match[1] if _IDENTIFIER.fullmatch(match[1]) else "f"
             try:
                 calls = python(spelled + self.text[opening:end], bare_texts=True)
             except MalformedCall:
                 if _PLACEHOLDER.search(inside):
                     continue
                 calls = None
-            made = [ToolCall(found[1], calls[0].arguments)] if calls else []
-            yield self._span(found.start(), end, "python", *made)
+            tool_calls = [ToolCall(match[1], calls[0].arguments)] if calls else []
+            yield self._span(match.start(), end, "python", *tool_calls)
 
     def _is_mention(self, start: int, end: int, inside: str) -> bool:
         """Whether `name(…)` just names the tool: in a sentence, without values."""
@@ -368,14 +374,14 @@ class _CallSearch:
     def _closing(self, start: int) -> int | None:
         """Return the end of what the bracket at a place opens; None where nothing closes it."""
         limit, waiting = self._limit(start), []
-        for found in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):
-            mark = found.group()
+        for match in _QUOTED_OR_BRACKET.finditer(self.text, start, limit):
+            mark = match.group()
             if mark in _CLOSES:
                 waiting.append(_CLOSES[mark])
             elif mark in ('"', "'") or (len(mark) == 1 and waiting.pop() != mark):
                 break
             if not waiting:
-                return found.end()
+                return match.end()
         self.unclosed += 1
         if self.unclosed > _MOST_UNCLOSED:
             raise _TooManyUnclosed

@@ -88,8 +88,8 @@ def _tools(case: Case) -> dict[str, OfferedTool]:
         ValueError: a tool has no name, a duplicate name, or parameters that are no object schema.
     """
     tools: dict[str, OfferedTool] = {}
-    for index, given in enumerate(case.tools or ()):
-        inner = given.get("function", given)
+    for index, definition in enumerate(case.tools or ()):
+        inner = definition.get("function", definition)
         name = inner.get("name") if isinstance(inner, Mapping) else None
         if not isinstance(name, str) or not name:
             raise ValueError(f"tools[{index}] has no name")
@@ -104,14 +104,16 @@ def _tool(name: str, schema: Any) -> OfferedTool:
         raise ValueError(
             f"the parameters of {name} must be a JSON schema, not {format_value(schema)}"
         )
-    known, required = schema.get("properties") or {}, schema.get("required") or []
-    if not isinstance(known, Mapping):
-        raise ValueError(f"the properties of {name} must be an object, not {format_value(known)}")
-    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+    properties, required = schema.get("properties") or {}, schema.get("required") or []
+    if not isinstance(properties, Mapping):
+        raise ValueError(
+            f"the properties of {name} must be an object, not {format_value(properties)}"
+        )
+    if not isinstance(required, list) or not all(isinstance(key, str) for key in required):
         raise ValueError(
             f"required of {name} must be a list of names, not {format_value(required)}"
         )
-    return OfferedTool(name, known, tuple(required))
+    return OfferedTool(name, properties, tuple(required))
 
 
 def _call_problems(

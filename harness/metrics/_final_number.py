@@ -121,8 +121,8 @@ def _simplify_latex(text: str) -> str:
 def _boxed_or_marked(text: str) -> slice | None:
     box = text.rfind("\\boxed{")
     mark = -1
-    for found in _GSM8K.finditer(text):
-        mark = found.end()
+    for match in _GSM8K.finditer(text):
+        mark = match.end()
     if box < 0 and mark < 0:
         return None
     return slice(mark, None) if mark > box else _brace_content(text, box + len("\\boxed{"))
@@ -163,10 +163,10 @@ def _first(numbers: Iterator[LocatedNumber], text: str) -> LocatedNumber | None:
 
 def _last(text: str, percent: Percent, decimal: Decimal) -> LocatedNumber | None:
     """Return the last number; only from the end are values made, which takes longest."""
-    starts = [found.start() for found in _NUMBER.finditer(text)]
+    starts = [match.start() for match in _NUMBER.finditer(text)]
     for start in reversed(starts):
-        found = _NUMBER.match(text, start)
-        if found and (numbers := _read(found, percent, decimal)):
+        match = _NUMBER.match(text, start)
+        if match and (numbers := _read(match, percent, decimal)):
             return numbers[-1]
     return None
 
@@ -176,28 +176,28 @@ def _numbers(text: str, percent: Percent, decimal: Decimal) -> Iterator[LocatedN
         yield from _read(found, percent, decimal)
 
 
-def _read(found: re.Match[str], percent: Percent, decimal: Decimal) -> list[LocatedNumber]:
-    values = _values(found, decimal)
-    if values and _SIGN.search(found.string[max(0, found.start() - 12) : found.start()]):
+def _read(match: re.Match[str], percent: Percent, decimal: Decimal) -> list[LocatedNumber]:
+    values = _values(match, decimal)
+    if values and _SIGN.search(match.string[max(0, match.start() - 12) : match.start()]):
         values[0] = -values[0]
-    if values and found["percent"] and percent == "hundredth":
+    if values and match["percent"] and percent == "hundredth":
         values[-1] /= 100
-    text = found[0]
-    return [LocatedNumber(value, text, found.start(), found.end()) for value in values]
+    text = match[0]
+    return [LocatedNumber(value, text, match.start(), match.end()) for value in values]
 
 
-def _values(found: re.Match[str], decimal: Decimal) -> list[Fraction]:
+def _values(match: re.Match[str], decimal: Decimal) -> list[Fraction]:
     """Return the values of what was found: none if it is too large, several if it is a list."""
-    top = found["frac_top"] or found["digit_top"] or found["top"]
+    top = match["frac_top"] or match["digit_top"] or match["top"]
     if top is not None:
-        bottom = found["frac_bottom"] or found["digit_bottom"] or found["bottom"]
-        whole = found["frac_whole"] or found["whole"]
+        bottom = match["frac_bottom"] or match["digit_bottom"] or match["bottom"]
+        whole = match["frac_whole"] or match["whole"]
         return _mixed_fraction(whole, _parse_run(top, decimal), _parse_run(bottom, decimal))
-    if found["vulgar"] is not None:
-        above, _, below = unicodedata.normalize("NFKC", found["vulgar"]).partition("\u2044")
-        return _mixed_fraction(found["vulgar_whole"], Fraction(int(above)), Fraction(int(below)))
-    values = _runs(found["plain"], decimal)
-    last = _apply_scale(values[-1], found) if values else None
+    if match["vulgar"] is not None:
+        above, _, below = unicodedata.normalize("NFKC", match["vulgar"]).partition("\u2044")
+        return _mixed_fraction(match["vulgar_whole"], Fraction(int(above)), Fraction(int(below)))
+    values = _runs(match["plain"], decimal)
+    last = _apply_scale(values[-1], match) if values else None
     return [] if last is None else [*values[:-1], last]
 
 
@@ -220,19 +220,19 @@ def _parse_run(run: str, decimal: Decimal) -> Fraction | None:
     return -values[0] if run[0] in _MINUS else values[0]
 
 
-def _apply_scale(value: Fraction, found: re.Match[str]) -> Fraction | None:
+def _apply_scale(value: Fraction, match: re.Match[str]) -> Fraction | None:
     """Apply a power or a scale word; None if the result is too large or undefined."""
-    if found["scale"]:
-        return value * Fraction(10) ** _SCALES[found["scale"].lower()]
-    base = value if found["power"] else Fraction(10)
-    written = found["e"] or found["ten"] or found["power"]
+    if match["scale"]:
+        return value * Fraction(10) ** _SCALES[match["scale"].lower()]
+    base = value if match["power"] else Fraction(10)
+    written = match["e"] or match["ten"] or match["power"]
     if written is None:
         return value
     exponent = _exponent(written)
     size = max(base.numerator, base.denominator)
     if exponent is None or size > 10**8 or (base == 0 and exponent < 0):
         return None
-    return base**exponent if found["power"] else value * base**exponent
+    return base**exponent if match["power"] else value * base**exponent
 
 
 def _exponent(written: str) -> int | None:
@@ -261,12 +261,12 @@ def _runs(run: str, decimal: Decimal) -> list[Fraction]:
 
     What has too many digits to be meant is left out.
     """
-    found = _GROUPED[decimal].fullmatch(run)
-    if found is None:
+    match = _GROUPED[decimal].fullmatch(run)
+    if match is None:
         digits = re.findall(r"\d+", run)
         return [Fraction(int(each)) for each in digits if len(each) <= _LONGEST]
     if len(run) > _LONGEST:
         return []
-    part = found["part"] or ""
+    part = match["part"] or ""
     whole = "".join(c for c in run[: len(run) - len(part)] if c.isdecimal())
     return [Fraction(int(whole + part[1:] or "0"), 10 ** max(0, len(part) - 1))]

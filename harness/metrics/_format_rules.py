@@ -37,8 +37,8 @@ class FormatRule:
             return None
         if value is True or name == "repeats_prompt":
             return name
-        found = f" (found {self.count(text)})" if self.count else ""
-        return _json_parsing.shorten_text(f"{name}={value!r}{found}", 150)
+        count = f" (found {self.count(text)})" if self.count else ""
+        return _json_parsing.shorten_text(f"{name}={value!r}{count}", 150)
 
 
 def rule_problems(rules: Mapping[str, Any]) -> Iterator[str]:

@@ -117,9 +117,9 @@ def _compile(text: str) -> _CompiledSchema:
     named = _DEFAULT if isinstance(schema, bool) else schema.get("$schema", _DEFAULT)
     dialect = str(named).removesuffix("#")
     if dialect not in _DRAFTS:
-        known = ", ".join(_DRAFTS)
+        dialects = ", ".join(_DRAFTS)
         return _CompiledSchema(
-            problems=(f"$schema={dialect!r} is not supported; there are {known}",)
+            problems=(f"$schema={dialect!r} is not supported; there are {dialects}",)
         )
     draft = _DRAFTS[dialect]
     try:

@@ -17,12 +17,12 @@ def label_probabilities(completion: Completion, *, one_label: bool = False) -> d
         UnusableLabels: the answer has no probabilities, or several labels may apply at once and
             `one_label` is asked for.
     """
-    known = dict(completion.label_probabilities or {})
-    if not known:
+    probabilities = dict(completion.label_probabilities or {})
+    if not probabilities:
         raise UnusableLabels("the answer has no probabilities of labels")
-    if one_label and abs(sum(known.values()) - 1) > 1e-6:
+    if one_label and abs(sum(probabilities.values()) - 1) > 1e-6:
         raise UnusableLabels("several labels may apply: the probabilities do not add up to 1")
-    return known
+    return probabilities
 
 
 def expected_labels(case: Case) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ def find_choices(
     reader = _ChoiceReader(text, letters, choices)
     last = reader.opening if cut_off else reader.mentioned
     kinds = (reader.alone, reader.stated, reader.leading, last)
-    return next((found for kind in kinds if (found := set(kind()))), set())
+    return next((choices_named for kind in kinds if (choices_named := set(kind()))), set())
 
 
 _OPINION, _LINE, _STATEMENT, _FINAL = range(4)
@@ -100,22 +100,22 @@ class _ChoiceReader:
             rf"(?<![{LETTER}\d_])({self.any})[)\]*\"']{{0,4}}\s(?i:is|are)\s(?i:the\s)?"
             r"(?i:(?:(?:correct|right|best)\s)?(answer|option|choice)\b|(?:correct|right|best|true)\b)"
         )
-        for found in re.finditer(box, self.text, re.I):
-            yield found.start(), _STATEMENT, (self._index(found[1]),)
-        for found in re.finditer(line, self.text, re.M):
-            yield found.start(), _LINE, (self._index(found[1]),)
-        for found in re.finditer(right, self.text):
-            strength = _STATEMENT if found[2] else _OPINION
-            yield found.start(), strength, (self._index(found[1]),)
-        for found in _SAID.finditer(self.text):
-            indices = tuple(self._choice_at(found.end()))
+        for match in re.finditer(box, self.text, re.I):
+            yield match.start(), _STATEMENT, (self._index(match[1]),)
+        for match in re.finditer(line, self.text, re.M):
+            yield match.start(), _LINE, (self._index(match[1]),)
+        for match in re.finditer(right, self.text):
+            strength = _STATEMENT if match[2] else _OPINION
+            yield match.start(), strength, (self._index(match[1]),)
+        for match in _SAID.finditer(self.text):
+            indices = tuple(self._choice_at(match.end()))
             if indices:
-                yield found.start(), self._strength(found), indices
+                yield match.start(), self._strength(match), indices
 
-    def _strength(self, found: re.Match[str]) -> int:
+    def _strength(self, match: re.Match[str]) -> int:
         """Return how strong a sentence is: hypothesis, statement or final statement."""
-        before = self.text[max(0, found.start() - 20) : found.start()]
-        sentence = re.split(r"[.\n;:!?]", before)[-1] + found.group()
+        before = self.text[max(0, match.start() - 20) : match.start()]
+        sentence = re.split(r"[.\n;:!?]", before)[-1] + match.group()
         if _HYPOTHESIS.search(sentence):
             return _OPINION
         return _FINAL if re.search(r"\bfinal\b", sentence, re.I) else _STATEMENT
@@ -123,8 +123,8 @@ class _ChoiceReader:
     def leading(self) -> Iterator[int]:
         """Yield the letters that label a line (`B. Paris`), and the text the answer begins with."""
         label = rf"^[ \t*_`\"'(\[>#-]{{0,8}}({self.any})(?:[.):\]*]{{1,4}}|\s[-–—])\s"
-        for found in re.finditer(label, self.text, re.M):
-            yield from self._letter_and_text(found)
+        for match in re.finditer(label, self.text, re.M):
+            yield from self._letter_and_text(match)
         start = re.match(r"\s*+[*_`\"'(\[]{0,4}", self.text)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text and _SENTENCE_ENDS.match(self.text, found_text.end()):
@@ -137,12 +137,12 @@ class _ChoiceReader:
             rf"(?<![{LETTER}\d_.+#-])({self.any})(?:(?<=A){word}|(?<=I)(?![ \t][a-z])|(?<![AI]))"
             rf"{_ENDS}{_NOT_WRONG}"
         )
-        for found in re.finditer(bare, self.text):
-            if not self._negated(found):
-                yield self._index(found[1])
-        for found in self.texts.finditer(self.text) if self.texts else ():
-            if not self._negated(found):
-                yield matched_index(found)
+        for match in re.finditer(bare, self.text):
+            if not self._negated(match):
+                yield self._index(match[1])
+        for match in self.texts.finditer(self.text) if self.texts else ():
+            if not self._negated(match):
+                yield matched_index(match)
 
     def opening(self) -> Iterator[int]:
         """Yield the capital letter that the text begins with."""
@@ -154,18 +154,18 @@ class _ChoiceReader:
         """Yield the letters or the text right behind a place such as `the answer is`."""
         small = rf"(?i:{self.any})(?=[.)\]*\"'](?![{LETTER}])|[ \t]{{0,4}}(?:\n|\Z))"
         target = re.compile(rf"{_OPEN}{_OPTION}({self.any}{_ENDS}|{small})")
-        if found := target.match(self.text, place):
-            yield from self._letter_and_text(found)
+        if match := target.match(self.text, place):
+            yield from self._letter_and_text(match)
             return
         start = re.compile(_OPEN).match(self.text, place)
         found_text = self.texts and start and self.texts.match(self.text, start.end())
         if found_text:
             yield matched_index(found_text)
 
-    def _letter_and_text(self, found: re.Match[str]) -> Iterator[int]:
+    def _letter_and_text(self, match: re.Match[str]) -> Iterator[int]:
         """Yield a letter, those joined to it (`A or B`), and the choice whose text follows it."""
-        yield self._index(found[1])
-        end = found.end(1)
+        yield self._index(match[1])
+        end = match.end(1)
         joined = re.compile(
             rf"[)\]*\"']{{0,4}}\s{{0,3}}(?:or|and|/|,|&)\s{{0,3}}[(\[*\"']{{0,4}}({self.any})"
             rf"{_ENDS}{_NOT_WRONG}"

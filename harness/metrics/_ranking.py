@@ -75,9 +75,9 @@ def check_ranking(name: str, *, cuts: bool = False) -> Check:
 
 
 def _case_problems(case: Case) -> Iterator[str]:
-    both = sorted({*(case.positive or ())} & {*(case.negative or ())})
-    if both:
-        yield f"has {both[0][:40]!r} in `positive` and in `negative`; remove one"
+    shared = sorted({*(case.positive or ())} & {*(case.negative or ())})
+    if shared:
+        yield f"has {shared[0][:40]!r} in `positive` and in `negative`; remove one"
     grades, count = case.grades, len(case.positive or ())
     if grades is not None and (len(grades) != count or not all(0 < g < math.inf for g in grades)):
         yield f"has grades={[*grades]}; write a number above 0 for each of its {count} `positive`"

@@ -33,15 +33,15 @@ def recorded_problems(options: Mapping[str, Any], cases: Sequence[Case]) -> list
     """Return what makes the recorded answers unusable."""
     path: Path = options["recorded"]
     try:
-        found = read_answers(path)
+        recorded = read_answers(path)
     except (OSError, ValueError) as error:
         return [f"recorded: {error}"]
-    if not any(case.id in found.texts for case in cases):
+    if not any(case.id in recorded.texts for case in cases):
         return [
             f"recorded: {path} has no answer to any of the {len(cases)} cases; write it again with "
             "`tunegate replay`, or name the file that belongs to these cases"
         ]
-    if len(set(found.texts.values())) < 2:
+    if len(set(recorded.texts.values())) < 2:
         return [f"recorded: all answers in {path} are equal, so any text resembles them"]
     return []
 
@@ -54,15 +54,15 @@ class RecordedAnswers:
     names: tuple[str, ...]
     """The cases, sorted by name."""
 
-    def others(self, own: str) -> Iterator[str]:
+    def others(self, case_id: str) -> Iterator[str]:
         """Yield the answers of `OTHERS` other cases, drawn by a hash of the case's name."""
         if len(self.names) <= OTHERS + 1:
-            yield from (self.texts[name] for name in self.names if name != own)
+            yield from (self.texts[name] for name in self.names if name != case_id)
             return
-        drawn: set[str] = {own}
+        drawn: set[str] = {case_id}
         count = 0
         while len(drawn) <= OTHERS:
-            digest = hashlib.sha256(f"{count}\0{own}".encode()).digest()
+            digest = hashlib.sha256(f"{count}\0{case_id}".encode()).digest()
             name = self.names[int.from_bytes(digest[:8], "big") % len(self.names)]
             count += 1
             if name not in drawn:
@@ -84,7 +84,7 @@ def read_answers(path: Path) -> RecordedAnswers:
 @lru_cache(maxsize=8)
 def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
     """Return the answers of a file; `changed` and `size` identify its version."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for number, line in numbered_lines(path):
         if not line.strip():
             continue
@@ -96,8 +96,8 @@ def _read(path: Path, changed: int, size: int) -> RecordedAnswers:
             raise ValueError(f"{path}:{number}: a line must be an object with an id")
         text = row.get("completion")
         if isinstance(text, str) and text.strip():
-            found.setdefault(row["id"], replace_surrogates(text))
-    return RecordedAnswers(found, tuple(sorted(found)))
+            texts.setdefault(row["id"], replace_surrogates(text))
+    return RecordedAnswers(texts, tuple(sorted(texts)))
 
 
 @lru_cache(maxsize=1 << 14)

@@ -87,8 +87,8 @@ def refusal_in(text: str) -> str | None:
     """Return the sentence that declines, without markup and quotations, or None."""
     opening = _opening_sentences(text)
     for place, sentence in enumerate(opening):
-        found = _DECLINES.search(sentence.lower())
-        if found and not _only_disclaims(opening, place, found.end()):
+        match = _DECLINES.search(sentence.lower())
+        if match and not _only_disclaims(opening, place, match.end()):
             return sentence
     return None
 

@@ -40,16 +40,16 @@ def loop_in(text: str) -> str | None:
     import numpy as np
 
     text = text.strip()
-    words, found = text.split(), None
+    words, loop = text.split(), None
     longest = _longest_unit(words)
     if longest:
         numbers: dict[str, int] = {}
         ids = np.array([numbers.setdefault(word, len(numbers)) for word in words], dtype=np.int64)
-        found = _loop(words, ids, _WORDS, longest)
-    if found is None and _repeats_characters(text):
+        loop = _loop(words, ids, _WORDS, longest)
+    if loop is None and _repeats_characters(text):
         points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        found = _loop(text, points, _CHARACTERS, _CHARACTERS.longest_unit)
-    return found
+        loop = _loop(text, points, _CHARACTERS, _CHARACTERS.longest_unit)
+    return loop
 
 
 # Most texts hold no loop. A run that covers r parts with the period p holds each stretch of r - p

@@ -44,39 +44,39 @@ def is_ordered(query: str) -> bool:
     return False
 
 
-def difference(wanted: Rows, found: Rows, *, ordered: bool) -> str | None:
-    """Return why `found` is not the result that is wanted, or None."""
-    if len(wanted) != len(found):
-        some = count_noun(len(found), "row")
+def difference(wanted: Rows, rows: Rows, *, ordered: bool) -> str | None:
+    """Return why `rows` is not the result that is wanted, or None."""
+    if len(wanted) != len(rows):
+        some = count_noun(len(rows), "row")
         # a result is read only until it is too long
-        some = some if len(found) < len(wanted) else f"more than {count_noun(len(wanted), 'row')}"
+        some = some if len(rows) < len(wanted) else f"more than {count_noun(len(wanted), 'row')}"
         return f"wrong result: {some} instead of {len(wanted)}"
     if not wanted:
         return None
-    if len(wanted[0]) != len(found[0]):
-        some = count_noun(len(found[0]), "column")
+    if len(wanted[0]) != len(rows[0]):
+        some = count_noun(len(rows[0]), "column")
         return f"wrong result: {some} instead of {len(wanted[0])}"
-    wanted, found = _unify_numbers(wanted, found)
-    if _have_equal_rows(wanted, found, ordered=ordered):
+    wanted, rows = _unify_numbers(wanted, rows)
+    if _have_equal_rows(wanted, rows, ordered=ordered):
         return None
-    if ordered and _have_equal_rows(wanted, found, ordered=False):
+    if ordered and _have_equal_rows(wanted, rows, ordered=False):
         return "wrong result: the right rows in another order"
-    right = (Counter(wanted) & Counter(found)).total()
+    right = (Counter(wanted) & Counter(rows)).total()
     return f"wrong result: {right} of {count_noun(len(wanted), 'row')} right"
 
 
-def _unify_numbers(wanted: Rows, found: Rows) -> tuple[Rows, Rows]:
+def _unify_numbers(wanted: Rows, answer_rows: Rows) -> tuple[Rows, Rows]:
     """Return the rows with one value for all numbers that are equal within the tolerance."""
-    numbers = {v for rows in (wanted, found) for row in rows for v in row if _is_number(v)}
+    numbers = {v for rows in (wanted, answer_rows) for row in rows for v in row if _is_number(v)}
     if not any(isinstance(number, float) for number in numbers):
-        return wanted, found
+        return wanted, answer_rows
     same: dict[Any, Any] = {}
     previous = None
     for number in sorted(numbers):
         near = previous is not None and _are_equal(previous, number)
         same[number] = same[previous] if near else number
         previous = number
-    return _replace(wanted, same), _replace(found, same)
+    return _replace(wanted, same), _replace(answer_rows, same)
 
 
 def _is_number(value: Any) -> bool:
@@ -93,9 +93,9 @@ def _replace(rows: Rows, same: dict[Any, Any]) -> Rows:
     return [tuple(same[v] if _is_number(v) else v for v in row) for row in rows]
 
 
-def _have_equal_rows(wanted: Rows, found: Rows, *, ordered: bool) -> bool:
+def _have_equal_rows(wanted: Rows, rows: Rows, *, ordered: bool) -> bool:
     """Return whether some order of the columns makes the results equal."""
-    ours, theirs = list(zip(*wanted, strict=True)), list(zip(*found, strict=True))
+    ours, theirs = list(zip(*wanted, strict=True)), list(zip(*rows, strict=True))
     tries = iter(range(max(len(ours) ** 2, MOST_CELLS // len(wanted))))
     start = [0] * len(wanted)
     return _match_columns(ours, theirs, start, start, ordered, tries)

@@ -76,14 +76,14 @@ def compare_queries(
             most = max(len(rows) for rows, _ in wanted)
             try:
                 with limit_cpu(cpu_s), _limited_memory():
-                    found = database.run(answer, most_rows=most + 1)
+                    answer_rows = database.run(answer, most_rows=most + 1)
             except QueryFailed as error:
                 return {"wrong": str(error)}
     except QueryFailed as error:
         return {"problem": f"the reference fails: {error}"}
     except (sqlite3.Error, MemoryError, OSError, ValueError) as error:
         return {"problem": f"the database cannot be opened: {error_reason(error)}"}
-    reasons = [difference(rows, found, ordered=ordered) for rows, ordered in wanted]
+    reasons = [difference(rows, answer_rows, ordered=ordered) for rows, ordered in wanted]
     return {"wrong": None if None in reasons else reasons[0]}
 
 
@@ -240,9 +240,9 @@ def _allow_reading(action: int, _first: str | None, second: str | None, *_: Any)
 def _stop_clock(connection: sqlite3.Connection, count_call: Callable[[], bool]) -> None:
     """Let it be `NOW` in all queries."""
 
-    def call(name: str, places: tuple[int, ...], *given: Any) -> Any:
+    def call(name: str, places: tuple[int, ...], *arguments: Any) -> Any:
         count_call()
-        values = list(given)
+        values = list(arguments)
         for place in places:
             if place == len(values):
                 values.append(NOW)

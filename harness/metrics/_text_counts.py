@@ -24,13 +24,13 @@ def split_parts(text: str) -> list[str]:
 
 def split_paragraphs(text: str) -> list[str]:
     """Return the stretches between blank lines."""
-    found: list[list[str]] = [[]]
+    blocks: list[list[str]] = [[]]
     for line in text.split("\n"):
         if line.strip():
-            found[-1].append(line)
-        elif found[-1]:
-            found.append([])
-    return ["\n".join(block) for block in found if block]
+            blocks[-1].append(line)
+        elif blocks[-1]:
+            blocks.append([])
+    return ["\n".join(block) for block in blocks if block]
 
 
 _BULLET = re.compile(r"\s*+[-*+•]\s++\S")
@@ -83,12 +83,12 @@ def _starts_block(line: str) -> bool:
 
 
 def _sentences_of(block: list[str]) -> int:
-    count, said = 0, False
+    count, has_text = 0, False
     for word, following in pairwise([*block, ""]):
-        said = said or any(map(str.isalnum, word))
-        if said and _ends_sentence(word, following):
-            count, said = count + 1, False
-    return count + said
+        has_text = has_text or any(map(str.isalnum, word))
+        if has_text and _ends_sentence(word, following):
+            count, has_text = count + 1, False
+    return count + has_text
 
 
 def _ends_sentence(word: str, following: str) -> bool:

@@ -96,9 +96,11 @@ def openai(value: Any) -> list[ToolCall] | None:
         if not isinstance(entries, list):
             raise MalformedCall(f"tool_calls is {format_value(entries)}, not a list")
         legacy = value.get("function_call")
-        return [_openai_call(one) for one in (entries if legacy is None else [*entries, legacy])]
+        return [
+            _openai_call(entry) for entry in (entries if legacy is None else [*entries, legacy])
+        ]
     entries = value if isinstance(value, list) else [value]
-    return [_openai_call(one) for one in entries] if any(map(_is_openai, entries)) else None
+    return [_openai_call(entry) for entry in entries] if any(map(_is_openai, entries)) else None
 
 
 def _is_openai(entry: Any) -> bool:
@@ -152,7 +154,7 @@ def plain(value: Any) -> list[ToolCall] | None:
     entries = value if isinstance(value, list) else [value]
     if not any(map(_is_plain, entries)):
         return None
-    return [call_of(one, "arguments", "parameters") for one in entries]
+    return [call_of(entry, "arguments", "parameters") for entry in entries]
 
 
 def _is_plain(value: Any) -> bool:
@@ -258,7 +260,7 @@ def mistral(text: str) -> list[ToolCall] | None:
     value, end = _value(text, body)
     if end < len(text.rstrip()):
         raise MalformedCall(f"{format_value(text[end : end + 40])} follows the list of calls")
-    return [call_of(one, "arguments") for one in value]
+    return [call_of(entry, "arguments") for entry in value]
 
 
 def _parse_named(text: str, position: int) -> list[ToolCall]:

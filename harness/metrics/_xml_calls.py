@@ -35,20 +35,20 @@ class LocatedCall:
 
 def find_xml_calls(text: str, tools: Mapping[str, OfferedTool]) -> Iterator[LocatedCall]:
     """Yield the calls that are XML elements, each kind in the order of the text."""
-    own = _element(frozenset(tools)).finditer(text) if tools else ()
-    for found in (*_TAGGED.finditer(text), *own):
-        name = bare_name(next(filter(None, found.groups()[:-1])), tools)
+    by_name = _element(frozenset(tools)).finditer(text) if tools else ()
+    for match in (*_TAGGED.finditer(text), *by_name):
+        name = bare_name(next(filter(None, match.groups()[:-1])), tools)
         value: dict[str, Any] | None = None
-        if found["body"].lstrip().startswith("{"):
-            value = json_object(found["body"])
+        if match["body"].lstrip().startswith("{"):
+            value = json_object(match["body"])
         else:
-            value = _convert_texts(tools.get(name), dict(_parameters(found["body"])))
+            value = _convert_texts(tools.get(name), dict(_parameters(match["body"])))
         if value is not None:
-            yield LocatedCall(found.start(), found.end(), ToolCall(name, value))
-    for found in _GEMMA.finditer(text):
-        value = json_object(_gemma_json(found[2]))
+            yield LocatedCall(match.start(), match.end(), ToolCall(name, value))
+    for match in _GEMMA.finditer(text):
+        value = json_object(_gemma_json(match[2]))
         if value is not None:
-            yield LocatedCall(found.start(), found.end(), ToolCall(found[1], value))
+            yield LocatedCall(match.start(), match.end(), ToolCall(match[1], value))
 
 
 def bare_name(name: str, tools: Mapping[str, OfferedTool]) -> str:
@@ -127,9 +127,9 @@ _TAG_PARAMETER = re.compile(r"<([\w.-]{1,200})>(.*?)(?:</\1>|\Z)", re.DOTALL)
 
 
 def _parameters(body: str) -> Iterator[tuple[str, str]]:
-    found = _PARAMETER.findall(body)
-    if found:
-        yield from ((first or second or third, text) for first, second, third, text in found)
+    parameters = _PARAMETER.findall(body)
+    if parameters:
+        yield from ((first or second or third, text) for first, second, third, text in parameters)
     elif "<param" in body:
         for name, value, text in _XML_PARAMETER.findall(body):
             yield name, html.unescape(value or text)

@@ -72,6 +72,6 @@ def bleu(
     if unscored is not None:
         return unscored
     scorer = _sacrebleu.scorer("BLEU", effective_order=True, lowercase=lowercase, tokenize=tokenize)
-    found = scorer.sentence_score(completion.text, case.expected_texts())
-    counts = (found.sys_len, found.ref_len, *found.counts, *found.totals)
-    return Score.of(min(found.score, 100.0), counts=counts)
+    result = scorer.sentence_score(completion.text, case.expected_texts())
+    counts = (result.sys_len, result.ref_len, *result.counts, *result.totals)
+    return Score.of(min(result.score, 100.0), counts=counts)

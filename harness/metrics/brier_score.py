@@ -36,9 +36,12 @@ def brier_score(case: Case, completion: Completion) -> Score:
         0.18.
     """
     try:
-        known, wanted = label_probabilities(completion, one_label=True), expected_labels(case)
+        probabilities, wanted = (
+            label_probabilities(completion, one_label=True),
+            expected_labels(case),
+        )
     except UnusableLabels as problem:
         return Score.unscored(str(problem))
-    right = max(wanted, key=lambda label: known.get(label, 0.0))
-    known = {right: 0.0, **known}  # base may lack a label that the fine-tune adds
-    return Score.of(sum((share - (label == right)) ** 2 for label, share in known.items()))
+    right = max(wanted, key=lambda label: probabilities.get(label, 0.0))
+    probabilities = {right: 0.0, **probabilities}  # base may lack a label that the fine-tune adds
+    return Score.of(sum((share - (label == right)) ** 2 for label, share in probabilities.items()))

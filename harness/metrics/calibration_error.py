@@ -73,11 +73,14 @@ def calibration_error(case: Case, completion: Completion, *, bins: int = 15) -> 
         bins: Number of bins.
     """
     try:
-        known, wanted = label_probabilities(completion, one_label=True), expected_labels(case)
+        probabilities, wanted = (
+            label_probabilities(completion, one_label=True),
+            expected_labels(case),
+        )
     except UnusableLabels as problem:
         return Score.unscored(str(problem))
-    answer = max(known, key=lambda label: known[label])
-    sure, right = known[answer], float(answer in wanted)
+    answer = max(probabilities, key=lambda label: probabilities[label])
+    sure, right = probabilities[answer], float(answer in wanted)
     place = min(int(sure * bins), bins - 1)
     counts = [0.0] * (3 * bins)
     counts[3 * place : 3 * place + 3] = (1.0, sure, right)

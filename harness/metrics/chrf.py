@@ -22,7 +22,11 @@ def corpus_chrf(sums: Sequence[float]) -> float:
     texts are long enough for, as in sacrebleu.
     """
     orders = list(zip(sums[::3], sums[1::3], sums[2::3], strict=True))
-    shares = [(both / given, both / wanted) for given, wanted, both in orders if given and wanted]
+    shares = [
+        (common / answered, common / wanted)
+        for answered, wanted, common in orders
+        if answered and wanted
+    ]
     precision = sum(share for share, _ in shares)
     recall = sum(share for _, share in shares)
     if not precision + recall:

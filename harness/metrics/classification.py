@@ -23,15 +23,15 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     if not labels:
         return []
     fold = options.get("ignore_case", False) or extract
-    known = [_plain(label, fold) for label in labels]
+    names = [_plain(label, fold) for label in labels]
     problems = [
         f"metric 'classification': labels: {label!r} is empty or a duplicate; remove it"
         for index, label in enumerate(labels)
-        if not known[index] or known[index] in known[:index]
+        if not names[index] or names[index] in names[:index]
     ]
     expected = {_plain(text, fold) for case in cases for text in case.expected_texts()}
     unseen = [
-        repr(label) for label, name in zip(labels, known, strict=True) if name not in expected
+        repr(label) for label, name in zip(labels, names, strict=True) if name not in expected
     ]
     if options.get("aggregate") == "corpus" and unseen:
         problems.append(
@@ -43,7 +43,7 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         f"is not one of the labels {', '.join(labels)}"
         for case in cases
         for text in case.expected_texts()
-        if _plain(text, fold) not in known
+        if _plain(text, fold) not in names
     ]
 
 
@@ -126,17 +126,21 @@ def classification(
         return Score.unscored("the case has no expected label")
     fold = ignore_case or extract
     answer = _plain(completion.text, fold)
-    known = [_plain(label, fold) for label in labels]
-    if extract and answer not in known:
+    label_names = [_plain(label, fold) for label in labels]
+    if extract and answer not in label_names:
         names = name_pattern(labels, answer)
-        found = sorted({matched_index(place) for place in names.finditer(answer)}) if names else []
-        if len(found) > 1:
-            several = " and ".join(labels[index] for index in found)
+        indices = (
+            sorted({matched_index(place) for place in names.finditer(answer)}) if names else []
+        )
+        if len(indices) > 1:
+            several = " and ".join(labels[index] for index in indices)
             return Score.unscored(f"ambiguous: the answer names {several}")
-        answer = known[found[0]] if found else ""
+        answer = label_names[indices[0]] if indices else ""
     wanted = [_plain(text, fold) for text in case.expected_texts()]
-    counts = _counts(answer, wanted, known) if known else None
-    reason = None if answer in known or not known else "the answer is not one of the labels"
+    counts = _counts(answer, wanted, label_names) if label_names else None
+    reason = (
+        None if answer in label_names or not label_names else "the answer is not one of the labels"
+    )
     return Score.of(float(answer in wanted), reason, counts=counts)
 
 
@@ -144,13 +148,13 @@ def _plain(text: str, fold: bool) -> str:
     return normalize_text(text) if fold else text.strip()
 
 
-def _counts(answer: str, wanted: Sequence[str], known: Sequence[str]) -> list[float]:
+def _counts(answer: str, wanted: Sequence[str], label_names: Sequence[str]) -> list[float]:
     """Return (hit, false alarm, miss) of each class for one case."""
     truth = answer if answer in wanted else wanted[0]
     return [
-        float(found)
-        for label in known
-        for found in (
+        float(count)
+        for label in label_names
+        for count in (
             label == truth == answer,
             label == answer != truth,
             label == truth != answer,

@@ -71,7 +71,9 @@ def _case_problem(case: Case, options: Mapping[str, Any]) -> str | None:
         if wrong := _test_problem(tree, names):
             return f"one of its tests {wrong}"
         read |= free_names(tree)
-    kept = [] if case.objects else [one for tree in solutions for one in _classes(tree)]
+    kept = (
+        [] if case.objects else [class_name for tree in solutions for class_name in _classes(tree)]
+    )
     if wanted := sorted(read.intersection(kept)):
         return f'its tests use objects of the class {wanted[0]!r}: add "objects": true to the case'
     return None
@@ -99,17 +101,17 @@ def _needs_pytest(function: ast.FunctionDef, read: set[str]) -> bool:
     """Return whether a function that nothing calls takes fixtures or parameters."""
     arguments = function.args
     wanted = len(arguments.posonlyargs) + len(arguments.args) > len(arguments.defaults)
-    filled = all("pytest" in ast.unparse(one) for one in function.decorator_list)
+    filled = all("pytest" in ast.unparse(decorator) for decorator in function.decorator_list)
     return function.name.startswith("test") and function.name not in read and wanted and filled
 
 
 def _solutions(case: Case) -> list[ast.Module]:
     """Return the case's own solutions in Python."""
-    found = []
+    trees = []
     for text in case.expected_texts():
         with suppress(SyntaxError, ValueError):
-            found.append(ast.parse(python_code(text, case.prefix)))
-    return found
+            trees.append(ast.parse(python_code(text, case.prefix)))
+    return trees
 
 
 def _classes(tree: ast.Module) -> Iterator[str]:
@@ -199,10 +201,10 @@ def _job(case: Case, completion: Completion, **options: Any) -> TestJob | None:
     if not case.tests or not (completion.text or "").strip():
         return None
     read = other_code if options.get("command") else python_code
-    own = next(iter(case.expected_texts()), None)
+    reference = next(iter(case.expected_texts()), None)
     return replace(
         _test_job(case, read(completion.text or "", case.prefix), options),
-        solution=None if own is None else read(own, case.prefix),
+        solution=None if reference is None else read(reference, case.prefix),
     )
 
 
@@ -299,9 +301,9 @@ def code_tests(  # noqa: PLR0913 - each is a key of the suite file
     )
     if job is None:
         return Score.of(0.0, "the answer is empty")
-    found = job.outcome()
-    if found.end is End.UNKNOWN:
-        return Score.unscored(found.reason or "the sandbox failed")
-    reason = found.reason if found.test is None else f"{found.test}: {found.reason}"
-    value = found.share if partial else float(found.end is End.PASSED)
+    outcome = job.outcome()
+    if outcome.end is End.UNKNOWN:
+        return Score.unscored(outcome.reason or "the sandbox failed")
+    reason = outcome.reason if outcome.test is None else f"{outcome.test}: {outcome.reason}"
+    value = outcome.share if partial else float(outcome.end is End.PASSED)
     return Score.of(value, reason)

@@ -27,10 +27,10 @@ _KINDS = (EMPTY, LOOP, GIBBERISH, CUT)
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     texts = options.get("texts")
     try:
-        known = None if texts is None else letter_model(texts)
+        model = None if texts is None else letter_model(texts)
     except (OSError, ValueError) as error:
         return [f"texts: {texts}: {error}"]
-    return [f"texts: {texts} is empty"] if known is not None and not known.letters else []
+    return [f"texts: {texts} is empty"] if model is not None and not model.letters else []
 
 
 @metric(label="coherent answers", binary=True, check=_check)
@@ -79,12 +79,12 @@ def coherent(
     if completion.text is None:
         return Score.unscored("the completion has no text")
     try:
-        found = incoherence(case, completion.text, texts or ENGLISH)
+        fault = incoherence(case, completion.text, texts or ENGLISH)
     except (OSError, ValueError) as error:
         return Score.unscored(f"the texts cannot be read: {error}")
-    if found is None and cut and completion.finish_reason == "length":
-        found = CUT, "the token limit cut the answer off"
-    kind, reason = found or ("", None)
+    if fault is None and cut and completion.finish_reason == "length":
+        fault = CUT, "the token limit cut the answer off"
+    kind, reason = fault or ("", None)
     if kind == EMPTY:
         reason = no_answer_reason(completion) or reason
     parts = {name: float(name == kind) for name in _KINDS}

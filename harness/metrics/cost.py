@@ -21,13 +21,13 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
 
 
 def _problems(options: Mapping[str, Any]) -> Iterator[str]:
-    given = {name: options[name] for name in _AMOUNTS if options.get(name) is not None}
-    for name, value in given.items():
+    amounts = {name: options[name] for name in _AMOUNTS if options.get(name) is not None}
+    for name, value in amounts.items():
         if not 0 <= value < math.inf:
             yield f"{name}={value!r} must be 0 or more US dollars"
-    if len(given.keys() & {"price_in", "price_out"}) == 1:
+    if len(amounts.keys() & {"price_in", "price_out"}) == 1:
         yield "price_in and price_out go together: give both"
-    ways = [name for name in ("price_in", "hourly") if name in given]
+    ways = [name for name in ("price_in", "hourly") if name in amounts]
     if len(ways) + bool(options.get("model")) > 1:
         yield "give one of model, price_in with price_out, and hourly: they are three prices"
     elif options.get("model"):
@@ -104,8 +104,8 @@ def _time_cost(completion: Completion, hourly: float) -> Score:
         return Score.unscored("it is not known how many completions shared the measured time")
     seconds = completion.latency_s / completion.batch_size
     price, alone = hourly / 3600 * seconds, completion.batch_size == 1
-    known = completion.reasoning_s if alone else None
-    thoughts = None if known is None else hourly / 3600 * known
+    reasoning_s = completion.reasoning_s if alone else None
+    thoughts = None if reasoning_s is None else hourly / 3600 * reasoning_s
     return Score.of(
         price, parts={"seconds": seconds} | share_of_thoughts(completion, price, thoughts)
     )

@@ -46,13 +46,13 @@ def edit_similarity(
         text = text.casefold() if ignore_case else text
         return " ".join(text.split()) if ignore_whitespace else text.strip()
 
-    given = plain(completion.text)
+    answer = plain(completion.text)
     wanted = [plain(text) for text in case.expected_texts()]
-    if given in wanted:
+    if answer in wanted:
         return Score.of(1.0)
     longest = max(map(len, wanted))
-    if len(given) * longest > MOST_PAIRS:
+    if len(answer) * longest > MOST_PAIRS:
         return Score.unscored(
-            f"too long to compare: {len(given):,} characters against {longest:,} expected ones"
+            f"too long to compare: {len(answer):,} characters against {longest:,} expected ones"
         )
-    return Score.of(max(Levenshtein.normalized_similarity(given, text) for text in wanted))
+    return Score.of(max(Levenshtein.normalized_similarity(answer, text) for text in wanted))

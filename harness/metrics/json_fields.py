@@ -96,13 +96,13 @@ def json_fields(
     except _json_parsing.UnreadableJson as error:
         return Score.unscored(f"the case's expected answer is not JSON: {error}")
     try:
-        found = _json_parsing.find_json(completion.text, extract)
+        located = _json_parsing.find_json(completion.text, extract)
     except _json_parsing.UnreadableJson as error:
         nothing = {"precision": 0.0, "recall": 0.0, "f1": 0.0}
         return Score.of(0.0, f"not JSON: {error}", parts=nothing)
-    compared = (_compare(found.value, value, lists, numeric_tolerance) for value in wanted)
-    best = max(compared, key=lambda one: one.f1)
-    return Score.of(best.f1, _format_counts(best, found.source), parts=best.parts)
+    compared = (_compare(located.value, value, lists, numeric_tolerance) for value in wanted)
+    best = max(compared, key=lambda counts: counts.f1)
+    return Score.of(best.f1, _format_counts(best, located.source), parts=best.parts)
 
 
 def _tolerance_problem(tolerance: float) -> str | None:
@@ -115,10 +115,10 @@ def _format_counts(best: _LeafCounts, source: str | None) -> str:
     return "; ".join(filter(None, (text, source, wrong)))
 
 
-def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _LeafCounts:
+def _compare(answer: Any, wanted: Any, lists: Lists, tolerance: float) -> _LeafCounts:
     """Walk both values at once; a place holds several values where lists are sets."""
     right, wrong = 0, None
-    waiting: list[tuple[list[Any], list[Any], Any]] = [([given], [wanted], None)]
+    waiting: list[tuple[list[Any], list[Any], Any]] = [([answer], [wanted], None)]
     while waiting:
         left, expected, path = waiting.pop()
         leaves = [value for value in expected if _is_leaf(value)]
@@ -129,7 +129,7 @@ def _compare(given: Any, wanted: Any, lists: Lists, tolerance: float) -> _LeafCo
         have = _children(left, lists)
         for step, values in reversed(_children(expected, lists).items()):
             waiting.append((have.get(step, []), values, (path, step)))
-    return _LeafCounts(_count(given), _count(wanted), right, wrong)
+    return _LeafCounts(_count(answer), _count(wanted), right, wrong)
 
 
 def _is_leaf(value: Any) -> bool:

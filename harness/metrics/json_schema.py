@@ -28,10 +28,10 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     for case in cases:
         if case.answer_schema is not None:
             document = json.dumps(case.answer_schema)
-            found = seen.get(document)
-            if found is None:
-                found = seen[document] = _document_problems(document)
-            problems += [f"case {case.id!r}: schema: {problem}" for problem in found]
+            violations = seen.get(document)
+            if violations is None:
+                violations = seen[document] = _document_problems(document)
+            problems += [f"case {case.id!r}: schema: {problem}" for problem in violations]
     if schema is None and bare:
         problems.append(
             f"metric 'json_schema' has no schema for case {bare[0]!r}; give the metric the option "
@@ -79,10 +79,10 @@ def json_schema(
     if document is None:
         return Score.unscored("no schema: give the metric the option 'schema' or the case one")
     try:
-        found = _json_parsing.find_json(completion.text, extract)
+        located = _json_parsing.find_json(completion.text, extract)
     except _json_parsing.UnreadableJson as error:
         return Score.of(0.0, f"not JSON: {error}")
-    return _validate(document, found)
+    return _validate(document, located)
 
 
 def check_schema(schema: Path) -> tuple[str, ...]:
@@ -96,12 +96,12 @@ def check_schema(schema: Path) -> tuple[str, ...]:
 
 def _document_problems(document: str) -> tuple[str, ...]:
     try:
-        found: list[str] = child_process.run_with_timeout(
+        problems: list[str] = child_process.run_with_timeout(
             _VALIDATION, "schema_problems", document, limit_s=LIMIT_S
         )
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         return (f"cannot be checked: {error}",)
-    return tuple(found)
+    return tuple(problems)
 
 
 def _document(case: Case, schema: Path | None) -> str | None:
@@ -114,13 +114,13 @@ def _read(schema: Path) -> str:
     return schema.read_text(encoding="utf-8-sig")
 
 
-def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
+def _validate(document: str, located: _json_parsing.LocatedJson) -> Score:
     try:
         answer = child_process.run_with_timeout(
             _VALIDATION,
             "schema_violation",
             document,
-            found.text,
+            located.text,
             limit_s=LIMIT_S,
         )
     except (child_process.CallTimeout, child_process.CallFailed) as error:
@@ -128,5 +128,5 @@ def _validate(document: str, found: _json_parsing.LocatedJson) -> Score:
     if "problem" in answer:
         return Score.unscored(f"the schema is unusable: {answer['problem']}")
     if "violation" in answer:
-        return Score.of(0.0, "; ".join(filter(None, (answer["violation"], found.source))))
-    return Score.of(1.0, found.source)
+        return Score.of(0.0, "; ".join(filter(None, (answer["violation"], located.source))))
+    return Score.of(1.0, located.source)

@@ -30,7 +30,7 @@ def json_valid(
     if completion.text is None:
         return Score.unscored("the completion has no text")
     try:
-        found = _json_parsing.find_json(completion.text, extract)
+        located = _json_parsing.find_json(completion.text, extract)
     except _json_parsing.UnreadableJson as error:
         return Score.of(0.0, f"not JSON: {error}")
-    return Score.of(1.0, found.source)
+    return Score.of(1.0, located.source)

@@ -33,7 +33,7 @@ def label_probability(case: Case, completion: Completion) -> Score:
         Probabilities 0.7 for `refund` and 0.3 for `delivery`; expected `delivery`: 0.3.
     """
     try:
-        known, wanted = label_probabilities(completion), expected_labels(case)
+        probabilities, wanted = label_probabilities(completion), expected_labels(case)
     except UnusableLabels as problem:
         return Score.unscored(str(problem))
-    return Score.of(max(known.get(label, 0.0) for label in wanted))
+    return Score.of(max(probabilities.get(label, 0.0) for label in wanted))

@@ -47,10 +47,10 @@ def label_set_f1(case: Case, completion: Completion, *, threshold: float = 0.5) 
         threshold: Probability above which a label is chosen.
     """
     try:
-        known, wanted = label_probabilities(completion), {*expected_labels(case)} - {""}
+        probabilities, wanted = label_probabilities(completion), {*expected_labels(case)} - {""}
     except UnusableLabels as problem:
         return Score.unscored(str(problem))
-    chosen = {label for label, share in known.items() if share > threshold}
+    chosen = {label for label, share in probabilities.items() if share > threshold}
     if not chosen | wanted:
         return Score.of(1.0)
     return Score.of(2 * len(chosen & wanted) / (len(chosen) + len(wanted)))

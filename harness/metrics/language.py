@@ -26,16 +26,16 @@ _NO_LANGUAGE = "zxx"
 
 def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     try:
-        known = _labels()
+        codes = _labels()
     except MissingExtra as error:
         return [str(error)]
     among = tuple(options.get("among") or ())
     problems = [
-        unknown_name_message(code, known, what="language code")
+        unknown_name_message(code, codes, what="language code")
         for code in among
-        if code not in known
+        if code not in codes
     ]
-    allowed = among or known
+    allowed = among or codes
     general = options.get("expected")
     if general is not None:
         return problems + _strange(f"expected={general!r}", (general,), allowed)
@@ -97,9 +97,9 @@ def language(
     letters = _count_letters(completion.text)
     if letters < _SHORTEST:
         return Score.unscored(f"too short to detect its language: {letters} letters of {_SHORTEST}")
-    found, confidence = _detector(among).classify(_without_code(completion.text))
-    right = found in wanted or any(found in _WITHIN.get(code, ()) for code in wanted)
-    seen = "no language" if found == _NO_LANGUAGE else found
+    code_found, confidence = _detector(among).classify(_without_code(completion.text))
+    right = code_found in wanted or any(code_found in _WITHIN.get(code, ()) for code in wanted)
+    seen = "no language" if code_found == _NO_LANGUAGE else code_found
     return Score.of(float(right), f"detected {seen} (confidence {confidence:.2f})")
 
 
@@ -113,10 +113,10 @@ def detect_language(text: str) -> str | None:
     """
     if _count_letters(text) < _SHORTEST:
         return None
-    found: str = _detector(()).classify(_without_code(text))[0]
-    if found == _NO_LANGUAGE:
+    code: str = _detector(()).classify(_without_code(text))[0]
+    if code == _NO_LANGUAGE:
         return None
-    return min([k for k, within in _WITHIN.items() if found in {k, *within}], default=found)
+    return min([k for k, within in _WITHIN.items() if code in {k, *within}], default=code)
 
 
 def _without_code(text: str) -> str:

@@ -26,7 +26,7 @@ def latency(case: Case, completion: Completion) -> Score:
     """
     if completion.latency_s is None:
         return Score.unscored("the completion was not timed")
-    known = {"batch_size": completion.batch_size, "output_tokens": completion.output_tokens}
-    parts = {name: float(value) for name, value in known.items() if value is not None}
+    counts = {"batch_size": completion.batch_size, "output_tokens": completion.output_tokens}
+    parts = {name: float(value) for name, value in counts.items() if value is not None}
     parts |= share_of_thoughts(completion, completion.latency_s, completion.reasoning_s)
     return Score.of(completion.latency_s, parts=parts or None)

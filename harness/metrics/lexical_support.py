@@ -38,8 +38,8 @@ def lexical_support(case: Case, completion: Completion) -> Score:
     words = [word for word in _words(completion.text) if _has_content(word)]
     if not words:
         return Score.unscored("the answer has no content word to look up")
-    known = set(_words(case.context))
-    missing = [word for word in words if word not in known]
+    context_words = set(_words(case.context))
+    missing = [word for word in words if word not in context_words]
     shown = ", ".join(dict.fromkeys(missing))
     return Score.of(
         1 - len(missing) / len(words), f"not in the context: {shown[:200]}" if missing else None

@@ -47,11 +47,11 @@ def _right_choice(case: Case, letters: str) -> int | None:
     choices = case.choices or ()
     if choices and case.answer is not None:
         return case.answer if 0 <= case.answer < len(choices) else None
-    known = ascii_uppercase[: len(choices)] if choices else letters
+    offered = ascii_uppercase[: len(choices)] if choices else letters
     for text in case.expected_texts()[:1]:
         letter = text.strip().strip("().").upper()
-        if len(letter) == 1 and letter in known:
-            return known.index(letter)
+        if len(letter) == 1 and letter in offered:
+            return offered.index(letter)
         same = [normalize_text(choice) == normalize_text(text) for choice in choices]
         return same.index(True) if True in same else None
     return None
@@ -100,12 +100,12 @@ def multiple_choice(
     if case.choices:
         letters = ascii_uppercase[: len(case.choices)]
     cut_off = completion.finish_reason == "length"
-    found = sorted(find_choices(completion.text, letters, case.choices or (), cut_off=cut_off))
-    names = " and ".join(letters[index] for index in found)
-    if len(found) > 1:
+    indices = sorted(find_choices(completion.text, letters, case.choices or (), cut_off=cut_off))
+    names = " and ".join(letters[index] for index in indices)
+    if len(indices) > 1:
         return _unread(f"ambiguous: the answer names {names}", ambiguous)
-    if found:
-        return Score.of(float(found[0] == right), f"read {names}")
+    if indices:
+        return Score.of(float(indices[0] == right), f"read {names}")
     reason = "the answer names no choice" + ("; it is cut off" if cut_off else "")
     return _unread(reason, no_answer)
 

@@ -74,12 +74,12 @@ def numeric(
     numbers = [number for number in wanted if number is not None]
     if not numbers:
         return Score.unscored("the case has no expected number")
-    given = find_final_number(completion.text, percent=percent, decimal=decimal)
-    if given is None:
+    number_read = find_final_number(completion.text, percent=percent, decimal=decimal)
+    if number_read is None:
         return Score.of(0.0, "no number in the answer")
     absolute, relative = Fraction(repr(tolerance)), Fraction(repr(relative_tolerance))
     right = any(
-        abs(given.value - number.value) <= max(absolute, relative * abs(number.value))
+        abs(number_read.value - number.value) <= max(absolute, relative * abs(number.value))
         for number in numbers
     )
-    return Score.of(float(right), f"read {shorten_text(given.text.strip(), 80)}")
+    return Score.of(float(right), f"read {shorten_text(number_read.text.strip(), 80)}")

@@ -34,9 +34,9 @@ def recall(case: Case, completion: Completion, *, k: int = 10) -> Score:
         groups = tied_groups(case, completion)
     except UnusableRanking as problem:
         return Score.unscored(str(problem))
-    found, before = 0.0, 0
+    relevant, before = 0.0, 0
     for group in groups:
         fits = min(len(group), max(0, k - before))
-        found += sum(grade > 0 for grade in group) * fits / len(group)
+        relevant += sum(grade > 0 for grade in group) * fits / len(group)
         before += len(group)
-    return Score.of(found / len(case.positive or ()))
+    return Score.of(relevant / len(case.positive or ()))

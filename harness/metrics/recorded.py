@@ -50,11 +50,11 @@ def recorded(
         deterministic: False if equal answers may get unequal scores, as from a judge or for times.
             Other scores that do are refused.
     """
-    found = completion.scores or {}
-    if score not in found:
-        there = ", ".join(found) or "none"
+    scores = completion.scores or {}
+    if score not in scores:
+        there = ", ".join(scores) or "none"
         return Score.unscored(f"no score {score!r} was recorded; there are: {there}")
-    value = found[score]
+    value = scores[score]
     if value is None:
         return Score.unscored((completion.errors or {}).get(score) or "the tool left it unscored")
     if binary and value not in (0.0, 1.0):

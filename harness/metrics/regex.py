@@ -94,9 +94,9 @@ def regex(
     if not patterns:
         return Score.unscored("no pattern: give the metric the option 'pattern'")
     try:
-        found = child_process.run_with_timeout(
+        matches = child_process.run_with_timeout(
             __name__, "any_match", patterns, completion.text, mode, limit_s=LIMIT_S
         )
     except (child_process.CallTimeout, child_process.CallFailed) as error:
         return Score.unscored(f"check_error: matching failed: {error}")
-    return Score.of(float(found))
+    return Score.of(float(matches))

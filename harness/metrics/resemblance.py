@@ -60,15 +60,15 @@ def resemblance(case: Case, completion: Completion, *, recorded: Path) -> Score:
         answers = read_answers(recorded)
     except (OSError, ValueError) as error:
         return Score.unscored(f"the recorded answers cannot be read: {error}")
-    own = (answers.texts[case.id],) if case.id in answers.texts else case.expected_texts()
-    if not any(map(split_words, own)):
+    expected = (answers.texts[case.id],) if case.id in answers.texts else case.expected_texts()
+    if not any(map(split_words, expected)):
         return Score.unscored("no answer to this case was recorded")
-    given = split_words(completion.text)
-    likeness = max(_similarity(given, split_words(text)) for text in own)
-    others = [_similarity(given, split_words(text)) for text in answers.others(case.id)]
+    words = split_words(completion.text)
+    likeness = max(_similarity(words, split_words(text)) for text in expected)
+    others = [_similarity(words, split_words(text)) for text in answers.others(case.id)]
     by_others = sum(others) / max(1, len(others))
     by_turns = max(
-        (_similarity(given, split_words(turn)) for turn in turn_texts(case)), default=0.0
+        (_similarity(words, split_words(turn)) for turn in turn_texts(case)), default=0.0
     )
     chance = max(by_others, by_turns)
     value = 0.0 if chance >= 1 else max(0.0, (likeness - chance) / (1 - chance))

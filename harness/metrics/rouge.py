@@ -81,8 +81,8 @@ def rouge(
     if "L" in variant and _cells(tokenizer, case, completion.text) > _CELLS:
         return Score.unscored("the answer is too long for a longest common subsequence")
     scorer = RougeScorer([variant], tokenizer=tokenizer)
-    found = scorer.score_multi(case.expected_texts(), completion.text)[variant]
-    parts = {"precision": found.precision, "recall": found.recall, "f": found.fmeasure}
+    scores = scorer.score_multi(case.expected_texts(), completion.text)[variant]
+    parts = {"precision": scores.precision, "recall": scores.recall, "f": scores.fmeasure}
     return Score.of(parts[measure], parts=parts)
 
 

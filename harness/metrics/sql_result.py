@@ -157,13 +157,13 @@ def _find_database(folder: Path, name: str) -> Path:
     """
     tried = [layout.format(name) for layout in _LAYOUTS]
     is_plain = not set(name) & set("/\\:") and not name.startswith(".")
-    found = [file for file in tried if (folder / file).is_file()] if is_plain else []
-    if len(found) == 1:
-        if problem := outside_problem(folder, found[0]):
+    files = [file for file in tried if (folder / file).is_file()] if is_plain else []
+    if len(files) == 1:
+        if problem := outside_problem(folder, files[0]):
             raise ValueError(f"database {name!r}: {problem}")
-        return (folder / found[0]).absolute()  # read in a process that may be in another folder
-    if found:
-        raise ValueError(f"database {name!r}: {' and '.join(found)} are there; remove one")
+        return (folder / files[0]).absolute()  # read in a process that may be in another folder
+    if files:
+        raise ValueError(f"database {name!r}: {' and '.join(files)} are there; remove one")
     raise ValueError(
         f"no database {name!r}: {folder} has none of {', '.join(tried)}"
         if is_plain

@@ -60,12 +60,12 @@ def ter(
     unscored = _sacrebleu.unscored_reason(case, completion)
     if unscored is not None:
         return unscored
-    given = len((completion.text or "").split())
+    length = len((completion.text or "").split())
     longest = max(len(text.split()) for text in case.expected_texts())
-    if given * longest > MOST_PAIRS and min(given, longest) > FEW_WORDS:
+    if length * longest > MOST_PAIRS and min(length, longest) > FEW_WORDS:
         return Score.unscored(
-            f"too long for TER: {given:,} words against {longest:,} expected ones"
+            f"too long for TER: {length:,} words against {longest:,} expected ones"
         )
     scorer = _sacrebleu.scorer("TER", case_sensitive=case_sensitive, normalized=normalized)
-    found = scorer.sentence_score(completion.text, case.expected_texts())
-    return Score.of(found.score, counts=(found.num_edits, found.ref_length))
+    result = scorer.sentence_score(completion.text, case.expected_texts())
+    return Score.of(result.score, counts=(result.num_edits, result.ref_length))

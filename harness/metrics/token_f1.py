@@ -33,8 +33,8 @@ def token_f1(case: Case, completion: Completion) -> Score:
         return Score.unscored("the completion has no text")
     if not case.expected_texts():
         return Score.unscored("the case has no expected answer")
-    given = Counter(_words(completion.text))
-    scores = (_compare(given, Counter(_words(text))) for text in case.expected_texts())
+    words = Counter(_words(completion.text))
+    scores = (_compare(words, Counter(_words(text))) for text in case.expected_texts())
     return max(scores, key=lambda score: score.value or 0.0)
 
 
@@ -43,14 +43,14 @@ def _words(text: str) -> list[str]:
     return _ARTICLE.sub(" ", bare).split()
 
 
-def _compare(given: Counter[str], wanted: Counter[str]) -> Score:
-    if not given or not wanted:
-        same = float(given == wanted)
+def _compare(words: Counter[str], wanted: Counter[str]) -> Score:
+    if not words or not wanted:
+        same = float(words == wanted)
         return Score.of(same, parts={"precision": same, "recall": same})
-    shared = (given & wanted).total()
-    precision, recall = shared / given.total(), shared / wanted.total()
+    shared = (words & wanted).total()
+    precision, recall = shared / words.total(), shared / wanted.total()
     return Score.of(
-        2 * shared / (given.total() + wanted.total()),
-        f"{shared} of {wanted.total()} expected words, {given.total()} given",
+        2 * shared / (words.total() + wanted.total()),
+        f"{shared} of {wanted.total()} expected words, {words.total()} given",
         parts={"precision": precision, "recall": recall},
     )

@@ -29,8 +29,8 @@ def tokens(
     """
     parts = {"input": completion.input_tokens, "output": completion.output_tokens}
     wanted = list(parts) if count == "total" else [count]
-    known = {name: float(value) for name, value in parts.items() if value is not None}
-    missing = [name for name in wanted if name not in known]
+    counts = {name: float(value) for name, value in parts.items() if value is not None}
+    missing = [name for name in wanted if name not in counts]
     if missing:
         return Score.unscored(f"the completion has no count of its {' and '.join(missing)} tokens")
-    return Score.of(sum(known[name] for name in wanted), parts=known)
+    return Score.of(sum(counts[name] for name in wanted), parts=counts)

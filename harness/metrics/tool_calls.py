@@ -84,38 +84,38 @@ def tool_calls(
     if unmet := expectation_problems(case):
         return Score.unscored(f"no answer can meet the expectation: {unmet[0]}")
     wanted = expected_calls(case)
-    found = read_calls(completion.text, offered_tools(case), syntax)
-    if found.reading.problem is not None:
-        problem = f"cannot be read as {found.reading.syntax}: {found.reading.problem}"
+    answer_calls = read_calls(completion.text, offered_tools(case), syntax)
+    if answer_calls.reading.problem is not None:
+        problem = f"cannot be read as {answer_calls.reading.syntax}: {answer_calls.reading.problem}"
         return Score.of(0.0, shorten_text(problem, 400), parts={"syntax": 0.0})
-    form = _form_fault(found, extract)
-    calls = found.reading.calls
+    form = _form_fault(answer_calls, extract)
+    calls = answer_calls.reading.calls
     if not wanted or not calls:
-        return _score_without_calls(wanted, found, form)
+        return _score_without_calls(wanted, answer_calls, form)
     pairs = match_calls(wanted, calls, ordered=ordered, exact=strings == "exact")
     parts = _parts(pairs, calls) | {"form": float(form is None)}
-    faults = [one.text for pair in pairs for one in pair.mismatches]
+    faults = [mismatch.text for pair in pairs for mismatch in pair.mismatches]
     if len(calls) != len(wanted):
         faults.insert(0, f"{len(calls)} calls instead of {len(wanted)}")
     if form is not None:
         faults.insert(0, form)
-    return Score.of(float(not faults), _format_faults(found, faults), parts=parts)
+    return Score.of(float(not faults), _format_faults(answer_calls, faults), parts=parts)
 
 
-def _form_fault(found: FoundCalls, extract: Extract) -> str | None:
+def _form_fault(answer_calls: FoundCalls, extract: Extract) -> str | None:
     """Return why the form of the calls is wrong, or None."""
-    if not found.reading.calls or FORMS.index(found.form) <= _EXTRACTS.index(extract):
+    if not answer_calls.reading.calls or FORMS.index(answer_calls.form) <= _EXTRACTS.index(extract):
         return None
-    if found.form == "other":
+    if answer_calls.form == "other":
         return "wrong form: another syntax than the one named"
-    return f'wrong form: read only with extract = "{found.form}"'
+    return f'wrong form: read only with extract = "{answer_calls.form}"'
 
 
 def _score_without_calls(
-    wanted: Sequence[ExpectedCall], found: FoundCalls, form: str | None
+    wanted: Sequence[ExpectedCall], answer_calls: FoundCalls, form: str | None
 ) -> Score:
     """Score an answer without calls, or one that should have none."""
-    calls = found.reading.calls
+    calls = answer_calls.reading.calls
     parts = {"syntax": 1.0, "count": float(len(wanted) == len(calls))}
     if wanted:
         return Score.of(0.0, "no tool is called", parts=parts)
@@ -124,15 +124,15 @@ def _score_without_calls(
     names = ", ".join(format_value(call.name, 110) for call in calls[:3])
     faults = [f"calls {names} where no tool may be called"]
     parts["form"] = float(form is None)
-    return Score.of(0.0, _format_faults(found, faults), parts=parts)
+    return Score.of(0.0, _format_faults(answer_calls, faults), parts=parts)
 
 
-def _parts(found: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str, float]:
-    named = [pair for pair in found if not pair.lacks("names")]
+def _parts(pairs: Sequence[MatchedCall], calls: Sequence[ToolCall]) -> dict[str, float]:
+    named = [pair for pair in pairs if not pair.lacks("names")]
     parts = {
         "syntax": 1.0,
-        "count": float(len(found) == len(calls)),
-        "names": len(named) / len(found),
+        "count": float(len(pairs) == len(calls)),
+        "names": len(named) / len(pairs),
     }
     for part in _CALL_PARTS if named else ():
         parts[part] = sum(not pair.lacks(part) for pair in named) / len(named)

@@ -60,10 +60,10 @@ def word_order(case: Case, completion: Completion, *, recorded: Path) -> Score:
     if completion.text is None:
         return Score.unscored("the completion has no text")
     try:
-        known = known_pairs(read_answers(recorded))
+        pairs = known_pairs(read_answers(recorded))
     except (OSError, ValueError) as error:
         return Score.unscored(f"the recorded answers cannot be read: {error}")
-    return Score.of(known.order(case, completion.text))
+    return Score.of(pairs.order(case, completion.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,14 @@ class KnownPairs:
         n = len(words)
         if n < LEAST_WORDS:
             return 1.0
-        known = self._known(case)
-        share = sum(map(known, pairwise(words))) / (n - 1)
+        is_known = self._known(case)
+        share = sum(map(is_known, pairwise(words))) / (n - 1)
         counts = Counter(words)
         ordered = sum(
-            count * (other_count - (one == other))
-            for one, count in counts.items()
+            count * (other_count - (word == other))
+            for word, count in counts.items()
             for other, other_count in counts.items()
-            if known((one, other))
+            if is_known((word, other))
         )
         chance = ordered / (n * (n - 1))
         return 0.0 if chance >= 1 else max(0.0, (share - chance) / (1 - chance))

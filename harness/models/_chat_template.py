@@ -56,8 +56,8 @@ def render_prompt(
     turns = list(case.input_messages(generation.system))
     read = [*map(parse_arguments, turns)]
     tools = list(case.tools) if case.tools else None
-    given = {} if generation.chat_template is None else {"chat_template": template}
-    variables = {**chat_variables(tokenizer, generation, spec=spec), **given}
+    template_argument = {} if generation.chat_template is None else {"chat_template": template}
+    variables = {**chat_variables(tokenizer, generation, spec=spec), **template_argument}
     try:
         text = render_chat(tokenizer, read, tools, spec=spec, variables=variables)
     except ValueError as refusal:  # whatever the template raises is about this case
@@ -88,29 +88,29 @@ def chat_variables(
     from tunegate.harness.models._thinking_switch import template_variables
 
     template = generation.chat_template or tokenizer.chat_template
-    given = {} if generation.chat_template is None else {"chat_template": template}
+    template_argument = {} if generation.chat_template is None else {"chat_template": template}
     probe = partial(render_chat, tokenizer, _PROBE_TURN, spec=spec)
     return template_variables(
-        str(template), generation, lambda v: probe(variables={**v, **given}), spec=spec
+        str(template), generation, lambda v: probe(variables={**v, **template_argument}), spec=spec
     )
 
 
 def tokenize_text(tokenizer: Any, text: str, *, special: bool = False) -> tuple[int, ...]:
     """Return the token ids of a text; arms that share a tokenizer split it once."""
-    known = _tokens.setdefault(tokenizer, {})
+    cached = _tokens.setdefault(tokenizer, {})
     key = (text, special, len(tokenizer))
-    if (found := known.get(key)) is None:
+    if (ids := cached.get(key)) is None:
         try:
-            found = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
+            ids = tuple(tokenizer(text, add_special_tokens=special)["input_ids"])
         except BaseException as error:  # a panic in Rust is not an Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise ValueError(f"the tokenizer cannot split it: {error_reason(error)}") from error
-        if len(known) >= _MOST_KEPT:
-            known.clear()
+        if len(cached) >= _MOST_KEPT:
+            cached.clear()
         if len(text) <= _LONGEST_KEPT:
-            known[key] = found
-    return found
+            cached[key] = ids
+    return ids
 
 
 def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> GenerationSettings:
@@ -119,8 +119,8 @@ def share_template(generation: GenerationSettings, arms: Mapping[str, Arm]) -> G
     if name not in TEMPLATES_OF or all(isinstance(arm, RecordedArm) for arm in arms.values()):
         return generation
     arm = arms[name]
-    own = getattr(getattr(arm, "tokenizer", None), "chat_template", None)
-    text = own.get("default") if isinstance(own, dict) else own
+    templates = getattr(getattr(arm, "tokenizer", None), "chat_template", None)
+    text = templates.get("default") if isinstance(templates, dict) else templates
     if not text:
         raise ValueError(
             f'chat_template = "{name}": {arm.identity.get("spec")} has no chat template here; '

@@ -29,8 +29,8 @@ def takes_images(model: Any) -> bool:
     from transformers.models.auto import modeling_auto
 
     plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    known = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    return type(plain).__name__ in known.values()
+    vision_classes = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return type(plain).__name__ in vision_classes.values()
 
 
 def load_processor(folder: Path, tokenizer: Any) -> Any:

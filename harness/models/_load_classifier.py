@@ -84,10 +84,10 @@ def _output_weight(folder: Path) -> str:
         config = AutoConfig.from_pretrained(folder, num_labels=_COUNT, trust_remote_code=False)
         kind: Any = AutoModelForSequenceClassification
         model = kind.from_config(config)
-    found = [n for n, p in model.named_parameters() if p.dim() == 2 and p.shape[0] == _COUNT]
-    if len(found) != 1:
+    names = [n for n, p in model.named_parameters() if p.dim() == 2 and p.shape[0] == _COUNT]
+    if len(names) != 1:
         raise ModelError(f"{folder}: {type(model).__name__} has no head of its own")
-    return str(found[0])
+    return str(names[0])
 
 
 def load_classifier(
@@ -155,9 +155,11 @@ def read_labels(
     An adapter's own config.json comes before its base's. Without labels it is a regression.
     """
     path = adapter / "config.json" if adapter is not None else None
-    own = read_json(path) if path is not None and path.is_file() else None
-    config: Mapping[str, Any] = own if own is not None else loaded.torch_model.config.to_dict()
-    where = path if own is not None else loaded.folder / "config.json"
+    adapter_config = read_json(path) if path is not None and path.is_file() else None
+    config: Mapping[str, Any] = (
+        adapter_config if adapter_config is not None else loaded.torch_model.config.to_dict()
+    )
+    where = path if adapter_config is not None else loaded.folder / "config.json"
     several = config.get("problem_type") == "multi_label_classification"
     if config.get("problem_type") == "regression" or (outputs == 1 and not several):
         if outputs != 1:

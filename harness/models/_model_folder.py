@@ -69,8 +69,8 @@ def ranking_class(folder: Path) -> str | None:
     if not (folder / "modules.json").is_file():
         return None
     path = folder / "config_sentence_transformers.json"
-    found = _object(path) if path.is_file() else {}
-    return str(found.get("model_type", "SentenceTransformer"))
+    config = _object(path) if path.is_file() else {}
+    return str(config.get("model_type", "SentenceTransformer"))
 
 
 EMBEDDED = "embedded"
@@ -116,14 +116,14 @@ def _refuse_endless(folder: Path) -> None:
     """Refuse what Transformers would read: devices, pipes, endless files, pointers of git-lfs."""
     for path in (*folder.glob("*"), *folder.glob("additional_chat_templates/*")):
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             continue  # a link to nowhere is missing where it is needed
-        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             raise ModelError(f"{path}: neither a file nor a folder; remove it")
-        if path.suffix in _READ_WHOLE and found.st_size > _LARGEST:
-            raise ModelError(f"{path}: {found.st_size:,} bytes; at most {_LARGEST:,} are read")
-        if stat.S_ISREG(found.st_mode) and (pointer := lfs_problem(path)):
+        if path.suffix in _READ_WHOLE and status.st_size > _LARGEST:
+            raise ModelError(f"{path}: {status.st_size:,} bytes; at most {_LARGEST:,} are read")
+        if stat.S_ISREG(status.st_mode) and (pointer := lfs_problem(path)):
             raise ModelError(pointer)
 
 
@@ -131,8 +131,8 @@ def _refuse_without_model(spec: str, folder: Path) -> None:
     """Refuse a folder without a model's or an adapter's configuration, naming one that has it."""
     if _has_config(folder):
         return
-    found = {path.name.rpartition("-")[2]: path.name for path in folder.glob("checkpoint-*")}
-    names = [found[step] for step in sorted(filter(str.isdecimal, found), key=int)]
+    checkpoints = {path.name.rpartition("-")[2]: path.name for path in folder.glob("checkpoint-*")}
+    names = [checkpoints[step] for step in sorted(filter(str.isdecimal, checkpoints), key=int)]
     if names:
         shown = ", ".join(names if len(names) < 6 else [*names[:2], "…", *names[-2:]])
         raise ModelError(

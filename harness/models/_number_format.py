@@ -52,9 +52,9 @@ def _sizes(path: Path) -> Counter[str]:
     """Return number format → weights in it."""
     from safetensors import safe_open
 
-    found: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     with safe_open(path, framework="pt") as tensors:
         for key in tensors.keys():  # noqa: SIM118  # safe_open is not a mapping
             tensor = tensors.get_slice(key)
-            found[tensor.get_dtype()] += math.prod(tensor.get_shape())
-    return found
+            weights[tensor.get_dtype()] += math.prod(tensor.get_shape())
+    return weights

@@ -140,10 +140,10 @@ class RankingModel:
         import torch
 
         try:
-            found = self.scorer(self.model, query, texts)
+            scores = self.scorer(self.model, query, texts)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(str(error)) from error
-        return tuple(float(f"{score:.9g}") for score in found)  # all digits of a float32
+        return tuple(float(f"{score:.9g}") for score in scores)  # all digits of a float32
 
 
 def ranking_text(names: Sequence[str], scores: Sequence[float]) -> str:

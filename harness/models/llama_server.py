@@ -61,11 +61,11 @@ class LlamaServerArm(ServerArm):
         """Fields of a server's arm, and the files."""
         assert self.target is not None
         file, lora = self.target.file, self.target.lora
-        known = {**super().identity, "backend": "llama-server", "dtype": "llama.cpp"}
-        known |= {"weights_sha256": file_sha256(file.path), "stored": file.stored}
+        identity_fields = {**super().identity, "backend": "llama-server", "dtype": "llama.cpp"}
+        identity_fields |= {"weights_sha256": file_sha256(file.path), "stored": file.stored}
         if lora is not None:
-            known |= {"adapter_sha256": file_sha256(lora), "scale": self.target.scale}
-        return known
+            identity_fields |= {"adapter_sha256": file_sha256(lora), "scale": self.target.scale}
+        return identity_fields
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,9 +108,9 @@ class LlamaServerTarget:
 
 
 def parse_llama_server_spec(
-    spec: str, known: dict[Path, GgufFile] | None = None
+    spec: str, files: dict[Path, GgufFile] | None = None
 ) -> LlamaServerTarget:
-    """Read a `llama-server:` spec; files that are `known` are not read again."""
+    """Read a `llama-server:` spec; those in `files` are not read again."""
     path, _, query = spec.partition(":")[2].partition("?")
     if not path:
         raise ModelError(f"{spec}: names no file; write it as {SPEC}")
@@ -123,9 +123,9 @@ def parse_llama_server_spec(
     context = options.get("context")
     if context is not None and not (context.isdecimal() and int(context) >= _LEAST):
         raise ModelError(f"{spec}: context={context!r} is not a number of tokens from {_LEAST} on")
-    known = {} if known is None else known
+    files = {} if files is None else files
     place = Path(path).expanduser().absolute()
-    file = known[place] = known.get(place) or read_gguf(place)
+    file = files[place] = files.get(place) or read_gguf(place)
     lora, tokenizer = (
         Path(options[name]).expanduser().absolute() if name in options else None
         for name in ("lora", "tokenizer")
@@ -162,8 +162,8 @@ def open_together(
     silence_libraries()
     require_modules("transformers", what="a GGUF file", extra="gguf")
     environment.require_feature("gguf", next(iter(specs.values())))
-    known: dict[Path, GgufFile] = {}
-    targets = {name: parse_llama_server_spec(spec, known) for name, spec in specs.items()}
+    files: dict[Path, GgufFile] = {}
+    targets = {name: parse_llama_server_spec(spec, files) for name, spec in specs.items()}
     tokenizers: dict[tuple[Path, Path | None], Any] = {}
     for file, folder in ((target.file, target.tokenizer) for target in targets.values()):
         if (file.path, folder) not in tokenizers:
@@ -208,15 +208,17 @@ class LlamaServerPlan:
         """Plan the server of one file's arms."""
         chosen = {target.context: target.spec for target in targets.values() if target.context}
         if len(chosen) > 1:
-            (one, first), (other, second) = list(chosen.items())[:2]
-            raise ModelError(f"{second}: context={other}, and {first} has {one}; give both one")
+            (context_given, first), (other, second) = list(chosen.items())[:2]
+            raise ModelError(
+                f"{second}: context={other}, and {first} has {context_given}; give both one"
+            )
         file = next(iter(targets.values())).file
-        own = int(file.fields.get(f"{file.architecture}.context_length", CONTEXT))
+        longest = int(file.fields.get(f"{file.architecture}.context_length", CONTEXT))
         adapters = dict.fromkeys(t.lora for t in targets.values() if t.lora is not None)
         for path in adapters:
             if "," in str(path):
                 raise ModelError(f"{path}: llama-server takes no comma in the name of an adapter")
-        context = next(iter(chosen), min(own, CONTEXT))
+        context = next(iter(chosen), min(longest, CONTEXT))
         return cls(program, targets, tuple(adapters), context, min(limits.concurrency, _SLOTS))
 
     def start(self, key: str, hosting: ServerHosting) -> ManagedServer:
@@ -246,13 +248,13 @@ class LlamaServerPlan:
         self,
         target: LlamaServerTarget,
         server: ManagedServer,
-        asked: tuple[str, PoolLimits],
+        key_and_limits: tuple[str, PoolLimits],
         tokenizer: Any,
     ) -> ServerArm:
         """Open a target of a server that is ready, with the server's key and the run's limits."""
         where = ServerTarget(f"http://127.0.0.1:{server.port}/v1", next(iter(self.targets)))
         extra = self.request_fields(target)
-        return open_server(where, *asked, tokenizer=tokenizer, fields=extra)
+        return open_server(where, *key_and_limits, tokenizer=tokenizer, fields=extra)
 
     def request_fields(self, target: LlamaServerTarget) -> dict[str, Any]:
         """Return the fields of every request: each adapter's scale, and no cache of other ones."""

@@ -87,12 +87,12 @@ def majority(path: str) -> MajorityArm:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{spec}, line {number}: not JSON ({error})") from error
-        found = [row[key] for key in _KEYS if key in row] if isinstance(row, dict) else []
-        if not found or not isinstance(found[0], str) or not found[0].strip():
+        labels = [row[key] for key in _KEYS if key in row] if isinstance(row, dict) else []
+        if not labels or not isinstance(labels[0], str) or not labels[0].strip():
             raise ModelError(
                 f"{spec}, line {number}: no label; each row needs one text as `label` or `expected`"
             )
-        counts[found[0].strip()] += 1
+        counts[labels[0].strip()] += 1
     if not counts:
         raise ModelError(f"{spec}: no rows in this file")
     total = counts.total()

@@ -57,10 +57,10 @@ class OllamaArm(ServerArm):
     @cached_property
     def identity(self) -> Mapping[str, Any]:
         """Fields of a server's arm, and the hashes of its files."""
-        known = {**super().identity, "spec": self.named, "backend": "ollama"}
+        identity_fields = {**super().identity, "spec": self.named, "backend": "ollama"}
         hashes = {"FROM": "weights_sha256", "ADAPTER": "adapter_sha256"}
-        known |= {hashes[name]: path[-_HASH:] for name, path in self.blobs.items()}
-        return known | ({"files_checked": self.checked} if self.checked else {})
+        identity_fields |= {hashes[name]: path[-_HASH:] for name, path in self.blobs.items()}
+        return identity_fields | ({"files_checked": self.checked} if self.checked else {})
 
     @property
     def weights_spec(self) -> str | None:
@@ -136,12 +136,12 @@ def _compare_files(spec: str, paths: Sequence[Path], blobs: Mapping[str, str]) -
     return ", ".join(dict.fromkeys(ways))
 
 
-def different_tensor(one: GgufFile, other: GgufFile) -> str:
+def different_tensor(first_file: GgufFile, other: GgufFile) -> str:
     """Return the first tensor in which two files differ; empty if all are equal."""
     import numpy as np
 
-    for name in sorted({*one.tensors, *other.tensors}):
-        first, second = one.tensors.get(name), other.tensors.get(name)
+    for name in sorted({*first_file.tensors, *other.tensors}):
+        first, second = first_file.tensors.get(name), other.tensors.get(name)
         if first is None or second is None or first.tensor_type != second.tensor_type:
             return name
         if not np.array_equal(first.data, second.data):

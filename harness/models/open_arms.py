@@ -78,8 +78,11 @@ def open_arms(
         elif backend is None:
             arms[name] = _open_hf(spec, name, arms, loads, dtype, trusted=trusted)
         else:
-            taken, given = inspect.signature(backend).parameters, {"limits": bounds, "dtype": dtype}
-            options = {key: value for key, value in given.items() if key in taken}
+            taken, offered = (
+                inspect.signature(backend).parameters,
+                {"limits": bounds, "dtype": dtype},
+            )
+            options = {key: value for key, value in offered.items() if key in taken}
             arms[name] = backend(spec.partition(":")[2], **options)
     return {name: arms[name] for name in ordered}
 
@@ -89,8 +92,8 @@ def backend_of(spec: str) -> Backend | None:
     prefix = _prefix(spec)
     if ":" not in spec or not lookup.has(ROOM, prefix, marked="SPEC"):
         return None
-    found: Backend = lookup.find_object(ROOM, prefix, what="backend")
-    return found
+    backend: Backend = lookup.find_object(ROOM, prefix, what="backend")
+    return backend
 
 
 _TOGETHER = ("vllm", "llama_server", "classifier")
@@ -178,8 +181,8 @@ def _open_hf(
         return HfArm(spec, loads[folder], loads[folder].tokenizer)
     loaded = _base_for(spec, folder, arms["base"])
     attach_adapter(loaded, folder, name, spec=spec)
-    own = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
-    tokenizer = load_tokenizer(folder) if own else loaded.tokenizer
+    has_tokenizer = any((folder / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+    tokenizer = load_tokenizer(folder) if has_tokenizer else loaded.tokenizer
     arm = HfArm(spec, loaded, tokenizer, adapter=name, adapter_folder=folder)
     _refuse_lost_tokens(arm)
     return arm
@@ -232,14 +235,14 @@ def base_name_note(tuned: Arm) -> str | None:
     named = str(adapter_config(folder).get("base_model_name_or_path") or "")
     base: Path = getattr(tuned, "loaded", None).folder  # type: ignore[union-attr]
     configured = str(read_json(base / "config.json").get("_name_or_path") or "")
-    known = [name for name in (hub_name(base), configured, base.name) if name]
-    known = [name for name in known if _MODEL_SIZE.search(_last_name(name))]
-    if not named or not known or Path(named).is_dir():
+    names = [name for name in (hub_name(base), configured, base.name) if name]
+    names = [name for name in names if _MODEL_SIZE.search(_last_name(name))]
+    if not named or not names or Path(named).is_dir():
         return None
-    if _last_name(named) in map(_last_name, known):
+    if _last_name(named) in map(_last_name, names):
         return None
     return (
-        f"the adapter was trained on {named} by its adapter_config.json, and base is {known[0]}: "
+        f"the adapter was trained on {named} by its adapter_config.json, and base is {names[0]}: "
         "if that is not the same model, give the base that it was trained on"
     )
 

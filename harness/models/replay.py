@@ -180,7 +180,8 @@ def _from_run(folder: Path, arm: str) -> FileArm:
     if not fields:
         raise ModelError(f"replay:{folder}#{arm}: the run has no completions of an arm {arm!r}")
     lines = {
-        key: RecordedAnswer(id=key[1], sample=key[2], **known) for key, known in fields.items()
+        key: RecordedAnswer(id=key[1], sample=key[2], **recorded)
+        for key, recorded in fields.items()
     }
     answers = {key: line.answer for key, line in lines.items()}
     answered = {key[:2]: requests.get(key[:2], UNKNOWN_REQUEST) for key in lines if not key[2]}
@@ -249,10 +250,12 @@ def _request_of(row: RunCase, generation: Mapping[str, Any], here: bool) -> Reco
 
 def _recorded_request_of(row: RunCase, generation: Mapping[str, Any], arm: str) -> RecordedRequest:
     """Return what the files of a recorded arm of a run told of a case."""
-    asked = row.asked.get(arm, UNKNOWN_REQUEST)
-    own = row.case.input_messages(GenerationSettings.model_validate(generation).system)
-    messages = own if asked.as_case else asked.messages
-    return asked.model_copy(update={"messages": messages, "case_messages": own, "case": row.case})
+    record = row.asked.get(arm, UNKNOWN_REQUEST)
+    case_messages = row.case.input_messages(GenerationSettings.model_validate(generation).system)
+    messages = case_messages if record.as_case else record.messages
+    return record.model_copy(
+        update={"messages": messages, "case_messages": case_messages, "case": row.case}
+    )
 
 
 def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
@@ -262,5 +265,5 @@ def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
         return {name: getattr(completion, name) for name in names}
     if kind not in WRITTEN:
         return {FIELDS[kind]: getattr(completion, FIELDS[kind])}
-    known = completion.model_dump(exclude_none=True, exclude=_NOT_KEPT)
-    return {"completion": completion.text, **known}
+    fields = completion.model_dump(exclude_none=True, exclude=_NOT_KEPT)
+    return {"completion": completion.text, **fields}

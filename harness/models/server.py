@@ -102,7 +102,7 @@ class ServerArm:
 
         The hash of the answers is left out where the model does not answer the same twice.
         """
-        known = self.tokenizer
+        tokenizer = self.tokenizer
         steady = all(first == second for first, second in self.probed)
         return {
             "spec": self.spec,
@@ -113,8 +113,8 @@ class ServerArm:
             **self._content,
             "prompts": self.client.form.prompts,
             "tokenizer_checked": self.client.form.checked,
-            "tokenizer_sha256": None if known is None else fingerprint_of(known),
-            "template_sha256": None if known is None else sha256(known.chat_template or ""),
+            "tokenizer_sha256": None if tokenizer is None else fingerprint_of(tokenizer),
+            "template_sha256": None if tokenizer is None else sha256(tokenizer.chat_template or ""),
             "decoding": dict(self.client.form.plain),
             **({"settings": shown} if (shown := self.settings.record()) else {}),
             "steady": steady,
@@ -131,10 +131,14 @@ class ServerArm:
     def _content(self) -> Mapping[str, str]:
         """Hashes of the weights, where a server on this machine names their folders."""
         folders = {"weights_sha256": self.card.root, "base_sha256": self.card.parent_root}
-        found = {name: Path(root) for name, root in folders.items() if root and self.where.here}
-        hashes = {name: weights_fingerprint(path) for name, path in found.items() if path.is_dir()}
+        folders_here = {
+            name: Path(root) for name, root in folders.items() if root and self.where.here
+        }
+        hashes = {
+            name: weights_fingerprint(path) for name, path in folders_here.items() if path.is_dir()
+        }
         whole = "weights_sha256" in hashes and (
-            "base_sha256" in hashes or not is_adapter(found["weights_sha256"])
+            "base_sha256" in hashes or not is_adapter(folders_here["weights_sha256"])
         )
         return hashes if whole else {}
 
@@ -172,8 +176,8 @@ class ServerArm:
         """
         with self._connection() as server:
             try:
-                asked = self._chat_fields(case, generation)
-                body = {**asked, "max_tokens": 1, "temperature": 0.0}
+                fields = self._chat_fields(case, generation)
+                body = {**fields, "max_tokens": 1, "temperature": 0.0}
                 reply = server.post("chat/completions", body)
             except PermanentError:
                 return None
@@ -220,7 +224,7 @@ class ServerArm:
         form = self.client.form
         if form.prompts != "token ids":
             return None
-        found: list[Mapping[int, float]] = []
+        logprobs_read: list[Mapping[int, float]] = []
         with self._connection() as server:
             for first in range(0, len(prefixes), _PREFIXES):
                 part = [list(ids) for ids in prefixes[first : first + _PREFIXES]]
@@ -229,8 +233,8 @@ class ServerArm:
                     logprobs = next_token_logprobs(server.http, self.where, form, part)
                 if logprobs is None:
                     return None
-                found += logprobs
-        return tuple(found)
+                logprobs_read += logprobs
+        return tuple(logprobs_read)
 
     def shared_limit(self, generation: GenerationSettings) -> str | None:
         """Return that thoughts and answer cannot be separated by tokens; None if they can."""
@@ -360,8 +364,8 @@ def open_server(
 def _tokenizer(where: ServerTarget, card: ServerModelCard) -> Any:
     """Return the tokenizer: the spec's, or that of a folder here which the server names."""
     folders = [Path(root) for root in (card.root, card.parent_root) if root and where.here]
-    own = [str(f) for f in folders if (f / "tokenizer_config.json").is_file()]
-    named = where.tokenizer or next(iter(own), None)
+    with_tokenizer = [str(f) for f in folders if (f / "tokenizer_config.json").is_file()]
+    named = where.tokenizer or next(iter(with_tokenizer), None)
     if named is None:
         return None
     require_modules("transformers", what="a tokenizer")

@@ -265,12 +265,12 @@ def batch_limit(config: Any) -> int | None:
     as soon as its longest row has left the length of the pretraining. Llama 4 scales the attention
     of its layers without positions by the columns of the batch, padding included.
     """
-    given = getattr(config, "rope_parameters", None) or {}
-    kinds = [given, *(value for value in given.values() if isinstance(value, dict))]
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope, *(value for value in rope.values() if isinstance(value, dict))]
     limits = [
-        int(one["original_max_position_embeddings"])
-        for one in kinds
-        if one.get("rope_type") == "longrope"
+        int(kind["original_max_position_embeddings"])
+        for kind in kinds
+        if kind.get("rope_type") == "longrope"
     ]
     if getattr(config, "attn_temperature_tuning", False):
         limits.append(int(config.floor_scale) - 1)

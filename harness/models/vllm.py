@@ -134,10 +134,10 @@ def _common_settings(targets: Mapping[str, VllmTarget], dtype: str) -> VllmSetti
     for name in (f.name for f in fields(VllmSettings)):
         values = {t.options[name]: t.spec for t in targets.values() if name in t.options}
         if len(values) > 1:
-            (one, first), (other, second) = list(values.items())[:2]
+            (value, first), (other, second) = list(values.items())[:2]
             raise ModelError(
-                f"{second}: {name}={other}, and {first} has {one}; arms are compared, so give all "
-                "of them the same options"
+                f"{second}: {name}={other}, and {first} has {value}; arms are compared, so give "
+                "all of them the same options"
             )
         chosen |= dict.fromkeys([name] if values else [], next(iter(values), None))
     return VllmSettings(**chosen)
@@ -196,8 +196,8 @@ class VllmDeployment:
     def open_arm(self, name: str, server: ManagedServer, key: str) -> VllmArm:
         """Open one of the names of a server that is ready."""
         target = self.targets[name]
-        own = (target.folder / "tokenizer_config.json").is_file()
-        tokenizer = str(target.folder) if own else None
+        has_tokenizer = (target.folder / "tokenizer_config.json").is_file()
+        tokenizer = str(target.folder) if has_tokenizer else None
         url = f"http://127.0.0.1:{server.port}/v1"
         where = ServerTarget(url, name, tokenizer, str(target.folder))
         opened = open_server(where, key, self.limits)

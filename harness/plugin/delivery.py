@@ -52,7 +52,7 @@ def _notify(session: GateSession, lines: list[str]) -> None:
     verdict = session.verdict
     if session.error is not None and verdict is not None and verdict.verdict is not Verdict.ERROR:
         verdict = None  # judged, but the command failed afterwards
-    known = session.folder / "manifest.json"
+    manifest = session.folder / "manifest.json"
     why = str(session.error or session.why or "no suite.toml was judged")
     code = session.exit_status or 0 if session.error is None else session.error.exit_code
     if session.why and not code:
@@ -62,7 +62,7 @@ def _notify(session: GateSession, lines: list[str]) -> None:
         typed_options(why, session.command),
         code,
         session.folder.name,
-        read_record(known, Manifest).origin if verdict is not None else origin_facts(),
+        read_record(manifest, Manifest).origin if verdict is not None else origin_facts(),
     )
     url = session.options["notify"]
     problem = post_json(url, payload)

@@ -104,16 +104,16 @@ def code_of_error(error: TunegateError) -> int:
     return error.exit_code
 
 
-def decide_exit_code(codes: Iterable[int], given: int) -> int:
+def decide_exit_code(codes: Iterable[int], status: int) -> int:
     """Return the session's exit code."""
-    found = set(codes)
-    if int(pytest.ExitCode.USAGE_ERROR) in found:
+    ended = set(codes)
+    if int(pytest.ExitCode.USAGE_ERROR) in ended:
         return int(pytest.ExitCode.USAGE_ERROR)
-    if given == pytest.ExitCode.INTERNAL_ERROR:
+    if status == pytest.ExitCode.INTERNAL_ERROR:
         return Verdict.ERROR.exit_code
-    if not found or given not in _OWN:
-        return given
-    return next(code for code in PRECEDENCE if code in found)
+    if not ended or status not in _OWN:
+        return status
+    return next(code for code in PRECEDENCE if code in ended)
 
 
 UNJUDGED = "tunegate_unjudged"

@@ -91,7 +91,7 @@ class GateFixture:
         models = self._models(tuned, base)
         loaded, run = self._run(suite, models)
         loaded.metric(metric)
-        tags = tuple(dict.fromkeys(known for case in loaded.cases for known in case.tags))
+        tags = tuple(dict.fromkeys(name for case in loaded.cases for name in case.tags))
         if tag is not None and tag not in tags:
             raise UnknownName(f"{loaded.path}: {unknown_name_message(tag, tags, what='tag')}")
         suite_record = next(s for s in run.manifest.suites if s.name == loaded.name)
@@ -102,10 +102,10 @@ class GateFixture:
         unseen = {c.id: c for c in loaded.cases if c.id not in seen}
         table = ScoreTable(suite_record, seen, scores, look=look, unseen=unseen).on_tag(tag)
         for arm in ("base", "tuned"):
-            missing, asked = len(table.unscored(metric, arm)), len(table.asked(metric))
-            if missing > suite_record.max_unscored * asked:
+            missing, n_cases = len(table.unscored(metric, arm)), len(table.asked(metric))
+            if missing > suite_record.max_unscored * n_cases:
                 raise BackendError(
-                    f"{loaded.name}: {metric}: {missing} of {asked} cases of {arm} are unscored, "
+                    f"{loaded.name}: {metric}: {missing} of {n_cases} cases of {arm} are unscored, "
                     f"more than the {suite_record.max_unscored:.0%} the suite allows"
                 )
         if table.look is not None:  # several looks share the error that one would have
@@ -136,9 +136,9 @@ class GateFixture:
             UnknownName: the suite has no such case, or ended before it was asked.
         """
         name = case if isinstance(case, str) else case.id
-        for found in self.pairs(suite, tuned=tuned, base=base):
-            if found.case.id == name:
-                return found
+        for compared in self.pairs(suite, tuned=tuned, base=base):
+            if compared.case.id == name:
+                return compared
         raise UnknownName(
             f"{suite}: no answers to a case {name!r}; a suite may end early: --gate-early-stop off"
         )
@@ -167,9 +167,9 @@ class GateFixture:
 
     def _models(self, tuned: str | Path | None, base: str | Path | None) -> dict[str, str]:
         """Return arm → spec of the models that are not the session's; skip without a model."""
-        given = {"tuned": tuned, "base": base}
+        named = {"tuned": tuned, "base": base}
         options = self.session.options
-        models = {n: str(s) for n, s in given.items() if s is not None and str(s) != options[n]}
+        models = {n: str(s) for n, s in named.items() if s is not None and str(s) != options[n]}
         unnamed = tuned is None and not options["tuned"] and not self.session.named
         if unnamed and not missing_fails(options):
             raise pytest.skip.Exception(NO_MODEL, _use_item_location=True)
@@ -183,8 +183,8 @@ class GateFixture:
         if not models and any(suite is state.loaded.get(file) for suite in state.chosen):
             suite, verdict, folder = state.loaded[file], state.evaluate(), state.folder
         else:
-            made = state.evaluate_beside(file, models)
-            suite, verdict, folder = made.suite, made.verdict, made.folder
+            beside = state.evaluate_beside(file, models)
+            suite, verdict, folder = beside.suite, beside.verdict, beside.folder
         if verdict.verdict is Verdict.NOT_COMPARABLE:
             raise NotComparable(verdict.sentence)
         if state.options["max-cases"]:

@@ -388,9 +388,9 @@ def limits_of(options: Mapping[str, Any]) -> PoolLimits:
 
 
 def _value(config: pytest.Config, option: GateOption) -> Any:
-    given = config.getoption(option.dest)
-    if given is not None:
-        return given
+    value = config.getoption(option.dest)
+    if value is not None:
+        return value
     written = "" if option.typed else str(config.getini(option.dest)).strip()
     if not written:
         return option.default
@@ -432,10 +432,10 @@ def _flag(option: GateOption, written: str) -> bool:
 def is_active(config: pytest.Config) -> bool:
     """Return whether a gate run was asked for: by an option, an ini key, or naming a suite.toml."""
     options = [option for option in OPTIONS if option.name != "missing"]
-    given = any(config.getoption(option.dest) is not None for option in options)
+    has_option = any(config.getoption(option.dest) is not None for option in options)
     named = any(Path(arg.partition("::")[0]).name == "suite.toml" for arg in config.args)
     return (
-        given
+        has_option
         or named
         or any(str(config.getini(option.dest)).strip() for option in options if not option.typed)
     )

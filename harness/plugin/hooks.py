@@ -91,8 +91,8 @@ def activate_session(config: pytest.Config) -> GateSession:
             raise
         config.pluginmanager.register(ActiveHooks(state), "tunegate-active")
         stop_workflow_commands(config, state)
-    found: GateSession = config.stash[SESSION]
-    return found
+    session: GateSession = config.stash[SESSION]
+    return session
 
 
 def keep_asserts_plain(config: pytest.Config) -> None:

@@ -178,8 +178,8 @@ class GateSession:
             return
         switches = ("collectonly", "setupplan", "setuponly")
         options = {"collectonly": "--collect-only", "setupplan": "--setup-plan"}
-        given = (s for s in switches if config.getoption(s, default=False))
-        name = next(given, None)
+        switched_on = (s for s in switches if config.getoption(s, default=False))
+        name = next(switched_on, None)
         cause = "none was run" if name is None else options.get(name, "--setup-only")
         self.why = f"no gate was evaluated: {cause}"
 
@@ -190,12 +190,12 @@ class GateSession:
         """
         verdict = self.evaluate()
         guarded = self._silent_metrics(suite)
-        for found in verdict.suites:
-            if found.name != suite:
+        for suite_result in verdict.suites:
+            if suite_result.name != suite:
                 continue
-            result = next((result for result in found.gates if result.id == gate.id), None)
+            result = next((result for result in suite_result.gates if result.id == gate.id), None)
             if result is not None or gate.metric in guarded:
-                return found, result
+                return suite_result, result
         raise TunegateError(verdict.sentence)
 
     def _silent_metrics(self, suite: str) -> set[str]:
@@ -260,8 +260,8 @@ class GateSession:
         from tunegate.harness.run.training_provenance import DataOptions
         from tunegate.harness.run.workers import ExecutionBackend
 
-        given = {**{name: self.options[name] for name in arm_options()}, **models}
-        specs = {name: resolve_incumbent(spec) for name, spec in given.items()}
+        arm_specs = {**{name: self.options[name] for name in arm_options()}, **models}
+        specs = {name: resolve_incumbent(spec) for name, spec in arm_specs.items()}
         options = RunOptions(
             suites=chosen,
             specs=specs,
@@ -367,7 +367,7 @@ class GateSession:
         if (self.folder / "verdict.json").is_file():
             self.verdict = read_record(self.folder / "verdict.json", VerdictRecord)
 
-    def _exit_status(self, given: int) -> int:
+    def _exit_status(self, status: int) -> int:
         if self.error is not None:
             return exit_status.code_of_error(self.error)
         codes = set(self.codes)
@@ -377,7 +377,7 @@ class GateSession:
             undecided = self.verdict.verdict is Verdict.UNDECIDED
             neutral = undecided and self.options["undecided"] != "fail"
             codes.add(0 if neutral else self.verdict.verdict.exit_code)
-        return exit_status.decide_exit_code(codes, given)
+        return exit_status.decide_exit_code(codes, status)
 
     def _write_reports(self) -> None:
         from tunegate.reports.data import prepare_data
@@ -396,11 +396,11 @@ class GateSession:
             return
         from tunegate.reports.page import write_all
 
-        made = [folder for folder in self.folders if (folder / "verdict.json").is_file()]
-        for folder in made:
+        complete = [folder for folder in self.folders if (folder / "verdict.json").is_file()]
+        for folder in complete:
             self.hold(folder)
             written = write_all(Run.load(folder), folder, repository_root())
-            if self.verdict is None and len(made) == 1:
+            if self.verdict is None and len(complete) == 1:
                 copy_exports(self.options, written)
 
     def workflow_commands(self) -> list[str]:

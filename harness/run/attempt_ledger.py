@@ -83,8 +83,8 @@ class AttemptLedger:
         related, candidate = self._related(name), self.candidate_on(name)
         order = dict.fromkeys(line.candidate for line in related)
         number = [*order, candidate].index(candidate) + 1
-        own = (line.attempt for line in related if line.candidate == candidate)
-        return JudgedAttempt(max(number, *own, 1), self._earlier_versions(name))
+        numbers = (line.attempt for line in related if line.candidate == candidate)
+        return JudgedAttempt(max(number, *numbers, 1), self._earlier_versions(name))
 
     def candidate_on(self, name: str) -> str:
         """Return the fingerprint under which a suite knows the fine-tune.
@@ -117,17 +117,17 @@ class AttemptLedger:
         nothing. Another seed is one: picking the best of ten seeds is choosing the answers.
         """
         sketch, candidate = self.sketches[name], self.candidate_on(name)
-        own = [
+        of_candidate = [
             line
             for line in self._related(name)
             if line.whole or line.seed != self.seed
             if line.candidate == candidate or sketch.has_answers_of(line)
         ]
-        same = [line for line in own if self._is_same_attempt(sketch, line)]
+        same = [line for line in of_candidate if self._is_same_attempt(sketch, line)]
         since = min((line.judged for line in same), default="9999")
         earlier = {
             (line.n_cases, line.seed, "" if sketch.has_cases_of(line) else line.cases)
-            for line in own
+            for line in of_candidate
             if line not in same and line.judged < since
         }
         return max([len(earlier), *(line.extended for line in same)])
@@ -146,15 +146,20 @@ class AttemptLedger:
             if line.candidate == candidate and self._is_same_attempt(sketch, line)
         ]
         versions = {line.suite_sha256 for line in same}
-        known = {(one.run_id, one.suite, one.suite_sha256, one.seed) for one in self.lines[path]}
+        known_runs = {
+            (entry.run_id, entry.suite, entry.suite_sha256, entry.seed)
+            for entry in self.lines[path]
+        }
         shipped = promotions.read_promotions(Path(promotions.FILE_NAME))
-        promoted = (one.run_id for one in shipped if name in one.suites)
+        promoted = (entry.run_id for entry in shipped if name in entry.suites)
         named = {line.run_id for line in related}
         return LedgerState(
             file=str(relative_path(path)),
             first=len(same) == len(related),
             unwritable=why_unwritable(path),
-            unknown_runs=tuple(run for run, line in _judged_runs(runs, name) if line not in known),
+            unknown_runs=tuple(
+                run for run, line in _judged_runs(runs, name) if line not in known_runs
+            ),
             unknown_promotions=tuple(run for run in promoted if run not in named),
             edited=len(versions - {sketch.suite_sha256}),
         )
@@ -205,8 +210,10 @@ class AttemptLedger:
             if _identity(line) not in map(_identity, self.lines[path]):
                 new.setdefault(path, []).append(line)
         if self.kept is not None:
-            known = {*map(_identity, _read_copy(self.kept))}
-            lines = [line for of in new.values() for line in of if _identity(line) not in known]
+            kept_lines = {*map(_identity, _read_copy(self.kept))}
+            lines = [
+                line for of in new.values() for line in of if _identity(line) not in kept_lines
+            ]
             if lines:
                 list(append_lines(self.kept, lines))  # its notes are about files to commit
         notes = [note for path in new for note in self._judged_meanwhile(path)]
@@ -261,10 +268,10 @@ class CountedAttempts:
             ledger,
             {
                 name: JudgedAttempt(
-                    max(one.number, recorded[name].number),
-                    max(one.extended, recorded[name].extended),
+                    max(attempt.number, recorded[name].number),
+                    max(attempt.extended, recorded[name].extended),
                 )
-                for name, one in stored.items()
+                for name, attempt in stored.items()
             },
         )
 
@@ -312,10 +319,10 @@ def _judged_runs(runs: Path | None, suite: str) -> Iterator[tuple[str, tuple[str
     for path in sorted(runs.glob("*/verdict.json"))[-_PAST_RUNS:]:
         with suppress(OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError):
             verdict = json.loads(path.read_bytes())
-            for found in verdict["suites"] if verdict["attempts"] else ():
-                if found["name"] == suite:
+            for suite_result in verdict["suites"] if verdict["attempts"] else ():
+                if suite_result["name"] == suite:
                     run = str(verdict["run_id"])
-                    yield run, (run, suite, found["hash"], verdict["seed"])
+                    yield run, (run, suite, suite_result["hash"], verdict["seed"])
 
 
 def _identity(line: LedgerLine) -> tuple[object, ...]:

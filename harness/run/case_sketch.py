@@ -80,9 +80,9 @@ class CaseSketch:
                 facts = completion.model_dump(mode="json", exclude=_TIMES, exclude_none=True)
                 whole.append(sha256([cell.case, cell.kind, cell.sample, facts]))
         digests = [
-            sha256(sorted(known, key=repr))[:_ANSWER_DIGITS] if known else _NO_ANSWER
+            sha256(sorted(answer_texts, key=repr))[:_ANSWER_DIGITS] if answer_texts else _NO_ANSWER
             for cases in self.places
-            for known in [[text for case in cases for text in texts.get(case, ())]]
+            for answer_texts in [[text for case in cases for text in texts.get(case, ())]]
         ]
         return replace(
             self,
@@ -105,10 +105,10 @@ class CaseSketch:
         if not self.answers_sha256 or not line.answers:
             return 0.0
         ours, theirs = _by_case(self.hashes, self.answers), _by_case(line.cases, line.answers)
-        both = ours.keys() & theirs.keys()
-        if len(both) < max(1, min(_FEW, len(ours), len(theirs))):
+        shared = ours.keys() & theirs.keys()
+        if len(shared) < max(1, min(_FEW, len(ours), len(theirs))):
             return 0.0
-        return sum(ours[case] == theirs[case] for case in both) / len(both)
+        return sum(ours[case] == theirs[case] for case in shared) / len(shared)
 
     def is_of(self, line: LedgerLine) -> bool:
         """Return whether a line is about a version of this suite.
@@ -117,8 +117,8 @@ class CaseSketch:
         """
         if line.suite_sha256 == self.suite_sha256:
             return True
-        found = jaccard(self.hashes, line.cases)
-        return found > 0 if line.suite == self.name else found >= RENAMED
+        likeness = jaccard(self.hashes, line.cases)
+        return likeness > 0 if line.suite == self.name else likeness >= RENAMED
 
     def has_cases_of(self, line: LedgerLine) -> bool:
         """Return whether a line is about these cases, at most reworded."""

@@ -21,7 +21,7 @@ from tunegate.harness.suite import Suite, consistency
 def open_sandbox(spec: str, suites: Iterable[Suite]) -> str | None:
     """Choose the sandbox of this process; return its version if a suite needs one."""
     choose_sandbox(spec)
-    suites = [one for one in suites if any(metric.job is not None for metric in one.metrics)]
+    suites = [each for each in suites if any(metric.job is not None for metric in each.metrics)]
     if not suites:
         return None
     try:

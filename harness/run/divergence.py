@@ -71,7 +71,7 @@ def measure_divergence(
     measured = {}
     for suite, sample in rows.items():
         passages = _passages(prompts, tuned, sample)
-        readings = [one for passage in passages if (one := _read(passage, tuned, shipped))]
+        readings = [reading for passage in passages if (reading := _read(passage, tuned, shipped))]
         if readings:
             measured[suite] = _pool_answers(readings)
     return measured

@@ -113,9 +113,9 @@ class EarlyStopping:
             set(),
             skipped=lambda c: c.suite != suite.name or c.case not in new or c.arm not in arms,
         )
-        asked = [c for c in cells if c.status != "skipped"]
+        answered = [c for c in cells if c.status != "skipped"]
         rows = self.scores.setdefault(suite.name, [])
-        rows += score_suite(suite, asked, arms)
+        rows += score_suite(suite, answered, arms)
         record = next(s for s in manifest.suites if s.name == suite.name)
         return should_stop(manifest, record, suite.cases, rows, stage)
 

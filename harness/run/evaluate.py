@@ -232,8 +232,8 @@ def _training(
     if options.self_check:  # base against itself was trained on nothing
         return TrainingProvenance()
     spec, identity = options.specs["tuned"], arms["tuned"].identity
-    found = TrainingProvenance.of(spec, identity, suites, options.training_data)
-    return found.as_typed(options.command)
+    provenance = TrainingProvenance.of(spec, identity, suites, options.training_data)
+    return provenance.as_typed(options.command)
 
 
 def _plan_looks(
@@ -318,22 +318,22 @@ def _score(state: RunState, run: PreparedRun, stopping: EarlyStopping) -> Scored
     """Score and judge the answers in cells.jsonl, without holding all of them in memory."""
     options, folder, manifest = state.options, state.folder, state.manifest_written
     answers = JsonlRecords(folder.path / "cells.jsonl", StoredAnswer)
-    asked = FilteredRecords(answers, lambda answer: answer.status != "skipped")
+    answered = FilteredRecords(answers, lambda answer: answer.status != "skipped")
     key = AnswerKeyDetector(state.suites)
-    scores = list(run.score(key.over(asked), known=stopping.scores))
+    scores = list(run.score(key.over(answered), scored=stopping.scores))
     missing = sum(answer.status == "missing" for answer in answers)
     if not missing:
-        judged = stage.run_judges(state.suites, asked, state.judge_models, stream=options.output)
+        judged = stage.run_judges(state.suites, answered, state.judge_models, stream=options.output)
         if judged.judgements:
             folder.write_lines("judgements.jsonl", judged.judgements)
         scores += judged.rows
     folder.write_lines("scores.jsonl", scores, packed=manifest.packed)
     if missing:
         raise BackendError(f"{missing} of {len(answers)} answers never came")
-    findings = *key.findings(), *instruction_findings(state.suites, asked)
+    findings = *key.findings(), *instruction_findings(state.suites, answered)
     if findings:
         manifest = state.update(findings=findings)
-    return run.with_scores(manifest, scores, cells=asked, looks=stopping.looks)
+    return run.with_scores(manifest, scores, cells=answered, looks=stopping.looks)
 
 
 def _write_failure(state: RunState, error: TunegateError) -> None:

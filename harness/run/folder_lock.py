@@ -116,10 +116,10 @@ class FolderLock:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = json.loads(self._holder.read_text(encoding="utf-8"))
+            holder = json.loads(self._holder.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return holder if isinstance(holder, dict) else {}
 
     def _note(self, *, done: bool) -> None:
         known = None if self.error is None else [self.error.exit_code, str(self.error)]

@@ -201,9 +201,9 @@ def run_cases(
                 rendered=prompt.text if prompt and rendered else None,
                 prompt_sha256=prompt.sha256 if prompt else None,
                 asked={
-                    name: found
+                    name: record
                     for name, arm in records.items()
-                    if (found := _recorded_request(arm, suite, case)) != UNKNOWN_REQUEST
+                    if (record := _recorded_request(arm, suite, case)) != UNKNOWN_REQUEST
                 },
             )
 
@@ -217,16 +217,16 @@ def _recorded_request(arm: RecordedArm, suite: Suite, case: Case) -> RecordedReq
         request = arm.recorded_request(suite.name, case.id)
     if request is None:
         return UNKNOWN_REQUEST
-    own = request.messages is not None and request.messages == request.case_messages
-    own |= request.content_sha256 == content_id(case.prompt or case.messages, length=64)
-    known = {"as_case": own, "settings": None, "case": None, "case_messages": None}
-    texts = {"prompt": None, "messages": None} if own else {}
+    as_case = request.messages is not None and request.messages == request.case_messages
+    as_case |= request.content_sha256 == content_id(case.prompt or case.messages, length=64)
+    known = {"as_case": as_case, "settings": None, "case": None, "case_messages": None}
+    texts = {"prompt": None, "messages": None} if as_case else {}
     return request.model_copy(update={**known, **texts})
 
 
 def refuse_gaps(folder: Path) -> None:
     """Check that every planned answer is stored."""
     planned = len(read_record(folder / "manifest.json", Manifest).plan)
-    known = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
-    if known != planned:
-        raise BackendError(f"{planned} answers were planned, but {known} are stored")
+    n_stored = sum(row["status"] != "missing" for row in read_jsonl(folder / "cells.jsonl"))
+    if n_stored != planned:
+        raise BackendError(f"{planned} answers were planned, but {n_stored} are stored")

@@ -87,8 +87,8 @@ def ledger_file(suite: Suite) -> Path:
 def read_ledger(path: Path) -> tuple[LedgerLine, ...]:
     """Return the lines of a ledger; an absent file has none."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
             raise UsageError(
                 f"{path}: cannot be read (no regular file of at most 50 MB); restore it from git"
             )

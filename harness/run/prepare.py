@@ -98,16 +98,16 @@ def prepare_with(
 ) -> PreparedRun:
     """Plan as `prepare` does, with a store that is open already and stays open."""
     decides = options.purpose is not RunPurpose.ANSWERS
-    asked = add_derived_arms(arms) if decides else arms
+    answering = add_derived_arms(arms) if decides else arms
     for suite in suites:
-        for name, arm in asked.items():
+        for name, arm in answering.items():
             comparability.refuse_unseen_images(suite, name, arm)
     before = store.judged_before(suites, arms["tuned"].fingerprint) if decides else {}
-    plan = make_plan(suites, asked, seed=options.seed, looks=options.looks, before=before)
+    plan = make_plan(suites, answering, seed=options.seed, looks=options.looks, before=before)
     if options.asked is not None:
-        asked = {name: arm for name, arm in asked.items() if name in options.asked}
-    if asked.keys() < arms.keys() or not options.timed:
-        plan = plan.narrow(asked, timed=options.timed)
+        answering = {name: arm for name, arm in answering.items() if name in options.asked}
+    if answering.keys() < arms.keys() or not options.timed:
+        plan = plan.narrow(answering, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
     check_recorded_scores(suites, arms)
@@ -124,7 +124,7 @@ def prepare_with(
             answers=_recorded_answers(plan, tuned),
         )
     stored = store.answered(cell.key for cell in plan.cells)
-    return PreparedRun(suites, arms, asked, plan, store, options.seed, proven, attempts, stored)
+    return PreparedRun(suites, arms, answering, plan, store, options.seed, proven, attempts, stored)
 
 
 def _recorded_answers(plan: Plan, tuned: Arm) -> list[StoredAnswer]:

@@ -129,13 +129,13 @@ class PreparedRun:
         return collect_answers(self.plan, self.store, self.stored, skipped=skipped)
 
     def score(
-        self, answers: Iterable[StoredAnswer], *, known: Mapping[str, Sequence[ScoreRow]] = EMPTY
+        self, answers: Iterable[StoredAnswer], *, scored: Mapping[str, Sequence[ScoreRow]] = EMPTY
     ) -> Iterator[ScoreRow]:
         """Yield the scores of all metrics that ask no judge.
 
         Args:
             answers: The answers, in the order of the plan.
-            known: Suite → rows that are scored already.
+            scored: Suite → rows that are scored already.
 
         Raises:
             BackendError: a metric or an environment gave the same answer another score.
@@ -146,7 +146,7 @@ class PreparedRun:
             suite, rows = suites[name], of_suite
             if suite.episode is not None and suite.episode.settings.deterministic:
                 rows = self._check_rewards(suite, rows)
-            yield from score_suite(suite, rows, arms, known=known.get(name, ()))
+            yield from score_suite(suite, rows, arms, known=scored.get(name, ()))
 
     def _check_rewards(
         self, suite: Suite, answers: Iterator[StoredAnswer]

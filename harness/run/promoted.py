@@ -27,8 +27,8 @@ def resolve_incumbent(spec: str | None) -> str | None:
 
 def _refuse_other_weights(newest: promotions.Promotion) -> None:
     """Refuse a folder that no longer holds what was promoted."""
-    folder, known = Path(newest.spec), newest.identity.get("adapter_sha256")
-    if known and folder.is_dir() and weights_fingerprint(folder) != known:
+    folder, promoted_sha256 = Path(newest.spec), newest.identity.get("adapter_sha256")
+    if promoted_sha256 and folder.is_dir() and weights_fingerprint(folder) != promoted_sha256:
         raise UsageError(
             f"{newest.spec}: other weights than those promoted with run {newest.run_id}; name the "
             "folder that keeps them, or a revision on the Hub"

@@ -69,10 +69,10 @@ def ask_arms(suite: Suite, arms: Mapping[str, Any]) -> list[CaseAnswers]:
     ]
 
 
-def count_behaviour(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
+def count_behaviour(answers: Sequence[CaseAnswers]) -> list[BehaviourCount]:
     """Count how often each arm stops, answers, avoids loops, and writes JSON when asked to."""
-    plain = [one for one in asked if one.case.answer_schema is None]
-    formal = [one for one in asked if one.case.answer_schema is not None]
+    plain = [answer for answer in answers if answer.case.answer_schema is None]
+    formal = [answer for answer in answers if answer.case.answer_schema is not None]
     return [
         _tally("ended by itself", plain, "truncated", 0),
         BehaviourCount(
@@ -85,17 +85,17 @@ def count_behaviour(asked: Sequence[CaseAnswers]) -> list[BehaviourCount]:
 
 
 def _tally(
-    what: str, asked: Sequence[CaseAnswers], metric: str, good: int, **options: Any
+    what: str, answers: Sequence[CaseAnswers], metric: str, good: int, **options: Any
 ) -> BehaviourCount:
     """Count the prompts on which a metric has its good score."""
     score = lookup.find_object("tunegate.harness.metrics", metric, what="metric")
-    cases = [one.case for one in asked]
+    cases = [case_answers.case for case_answers in answers]
     done = (
         [
             score(case, answer, **options).value == good
             for case, answer in zip(cases, arm, strict=True)
         ]
-        for arm in _split_by_arm(asked)
+        for arm in _split_by_arm(answers)
     )
     return BehaviourCount(what, *done)
 
@@ -104,15 +104,15 @@ def _split_by_arm(asked: Sequence[CaseAnswers]) -> tuple[list[Completion], list[
     return [one.answers["base"] for one in asked], [one.answers["tuned"] for one in asked]
 
 
-def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> ModelDrift | None:
+def measure_drift(arms: Mapping[str, Any], answers: Sequence[CaseAnswers]) -> ModelDrift | None:
     """Return how far tuned is from base, compared with null adapters where tuned can have them.
 
     None where the vocabularies differ in size.
     """
     base, tuned = arms["base"], arms["tuned"]
     passages = [
-        make_passage(one.prompt.token_ids or (), draft_ids(base, one.answers["base"]))
-        for one in asked[::EVERY]
+        make_passage(answer.prompt.token_ids or (), draft_ids(base, answer.answers["base"]))
+        for answer in answers[::EVERY]
     ]
     seeds = range(0 if null_adapter_problem(tuned) else DRAWS)
     progress = ProgressReporter(2.0 + len(seeds))
@@ -120,7 +120,7 @@ def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> Mode
         start = token_distributions(base, passages)
         progress.add(1, tokens=0, label="distance from base")
         theirs = token_distributions(tuned, passages)
-        found = mean_divergence(start, theirs)
+        divergence = mean_divergence(start, theirs)
         null = []
         for seed in seeds:
             progress.add(1, tokens=0, label="null adapters")
@@ -128,10 +128,10 @@ def measure_drift(arms: Mapping[str, Any], asked: Sequence[CaseAnswers]) -> Mode
                 null.append(mean_divergence(start, token_distributions(tuned, passages)))
     finally:
         progress.close()
-    if found is None:
+    if divergence is None:
         return None
     return ModelDrift(
-        found,
+        divergence,
         tuple(d for d in null if d is not None),
         count_changed_tokens(start, theirs),
         sum(p.places for p in passages),

@@ -64,13 +64,13 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     requests = tuple(run.plan.requests.values())
     blind, unknown = find_dropped_images(requests, arms)
     cut = refuse_short_context(requests, arms)
-    found = PromptProof.prove(requests, run.plan.prompts, arms)
+    proof = PromptProof.prove(requests, run.plan.prompts, arms)
     for name, note in cut.items():
-        found.record.setdefault(name, {})["cut_answers"] = note
+        proof.record.setdefault(name, {})["cut_answers"] = note
     for name in unknown:
-        record = found.record.setdefault(name, {})
+        record = proof.record.setdefault(name, {})
         record["note"] = "; ".join(filter(None, (record.get("note"), UNKNOWN)))
-    return ServedPrompts(found.record, blind or found.refusal, found.equal)
+    return ServedPrompts(proof.record, blind or proof.refusal, proof.equal)
 
 
 @dataclass(frozen=True)
@@ -93,18 +93,18 @@ class ServedPrompts:
 
         Messages are taken on trust until the server shows its prompt.
         """
-        known = run.comparability
+        proven = run.comparability
         unseen = {
             n for n, arm in run.answering_arms.items() if arm.identity.get("prompts") == "messages"
         }
         if any(prompt.images for prompt in run.plan.prompts.values()):
-            return known  # no server shows what it makes of an image
+            return proven  # no server shows what it makes of an image
         recorded = any(isinstance(arm, RecordedArm) for arm in run.answering_arms.values())
         if not unseen or recorded or not unseen <= set(self.equal):
-            return known
+            return proven
         return {
             "status": "proven",
-            "prompts": known["prompts"],
+            "prompts": proven["prompts"],
             "by": "what the servers show of one conversation of each shape",
         }
 
@@ -115,8 +115,8 @@ class ServedPrompts:
     def lines(self) -> tuple[str, ...]:
         """Return the arms whose prompt is proven, one line each."""
         return tuple(
-            f"{name}: prompt proven by {found['by']} for "
-            f"{count_noun(found['conversations'], 'conversation')}: {', '.join(found['shapes'])}"
-            for name, found in self.record.items()
-            if found.get("status") == "proven"
+            f"{name}: prompt proven by {record['by']} for "
+            f"{count_noun(record['conversations'], 'conversation')}: {', '.join(record['shapes'])}"
+            for name, record in self.record.items()
+            if record.get("status") == "proven"
         )

@@ -61,8 +61,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         ) from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{path}: not an ed25519 key; {_MAKE_ONE}")
-    found: Ed25519PrivateKey = key
-    return found
+    private_key: Ed25519PrivateKey = key
+    return private_key
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
@@ -74,8 +74,8 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         raise UsageError(f"{path}: not a PEM public key: {error}; {_MAKE_ONE}") from error
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise UsageError(f"{path}: not an ed25519 key; {_MAKE_ONE}")
-    found: Ed25519PublicKey = key
-    return found
+    public_key: Ed25519PublicKey = key
+    return public_key
 
 
 def key_id(key: Ed25519PublicKey) -> str:

@@ -112,10 +112,10 @@ def _verify(text: bytes, root: Any, identity: str, issuer: str) -> bytes:
     if not identity or not issuer:  # the library takes an empty issuer for any
         raise ValueError("identity and issuer must be given")
     bundle = Bundle.from_json(text)
-    found = json.loads(text)
-    signatures = [set(one) for one in found["dsseEnvelope"]["signatures"]]
+    document = json.loads(text)
+    signatures = [set(signature) for signature in document["dsseEnvelope"]["signatures"]]
     # Neither media type nor key id is signed.
-    written = found["mediaType"] == MEDIA_TYPE and signatures == [{"sig"}]
+    written = document["mediaType"] == MEDIA_TYPE and signatures == [{"sig"}]
     if not written or _bundle_text(bundle).encode() != text:
         raise ValueError("not as `tunegate attest` wrote it: the file was changed")
     policy = Identity(identity=identity, issuer=issuer)
@@ -169,8 +169,8 @@ def _one_line(what: str) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"{what}: {said:.300}") from error
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{what}: {message:.300}") from error
 
 
 def _load_library() -> tuple[Any, Any, Any]:

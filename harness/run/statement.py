@@ -76,19 +76,19 @@ def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
     path = Path(model)
     try:
         if path.is_dir():
-            found = weights_fingerprint(path)
+            digest = weights_fingerprint(path)
         elif path.is_file():
-            found = file_sha256(path)
+            digest = file_sha256(path)
         else:
-            found = model.removeprefix("sha256:").lower()
+            digest = model.removeprefix("sha256:").lower()
     except OSError as error:
         raise UsageError(f"--model {model}: cannot be read ({error.strerror})") from error
-    if not re.fullmatch("[0-9a-f]{64}", found):
+    if not re.fullmatch("[0-9a-f]{64}", digest):
         raise UsageError(f"--model {model}: not a folder, a file or a SHA-256 (64 hex digits)")
-    if found != judged:
+    if digest != judged:
         raise UsageError(
             f"--model {model}: {name} is about {judged_model(verdict)}, but this model is "
-            f"{found}; judge this one, or name the one that was judged"
+            f"{digest}; judge this one, or name the one that was judged"
         )
 
 
@@ -96,8 +96,8 @@ def _judged_sha256(verdict: VerdictRecord) -> str | None:
     """Return the hash of tuned's files: an adapter, whole weights, or recorded answers."""
     identity = verdict.arms.get("tuned", {})
     keys = ("adapter_sha256", "weights_sha256", "file_sha256", "script_sha256")
-    found = next((identity[key] for key in keys if identity.get(key)), None)
-    return None if found is None else str(found)
+    digest = next((identity[key] for key in keys if identity.get(key)), None)
+    return None if digest is None else str(digest)
 
 
 def _predicate_of(payload: bytes, name: str) -> dict[str, Any]:
@@ -114,11 +114,11 @@ def _predicate_of(payload: bytes, name: str) -> dict[str, Any]:
 
 def _statement(run: Run) -> dict[str, Any]:
     identity = run.verdict.arms.get("tuned", {})
-    known = {key: value for key, value in identity.items() if key != "spec"}
-    subjects = [("tuned", sha256(known)), *((s.name, s.hash) for s in run.manifest.suites)]
+    identifying = {key: value for key, value in identity.items() if key != "spec"}
+    subjects = [("tuned", sha256(identifying)), *((s.name, s.hash) for s in run.manifest.suites)]
     return {
         "_type": STATEMENT,
-        "subject": [{"name": name, "digest": {"sha256": found}} for name, found in subjects],
+        "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in subjects],
         "predicateType": PREDICATE,
         "predicate": {
             "manifest.json": json.loads(record_json(run.manifest)),
@@ -168,14 +168,14 @@ def _rows(records: Any) -> list[Any]:
 def _without_texts(row: RunCase) -> RunCase:
     """Return what deciding needs of a case, with hashes of its prompt."""
     whole = row.case
-    asked = row.prompt_sha256 or sha256(json.loads(json.dumps(whole.input_messages())))
+    prompt_sha256 = row.prompt_sha256 or sha256(json.loads(json.dumps(whole.input_messages())))
     case = Case(
         id=whole.id,
         prompt=text_hash(repr(whole.prompt or whole.messages)),
         tags=whole.tags,
         cluster=whole.cluster,
     )
-    return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=asked)
+    return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=prompt_sha256)
 
 
 def _without_answer(stored: StoredAnswer) -> StoredAnswer:

@@ -105,7 +105,7 @@ class StrengthSearch:
 
     def _command(self, strength: float) -> tuple[str, ...]:
         """Return the arguments of `tunegate gate` that judge a strength alone."""
-        given = {
+        gate_options = {
             "base": self.base,
             "tuned": str(self.adapter(strength)),
             "judge": self.judge,
@@ -116,14 +116,14 @@ class StrengthSearch:
             "sandbox": self.sandbox,
             "seed": str(self.seed),
         }
-        options = (f"{GATE_PREFIX}{name}={value}" for name, value in given.items() if value)
+        options = (f"{GATE_PREFIX}{name}={value}" for name, value in gate_options.items() if value)
         suites = (str(suite.path) for suite in self.suites)
         return (*suites, *NO_ADDOPTS, *PYTEST_QUIETLY, *options)
 
 
 def read_strengths(text: str) -> tuple[float, ...]:
     """Return the strengths that a user names, as in `0.25,0.5,1`."""
-    found = []
+    strengths = []
     for word in text.split(","):
         try:
             value = float(word)
@@ -131,7 +131,9 @@ def read_strengths(text: str) -> tuple[float, ...]:
             value = 0.0
         if not 0 < value <= 2:
             raise UsageError(f"--at {text}: {word.strip()!r} must be a number above 0 and up to 2")
-        found.append(value)
-    if len(found) < 2 or len({f"{value:g}" for value in found}) < len(found):  # names of folders
+        strengths.append(value)
+    if len(strengths) < 2 or len({f"{value:g}" for value in strengths}) < len(
+        strengths
+    ):  # names of folders
         raise UsageError(f"--at {text}: name two different strengths or more, as in 0.5,1")
-    return tuple(sorted(found))
+    return tuple(sorted(strengths))

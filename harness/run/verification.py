@@ -53,27 +53,27 @@ def load_verified(
         UsageError: the run was altered, or a suite has changed since.
     """
     run = Run.load(folder)
-    found = load_run_suites(folder, run.manifest.suites, suites)
-    if suites and not found:
+    loaded = load_run_suites(folder, run.manifest.suites, suites)
+    if suites and not loaded:
         names = ", ".join(record.name for record in run.manifest.suites)
         raise UsageError(f"{suites[0]}: {folder} has no suite of that name; it has {names}")
-    return run, refuse_altered(run, found, strict=strict)
+    return run, refuse_altered(run, loaded, strict=strict)
 
 
 def load_run_suites(
     folder: Path, records: Iterable[SuiteRecord], files: Iterable[Path]
 ) -> dict[str, Suite]:
     """Load the named suites of a run, after comparing their hashes."""
-    known = {record.name: record for record in records}
-    found, problems = {}, []
+    records_by_name = {record.name: record for record in records}
+    suites, problems = {}, []
     for file in files:
-        record = known.get(str(read_toml(file).data.get("name")))
+        record = records_by_name.get(str(read_toml(file).data.get("name")))
         if record is None:
             continue
         now = hash_without_code(file)
         if now in (None, record.hash):
             suite = load_suite(file, max_cases=record.n_cases)
-            found[suite.name], now = suite, suite.hash
+            suites[suite.name], now = suite, suite.hash
         if now != record.hash:
             problems.append(
                 f"{file}: changed since {folder} was started ({record.hash[:10]} then, {now[:10]} "
@@ -82,7 +82,7 @@ def load_run_suites(
     if problems:
         remedy = "start a new run with `tunegate gate`; stored answers are not asked again"
         raise UsageError("\n".join([*problems, remedy]))
-    return found
+    return suites
 
 
 def refuse_altered(
@@ -160,25 +160,25 @@ def _differences(run: Run, again: VerdictRecord) -> Iterator[str]:
         return
     for old, new in zip(stored.suites, again.suites, strict=True):
         if old.verdict is not new.verdict:
-            said, found = old.verdict.value, new.verdict.value
-            yield f"says {said} for {old.name}, and the scores give {found}"
-        for gate, made in zip(old.gates, new.gates, strict=True):
+            stored_verdict, computed = old.verdict.value, new.verdict.value
+            yield f"says {stored_verdict} for {old.name}, and the scores give {computed}"
+        for gate, decided in zip(old.gates, new.gates, strict=True):
             place = f"{old.name}: {gate.subject} {gate.kind}"
-            yield from (f"{place}: {text}" for text in _gate_differences(gate, made))
+            yield from (f"{place}: {text}" for text in _gate_differences(gate, decided))
     ours, theirs = (json.loads(record_json(record)) for record in (stored, again))
     names = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
     fixed = _COPIED if run.manifest.versions != package_versions() else frozenset(names)
     yield from (f"{name} is not what the run's other files give" for name in names if name in fixed)
 
 
-def _gate_differences(gate: GateResult, made: GateResult) -> Iterator[str]:
+def _gate_differences(gate: GateResult, decided: GateResult) -> Iterator[str]:
     """Yield the decision or means of a gate that differ."""
-    if (gate.status, gate.advisory) != (made.status, made.advisory):
-        yield f"says {gate.status}, and the scores give {made.status}"
+    if (gate.status, gate.advisory) != (decided.status, decided.advisory):
+        yield f"says {gate.status}, and the scores give {decided.status}"
     for name in _MEANS:
-        said, found = getattr(gate, name), getattr(made, name)
-        if not _is_close(said, found):
-            yield f"says {name} {_number(said)}, and the scores give {_number(found)}"
+        stored, computed = getattr(gate, name), getattr(decided, name)
+        if not _is_close(stored, computed):
+            yield f"says {name} {_number(stored)}, and the scores give {_number(computed)}"
 
 
 def _outline(verdict: VerdictRecord) -> list[tuple[str, list[str]]]:
@@ -212,17 +212,17 @@ def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
         for metric in suite.metrics
         if metric.judge is None and metric.is_bundled and (programs or metric.job is None)
     )
-    asked = (cell for cell in run.cells if cell.status != "skipped")
+    answered = (cell for cell in run.cells if cell.status != "skipped")
     arms = tuple(dict.fromkeys(cell.arm for cell in run.manifest.plan))
-    for row in score_suite(replace(suite, metrics=metrics), asked, arms):
+    for row in score_suite(replace(suite, metrics=metrics), answered, arms):
         old = stored.get((row.metric, row.case, row.arm))
         reasons = f"{row.reason} {old and old.reason}"
         if not any(text in reasons for text in _NOT_HERE) and not _same_score(old, row):
-            said = "no score" if old is None else _number(old.value)
+            stored_score = "no score" if old is None else _number(old.value)
             raise UsageError(
                 f"{run.folder / 'scores.jsonl'}: {row.metric} of {row.arm} on {row.case!r} is "
-                f"{said}, and the stored answer gives {_number(row.value)}: the file was changed, "
-                "or made by another version; judge the suites again with `tunegate gate`"
+                f"{stored_score}, and the stored answer gives {_number(row.value)}: the file was "
+                "changed, or made by another version; judge the suites again with `tunegate gate`"
             )
 
 

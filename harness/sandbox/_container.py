@@ -30,8 +30,8 @@ class Container:
     def _problem(self) -> str | None:
         if shutil.which(self.name) is None:
             return f"{self.name} is not installed"
-        found = read_version(self.name, "image", "inspect", "--format", "{{.Id}}", self.image)
-        if found is None:
+        image_id = read_version(self.name, "image", "inspect", "--format", "{{.Id}}", self.image)
+        if image_id is None:
             return (
                 f"{self.name} has no image {self.image!r}, or cannot be reached: "
                 f"`{self.name} pull {self.image}`, or name one: --sandbox {self.name}:IMAGE"
@@ -53,10 +53,10 @@ class Container:
 
     def invoke(self, command: Sequence[str], host: Path, limits: Limits) -> Invocation:
         """Return the command line of `run`, and that of `kill`."""
-        own = f"tunegate-{uuid.uuid4().hex}"
+        container = f"tunegate-{uuid.uuid4().hex}"
         memory = f"{limits.memory_mb}m"
         argv = (
-            *(self.name, "run", "--rm", "--interactive", "--name", own, "--network", "none"),
+            *(self.name, "run", "--rm", "--interactive", "--name", container, "--network", "none"),
             *("--read-only", "--tmpfs", f"/tmp:size={limits.disk_mb}m,mode=1777"),
             *("--memory", memory, "--memory-swap", memory, "--shm-size", f"{limits.disk_mb}m"),
             *("--pids-limit", str(limits.processes), "--cpus", "1", "--cap-drop", "ALL"),
@@ -65,4 +65,4 @@ class Container:
             *("--env", "HOME=/tmp", "--env", "PYTHONHASHSEED=0", "--workdir", "/tmp"),
             *("--volume", f"{host}:{_FILES}:ro", self.image, *BEGIN, *command),
         )
-        return Invocation(argv, end=(self.name, "kill", own))
+        return Invocation(argv, end=(self.name, "kill", container))

@@ -153,10 +153,10 @@ def _problem() -> str | None:
     except (SandboxFailed, Exceeded) as error:
         return f"bubblewrap does not start: {error}"
     if code:
-        said = process.error.decode(errors="replace").strip() or f"exit code {code}"
+        message = process.error.decode(errors="replace").strip() or f"exit code {code}"
         return (
-            f"bubblewrap does not start ({said.splitlines()[-1]}): this machine or container does "
-            "not let it make namespaces (see `tunegate help code`), or name another sandbox: "
+            f"bubblewrap does not start ({message.splitlines()[-1]}): this machine or container "
+            "does not let it make namespaces (see `tunegate help code`), or name another sandbox: "
             "`--sandbox docker`"
         )
     return None

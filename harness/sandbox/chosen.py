@@ -25,12 +25,12 @@ def find_sandbox(spec: str) -> Sandbox:
     name, colon, image = spec.partition(":")
     if name not in NAMES:
         raise UsageError(unknown_name_message(name, NAMES, what="sandbox"))
-    found: Sandbox = importlib.import_module(f"{__package__}.{name}").SANDBOX
+    sandbox: Sandbox = importlib.import_module(f"{__package__}.{name}").SANDBOX
     if not colon:
-        return found
-    if not isinstance(found, Container) or not image:
+        return sandbox
+    if not isinstance(sandbox, Container) or not image:
         raise UsageError(f"--sandbox {spec}: write {name}, or docker:IMAGE")
-    return replace(found, image=image)
+    return replace(sandbox, image=image)
 
 
 def is_same_sandbox(version: str | None) -> bool:

@@ -46,13 +46,13 @@ class TestJob:
         sandbox = usable_sandbox()
         key = self.key(sandbox)
         with _lock:
-            found = _known.get(key)
-        if found is None:
-            found = self._run(sandbox)
-            if found.end is not End.UNKNOWN:
+            outcome = _known.get(key)
+        if outcome is None:
+            outcome = self._run(sandbox)
+            if outcome.end is not End.UNKNOWN:
                 with _lock:
-                    _known[key] = found
-        return found
+                    _known[key] = outcome
+        return outcome
 
     def key(self, sandbox: Sandbox) -> str:
         """Return a hash of everything that decides the outcome."""
@@ -63,27 +63,27 @@ class TestJob:
 
     def _run(self, sandbox: Sandbox) -> Outcome:
         try:
-            found = self._run_code(sandbox, self.code)
-            if found.end is End.PASSED or self.solution is None:
-                return found
-            own = replace(self, code=self.solution, solution=None).outcome()
+            outcome = self._run_code(sandbox, self.code)
+            if outcome.end is End.PASSED or self.solution is None:
+                return outcome
+            reference = replace(self, code=self.solution, solution=None).outcome()
         except SandboxFailed as error:
             return Outcome.unknown(f"the sandbox failed: {error}")
-        if own.end is End.PASSED:
-            return found
-        return Outcome.unknown(f"the case's own solution fails its tests: {own.reason}")
+        if reference.end is End.PASSED:
+            return outcome
+        return Outcome.unknown(f"the case's own solution fails its tests: {reference.reason}")
 
     def _run_code(self, sandbox: Sandbox, code: str) -> Outcome:
         texts = [test for test in self.tests if isinstance(test, str)]
         groups = [[text] for text in texts] if self.partial else [texts] if texts else []
         run = partial(run_python_tests, names=self.names, objects=self.objects)
-        found = [run(sandbox, code, group, self.limits) for group in groups]
+        outcomes = [run(sandbox, code, group, self.limits) for group in groups]
         command = self.command or (sandbox.python(), "-s", "-B", "{file}")
         for test in self.tests:
-            if isinstance(test, str) or (not self.partial and _any_failed(found)):
+            if isinstance(test, str) or (not self.partial and _any_failed(outcomes)):
                 continue
-            found.append(run_program(sandbox, code, test, command, self.file_name, self.limits))
-        return _joined(found, len(self.tests))
+            outcomes.append(run_program(sandbox, code, test, command, self.file_name, self.limits))
+        return _joined(outcomes, len(self.tests))
 
 
 def run_jobs(jobs: Iterable[TestJob]) -> None:
@@ -160,9 +160,9 @@ def _any_failed(outcomes: Iterable[Outcome]) -> bool:
 
 def _joined(outcomes: list[Outcome], count: int) -> Outcome:
     """Return one outcome: the tests of all, and the reason of the first that failed."""
-    tests = tuple(passed for one in outcomes for passed in one.tests)
+    tests = tuple(passed for outcome in outcomes for passed in outcome.tests)
     tests += (False,) * (count - len(tests))
-    first = next((one for one in outcomes if one.end is not End.PASSED), None)
+    first = next((outcome for outcome in outcomes if outcome.end is not End.PASSED), None)
     if first is None:
         return Outcome(end=End.PASSED, tests=tests)
     return first.model_copy(update={"tests": tests})

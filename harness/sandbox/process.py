@@ -41,14 +41,14 @@ class SandboxedProcess:
     """A running program; `with` ends it and everything that it has started."""
 
     def __init__(
-        self, invocation: Invocation, limits: Limits, *, given: Path | None = None
+        self, invocation: Invocation, limits: Limits, *, stdin: Path | None = None
     ) -> None:
         """Start it.
 
         Args:
             invocation: From the sandbox.
             limits: What it may use.
-            given: File with its standard input; None keeps a pipe open for `send`.
+            stdin: File with its standard input; None keeps a pipe open for `send`.
         """
         self.limits = limits
         self.error = b""
@@ -58,7 +58,7 @@ class SandboxedProcess:
         self._pending = bytearray()
         self._read_bytes = 0
         self._started = self._looked = time.monotonic()
-        source: IO[bytes] | int = subprocess.PIPE if given is None else given.open("rb")
+        source: IO[bytes] | int = subprocess.PIPE if stdin is None else stdin.open("rb")
         held = () if invocation.file is None else (_open_content(invocation.file),)
         file = str(held[0]) if held else ""
         try:
@@ -73,8 +73,8 @@ class SandboxedProcess:
         except OSError as error:
             raise SandboxFailed(f"{invocation.argv[0]} cannot be started: {error}") from error
         finally:
-            for one in held:
-                os.close(one)
+            for descriptor in held:
+                os.close(descriptor)
             if not isinstance(source, int):
                 source.close()
         self._stopped = False
@@ -116,8 +116,8 @@ class SandboxedProcess:
             if not piece:
                 end = len(self._pending)
                 break
-            found = piece.find(b"\n")
-            end = found if found < 0 else len(self._pending) + found
+            newline = piece.find(b"\n")
+            end = newline if newline < 0 else len(self._pending) + newline
             self._pending += piece
         line = bytes(self._pending[: end + 1])
         del self._pending[: end + 1]
@@ -224,11 +224,11 @@ def _usage(pid: int) -> tuple[int, int]:
     """Return how many processes are under a process, itself included, and their memory."""
     waiting, processes, memory = [pid], 0, 0
     while waiting:
-        one = waiting.pop()
+        process = waiting.pop()
         with suppress(OSError, ValueError, IndexError):
-            memory += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE
+            memory += int(Path(f"/proc/{process}/statm").read_text().split()[1]) * _PAGE
             processes += 1
-            for thread in Path(f"/proc/{one}/task").iterdir():
+            for thread in Path(f"/proc/{process}/task").iterdir():
                 waiting += map(int, (thread / "children").read_text().split())
     return processes, memory
 

@@ -65,11 +65,11 @@ def run_python_tests(
         objects: Whether objects of the answer's classes reach the tests.
     """
     job = {"tests": tests, "names": names, "objects": objects}
-    asked = {"tests.json": json.dumps(job)}
+    job_files = {"tests.json": json.dumps(job)}
     limits = replace(limits, output_bytes=MESSAGE_BYTES)
     with (
         shared_folder({"answer.py": answer}) as held,
-        shared_folder(asked) as apart,
+        shared_folder(job_files) as apart,
         start_inside(sandbox, "answer", held, limits) as answerer,
         start_inside(sandbox, "tests", apart, limits) as tester,
     ):
@@ -159,7 +159,7 @@ def run_program(
         place = f"{sandbox.folder(folder)}/{file_name}"
         argv = [word.replace("{file}", place) for word in command]
         invocation = sandbox.invoke(argv, folder, limits)
-        with SandboxedProcess(invocation, limits, given=apart / "input") as process:
+        with SandboxedProcess(invocation, limits, stdin=apart / "input") as process:
             try:
                 written = process.read_all().decode(errors="replace")
                 code = process.exit_code()
@@ -168,11 +168,11 @@ def run_program(
             refuse_broken(process, code)
             if code in _CPU_SIGNALS:
                 return _over_limit("time", limits, 1)
-            said = process.error.decode(errors="replace").strip()
+            stderr = process.error.decode(errors="replace").strip()
     shown = _shorten(str(test.get("code") or test.get("input", "")).strip().partition("\n")[0])
     if code:
-        reason = _error_line(said) or f"exit code {code}"
-        end = End.MEMORY if "MemoryError" in reason or "out of memory" in said else End.FAILED
+        reason = _error_line(stderr) or f"exit code {code}"
+        end = End.MEMORY if "MemoryError" in reason or "out of memory" in stderr else End.FAILED
         return Outcome(end=end, tests=(False,), reason=reason, test=shown)
     wanted = str(test["output"])
     if _lines(written) == _lines(wanted):

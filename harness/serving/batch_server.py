@@ -62,12 +62,12 @@ class BatchServer:
         self._thread = threading.Thread(target=self._serve, name="tunegate-serve", daemon=True)
         self._thread.start()
 
-    def ask(self, asked: ChatRequest) -> StoredAnswer:
+    def ask(self, chat: ChatRequest) -> StoredAnswer:
         """Wait for the answer to a request and return it."""
-        request = self._request(asked)
-        if self.turns is not None and (known := self.turns.completions([request.key])):
-            return StoredAnswer.of(request.cell, known[request.key], None, 0.0)
-        waiting = _WaitingRequest(asked.arm, request, Future())
+        request = self._request(chat)
+        if self.turns is not None and (stored := self.turns.completions([request.key])):
+            return StoredAnswer.of(request.cell, stored[request.key], None, 0.0)
+        waiting = _WaitingRequest(chat.arm, request, Future())
         if self._stopped:
             raise ServerStopped
         self._came.put(waiting)
@@ -76,13 +76,13 @@ class BatchServer:
             self.turns.put(answer)
         return answer
 
-    def render(self, asked: ChatRequest) -> Prompt:
+    def render(self, chat: ChatRequest) -> Prompt:
         """Return the prompt that a request becomes."""
-        arm = self.arms[asked.arm]
-        _refuse_long(asked, getattr(arm, "context_length", None))
+        arm = self.arms[chat.arm]
+        _refuse_long(chat, getattr(arm, "context_length", None))
         with self._lock:
             try:
-                return arm.prompt(asked.talk, asked.generation)
+                return arm.prompt(chat.talk, chat.generation)
             except ValueError as error:
                 raise RequestRefused(str(error)) from error
 
@@ -92,28 +92,28 @@ class BatchServer:
         self._came.put(None)
         self._thread.join(timeout=60)
 
-    def _request(self, asked: ChatRequest) -> Request:
+    def _request(self, chat: ChatRequest) -> Request:
         """Return a request with the caller's seed, or another one each time it is asked."""
-        arm, prompt = self.arms[asked.arm], self.render(asked)
+        arm, prompt = self.arms[chat.arm], self.render(chat)
         with self._lock:
             # The conversation, too: servers render it, so equal prompts here prove nothing.
-            talk = sha256(asked.talk.model_dump(mode="json", exclude_none=True))
-            settings = asked.generation.model_dump(mode="json")
-            same = sha256([asked.arm, prompt.sha256, talk, settings])
+            talk = sha256(chat.talk.model_dump(mode="json", exclude_none=True))
+            settings = chat.generation.model_dump(mode="json")
+            same = sha256([chat.arm, prompt.sha256, talk, settings])
             self._counts[same] += 1
             count = self._counts[same]
-        seed = asked.seed
+        seed = chat.seed
         if seed is None:
             # Samples of a task begin alike, and clients do not number them.
             seed = int(sha256([self.seed, prompt.sha256, count])[:8], 16)
         cell = Cell(
             suite="serve",
-            case=asked.talk.id,
-            arm=asked.arm,
+            case=chat.talk.id,
+            arm=chat.arm,
             kind=CellKind.GENERATE,
             key=sha256(["served", arm.fingerprint, same, seed, count]),
         )
-        return Request(cell, asked.talk, prompt, asked.generation, seed % 2**63)
+        return Request(cell, chat.talk, prompt, chat.generation, seed % 2**63)
 
     def _serve(self) -> None:
         while not self._stopped:
@@ -121,8 +121,8 @@ class BatchServer:
             if self._waiting:
                 self._answer(self._waiting[0].arm)
         self._receive(wait=False)
-        for one in (*self._waiting, *self._asked.values()):
-            one.answer.set_exception(ServerStopped())
+        for request in (*self._waiting, *self._asked.values()):
+            request.answer.set_exception(ServerStopped())
 
     def _receive(self, *, wait: bool) -> None:
         """Move what came to the waiting requests."""
@@ -135,17 +135,17 @@ class BatchServer:
 
     def _take(self, arm: str) -> list[Request]:
         """Take the waiting requests of an arm."""
-        taken = [one for one in self._waiting if one.arm == arm]
-        self._waiting = deque(one for one in self._waiting if one.arm != arm)
-        self._asked |= {one.request.key: one for one in taken}
-        return [one.request for one in taken]
+        taken = [request for request in self._waiting if request.arm == arm]
+        self._waiting = deque(request for request in self._waiting if request.arm != arm)
+        self._asked |= {request.request.key: request for request in taken}
+        return [request.request for request in taken]
 
     def _later(self, arm: str) -> list[Request]:
         """Return new requests for the arm being served; none if another has waited too long."""
         if self._stopped:
             raise ServerStopped
         self._receive(wait=False)
-        others = [one.since for one in self._waiting if one.arm != arm]
+        others = [request.since for request in self._waiting if request.arm != arm]
         if others and time.monotonic() - min(others) > PATIENCE_S:
             return []
         return self._take(arm)
@@ -166,7 +166,7 @@ class BatchServer:
 
     def _answer_alone(self, arm: str) -> None:
         """Answer the requests in progress one by one; fail those that memory does not hold."""
-        for request in [one.request for one in self._asked.values()]:
+        for request in [waiting.request for waiting in self._asked.values()]:
             try:
                 self._hand_back(self._answers(arm, [request], alone=True))
             except OutOfMemory as error:
@@ -199,9 +199,9 @@ _LONGEST_TOKEN = 1_000
 """Characters that no token exceeds."""
 
 
-def _refuse_long(asked: ChatRequest, context: int | None) -> None:
+def _refuse_long(chat: ChatRequest, context: int | None) -> None:
     """Refuse a prompt that cannot fit before spending minutes on its tokens."""
-    length = sum(len(str(turn.get("content"))) for turn in asked.talk.input_messages())
+    length = sum(len(str(turn.get("content"))) for turn in chat.talk.input_messages())
     if context is not None and length > context * _LONGEST_TOKEN:
         raise RequestRefused(
             f"the prompt has {length:,} characters and the model's context {context:,} tokens",

@@ -16,11 +16,11 @@ from tunegate.harness.records.hashing import sha256
 from tunegate.harness.serving.chat_requests import ChatRequest
 
 
-def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str, Any]:
+def completion_reply(chat: ChatRequest, done: Completion, key: str) -> dict[str, Any]:
     """Return an answer as OpenAI's API has it; malformed tool calls stay text."""
     text = done.text or ""
     try:
-        calls = turn_calls(text, asked.tools) if asked.tools else ()
+        calls = turn_calls(text, chat.tools) if chat.tools else ()
     except UnreadableCall:
         calls = ()
     message: dict[str, Any] = {"role": "assistant", "content": text}
@@ -43,7 +43,7 @@ def completion_reply(asked: ChatRequest, done: Completion, key: str) -> dict[str
         "id": f"chatcmpl-{key[:24]}",
         "object": "chat.completion",
         "created": int(time.time()),
-        "model": asked.arm,
+        "model": chat.arm,
         "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
         "usage": {
             "prompt_tokens": read,

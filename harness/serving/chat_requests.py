@@ -202,10 +202,10 @@ def _is_tool(tool: Any) -> bool:
 
 def _messages(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the messages with their content as one text, for chat templates."""
-    given = body.get("messages")
-    if not isinstance(given, list) or not given:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
         raise RequestRefused("messages: give a list with at least one message")
-    for number, message in enumerate(given):
+    for number, message in enumerate(messages):
         place = f"messages[{number}]"
         if not isinstance(message, dict) or message.get("role") not in _ROLES:
             raise RequestRefused(f"{place}: role: give one of {', '.join(_ROLES)}")

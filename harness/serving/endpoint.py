@@ -108,9 +108,9 @@ class _ChatHandler(BaseHTTPRequestHandler):
             self._send_error(500, f"{type(error).__name__}: {error}")
 
     def _refuse_strangers(self) -> None:
-        given = self.headers.get("Authorization", "")
+        authorization = self.headers.get("Authorization", "")
         wanted = f"Bearer {self.server.settings.token}"
-        if not hmac.compare_digest(given.encode(), wanted.encode()):
+        if not hmac.compare_digest(authorization.encode(), wanted.encode()):
             self.close_connection = True  # the body was not read
             raise RequestRefused("Authorization: send the `Bearer TOKEN` that `serve` printed", 401)
 
@@ -127,12 +127,12 @@ class _ChatHandler(BaseHTTPRequestHandler):
         body = self._read_body()
         if self.path.rstrip("/") != "/v1/chat/completions":
             raise RequestRefused(f"{self.path}: not found; use /v1/chat/completions", 404)
-        asked = self._parse(body)
-        answer = self.server.batch.ask(asked)
+        chat = self._parse(body)
+        answer = self.server.batch.ask(chat)
         if answer.completion is None:
             reason = answer.error or "there is no answer"
             raise RequestRefused(reason, code=TOO_LONG if is_too_long(reason) else None)
-        self._send_reply(asked, completion_reply(asked, answer.completion, answer.key))
+        self._send_reply(chat, completion_reply(chat, answer.completion, answer.key))
 
     def _tokenize(self) -> None:
         prompt = self.server.batch.render(self._parse(self._read_body()))
@@ -160,9 +160,9 @@ class _ChatHandler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError) as error:
             raise RequestRefused(f"the body is not JSON ({error})") from None
 
-    def _send_reply(self, asked: ChatRequest, reply: dict[str, Any]) -> None:
-        if asked.stream:
-            events = stream_events(reply, usage=asked.stream_usage)
+    def _send_reply(self, chat: ChatRequest, reply: dict[str, Any]) -> None:
+        if chat.stream:
+            events = stream_events(reply, usage=chat.stream_usage)
             self._send(200, "text/event-stream", "".join(events).encode())
         else:
             self._send_json(200, reply)

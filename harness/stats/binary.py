@@ -112,14 +112,14 @@ def null_losses(
     A = (1 + s) n, B = -(b + c)(s - m) + (1 + s)(n - b) m, C = -c m (s - m).
     """
     b, c = np.asarray(wins, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-    both, top = 1 + slope, slope - margin
-    linear = -(b + c) * top + both * (n - b) * margin
+    slope_sum, top = 1 + slope, slope - margin
+    linear = -(b + c) * top + slope_sum * (n - b) * margin
     constant = -c * margin * top
-    surd = np.sqrt(np.maximum(linear**2 - 4 * both * n * constant, 0))
+    surd = np.sqrt(np.maximum(linear**2 - 4 * slope_sum * n * constant, 0))
     # Two forms of the same root, against cancellation.
     total = surd + np.abs(linear)
     safe = np.where(total > 0, total, 1)
-    larger = np.where(linear > 0, -2 * constant / safe, total / (2 * both * n))
+    larger = np.where(linear > 0, -2 * constant / safe, total / (2 * slope_sum * n))
     return np.maximum(larger, max(0.0, -margin))
 
 
@@ -239,11 +239,11 @@ def deciding_interval(
     Trap: that p-value has small jumps, so that for a margin within about .004 of a limit the test
     itself decides.
     """
-    found = tango_interval(wins, losses, n, confidence=confidence)
+    score_interval = tango_interval(wins, losses, n, confidence=confidence)
     alpha = (1 - confidence) / 2
     low = exact_lower(wins, losses, n, alpha)
     high = -exact_lower(losses, wins, n, alpha)
-    return Interval(found.estimate, low, high, confidence, found.method)
+    return Interval(score_interval.estimate, low, high, confidence, score_interval.method)
 
 
 @lru_cache(maxsize=1024)  # gates, slices and notes of a run ask for the same interval
@@ -264,12 +264,12 @@ def deciding_ratio_interval(
 
     Source: `ratio_interval`, as `deciding_interval`.
     """
-    found = ratio_interval(wins, losses, both, confidence=confidence)
+    score_interval = ratio_interval(wins, losses, both, confidence=confidence)
     n, alpha = wins + losses + both, (1 - confidence) / 2
     low = _exact_ratio_lower(wins, losses, n, alpha)
     inverse = _exact_ratio_lower(losses, wins, n, alpha)
     high = 1 / inverse if inverse else math.inf
-    return Interval(found.estimate, low, high, confidence, found.method)
+    return Interval(score_interval.estimate, low, high, confidence, score_interval.method)
 
 
 def _exact_ratio_lower(wins: int, losses: int, n: int, alpha: float) -> float:

@@ -254,7 +254,7 @@ def differential_error(
             errors, confidence=confidence, bound=None if bound is None else 2 * bound
         )
     alpha, estimate = (1 - confidence) / 2, float(errors.mean())
-    found = guarded_estimate(estimate, errors - estimate, largest=limit, degrees=errors.size - 1)
-    low = max(-2 * limit, estimate - found.below(alpha))
-    high = min(2 * limit, estimate + found.above(alpha))
+    guarded = guarded_estimate(estimate, errors - estimate, largest=limit, degrees=errors.size - 1)
+    low = max(-2 * limit, estimate - guarded.below(alpha))
+    high = min(2 * limit, estimate + guarded.above(alpha))
     return Interval(estimate, low, high, confidence, "t and Hall envelope, guarded")

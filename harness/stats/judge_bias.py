@@ -41,13 +41,13 @@ def order_flips(
 
     Trap: a judge that always says "tie" never flips.
     """
-    one, other = (
-        _verdicts(name, given)
-        for name, given in (("first_order", first_order), ("second_order", second_order))
+    first, other = (
+        _verdicts(name, verdicts)
+        for name, verdicts in (("first_order", first_order), ("second_order", second_order))
     )
-    validation.check_paired(one, other, "first_order, second_order")
-    flipped = int((one != other).sum())
-    return clopper_pearson(flipped, one.size, confidence=confidence)
+    validation.check_paired(first, other, "first_order, second_order")
+    flipped = int((first != other).sum())
+    return clopper_pearson(flipped, first.size, confidence=confidence)
 
 
 def first_position_share(first: int, second: int, *, confidence: float = CONFIDENCE) -> Interval:
@@ -99,9 +99,9 @@ def repeat_flips(
 
     Trap: more repeats find more flips; compare judges at the same number.
     """
-    for number, said in enumerate(verdicts):
-        validation.check_count(f"len(verdicts[{number}])", len(said), least=2)
-    flipped = sum(len(set(said)) > 1 for said in verdicts)
+    for number, case_verdicts in enumerate(verdicts):
+        validation.check_count(f"len(verdicts[{number}])", len(case_verdicts), least=2)
+    flipped = sum(len(set(case_verdicts)) > 1 for case_verdicts in verdicts)
     return clopper_pearson(flipped, len(verdicts), confidence=confidence)
 
 
@@ -129,8 +129,8 @@ def _check_decided(first: int, second: int) -> int:
     return validation.check_count("first+second", first + second, least=1)
 
 
-def _verdicts(name: str, given: ArrayLike) -> validation.Floats:
-    values = validation.check_vector(name, given)
+def _verdicts(name: str, verdicts: ArrayLike) -> validation.Floats:
+    values = validation.check_vector(name, verdicts)
     bad = np.flatnonzero(~np.isin(values, (-1, 0, 1)))
     if bad.size:
         raise ValueError(f"{name}[{bad[0]}]={values[bad[0]]:g} must be -1, 0 or 1")

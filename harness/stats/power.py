@@ -309,9 +309,9 @@ class ProofBoundary:
         least = max(0, math.floor(self.n * lose - far))
         most = min(self.n, math.ceil(self.n * lose + far))
         needed, losses = self.fewest_wins(least, most), np.arange(least, most + 1)
-        given = np.array(min(1.0, win / (1 - lose)) if lose < 1 else 0.0)
+        win_rates = np.array(min(1.0, win / (1 - lose)) if lose < 1 else 0.0)
         mass = distributions.binomial_mass(losses, self.n, np.array(lose))
-        return float((mass * distributions.binomial_tail(needed, self.n - losses, given)).sum())
+        return float((mass * distributions.binomial_tail(needed, self.n - losses, win_rates)).sum())
 
     def _turn(self, losses: int) -> int:
         if losses not in self._turns:
@@ -326,11 +326,11 @@ class ProofBoundary:
 @cache
 def _knots(n: int) -> tuple[int, ...]:
     """Return the numbers of losses at which a boundary is asked for."""
-    found = [0]
-    while found[-1] < n:
-        step = 1 if found[-1] < _DENSE else math.isqrt(found[-1])
-        found.append(min(n, found[-1] + step))
-    return tuple(found)
+    knots = [0]
+    while knots[-1] < n:
+        step = 1 if knots[-1] < _DENSE else math.isqrt(knots[-1])
+        knots.append(min(n, knots[-1] + step))
+    return tuple(knots)
 
 
 def _first_true(holds: Callable[[int], bool], start: int, last: int) -> int:

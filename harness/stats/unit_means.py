@@ -63,8 +63,8 @@ def independent_units(sizes: Iterable[float]) -> float:
 
     Source: Kish (1965), Survey Sampling: the effect of unequal weights.
     """
-    known = list(sizes)
-    return sum(known) ** 2 / sum(size**2 for size in known)
+    cluster_sizes = list(sizes)
+    return sum(cluster_sizes) ** 2 / sum(size**2 for size in cluster_sizes)
 
 
 _LARGE = 0.1
@@ -79,9 +79,9 @@ def guarded_units(sizes: Iterable[float]) -> float:
     tolerance errs with .12 if a quarter of the clusters is twice as large and only these fail, and
     with .16 if sizes are Poisson; so counted, with .04 and .055.
     """
-    known = sorted(sizes, reverse=True)
-    cases, clusters = _LARGE * sum(known), 0.0
-    for size in known:
+    largest_first = sorted(sizes, reverse=True)
+    cases, clusters = _LARGE * sum(largest_first), 0.0
+    for size in largest_first:
         clusters += min(1.0, cases / size)
         cases -= size
         if cases <= 0:
@@ -146,8 +146,8 @@ class EmpiricalLikelihood:
         apart = sums - sums.sum() / sizes.sum() * sizes
         squares = (apart / np.abs(apart).max()) ** 2
         excess = float((squares**2).mean() / squares.mean() ** 2) - 1
-        known = 1 / (1 / degrees + excess / (_INFORMATION * sums.size))
-        return cls(sums, sizes, max(1.0, known))
+        effective = 1 / (1 / degrees + excess / (_INFORMATION * sums.size))
+        return cls(sums, sizes, max(1.0, effective))
 
     def mirrored(self, sign: float) -> Self:
         """Return the likelihood of `sign` times the values; -1 is for upper limits."""

@@ -35,11 +35,11 @@ _DATA = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 def read_images(cases: Iterable[Case], folder: Path) -> tuple[list[Case], list[str]]:
     """Return the cases with their images read, and the problems of images that cannot be."""
-    found: list[Case] = []
+    read_cases: list[Case] = []
     problems: list[str] = []
     for case in cases:
         if not any(isinstance(turn.get("content"), list) for turn in case.messages or ()):
-            found.append(case)
+            read_cases.append(case)
             continue
         images: list[CaseImage] = []
         messages = []
@@ -49,8 +49,8 @@ def read_images(cases: Iterable[Case], folder: Path) -> tuple[list[Case], list[s
                 parts = [_read_part(p, folder, case.where, images, problems) for p in content]
                 turn = {**turn, "content": parts}
             messages.append(turn)
-        found.append(case.with_images(messages, images) if images else case)
-    return found, summarize_problems(problems)
+        read_cases.append(case.with_images(messages, images) if images else case)
+    return read_cases, summarize_problems(problems)
 
 
 def _read_part(
@@ -59,9 +59,9 @@ def _read_part(
     """Return a part in our form, and add its image or its problem; other parts stay."""
     if not isinstance(part, Mapping) or part.get("type") not in IMAGE_TYPES:
         return part
-    given = next((part[key] for key in _KEYS if key in part), None)
-    link = given if isinstance(given, Mapping) else part
-    source = given.get("url") if isinstance(given, Mapping) else given
+    part_value = next((part[key] for key in _KEYS if key in part), None)
+    link = part_value if isinstance(part_value, Mapping) else part
+    source = part_value.get("url") if isinstance(part_value, Mapping) else part_value
     try:
         if not isinstance(source, str):
             raise ValueError(

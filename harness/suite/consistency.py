@@ -57,16 +57,16 @@ _MEDIA = re.compile(
 
 def _unreadable_parts(place: str, cases: Sequence[Case]) -> Iterator[str]:
     """Yield the first cases with audio, video, a file, or an image in an unknown form."""
-    found = [
+    unreadable = [
         f"{case.where}: case {case.id!r} has {kind!r} in message {number}; cases hold "
         "text and images (image_url, image) only: remove the part, or the case"
         for case in cases
         for number, turn in enumerate(case.messages or ())
         for kind in _unreadable(turn.get("content"))
     ]
-    yield from found[:MOST_LACKING]
-    if len(found) > MOST_LACKING:
-        more = len(found) - MOST_LACKING
+    yield from unreadable[:MOST_LACKING]
+    if len(unreadable) > MOST_LACKING:
+        more = len(unreadable) - MOST_LACKING
         yield f"{place}: {more} more parts of messages are neither text nor images"
 
 
@@ -104,17 +104,21 @@ def lacking_problems(place: str, cases: Sequence[Case], metrics: Sequence[Metric
                 lacking.setdefault(what, {})[case.id] = case
                 users.setdefault(what, {})[used.name] = None
     problems = []
-    for what, found in lacking.items():
+    for what, without in lacking.items():
         names = " and ".join(map(repr, users[what]))
         who = f"the metric {names} needs" if len(users[what]) == 1 else f"the metrics {names} need"
         need = f"no {what!r}, which {who}"
-        if len(found) <= MOST_LACKING:
-            problems += [f"{c.where}: case {c.id!r} has {need}" for c in found.values()]
+        if len(without) <= MOST_LACKING:
+            problems += [f"{c.where}: case {c.id!r} has {need}" for c in without.values()]
             continue
-        first, field = next(iter(found.values())), "schema" if what == "answer_schema" else what
+        first, field = (
+            next(iter(without.values())),
+            "schema" if what == "answer_schema" else what,
+        )
         problems.append(
-            f"{place}: {len(found)} of {len(cases)} cases have {need}, the first at {first.where}; "
-            f'if the file calls it otherwise, write under [cases]: columns = {{ {field} = "…" }}'
+            f"{place}: {len(without)} of {len(cases)} cases have {need}, the first at "
+            f"{first.where}; if the file calls it otherwise, "
+            f'write under [cases]: columns = {{ {field} = "…" }}'
         )
     return problems
 
@@ -125,10 +129,10 @@ def _missing_fields(case: Case, used: Metric) -> list[str]:
         needed |= {"choices", "answer"}
     if used.needs is CellKind.ANSWER:
         needed.add("expected")
-    found = {name: getattr(case, name, None) for name in needed}
+    fields = {name: getattr(case, name, None) for name in needed}
     return sorted(
         name
-        for name, value in found.items()
+        for name, value in fields.items()
         if value is None or (value == () and name not in _MAY_BE_EMPTY)
     )
 
@@ -146,16 +150,16 @@ def dry_run_problems(where: str, used: Metric, cases: Sequence[Case]) -> list[st
 def _run_check(check: Check | None, where: str, used: Metric, cases: Sequence[Case]) -> list[str]:
     if check is None:
         return []
-    given = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
+    options = dict(used.options) if used.corpus is None else {**used.options, "aggregate": "corpus"}
     try:
-        found = check(given, list(cases))
+        faults = check(options, list(cases))
     except SandboxFailed:
         raise
     except UsageError as error:
-        found = [str(error)]
+        faults = [str(error)]
     except (Exception, SystemExit) as error:
-        found = [f"the check of metric {used.name!r} failed: {error_summary(error)}"]
-    return [f"{where}: {problem}" for problem in summarize_problems(found)]
+        faults = [f"the check of metric {used.name!r} failed: {error_summary(error)}"]
+    return [f"{where}: {problem}" for problem in summarize_problems(faults)]
 
 
 def gate_problems(

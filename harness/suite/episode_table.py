@@ -19,8 +19,8 @@ def read_episodes(
     source: TomlFile, cases: Sequence[Case], generation: GenerationSettings
 ) -> tuple[EpisodePlan | None, list[str]]:
     """Return how the suite's episodes are played, and what is wrong with its `episode` key."""
-    given = source.data["episode"]
-    table = {"environment": given} if isinstance(given, str) else dict(given)
+    episode = source.data["episode"]
+    table = {"environment": episode} if isinstance(episode, str) else dict(episode)
     settings = EpisodeSettings.model_validate(table)
     if settings.inspect:
         played, problems = _read_inspect(source, settings)
@@ -45,8 +45,10 @@ def _read_environment(
     environment = EnvironmentSource(
         settings.environment, str(source.path.parent.absolute()), dict(settings.options)
     )
-    found = list(environment.problems(cases))
-    problems = [text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in found]
+    environment_problems = list(environment.problems(cases))
+    problems = [
+        text if ".jsonl:" in text[:200] else f"{place}: {text}" for text in environment_problems
+    ]
     problems += _other_keys(source, _OF_INSPECT, "needs `inspect`")
     if problems:
         return None, problems

@@ -158,9 +158,9 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
     a time in front.
     """
     places: dict[str, list[int]] = {}
-    asked = dict.fromkeys(kinds)
+    kind_set = dict.fromkeys(kinds)
     # The same words may be another question where choices are scored; their time tells nothing.
-    kinds = [kind for kind in asked if kind is not CellKind.LATENCY] or list(asked)
+    kinds = [kind for kind in kind_set if kind is not CellKind.LATENCY] or list(kind_set)
     for place, case in enumerate(cases):
         texts = normalize_messages(list(case.input_messages()))
         for kind in kinds:
@@ -169,7 +169,11 @@ def join_equal_prompts(cases: Sequence[Case], kinds: Iterable[CellKind]) -> Join
     if any(bare):
         for place, (case, turns) in enumerate(zip(cases, bare, strict=True)):
             places.setdefault(_bare_question(case, turns), []).append(place)
-    shared = {key: found for key, found in places.items() if len(found) > 1}
+    shared = {
+        key: places_of_prompt
+        for key, places_of_prompt in places.items()
+        if len(places_of_prompt) > 1
+    }
     clusters: dict[str, list[int]] = {}
     for place, case in enumerate(cases):
         if case.cluster is not None:

@@ -53,15 +53,15 @@ def find_suites(word: str) -> list[str]:
     if path.is_file():
         return [word]
     try:
-        own = (path / FILE_NAME).is_file()
+        is_suite = (path / FILE_NAME).is_file()
     except OSError as error:
         raise UsageError(f"{place}: cannot be read ({error.strerror})") from error
-    found = [path / FILE_NAME] if own else sorted(path.rglob(FILE_NAME))
-    if not found:
+    files = [path / FILE_NAME] if is_suite else sorted(path.rglob(FILE_NAME))
+    if not files:
         raise UsageError(
             f"{place}: no {FILE_NAME} in this folder; `tunegate suite new DIR` makes a suite"
         )
-    return [f"{file}{colons}{gate}" for file in found]
+    return [f"{file}{colons}{gate}" for file in files]
 
 
 def refuse_shared_name(suites: Iterable[Suite]) -> None:

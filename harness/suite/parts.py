@@ -65,7 +65,7 @@ class SuiteParts:
             self._collect(partial(self._read_metric, index))
         self.gates = tuple(g for i in self._valid_tables("gates") for g in _read_gates(source, i))
         if self._is_valid("plan"):
-            self._check_plan(tuple(one.name for one in self.metrics.values()))
+            self._check_plan(tuple(metric.name for metric in self.metrics.values()))
         self._check_together()
 
     def _is_valid(self, *keys: str | int) -> bool:
@@ -88,13 +88,13 @@ class SuiteParts:
             return None
 
     def _read_cases(self) -> bool:
-        found = _open_source(self.source)
-        for number, case in enumerate(found, start=1):  # cases before a broken line are kept
+        opened = _open_source(self.source)
+        for number, case in enumerate(opened, start=1):  # cases before a broken line are kept
             place = case.where or f"{self.source.where('cases')}: case {number}"
             self.cases.append(case if case.where else case.with_place(place))
         self.cases, problems = read_images(self.cases, _cases_folder(self.source))
         self.problems += problems
-        self.notes = found.notes if isinstance(found, NotedCases) else ()
+        self.notes = opened.notes if isinstance(opened, NotedCases) else ()
         return True
 
     def _read_template(self) -> None:
@@ -140,10 +140,10 @@ class SuiteParts:
         source, used = self.source, tuple(self.metrics.values())
         if self.cases_known:
             self.problems += consistency.case_problems(source, self.cases, used)
-            for index, one in self.metrics.items():
+            for index, metric in self.metrics.items():
                 where = source.where("metrics", index, "use")
-                self.problems += consistency.metric_problems(where, one, self.cases)
-        played = "episode" in source.data or any(one.episodes for one in used)
+                self.problems += consistency.metric_problems(where, metric, self.cases)
+        played = "episode" in source.data or any(metric.episodes for metric in used)
         if played:
             from tunegate.harness.suite.episode_table import episode_metric_problems
 
@@ -153,7 +153,7 @@ class SuiteParts:
                     f"{seen.where}: case {seen.id!r} has an image, and episodes are text only"
                 )
         self.problems += self._sample_problems()
-        names = [(index, one.name) for index, one in self.metrics.items()]
+        names = [(index, metric.name) for index, metric in self.metrics.items()]
         self.problems += consistency.name_problems(source, names)
         complete = self._is_valid("metrics") and len(used) == len(source.data["metrics"])
         self.problems += consistency.gate_problems(used, self.gates, complete=complete)
@@ -165,8 +165,8 @@ class SuiteParts:
             self.problems += consistency.companion_problems(source, index)
         self.problems += consistency.thinking_problems(source, self.generation)
         drawn = self.generation.temperature or any(case.temperature for case in self.cases)
-        asked = any(m.needs is not CellKind.RECORDED for m in used)
-        if self.generation.samples > 1 and not drawn and asked:
+        generates = any(m.needs is not CellKind.RECORDED for m in used)
+        if self.generation.samples > 1 and not drawn and generates:
             self.problems.append(
                 f"{source.where('generation', 'samples')}: samples={self.generation.samples} of "
                 "greedy decoding are all the same; set a temperature, or samples = 1"
@@ -190,10 +190,14 @@ def _one_table(source: TomlFile, place: tuple[str | int, ...]) -> str:
 
 
 def _open_source(source: TomlFile) -> Iterable[Case]:
-    given = source.data["cases"]
-    settings = {"from": "jsonl", "file": given} if isinstance(given, str) else dict(given)
+    cases_value = source.data["cases"]
+    settings = (
+        {"from": "jsonl", "file": cases_value}
+        if isinstance(cases_value, str)
+        else dict(cases_value)
+    )
     name = settings.pop("from")
-    where = source.where("cases") if isinstance(given, str) else source.where("cases", "from")
+    where = source.where("cases") if isinstance(cases_value, str) else source.where("cases", "from")
     try:
         function = lookup.find_object(SOURCES, name, what="case source")
     except UnknownName as error:
@@ -204,8 +208,8 @@ def _open_source(source: TomlFile) -> Iterable[Case]:
     if outside and not getattr(inspect.getmodule(function), "READS_RECORDS", False):
         raise SuiteError(outside)
     bound = keyword_options.bind_options(function, settings, given=1, folder=folder, where=place)
-    found: Iterable[Case] = function(folder, **bound)
-    return found
+    opened: Iterable[Case] = function(folder, **bound)
+    return opened
 
 
 def _cases_folder(source: TomlFile) -> Path:
@@ -218,8 +222,8 @@ def _cases_folder(source: TomlFile) -> Path:
 def _outside_problems(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Yield paths of a source that are outside the project."""
     for key in ("file", "path", "include_path"):
-        given = settings.get(key, ())
-        for name in given if isinstance(given, list) else [given]:
+        value = settings.get(key, ())
+        for name in value if isinstance(value, list) else [value]:
             text = keyword_options.outside_problem(folder, name) if isinstance(name, str) else None
             if text is not None:
                 yield text

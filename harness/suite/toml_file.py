@@ -130,10 +130,10 @@ def _toml_problem(path: Path, text: str, error: Exception) -> str:
         return f"{path}: nested too deeply; at most {DEEPEST} levels are read"
     if "int_max_str" in str(error):
         return f"{path}: a number with thousands of digits"
-    found = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
-    if found is None:
+    position = re.search(r"^(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", str(error))
+    if position is None:
         return f"{path}: {error}"
-    reason, line, column = found.groups()
+    reason, line, column = position.groups()
     place = f":{line}:{column}" if line else ""
     remedy = _remedy(reason, text, int(line or 0))
     return f"{path}{place}: {reason[:1].lower()}{reason[1:]}{remedy}"

@@ -61,7 +61,9 @@ def test_the_configuration_is_one_that_trains() -> None:
     from tunegate.trainers.train import method_parser
 
     config = parse_arguments(
-        method_parser(METHOD), ["--config", str(EXAMPLE / "grpo.yaml")], own=METHOD.options
+        method_parser(METHOD),
+        ["--config", str(EXAMPLE / "grpo.yaml")],
+        options_class=METHOD.options,
     )
     rows = datasets.load_rows(config.data.train_files, datasets.PROMPTS, seed=0)
     used = verifiable_rewards.load_rewards(config.own.rewards, folder=EXAMPLE, where="rewards")

@@ -84,10 +84,10 @@ def available_artifacts() -> dict[str, DeploymentArtifact]:
 
 def find_artifact(name: str) -> DeploymentArtifact:
     """Return the artifact called `name`."""
-    known = available_artifacts()
-    if name not in known:
-        raise UnknownName(unknown_name_message(name, tuple(known), what="artifact"))
-    return known[name]
+    artifacts = available_artifacts()
+    if name not in artifacts:
+        raise UnknownName(unknown_name_message(name, tuple(artifacts), what="artifact"))
+    return artifacts[name]
 
 
 def build_artifact(
@@ -98,9 +98,9 @@ def build_artifact(
     wanted = sha256(
         [artifact.name, weights_fingerprint(base), weights_fingerprint(adapter), package_versions()]
     )
-    known = _read(mark)
-    if known.get("made_of") == wanted:
-        return BuiltArtifact(known["spec"], _size(out), again=True)
+    record = _read(mark)
+    if record.get("made_of") == wanted:
+        return BuiltArtifact(record["spec"], _size(out), again=True)
     if out.is_dir() and any(out.iterdir()) and not mark.is_file():
         raise UsageError(f"{out}: holds other files; name another folder, or move them away")
     shutil.rmtree(out, ignore_errors=True)
@@ -146,9 +146,14 @@ def save_merged(base: Path, adapter: Path, out: Path, *, dtype: str) -> None:
 
 def copy_tokenizer(base: Path, adapter: Path, out: Path) -> None:
     """Copy tokenizer and processor that the tuned arm uses: the adapter's own, else base's."""
-    own = any((adapter / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json"))
+    has_tokenizer = any(
+        (adapter / f).is_file() for f in ("tokenizer.json", "tokenizer_config.json")
+    )
     prepares = adapter if has_processor(adapter) else base
-    for source, patterns in ((adapter if own else base, _TOKENIZER), (prepares, _PROCESSOR)):
+    for source, patterns in (
+        (adapter if has_tokenizer else base, _TOKENIZER),
+        (prepares, _PROCESSOR),
+    ):
         for path in (path for pattern in patterns for path in source.glob(pattern)):
             if path.is_file():
                 shutil.copyfile(path, out / path.name)

@@ -198,12 +198,12 @@ def setting_grid(
     for method in methods:
         if method not in METHODS:
             raise UsageError(f"--methods {method!r}: allowed are {', '.join(METHODS)}")
-    found = [
+    settings = [
         TrainingSetting(method, 0 if method == "full" else rank, length, batch, **rest)
         for method in methods
         for rank, length, batch in product(*numbers)
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(settings))
 
 
 def estimated_trainers() -> tuple[str, ...]:

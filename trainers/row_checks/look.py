@@ -71,7 +71,7 @@ def look_at_rows(
     notes: list[str] = []
     job = TrainingJob(settings, base, tokenizer, rows, None, notes.append)
     row_lengths.fit_into_context(job)
-    texts = [RowTexts.of(*one) for one in zip(rows.places, rows.rows, strict=True)]
+    texts = [RowTexts.of(*row) for row in zip(rows.places, rows.rows, strict=True)]
     tokens, refused = _tokenize(job)
     findings += refused
     if tokens is None:
@@ -146,5 +146,5 @@ def _split_refused(job: TrainingJob) -> tuple[TrainingJob, list[Finding]]:
         else:
             kept.append((where, row))
     places, values = zip(*kept, strict=True) if kept else ((), ())
-    found = find("the chat template refuses it, and train sft stops", reason, refused)
-    return replace(job, rows=TrainingRows(values, job.rows.files, places)), found
+    findings = find("the chat template refuses it, and train sft stops", reason, refused)
+    return replace(job, rows=TrainingRows(values, job.rows.files, places)), findings

@@ -46,15 +46,15 @@ def _messages(suite: Suite, case: Case) -> Sequence[dict[str, Any]]:
 
 def other_system_prompts(suite: Suite, rows: Sequence[RowTexts]) -> list[Finding]:
     """Find rows with a system prompt that no case has, or without one where all cases have one."""
-    asked = Counter(_system_of(_messages(suite, case)) for case in suite.cases)
+    systems = Counter(_system_of(_messages(suite, case)) for case in suite.cases)
     chats = [row for row in rows if any(role == "user" for role, _ in row.turns)]
-    other = [row for row in chats if row.system not in asked]
+    other = [row for row in chats if row.system not in systems]
     if not other:
         return []
     trained = Counter(row.system for row in other).most_common(1)[0][0]
     return find(
         f"system prompt {_shown(trained)}; suite {suite.name} asks with "
-        f"{_shown(asked.most_common(1)[0][0])}",
+        f"{_shown(systems.most_common(1)[0][0])}",
         "train as you ask: tuned has learned to answer under another system prompt",
         [row.where for row in other],
     )
@@ -73,17 +73,17 @@ def _shown(system: str | None) -> str:
 
 def other_languages(suite: Suite, rows: Sequence[RowTexts]) -> list[Finding]:
     """Find languages that are common in the suite's prompts and missing in the rows."""
-    asked = _shares([_last_turn(_messages(suite, case)) for case in suite.cases])
+    asked_shares = _shares([_last_turn(_messages(suite, case)) for case in suite.cases])
     trained = _shares([row.asked or row.answer for row in rows])
     missing = [
         language
-        for language, share in asked.items()
+        for language, share in asked_shares.items()
         if share >= _COMMON and trained.get(language, 0.0) <= _RARE
     ]
     if not missing or not trained:
         return []
     return _suite_wide(
-        f"no rows in {', '.join(missing)}: suite {suite.name} asks in {_percent(asked)}; "
+        f"no rows in {', '.join(missing)}: suite {suite.name} asks in {_percent(asked_shares)}; "
         f"rows are in {_percent(trained)}",
         "add rows in the languages that are asked, or expect the answers in another one",
     )
@@ -109,10 +109,12 @@ def other_lengths(suite: Suite, tokens: TokenizedRows, tokenizer: Any) -> list[F
     """Find a suite whose middle prompt is longer or shorter than nearly all rows' prompts."""
     trained = sorted(int((~row.learned).sum()) for row in tokens.rows)
     try:
-        asked = [len(token_ids(list(_messages(suite, case)), tokenizer)) for case in suite.cases]
+        prompt_lengths = [
+            len(token_ids(list(_messages(suite, case)), tokenizer)) for case in suite.cases
+        ]
     except Exception:  # a template raises what it likes on turns that it does not know
         return []
-    middle, tail = statistics.median(asked), int(_TAILS * len(trained))
+    middle, tail = statistics.median(prompt_lengths), int(_TAILS * len(trained))
     low, high = trained[tail], trained[-1 - tail]
     if low / _FACTOR <= middle <= high * _FACTOR:
         return []
@@ -137,11 +139,11 @@ def leaked_cases(suites: Sequence[Suite], files: Sequence[str]) -> list[Finding]
 
     sources = find_training_files(TrainingSummary(), None, [Path(file) for file in files])
     checked = check_contamination(suites, sources, mode=ContaminationMode.REPORT)
-    found = []
+    findings = []
     for suite in checked.suites:
-        found += find(
+        findings += find(
             f"{len(suite.touched)} of {suite.n_cases} cases of suite {suite.name} are in the rows",
             "train without these rows: the gate leaves such cases out, or refuses the run",
             [f"{match.where} ({match.case})" for match in suite.matches if match.touched],
         )
-    return found
+    return findings

@@ -62,8 +62,10 @@ class RowTexts:
             side = row[key]
             plain = [(key, side)] if isinstance(side, str) else None
             turns += plain or [(turn["role"], turn_text(turn)) for turn in side]
-        said = row["completion"]
-        answer = said if isinstance(said, str) else "\n".join(map(turn_text, said))
+        completion = row["completion"]
+        answer = (
+            completion if isinstance(completion, str) else "\n".join(map(turn_text, completion))
+        )
         tools = json.dumps(row["tools"], sort_keys=True) if row.get("tools") else ""
         return cls(where, tuple(turns), answer, tools)
 
@@ -156,12 +158,12 @@ def near_repeats(rows: Sequence[RowTexts]) -> list[Finding]:
     gram = np.cumsum(np.diff(pairs[:, 0], prepend=pairs[:1, 0]) != 0)
     row_of = pairs[:, 1].astype(np.int64)
     holders = np.bincount(gram)
-    own = holders[gram] <= max(_TEMPLATE, _SHARED * len(rows))
+    distinctive = holders[gram] <= max(_TEMPLATE, _SHARED * len(rows))
     first = np.full(len(holders), len(rows))
     np.minimum.at(first, gram, row_of)
     places = [
         f"{rows[row].where} (as {_place(rows[earlier].where, rows[row].where)})"
-        for row, earlier in _closest(row_of[own], first[gram[own]], len(rows))
+        for row, earlier in _closest(row_of[distinctive], first[gram[distinctive]], len(rows))
         if _are_alike(rows[row], rows[earlier])
     ]
     return find(
@@ -192,8 +194,8 @@ def _closest(
     import numpy as np
 
     total = np.bincount(row_of, minlength=n_rows)
-    both, shared = np.unique((row_of * n_rows + first)[first < row_of], return_counts=True)
-    for pair, count in zip(both.tolist(), shared.tolist(), strict=True):
+    pairs, shared = np.unique((row_of * n_rows + first)[first < row_of], return_counts=True)
+    for pair, count in zip(pairs.tolist(), shared.tolist(), strict=True):
         row, earlier = divmod(pair, n_rows)
         if total[row] >= _FEWEST and count >= _COMMON * total[row]:
             yield row, earlier

@@ -97,11 +97,11 @@ def other_prompts(tokens: TokenizedRows, tokenizer: Any) -> list[Finding]:
     places, left_out = [], ""
     for row in tokens.rows[:: max(1, len(tokens.rows) // _ASKED)]:
         if row.learned.any() and not isinstance(row.row["prompt"], str):
-            asked = token_ids(row.row["prompt"], tokenizer, row.row.get("tools"))
-            same = sum(itertools.takewhile(bool, map(int.__eq__, asked, row.ids.tolist())))
-            if same < len(asked):
+            prompt_ids = token_ids(row.row["prompt"], tokenizer, row.row.get("tools"))
+            same = sum(itertools.takewhile(bool, map(int.__eq__, prompt_ids, row.ids.tolist())))
+            if same < len(prompt_ids):
                 places.append(row.where)
-                left_out = left_out or tokenizer.decode(asked[same:])
+                left_out = left_out or tokenizer.decode(prompt_ids[same:])
     return find(
         f"trained without {left_out[:40]!r}, which ends the prompt when it is asked",
         "use a template that renders a prompt the same way with and without its answer",

@@ -25,20 +25,20 @@ def tokenize_rows(job: TrainingJob) -> TokenizedRows:
     from datasets import Dataset  # type: ignore[import-untyped]  # ships no types
 
     args, rows = job.config.training, job.rows
-    given = rows.to_dataset().add_column("row", list(range(len(rows.rows))))
-    ids, labels = _by_row(_prepare(job, given, max_length=None))
+    dataset = rows.to_dataset().add_column("row", list(range(len(rows.rows))))
+    ids, labels = _by_row(_prepare(job, dataset, max_length=None))
     cut = Dataset.from_dict({"input_ids": ids, "labels": labels, "row": list(range(len(ids)))})
     limit = None if args.packing else args.max_length  # packing cuts elsewhere
     left = _prepare(job, cut, max_length=limit, assistant_only_loss=False)
     kept = dict.fromkeys(range(len(ids)), 0)
     for row in left.train_dataset.with_format("numpy"):
         kept[int(row["row"])] = int((row["labels"] != IGNORED).sum())
-    found = [
+    tokenized = [
         RowTokens(where, row, ids[i], labels[i] != IGNORED, kept[i])
         for i, (where, row) in enumerate(zip(rows.places, rows.rows, strict=True))
     ]
     bos = job.tokenizer.bos_token_id
-    return TokenizedRows(found, limit, row_lengths.model_context(job), _stops(job), bos)
+    return TokenizedRows(tokenized, limit, row_lengths.model_context(job), _stops(job), bos)
 
 
 def _stops(job: TrainingJob) -> frozenset[int]:
@@ -69,15 +69,15 @@ _NOTHING_ELSE = {
 
 def _prepare(job: TrainingJob, rows: Any, **options: Any) -> Any:
     """Return TRL's trainer on these rows."""
-    own = copy.copy(job.config.training)
-    with tempfile.TemporaryDirectory() as folder, train.explain_refusals(own):
-        given = {**_ONE_ROW_A_SEQUENCE, **_NOTHING_ELSE, **options, "output_dir": folder}
-        for name, value in given.items():
-            if hasattr(own, name):
-                setattr(own, name, value)
+    args = copy.copy(job.config.training)
+    with tempfile.TemporaryDirectory() as folder, train.explain_refusals(args):
+        settings = {**_ONE_ROW_A_SEQUENCE, **_NOTHING_ELSE, **options, "output_dir": folder}
+        for name, value in settings.items():
+            if hasattr(args, name):
+                setattr(args, name, value)
         model = _stand_in(job.tokenizer)
         return sft.make_trainer(
-            own, model=model, train_dataset=rows, processing_class=job.tokenizer
+            args, model=model, train_dataset=rows, processing_class=job.tokenizer
         )
 
 

@@ -132,10 +132,10 @@ def start_job(
     base = _base(options)
     chats = rows.read_chats(options.train_files)
     evaluation = rows.read_chats(options.eval_files, fewest=1) if options.eval_files else None
-    folder, known = options.output_dir, vendor_job.read_job(options.output_dir)
-    if known and known.job and known.status not in vendor_job.WITHOUT_MODEL:
+    folder, job = options.output_dir, vendor_job.read_job(options.output_dir)
+    if job and job.job and job.status not in vendor_job.WITHOUT_MODEL:
         raise UsageError(
-            f"{folder}: holds the job {known.job} already ({known.status}); --resume watches it, "
+            f"{folder}: holds the job {job.job} already ({job.status}); --resume watches it, "
             "another --output_dir starts one more"
         )
     tokens = prices.count_tokens(chats.rows, base)
@@ -147,7 +147,7 @@ def start_job(
         base=base,
         files=chats.files + (evaluation.files if evaluation else ()),
         rows=len(chats.rows),
-        uploaded=known.uploaded if known else {},
+        uploaded=job.uploaded if job else {},
         hyperparameters=options.hyperparameters,
         seed=options.seed,
         tokens_per_epoch=tokens.count,

@@ -106,13 +106,13 @@ class VendorApi:
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         """Start a job and return it; the one that runs on the same file already, if one does."""
-        asked = False
+        sent = False
 
         def ask(client: OpenAI) -> dict[str, Any]:
-            nonlocal asked
-            if asked and (running := self._running(client, body["training_file"])):
+            nonlocal sent
+            if sent and (running := self._running(client, body["training_file"])):
                 return running
-            asked = True
+            sent = True
             job = self._fields(lambda: client.fine_tuning.jobs.create(**body))
             _id(job)
             return job
@@ -136,10 +136,10 @@ class VendorApi:
         def ask(client: OpenAI) -> list[dict[str, Any]]:
             jobs = client.fine_tuning.jobs
             try:
-                found = self._fields(lambda: jobs.list_events(job_id, limit=_LATEST))
+                listing = self._fields(lambda: jobs.list_events(job_id, limit=_LATEST))
             except PermanentError:
                 return []
-            return [e for e in reversed(found.get("data") or []) if isinstance(e, dict)]
+            return [e for e in reversed(listing.get("data") or []) if isinstance(e, dict)]
 
         return self._patiently(f"asking for the events of {job_id}", ask)
 

@@ -71,8 +71,8 @@ def training_price(tokens: TokenCount, options: VendorOptions) -> str:
 
 def answer_price(model: str) -> str:
     """Return what answers of a fine-tune of `model` will cost, by litellm's list."""
-    known = litellm_library().model_cost.get(f"ft:{model}") or {}
-    prices = [known.get(f"{side}_cost_per_token") for side in ("input", "output")]
+    rates = litellm_library().model_cost.get(f"ft:{model}") or {}
+    prices = [rates.get(f"{side}_cost_per_token") for side in ("input", "output")]
     if not all(prices):
         return "price of the fine-tune's answers: unknown (not in litellm's list)"
     read, written = (1e6 * float(price) for price in prices if price)

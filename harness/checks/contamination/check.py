@@ -103,8 +103,8 @@ def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
 
 
 def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:
-    found = classify_overlap(overlap)
-    if found is None:
+    overlap_kind = classify_overlap(overlap)
+    if overlap_kind is None:
         return None
     places = {
         OverlapKind.EXACT: overlap.exact_at,
@@ -113,10 +113,10 @@ def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:
     }
     return ContaminationMatch(
         case=case,
-        found=found,
+        found=overlap_kind,
         share=round(overlap.seen / overlap.runs, 3) if overlap.runs else 0.0,
         longest=overlap.longest,
-        where=places.get(found, overlap.one_at),
+        where=places.get(overlap_kind, overlap.one_at),
     )
 
 

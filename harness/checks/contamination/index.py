@@ -115,14 +115,14 @@ class CaseIndex:
 
 
 def _turns(texts: Sequence[CaseText], vocabulary: WordVocabulary) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
+    turns: dict[str, list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
         for piece in text.prompt:
             vocabulary.learn(piece)
-            found[" ".join(piece)].append(i)
+            turns[" ".join(piece)].append(i)
         for piece in text.right:
             vocabulary.learn(piece)
-    return dict(found)
+    return dict(turns)
 
 
 @dataclass
@@ -150,15 +150,15 @@ class _SuiteCases:
         template = mark_covered(shared_runs(hashes, valid, units[case_at]))
         # A run is a case's own if no word of it belongs to a template.
         kept = np.where(template, GAP, ids)
-        own = hash_ngrams(kept, N)[1]
+        is_own = hash_ngrams(kept, N)[1]
         words = np.bincount(case_at[kept != GAP], minlength=len(texts))
-        runs = np.bincount(case_at[own], minlength=len(texts))
+        runs = np.bincount(case_at[is_own], minlength=len(texts))
         overlaps = [CaseOverlap(int(w), int(r)) for w, r in zip(words, runs, strict=True)]
         short = list(_short(texts, cut, overlaps))
         return cls(
             overlaps,
             hashes,
-            own & _limit_repeats(hashes, own, case_at),
+            is_own & _limit_repeats(hashes, is_own, case_at),
             case_at,
             [(_key(vocabulary, prompt), i) for prompt, i in short],
             {len(prompt) for prompt, _ in short},
@@ -166,12 +166,12 @@ class _SuiteCases:
 
 
 def _limit_repeats(
-    hashes: NDArray[np.uint64], own: NDArray[np.bool_], case_at: NDArray[np.int64]
+    hashes: NDArray[np.uint64], is_own: NDArray[np.bool_], case_at: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Return the first `_REPEATS` positions of each run in each case, as a mask."""
     import numpy as np
 
-    places = np.flatnonzero(own)
+    places = np.flatnonzero(is_own)
     order = np.lexsort((places, case_at[places], hashes[places]))
     ranked = places[order]
     new = np.ones(len(ranked), bool)
@@ -179,9 +179,9 @@ def _limit_repeats(
         case_at[ranked][1:] != case_at[ranked][:-1]
     )
     first = np.maximum.accumulate(np.where(new, np.arange(len(ranked)), 0))
-    found = np.zeros_like(own)
-    found[ranked[np.arange(len(ranked)) - first < _REPEATS]] = True
-    return found
+    kept = np.zeros_like(is_own)
+    kept[ranked[np.arange(len(ranked)) - first < _REPEATS]] = True
+    return kept
 
 
 def _short(
@@ -194,15 +194,22 @@ def _short(
     A prompt that more than `SHARED_BY` units ask is a template. If trimming leaves too little of a
     prompt, the whole of it is searched for.
     """
-    asked = [
-        next((one for one in turns if len(one) == 1 and len(one[0]) in SHORT), None)
+    questions = [
+        next(
+            (
+                turn_words
+                for turn_words in turns
+                if len(turn_words) == 1 and len(turn_words[0]) in SHORT
+            ),
+            None,
+        )
         for text, (prompt, _) in zip(texts, cut, strict=True)
         for turns in [(prompt, text.prompt)]
     ]
     units = defaultdict(set)
-    for text, turn in zip(texts, asked, strict=True):
+    for text, turn in zip(texts, questions, strict=True):
         units[turn].add(text.unit)
-    for i, (text, turn) in enumerate(zip(texts, asked, strict=True)):
+    for i, (text, turn) in enumerate(zip(texts, questions, strict=True)):
         if turn is None or len(units[turn]) > SHARED_BY:
             continue
         if text.right and not overlaps[i].runs:

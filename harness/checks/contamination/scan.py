@@ -118,8 +118,8 @@ def _record_most_runs(index: CaseIndex, batch: Sequence[TrainingText], hits: Ngr
     import numpy as np
 
     size = max(1, len(index.case_at))
-    both = np.unique(hits.row * size + hits.place)
-    rows, cases = both // size, index.case_at[both % size]
+    row_places = np.unique(hits.row * size + hits.place)
+    rows, cases = row_places // size, index.case_at[row_places % size]
     pairs, counts = np.unique(rows * len(index.texts) + cases, return_counts=True)
     for pair, count in zip(pairs, counts, strict=True):
         row, case = divmod(int(pair), len(index.texts))
@@ -134,15 +134,15 @@ def _record_whole_prompts(
     """Record the rows whose turns hold a case's whole prompt, turn by turn."""
     for row, texts in zip(batch, numbered, strict=True):
         # A text with a word that no case has cannot be a turn of a case.
-        known = {
+        known_turns = {
             " ".join(split_words(text))
             for text, ids in zip(row.texts, texts, strict=True)
             if ids and GAP not in ids
         }
-        for case in {case for text in known for case in index.turns.get(text, ())}:
+        for case in {case for text in known_turns for case in index.turns.get(text, ())}:
             overlap = index.overlaps[case]
             turns = {" ".join(piece) for piece in index.texts[case].prompt}
-            if not overlap.exact_at and turns <= known:
+            if not overlap.exact_at and turns <= known_turns:
                 overlap.exact_at = row.where
 
 

@@ -32,12 +32,14 @@ def trim_boilerplate(
     enough = max(SHARED_BY + 1, _HALF * units)
     sides = []
     for side in ([text.prompt for text in texts], [text.answer for text in texts]):
-        pieces = [(texts[i].unit, i, piece) for i, own in enumerate(side) for piece in own]
+        pieces = [
+            (texts[i].unit, i, piece) for i, text_pieces in enumerate(side) for piece in text_pieces
+        ]
         cut = _drop_common(pieces, enough, step=-1)
-        made: list[list[Words]] = [[] for _ in texts]
+        by_case: list[list[Words]] = [[] for _ in texts]
         for _, i, piece in _drop_common(cut, enough, step=1):
-            made[i].append(piece)
-        sides.append([tuple(piece for piece in own if piece) for own in made])
+            by_case[i].append(piece)
+        sides.append([tuple(piece for piece in text_pieces if piece) for text_pieces in by_case])
     return list(zip(*sides, strict=True))
 
 
@@ -84,16 +86,16 @@ def shared_runs(
     new_unit = new_run | (np.diff(units[places], prepend=units[places][:1]) != 0)
     group = np.cumsum(new_run)
     holders = 1 + np.bincount(group, weights=new_unit & ~new_run).astype(np.int64)
-    found = np.zeros_like(valid)
-    found[places[holders[group] > SHARED_BY]] = True
-    return found
+    is_shared = np.zeros_like(valid)
+    is_shared[places[holders[group] > SHARED_BY]] = True
+    return is_shared
 
 
 def mark_covered(starts: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return which positions lie within a run of N words that starts at one of `starts`."""
     import numpy as np
 
-    found = np.zeros_like(starts)
+    covered = np.zeros_like(starts)
     for k in range(min(N, len(starts))):
-        found[k:] |= starts[: len(starts) - k]
-    return found
+        covered[k:] |= starts[: len(starts) - k]
+    return covered

@@ -39,11 +39,11 @@ class TrainingSource:
 
 
 def find_training_files(
-    training: TrainingSummary, folder: Path | None, given: Sequence[Path]
+    training: TrainingSummary, folder: Path | None, named_paths: Sequence[Path]
 ) -> list[TrainingSource]:
     """Return the files that the card in `folder` or the user names."""
     named = {}
-    for path in given:
+    for path in named_paths:
         if not path.exists():
             raise UsageError(f"--gate-training-data={path}: no such file or folder")
         named[path] = content_sha256(path)
@@ -58,7 +58,9 @@ def find_training_files(
     return sources
 
 
-def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> TrainingSource:
+def _training_source(
+    file: Any, folder: Path | None, named_hashes: dict[Path, str]
+) -> TrainingSource:
     """Return the file that a card names, if its content has not changed."""
     wanted, path = file["sha256"], Path(file["path"])
     places = [path] + ([] if folder is None else [folder / path.name])
@@ -68,7 +70,7 @@ def _training_source(file: Any, folder: Path | None, given: dict[Path, str]) -> 
         there = [place for place in places if _is_file_of_rows(place) or _is_folder_of_rows(place)]
         if any(map(_is_too_large, there)):
             return TrainingSource(unread, None)
-        hashes = {place: content_sha256(place) for place in there} | given
+        hashes = {place: content_sha256(place) for place in there} | named_hashes
     except OSError:
         return TrainingSource(unread, None)
     same = next((place for place, digest in hashes.items() if digest == wanted), None)

@@ -86,17 +86,17 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
         if unused == shapes.keys():
             raise ModelError(f"{spec}: trains only parts that text does not use: {min(unused)}")
         fitting = {key: shape for key, shape in shapes.items() if key not in unused}
-        found = [
+        tensors = [
             _match_tensor(key, shape, modules, blocks=blocks) for key, shape in fitting.items()
         ]
-        if biased := _trained_bias(found, config):
+        if biased := _trained_bias(tensors, config):
             raise ModelError(f"{spec}: not supported: {biased}")
-        if added := _added_tokens(found, modules):
+        if added := _added_tokens(tensors, modules):
             raise NotComparable(f"{spec}: {added}")
-        unchanged = frozenset(_copies_of_base(found, folder, modules))
+        unchanged = frozenset(_copies_of_base(tensors, folder, modules))
         if config.get("task_type") == "SEQ_CLS":  # PEFT makes a copy of the head in any case
             kept = tuple(config.get("modules_to_save") or ())
-            unchanged -= {one.key for one in found if one.module.endswith(kept)}
+            unchanged -= {tensor.key for tensor in tensors if tensor.module.endswith(kept)}
     except UnknownPart as error:
         kind = config.get("peft_type")
         raise ModelError(f"{spec}: a {kind} adapter with unknown tensors: {error}") from None
@@ -105,14 +105,18 @@ def fit_adapter(spec: str, folder: Path, base: Any, config: Mapping[str, Any]) -
             f"{spec} does not fit {base.folder}: {error}; it has another base"
         ) from None
     saved = config.get("modules_to_save") or ()
-    whole = {one.module for one in found if one.part == "weight" and one.key not in unchanged}
+    whole = {
+        tensor.module
+        for tensor in tensors
+        if tensor.part == "weight" and tensor.key not in unchanged
+    }
     whole -= {module for module in whole if any(module.endswith(name) for name in saved)}
-    found += _tied_heads(found, whole, plain)
-    return AdapterFit(tuple(found), frozenset(whole), unchanged, unused)
+    tensors += _tied_heads(tensors, whole, plain)
+    return AdapterFit(tuple(tensors), frozenset(whole), unchanged, unused)
 
 
 def _tied_heads(
-    found: Sequence[AdapterTensor], whole: Collection[str], model: Any
+    tensors: Sequence[AdapterTensor], whole: Collection[str], model: Any
 ) -> list[AdapterTensor]:
     """Return the head's weights where a file has only the embeddings that the head is tied to.
 
@@ -124,38 +128,45 @@ def _tied_heads(
         for name, module in model.named_modules()
         if getattr(module, "weight", None) is embeddings is not None
     ]
-    present = {one.module for one in found if one.part == "weight"}
-    given = [one for one in found if one.module in same and one.module in whole]
-    return [replace(one, module=name) for one in given[:1] for name in same if name not in present]
+    present = {tensor.module for tensor in tensors if tensor.part == "weight"}
+    tied = [tensor for tensor in tensors if tensor.module in same and tensor.module in whole]
+    return [
+        replace(tensor, module=name) for tensor in tied[:1] for name in same if name not in present
+    ]
 
 
-def _added_tokens(found: Sequence[AdapterTensor], modules: ModuleIndex) -> str | None:
+def _added_tokens(tensors: Sequence[AdapterTensor], modules: ModuleIndex) -> str | None:
     """Return what to do if base lacks tokens that were added before the training.
 
     Where the file has all of the embeddings instead of base's, they are loaded; where it has
     changes to embeddings, those must have as many rows as base's.
     """
     parts = ("original_module.weight", "base_layer.weight", "token_adapter.base_layer.weight")
-    for one in found:
-        module = modules.by_name.get(one.module)
-        own: Any = getattr(getattr(module, "base_layer", module), "weight", None)
-        same = own is None or one.part not in parts or len(one.shape) != 2 or own.dim() != 2
-        if not same and own.shape[0] != one.shape[0] and own.shape[1] == one.shape[1]:
+    for tensor in tensors:
+        module = modules.by_name.get(tensor.module)
+        weight: Any = getattr(getattr(module, "base_layer", module), "weight", None)
+        same = (
+            weight is None
+            or tensor.part not in parts
+            or len(tensor.shape) != 2
+            or weight.dim() != 2
+        )
+        if not same and weight.shape[0] != tensor.shape[0] and weight.shape[1] == tensor.shape[1]:
             return (
-                f"its {one.module} has {one.shape[0]} rows and base's {own.shape[0]}: tokens were "
-                "added before the training; give as base the model that has them "
+                f"its {tensor.module} has {tensor.shape[0]} rows and base's {weight.shape[0]}: "
+                "tokens were added before the training; give as base the model that has them "
                 "(resize_token_embeddings, then save_pretrained), or the merged model as tuned"
             )
     return None
 
 
-def _trained_bias(found: Sequence[AdapterTensor], config: Mapping[str, Any]) -> str | None:
+def _trained_bias(tensors: Sequence[AdapterTensor], config: Mapping[str, Any]) -> str | None:
     """Return what to do about an adapter that trained base's own biases; None if it did not."""
     way, saved = config.get("bias") or "none", tuple(config.get("modules_to_save") or ())
     biases = (
-        one.key
-        for one in found
-        if one.part in ("bias", "base_layer.bias") and not one.module.endswith(saved)
+        tensor.key
+        for tensor in tensors
+        if tensor.part in ("bias", "base_layer.bias") and not tensor.module.endswith(saved)
     )
     first = None if way == "none" else next(biases, None)
     if first is None:
@@ -167,23 +178,23 @@ def _trained_bias(found: Sequence[AdapterTensor], config: Mapping[str, Any]) -> 
 
 
 def _copies_of_base(
-    found: Sequence[AdapterTensor], folder: Path, modules: ModuleIndex
+    tensors: Sequence[AdapterTensor], folder: Path, modules: ModuleIndex
 ) -> Iterator[str]:
     """Yield the names of whole weights that are those of the base, in the file's number format."""
     from safetensors import safe_open
 
     with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        for one in found:
-            if one.part not in ("weight", "base_layer.weight", "original_module.weight"):
+        for tensor in tensors:
+            if tensor.part not in ("weight", "base_layer.weight", "original_module.weight"):
                 continue
-            module = modules.by_name.get(one.module)
+            module = modules.by_name.get(tensor.module)
             mine: Any = getattr(getattr(module, "base_layer", module), "weight", None)
-            theirs = file.get_tensor(one.key)
+            theirs = file.get_tensor(tensor.key)
             same = mine is not None and mine.shape == theirs.shape
             if same and bool((mine.to(theirs.dtype).cpu() == theirs).all()):
-                yield one.key
-            elif one.part != "weight":
-                raise LookupError(f"its copy of {one.module} holds other weights")
+                yield tensor.key
+            elif tensor.part != "weight":
+                raise LookupError(f"its copy of {tensor.module} holds other weights")
 
 
 def _match_tensor(

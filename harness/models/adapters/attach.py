@@ -66,7 +66,7 @@ def _attach_translated(loaded: LoadedModel, fit: AdapterFit, folder: Path, name:
     model = loaded.torch_model
     config: Any = PeftConfig.from_pretrained(str(folder))
     if config.peft_type != PeftType.LORA:
-        odd = next(one for one in fit.tensors if one.key != one.name)
+        odd = next(tensor for tensor in fit.tensors if tensor.key != tensor.name)
         raise ModelError(f"names like {odd.key} are translated for LoRA only")
     config.inference_mode = True
     wrapped = hasattr(model, "peft_config")

@@ -22,24 +22,24 @@ def translate_config(config: Any, fit: AdapterFit, model: Any) -> None:
     parameters = {name for name, _ in model.named_parameters()}
     alphas = dict(config.alpha_pattern)
     ranks, targets, exact = {}, set(), {}
-    for one in fit.tensors:
-        if not one.part.startswith(("lora_A.", "lora_embedding_A")):
+    for tensor in fit.tensors:
+        if not tensor.part.startswith(("lora_A.", "lora_embedding_A")):
             continue
-        if getattr(trained.get(one.module), "weight", None) is None:
+        if getattr(trained.get(tensor.module), "weight", None) is None:
             continue  # experts: parameters of their module
-        targets.add(one.module)
-        pattern = f"^{re.escape(one.module)}"
-        ranks[pattern] = one.shape[0]
-        alpha = _pattern_value(alphas, one.key)
+        targets.add(tensor.module)
+        pattern = f"^{re.escape(tensor.module)}"
+        ranks[pattern] = tensor.shape[0]
+        alpha = _pattern_value(alphas, tensor.key)
         if alpha is not None:
             exact[pattern] = alpha
     config.target_modules = targets or None
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
     config.rank_pattern = {**ranks, **{core_name(k): v for k, v in config.rank_pattern.items()}}
     config.alpha_pattern = {**exact, **{core_name(k): v for k, v in alphas.items()}}
-    given = config.target_parameters or ()
-    config.target_parameters = [_suffix(name, parameters) for name in given] or None
-    saved = {one.module for one in fit.loaded if _FULL.fullmatch(one.part)}
+    parameter_names = config.target_parameters or ()
+    config.target_parameters = [_suffix(name, parameters) for name in parameter_names] or None
+    saved = {tensor.module for tensor in fit.loaded if _FULL.fullmatch(tensor.part)}
     config.modules_to_save = sorted(saved) or None
     tokens = getattr(config, "trainable_token_indices", None)
     if isinstance(tokens, dict):
@@ -76,17 +76,17 @@ def load_translated(fit: AdapterFit, folder: Path, model: Any, name: str) -> Non
         for key, module in model.named_modules()
         if name in (getattr(module, "modules_to_save", None) or ())
     }
-    for one in fit.loaded:
-        if one.module in wrappers and _FULL.fullmatch(one.part):
-            copy, value = wrappers[one.module], values[one.key]
-            old = getattr(copy, one.part)
+    for tensor in fit.loaded:
+        if tensor.module in wrappers and _FULL.fullmatch(tensor.part):
+            copy, value = wrappers[tensor.module], values[tensor.key]
+            old = getattr(copy, tensor.part)
             if old.shape != value.shape:
                 grown = torch.nn.Parameter(old.new_empty(value.shape), requires_grad=False)
-                setattr(copy, one.part, grown)
+                setattr(copy, tensor.part, grown)
                 for size in ("num_embeddings", "out_features"):
                     if hasattr(copy, size):
                         setattr(copy, size, value.shape[0])
-    state = {one.name: values[one.key] for one in fit.loaded}
+    state = {tensor.name: values[tensor.key] for tensor in fit.loaded}
     set_peft_model_state_dict(model, state, adapter_name=name)
 
 
@@ -99,7 +99,7 @@ def differing_tensors(fit: AdapterFit, folder: Path, model: Any, name: str) -> I
     from safetensors.torch import load_file
 
     values = load_file(folder / "adapter_model.safetensors")
-    wanted = {one.name: values[one.key] for one in fit.loaded}
+    wanted = {tensor.name: values[tensor.key] for tensor in fit.loaded}
     held = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
     wanted = _convert(wanted, model, name)
     yield from (f"{key} is missing from the adapter's file" for key in sorted(held.keys() - wanted))

@@ -112,9 +112,9 @@ def null_adapter_problem(arm: HfArm) -> str | None:
     if arm.adapter is None:
         return "tuned is a whole model: a null adapter needs an adapter whose size it can have"
     names = [n.split(".") for n, _ in arm.loaded.torch_model.named_parameters()]
-    known = {*_PARTS, *_PARTS.values()}
+    parts = {*_PARTS, *_PARTS.values()}
     others = sorted(
-        {name[name.index(arm.adapter) - 1] for name in names if arm.adapter in name} - known
+        {name[name.index(arm.adapter) - 1] for name in names if arm.adapter in name} - parts
     )
     config = arm.loaded.torch_model.peft_config[arm.adapter]
     if getattr(config, "target_parameters", None):

@@ -41,12 +41,12 @@ def _unknown_to_peft(config: Mapping[str, Any]) -> str | None:
 
     kind = config.get("peft_type", "missing")
     kinds = PEFT_TYPE_TO_CONFIG_MAPPING
-    known = fields(kinds[PeftType(kind)]) if kind in set(PeftType) else ()
-    other = config.keys() - {one.name for one in known} - BOOKKEEPING
+    fields_of_kind = fields(kinds[PeftType(kind)]) if kind in set(PeftType) else ()
+    other = config.keys() - {field.name for field in fields_of_kind} - BOOKKEEPING
     unknown = sorted(name for name in other if config[name] not in (None, False, [], {}, ""))
-    if known and not unknown:
+    if fields_of_kind and not unknown:
         return None
-    what = f"{unknown[0]}={config[unknown[0]]!r}" if known else f"peft_type={kind!r}"
+    what = f"{unknown[0]}={config[unknown[0]]!r}" if fields_of_kind else f"peft_type={kind!r}"
     saved = str(config.get("peft_version") or "").partition("@")[0]
     remedy = f", it was saved by {saved}: pip install 'peft>={saved}'" if saved else ""
     return f"adapter_config.json: {what} is unknown to PEFT {version('peft')}{remedy}"

@@ -70,15 +70,18 @@ class ModuleIndex:
         """Return the base's name of a module."""
         if name in self.by_name:
             return name
-        found = self.by_core.get(core_name(name), ())
+        candidates = self.by_core.get(core_name(name), ())
         outer, _, last = name.rpartition(".")
-        if not found and getattr(self.by_name.get(self._known(outer)), "weight", None) is not None:
+        if (
+            not candidates
+            and getattr(self.by_name.get(self._known(outer)), "weight", None) is not None
+        ):
             raise UnknownPart(f"{last} of {outer}")
-        if not found:
+        if not candidates:
             raise LookupError(f"it has no module {name} ({self.kind})")
-        if len(found) > 1:
-            raise LookupError(f"{name} may be {found[0]} or {found[1]} ({self.kind})")
-        return found[0]
+        if len(candidates) > 1:
+            raise LookupError(f"{name} may be {candidates[0]} or {candidates[1]} ({self.kind})")
+        return candidates[0]
 
     def _known(self, name: str) -> str:
         return next(iter(self.by_core.get(core_name(name), ())), name)

@@ -40,9 +40,9 @@ def find_program(name: str) -> Path:
     named = os.environ.get(SERVER) if name == "llama-server" else None
     home = os.environ.get(HOME)
     places = [Path(named)] if named else [Path(home) / d / name for d in _BINARIES] if home else []
-    found = next((path for path in places if path.is_file()), None)
-    if found is not None:
-        return found.absolute()
+    program = next((path for path in places if path.is_file()), None)
+    if program is not None:
+        return program.absolute()
     if not places and (on_path := shutil.which(name)):
         return Path(on_path)
     where = f"{SERVER}={named}: is not there" if named else f"{name} is not in {home}"

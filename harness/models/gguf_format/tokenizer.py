@@ -67,11 +67,11 @@ def _own_tokenizer(file: GgufFile) -> Any:
             _cut_as_named(file, backend)
         settings = _added_tokens(file, parts["tokenizer_type"]) | settings
         whole = _within(backend, len(parts["tokens"]))
-        own: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # it has no types
+        tokenizer: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # it has no types
             tokenizer_object=whole, **settings
         )
-    own.padding_side = "left"
-    return own
+    tokenizer.padding_side = "left"
+    return tokenizer
 
 
 def _added_tokens(file: GgufFile, kind: str) -> dict[str, bool]:
@@ -131,9 +131,9 @@ def _refuse_other_vocabulary(file: GgufFile, theirs: Any, folder: Path) -> None:
         tokens.pop()
         types = types[: len(tokens)]
     ours = [by_id.get(number) for number in range(max(by_id, default=-1) + 1)]
-    for number, (wanted, found) in enumerate(zip_longest(tokens, ours)):
-        if wanted != found:
+    for number, (wanted, own_token) in enumerate(zip_longest(tokens, ours)):
+        if wanted != own_token:
             raise ModelError(
-                f"{folder}: id {number} is {found!r}, and {wanted!r} in {file.path}; name the "
+                f"{folder}: id {number} is {own_token!r}, and {wanted!r} in {file.path}; name the "
                 "tokenizer of the model that the file was made of"
             )

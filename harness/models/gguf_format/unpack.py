@@ -38,7 +38,7 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
     # Its progress bars have no common switch.
     silent = redirect_stderr(io.StringIO())
     with prefix_errors(f"{file.path}: cannot be loaded"), silent:
-        both: Any = AutoModelForCausalLM.from_pretrained(
+        model_and_report: Any = AutoModelForCausalLM.from_pretrained(
             path.parent,
             # The whole path: a bare name would be looked for in the working directory first.
             gguf_file=str(path),
@@ -47,7 +47,7 @@ def load_gguf(file: GgufFile, tokenizer: Any) -> LoadedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    model, report = both
+    model, report = model_and_report
     if report["missing_keys"]:
         # Transformers would fill them with random numbers and go on.
         raise ModelError(
@@ -71,9 +71,9 @@ def unread_part(file: GgufFile) -> str:
     from transformers.integrations.gguf.gguf_config_mapping import GGUF_CONFIG_ARCHS
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    known = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_CONFIG_ARCHS}
+    architectures = {*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_CONFIG_ARCHS}
     problem = ""
-    if file.architecture not in known:
+    if file.architecture not in architectures:
         problem = f"architecture {file.architecture!r} is not read by Transformers"
     scaling = file.fields.get(f"{file.architecture}.rope.scaling.type", "none")
     if scaling != "none" and file.architecture != "gpt-oss":
@@ -98,9 +98,13 @@ def _refuse_unused(file: GgufFile, model: Any) -> None:
     if file.architecture in GGUF_CONFIG_ARCHS:
         return
     processor: Any = TENSOR_PROCESSORS.get(file.architecture, TensorProcessor)
-    known: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
+    weight_map: Any = get_gguf_hf_weights_map(model, processor(config=model.config.to_dict()))
     for name in file.tensors:
-        if name not in known and name.rpartition(".")[0] not in known and name != _FREQUENCIES:
+        if (
+            name not in weight_map
+            and name.rpartition(".")[0] not in weight_map
+            and name != _FREQUENCIES
+        ):
             raise ModelError(
                 f"{file.path}: tensor {name} is not read by Transformers, and the answers would "
                 f"be another model's; let llama.cpp compute it: llama-server:{file.path}"

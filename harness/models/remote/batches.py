@@ -103,11 +103,11 @@ def _wait(litellm: Any, provider: str, batch_id: str) -> Any:
 def _reply(line: str) -> BatchReply:
     """Read a line of a batch's files."""
     try:
-        given = json.loads(line)
-        key, response = str(given["custom_id"]), given.get("response") or {}
+        record = json.loads(line)
+        key, response = str(record["custom_id"]), record.get("response") or {}
         if response.get("status_code") == 200:
             return BatchReply(key, response["body"])
-        error = given.get("error") or (response.get("body") or {}).get("error") or {}
+        error = record.get("error") or (response.get("body") or {}).get("error") or {}
         failure = quote_excerpt(str(error.get("message") or error))
         return BatchReply(key, None, f"HTTP {response.get('status_code', '?')}: {failure}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

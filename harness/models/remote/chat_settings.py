@@ -109,12 +109,12 @@ def bounds_of(case: Case) -> dict[str, Any]:
     tools = [
         t if "function" in t else {"type": "function", "function": t} for t in case.tools or ()
     ]
-    found = {
+    parameters = {
         "tools": tools,
         "tool_choice": case.tool_choice if tools else None,
         "response_format": case.response_format,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in parameters.items() if value}
 
 
 UNOFFERED_CALL = "answered with a tool call, and the case offers no tools"

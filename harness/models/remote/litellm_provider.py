@@ -40,10 +40,10 @@ def provider_of(spec: str, model: str) -> str:
 def _missing_keys(litellm: Any, provider: str, model: str) -> list[str]:
     if provider in _NEEDED:
         return [name for name in [_NEEDED[provider]] if not os.environ.get(name)]
-    found = litellm.validate_environment(model)
-    if found["keys_in_environment"]:
+    report = litellm.validate_environment(model)
+    if report["keys_in_environment"]:
         return []
-    return [n for n in found["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
+    return [n for n in report["missing_keys"] if n not in _DEFAULTS and not os.environ.get(n)]
 
 
 def accepted_parameters(model: str) -> frozenset[str]:

@@ -180,7 +180,7 @@ class _RequestPool(Generic[Q, R]):
     def _next_done(self) -> Iterator[_QuestionResult[Q, R]]:
         """Yield the next outcome, if one comes until a question is out of time."""
         with self._lock:
-            waits = [asked.left() + _GRACE_S for asked in self.under_way]
+            waits = [pending.left() + _GRACE_S for pending in self.under_way]
         try:
             longest = 1.0 if self.more is None else POLL_S
             outcome = self.done.get(timeout=min(longest, max(0.01, min(waits, default=1.0))))
@@ -196,13 +196,13 @@ class _RequestPool(Generic[Q, R]):
         with self._lock:
             late = [a for a in self.under_way if a.left() < -_GRACE_S and a.settle()]
             self.under_way.difference_update(late)
-        for asked in late:
+        for pending in late:
             self._start()
             with self._lock:
                 self.workers -= 1
-            failure = asked.too_late(self.limits)
+            failure = pending.too_late(self.limits)
             self._note(failure)
-            yield _QuestionResult(asked.question, failure, asked.attempts, asked.started_s)
+            yield _QuestionResult(pending.question, failure, pending.attempts, pending.started_s)
 
     def _note(self, result: R | RequestFailure) -> None:
         """End the run where many questions in a row had no answer."""
@@ -226,12 +226,12 @@ class _RequestPool(Generic[Q, R]):
 
     def _work(self) -> None:
         """Answer questions until none are left; pass results and errors to the reader."""
-        while (asked := self._take()) is not None:
-            result = self._result(asked)
-            if not asked.settle():
+        while (pending := self._take()) is not None:
+            result = self._result(pending)
+            if not pending.settle():
                 return  # abandoned: another worker was started instead
             with self._lock:
-                self.under_way.discard(asked)
+                self.under_way.discard(pending)
             self._put(result)
         self._put(None)
         with self._lock:
@@ -243,9 +243,9 @@ class _RequestPool(Generic[Q, R]):
                 return None
             try:
                 for question in chain(self.questions, self._added()):
-                    asked = PendingQuestion(question, self.cost_of(question))
-                    self.under_way.add(asked)
-                    return asked
+                    pending = PendingQuestion(question, self.cost_of(question))
+                    self.under_way.add(pending)
+                    return pending
             except Exception as error:  # on its own thread nobody would see it
                 self._put(error)
         return None
@@ -254,16 +254,16 @@ class _RequestPool(Generic[Q, R]):
         while self.added:
             yield self.added.popleft()
 
-    def _result(self, asked: PendingQuestion[Q]) -> _QuestionResult[Q, R] | Exception:
+    def _result(self, pending: PendingQuestion[Q]) -> _QuestionResult[Q, R] | Exception:
         try:
-            result = asked.answer(self.ask, self.limiter, self.limits)
+            result = pending.answer(self.ask, self.limiter, self.limits)
         except Exception as error:  # likewise
             return error
         if isinstance(result, PermanentError):
             self._end(str(result))
-            result = RequestFailure(str(result), asked.attempts, refused=True)
+            result = RequestFailure(str(result), pending.attempts, refused=True)
         self._note(result)
-        return _QuestionResult(asked.question, result, asked.attempts, asked.started_s)
+        return _QuestionResult(pending.question, result, pending.attempts, pending.started_s)
 
     def _put(self, outcome: _QuestionResult[Q, R] | Exception | None) -> None:
         """Pass something to the reader, unless it is gone."""

@@ -93,10 +93,10 @@ class ServerClient:
 
     def chat_fields(self, generation: GenerationSettings) -> dict[str, Any]:
         """Return the fields of a chat request by which the server renders as the suite wants."""
-        known = self.tokenizer
+        tokenizer = self.tokenizer
         variables = None
-        if known is not None and (generation.chat_template or known.chat_template):
-            variables = chat_variables(known, generation, spec=self.where.spec())
+        if tokenizer is not None and (generation.chat_template or tokenizer.chat_template):
+            variables = chat_variables(tokenizer, generation, spec=self.where.spec())
         return self.dialect.chat_fields(generation, variables)
 
     def _completion(self, request: Request, reply: ServerCompletion, seconds: float) -> Completion:

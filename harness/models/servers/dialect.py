@@ -53,11 +53,11 @@ class ServerSettings:
 
     def record(self) -> dict[str, Any]:
         """Return what is known, for the record: the template by its hash."""
-        known = {f.name: getattr(self, f.name) for f in fields(self)}
-        known["sampling"] = dict(self.sampling)
-        if template := known.pop("template"):
-            known["template_sha256"] = sha256(template)
-        return {name: value for name, value in known.items() if value not in (None, "", {})}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["sampling"] = dict(self.sampling)
+        if template := values.pop("template"):
+            values["template_sha256"] = sha256(template)
+        return {name: value for name, value in values.items() if value not in (None, "", {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,11 @@ class ServerConnection:
         A path such as `/tokenize` is a page of the server's own; one without a slash in front, such
         as `chat/completions`, is OpenAI's, under the address that the spec names.
         """
-        asked = {"model": self.where.model, **body}
+        question = {"model": self.where.model, **body}
         url = f"{self.root}{path}" if path.startswith("/") else f"{self.where.url}/{path}"
         try:
             return ask_with_retries(
-                lambda deadline: self.http.post_json(url, asked, deadline=deadline), self.limits
+                lambda deadline: self.http.post_json(url, question, deadline=deadline), self.limits
             )
         except RetryableError as silence:
             if "HTTP 500" in str(silence):  # what llama.cpp answers where a template refuses
@@ -157,10 +157,10 @@ class ServerDialect:
         """
         return server_fields(generation, variables)
 
-    def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
+    def show_prompt(self, server: ServerConnection, chat: Mapping[str, Any]) -> ShownPrompt | None:
         """Return what the server makes of a conversation; None if it does not show it.
 
-        `asked` holds the fields of a chat request: `messages`, `tools`, and what the chat template
+        `chat` holds the fields of a chat request: `messages`, `tools`, and what the chat template
         is given.
         """
         return None
@@ -186,10 +186,10 @@ class ServerDialect:
 class TokenizingDialect(ServerDialect):
     """A program whose `/tokenize` takes messages, too, and renders them as a chat request's."""
 
-    def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
+    def show_prompt(self, server: ServerConnection, chat: Mapping[str, Any]) -> ShownPrompt | None:
         """Return the token ids of a conversation; None if `/tokenize` takes texts only."""
         fields = ("messages", "tools", "chat_template_kwargs", "reasoning_effort")
-        body = {name: asked[name] for name in fields if name in asked}
+        body = {name: chat[name] for name in fields if name in chat}
         try:
             ids = _tokens(server, body, refusable=True)
         except PermanentError as refusal:

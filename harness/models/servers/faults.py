@@ -72,15 +72,15 @@ def name_fault(
 def _other_lora_scale(case: _FaultCase, arm: Any) -> FaultCause:
     """Look for half and double the scale of an adapter that was added to a GGUF file's weights."""
     spec = str(arm.identity["spec"])
-    found = [_NO_CAUSE]
+    causes = [_NO_CAUSE]
     if "lora=" in spec:
         from tunegate.harness.models.gguf import gguf, with_scale
 
         for factor in _USUAL:
             other: Any = gguf(with_scale(spec.removeprefix("gguf:"), factor))
             left = case.error(expected_logprobs(other, case.prefixes))
-            found.append(FaultCause(f"the adapter is scaled by {factor:g} (another scale?)", left))
-    return min(found, key=lambda cause: cause.left)
+            causes.append(FaultCause(f"the adapter is scaled by {factor:g} (another scale?)", left))
+    return min(causes, key=lambda cause: cause.left)
 
 
 def _likeliest(
@@ -88,17 +88,19 @@ def _likeliest(
 ) -> FaultCause:
     """Return the cause that leaves least of the error, with what it leaves of all places."""
     part, rows = case.shortened()
-    known = {name: values[rows] for name, values in expected.items()}
-    explained = _EXPLAINED * part.error(known[layers.name])
+    part_expected = {name: values[rows] for name, values in expected.items()}
+    explained = _EXPLAINED * part.error(part_expected[layers.name])
     enough = min(case.limit, max(explained, _ROUNDING * case.limit))
     some: tuple[_FaultHypothesis, ...] = (_missing_modules, _only_some_modules)
-    if part.error(known[layers.name]) > _SEVERAL * part.movement(known, layers.name):
+    if part.error(part_expected[layers.name]) > _SEVERAL * part.movement(
+        part_expected, layers.name
+    ):
         some = some[::-1]
     scaled = partial(_other_scale, whole=(case, expected))
     causes: list[FaultCause] = []
     hypotheses: list[_FaultHypothesis] = [_one_scale, scaled, *some]
     for hypothesis in hypotheses:
-        causes.append(hypothesis(part, arm, layers, known))
+        causes.append(hypothesis(part, arm, layers, part_expected))
         if causes[-1].left <= enough:
             del causes[:-1]
             break
@@ -209,19 +211,19 @@ def _one_scale(
     if not alpha or not rank:
         return _NO_CAUSE
     plain, rooted = alpha / rank, alpha / math.sqrt(rank)
-    found = [_NO_CAUSE]
-    own = set(layers.scales.values())
+    causes = [_NO_CAUSE]
+    own_scales = set(layers.scales.values())
     scales = {plain: "lora_alpha / r"}
-    if len(own) > 1:  # with one scale for all, `_other_scale` finds what that is
+    if len(own_scales) > 1:  # with one scale for all, `_other_scale` finds what that is
         scales[rooted] = "lora_alpha / √r, as for rsLoRA"
     for scale, words in scales.items():
-        if all(math.isclose(scale, value) for value in own):
+        if all(math.isclose(scale, value) for value in own_scales):
             continue
         factor = partial(_to_scale, layers.scales, scale)
         left = case.error(layers.logprobs(arm, case.prefixes, factor))
         sentence = f"every module is scaled by {words}, which does not follow its configuration"
-        found.append(FaultCause(sentence, left, factor))
-    return min(found, key=lambda cause: cause.left)
+        causes.append(FaultCause(sentence, left, factor))
+    return min(causes, key=lambda cause: cause.left)
 
 
 def _other_scale(
@@ -250,12 +252,12 @@ def _scale_on_line(
     case: _FaultCase, expected: Mapping[str, Any], arm: Any, layers: AdapterLayers, factor: float
 ) -> float:
     """Return by what the adapter seems to be scaled, on the line through 1 and a factor."""
-    own = case.vector(expected[layers.name])
+    expected_vector = case.vector(expected[layers.name])
     scaled = partial(_same, factor)
     other = layers.logprobs(arm, case.prefixes, scaled) if factor else expected["base"]
-    slope = (case.vector(other) - own) / (factor - 1)
+    slope = (case.vector(other) - expected_vector) / (factor - 1)
     length = float(slope @ slope)
-    return 1 + float((case.served - own) @ slope) / length if length else 1.0
+    return 1 + float((case.served - expected_vector) @ slope) / length if length else 1.0
 
 
 _USUAL = (0.5, 2.0)
@@ -270,12 +272,13 @@ def _missing_modules(
     """Look for kinds of module without their part of the adapter: few, of a small part of it."""
     if case.error(expected[arm.adapter]) > _OTHER * case.movement(expected, arm.adapter):
         return _NO_CAUSE
-    own = case.vector(expected[arm.adapter])
+    expected_vector = case.vector(expected[arm.adapter])
     without = [
-        case.vector(layers.logprobs(arm, case.prefixes, partial(_outside, [kind]))) - own
+        case.vector(layers.logprobs(arm, case.prefixes, partial(_outside, [kind])))
+        - expected_vector
         for kind in layers.kinds
     ]
-    weights = _weights(case.served - own, without)
+    weights = _weights(case.served - expected_vector, without)
     return _without(case, arm, layers, dict(zip(layers.kinds, weights, strict=True)))
 
 
@@ -296,8 +299,8 @@ def _weights(x: Any, directions: Sequence[Any]) -> list[float]:
     """Return how much of each direction is in x, by least squares."""
     import numpy as np
 
-    found, *_ = np.linalg.lstsq(np.stack(directions, axis=1), x, rcond=None)
-    return [float(weight) for weight in found]
+    solution, *_ = np.linalg.lstsq(np.stack(directions, axis=1), x, rcond=None)
+    return [float(weight) for weight in solution]
 
 
 def _without(

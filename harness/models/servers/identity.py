@@ -83,31 +83,33 @@ class ServedIdentity:
         cls, arms: Mapping[str, Arm], open_arms: OpenArms, report: Callable[[str], None]
     ) -> ServedIdentity:
         """Prove that every served arm is the model in its folder, as far as possible."""
-        found = cls()
+        identity = cls()
         served = {name: arm for name, arm in arms.items() if isinstance(arm, ServedArm)}
         for name, arm in served.items():
             if why := _not_at_hand(arm):
-                found.record[name] = _trust_record(why)
-        chosen = {name: arm for name, arm in served.items() if name not in found.record}
+                identity.record[name] = _trust_record(why)
+        chosen = {name: arm for name, arm in served.items() if name not in identity.record}
         if not chosen:
-            return found
-        found.folders = {n: f for n, arm in chosen.items() if (f := arm.weights_spec) is not None}
-        specs = _reference_specs(arms, found.folders)
+            return identity
+        identity.folders = {
+            n: f for n, arm in chosen.items() if (f := arm.weights_spec) is not None
+        }
+        specs = _reference_specs(arms, identity.folders)
         try:
-            _refuse_too_large(found.folders.values())
+            _refuse_too_large(identity.folders.values())
             report(f"reading {' and '.join(dict.fromkeys(specs.values()))} to prove what is served")
             opened = open_arms(specs)
         except UsageError as error:
             why = f"its weights cannot be computed here: {error}"
-            found.record |= {name: _trust_record(why) for name in chosen}
-            found.folders = {}  # there is nothing that a later check could compare with
-            return found
-        found._read(opened)
+            identity.record |= {name: _trust_record(why) for name in chosen}
+            identity.folders = {}  # there is nothing that a later check could compare with
+            return identity
+        identity._read(opened)
         try:
-            found.check(arms)
+            identity.check(arms)
         finally:
-            found.reference = {}
-        return found
+            identity.reference = {}
+        return identity
 
     def _read(self, opened: Mapping[str, Arm]) -> None:
         self.reference = {n: arm for n, arm in opened.items() if isinstance(arm, LocalArm)}
@@ -161,12 +163,14 @@ class ServedIdentity:
         if self.reference and not self.rounding:
             import numpy as np
 
-            for one, arm in self.reference.items():
+            for reference_name, arm in self.reference.items():
                 with in_served_arithmetic(arm):
                     values = expected_logprobs(arm, self.prefixes)
-                values = values[:, : self.expected[one].shape[-1]]
-                apart = (values - self.expected[one])[self.expected[one] > _LIKELY]
-                self.rounding[one] = float(np.sqrt(np.mean(apart**2)))
+                values = values[:, : self.expected[reference_name].shape[-1]]
+                apart = (values - self.expected[reference_name])[
+                    self.expected[reference_name] > _LIKELY
+                ]
+                self.rounding[reference_name] = float(np.sqrt(np.mean(apart**2)))
         return _ROUNDED * self.rounding.get(name, 0.0)
 
     def _refusal(
@@ -198,12 +202,12 @@ def flat(prefixes: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
 
 def probe_prefixes(tokenizer: Any) -> list[list[list[int]]]:
     """Return, for each probe text, its token ids up to each of its places."""
-    found = []
+    prefixes = []
     for text in PROBES:
         ids = list(tokenizer(text)["input_ids"])
         ends = sorted({max(2, round(len(ids) * (i + 1) / _PLACES)) for i in range(_PLACES)})
-        found.append([ids[:end] for end in ends])
-    return found
+        prefixes.append([ids[:end] for end in ends])
+    return prefixes
 
 
 def _not_at_hand(arm: ServedArm) -> str:
@@ -254,7 +258,7 @@ def _is_scaled(error: ServedError) -> bool:
 
 def _proof(error: ServedError, limit: float, *, arithmetic: str, checks: int) -> dict[str, Any]:
     """Return the record of a comparison."""
-    found: dict[str, Any] = {
+    record: dict[str, Any] = {
         "status": "proven",
         "places": len(PROBES) * _PLACES,
         "checks": checks,
@@ -263,18 +267,18 @@ def _proof(error: ServedError, limit: float, *, arithmetic: str, checks: int) ->
         "limit_nats": _round(limit),
     }
     if error.movement:
-        found |= {
+        record |= {
             "r": _round(error.ratio),
             "hides_r_below": _round(limit / error.movement),
             "along": _round(error.along),
         }
         hidden = 1 + error.along < 4 * error.spread or _is_scaled(error)
         if arithmetic != "exact" and limit >= error.movement and hidden:
-            found |= _trust_record(
+            record |= _trust_record(
                 f"rounding to {arithmetic.replace(' bit', ' bits')} moves more than the fine-tune: "
                 "serve in float32"
             )
-    return found
+    return record
 
 
 def _trust_record(why: str) -> dict[str, Any]:

@@ -48,8 +48,8 @@ def watch(command: list[str]) -> int:
     """Run a command until it or the parent of this process ends; return its exit status."""
     _control(_SUBREAPER, 1)
     parent = os.getppid()
-    for one in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(one, signal.SIG_IGN)
+    for caught in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(caught, signal.SIG_IGN)
     ends = [False]
     signal.signal(signal.SIGTERM, lambda number, frame: ends.__setitem__(0, True))
     child = subprocess.Popen(
@@ -91,12 +91,12 @@ def _descendants() -> list[int]:
             state, parent = path.read_text().rpartition(")")[2].split()[:2]
             if state != "Z":
                 parents[int(path.parent.name)] = int(parent)
-    found: list[int] = []
-    known = {os.getpid()}
-    while new := [pid for pid, parent in parents.items() if parent in known and pid not in known]:
-        found += new
-        known |= set(new)
-    return found
+    descendants: list[int] = []
+    family = {os.getpid()}
+    while new := [pid for pid, parent in parents.items() if parent in family and pid not in family]:
+        descendants += new
+        family |= set(new)
+    return descendants
 
 
 def _die_with_parent() -> None:

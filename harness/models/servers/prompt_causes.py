@@ -76,11 +76,11 @@ class BuiltPrompt:
         if self.text != other.text:
             at = first_difference(self.text, other.text)
             return excerpt(self.text, at), excerpt(other.text, at)
-        both = self.token_ids or (), other.token_ids or ()
-        if both[0] == both[1]:
+        token_ids = self.token_ids or (), other.token_ids or ()
+        if token_ids[0] == token_ids[1]:
             return f"{self.fronts} BOS", f"{other.fronts} BOS"
-        at = first_difference(*both)
-        mine, theirs = (str(list(ids[max(0, at - 2) : at + 4])) for ids in both)
+        at = first_difference(*token_ids)
+        mine, theirs = (str(list(ids[max(0, at - 2) : at + 4])) for ids in token_ids)
         return f"the token ids {mine}", f"the token ids {theirs}"
 
 
@@ -215,7 +215,9 @@ def _in_order(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 def _system(case: Case, renders: _Renders, trained: str, served: str) -> str:
     """Return the cause where a system prompt was put in front, left out or replaced."""
-    own = [t.get("content") for t in renders.turns if t.get("role") in ("system", "developer")]
+    system_texts = [
+        t.get("content") for t in renders.turns if t.get("role") in ("system", "developer")
+    ]
     at = first_difference(trained, served)
     tail = first_difference(trained[::-1], served[::-1])
     tail = min(tail, len(trained) - at, len(served) - at)
@@ -223,13 +225,13 @@ def _system(case: Case, renders: _Renders, trained: str, served: str) -> str:
     front = trained.find(_last_text(case))
     if front >= 0 and at > front:
         return ""
-    if own and own[0] and str(own[0]).strip() not in served:
+    if system_texts and system_texts[0] and str(system_texts[0]).strip() not in served:
         return "the system prompt of the conversation is left out or replaced by the server's"
     if not removed.strip() and added.strip():
         return f"a system prompt that the server puts in front: {excerpt(added, 0)}"
     if not added.strip() and removed.strip():
         return f"the default system prompt is missing: {excerpt(removed, 0)}"
-    if "system" in trained[:at] and "system" in served[:at] and not own:
+    if "system" in trained[:at] and "system" in served[:at] and not system_texts:
         return (
             f"another default system prompt: {excerpt(added, 0)} instead of {excerpt(removed, 0)}"
         )
@@ -246,8 +248,8 @@ class _Renders:
     def __init__(self, case: Case, generation: GenerationSettings, tokenizer: Any) -> None:
         self.turns = [*map(parse_arguments, case.input_messages(generation.system))]
         self._tools = list(case.tools) if case.tools else None
-        own: Mapping[str, Any] = generation.chat_template_kwargs or {}
-        self._settings = {**own, "add_generation_prompt": True}
+        template_kwargs: Mapping[str, Any] = generation.chat_template_kwargs or {}
+        self._settings = {**template_kwargs, "add_generation_prompt": True}
         if generation.chat_template is not None:
             self._settings["chat_template"] = generation.chat_template
         self._tokenizer = tokenizer
@@ -256,9 +258,9 @@ class _Renders:
         """Return the text without its beginning of sequence; None if it cannot be rendered."""
         if self._tokenizer is None:
             return None
-        given = {"tools": self._tools, **self._settings, **settings}
+        options = {"tools": self._tools, **self._settings, **settings}
         try:
-            text = self._tokenizer.apply_chat_template(self.turns, tokenize=False, **given)
+            text = self._tokenizer.apply_chat_template(self.turns, tokenize=False, **options)
         except Exception:  # whatever a template raises: this is no cause then
             return None
         return BuiltPrompt.of(str(text), None, self._tokenizer).text

@@ -40,7 +40,7 @@ def _check_arm(name: str, arm: ServerArm, requests: list[Request], context: int)
     lengths += [(_counted(arm, request, context), request) for request in unknown[:_COUNTED]]
     long = [(length, request) for length, request in lengths if length >= context]
     if long:
-        length, request = max(long, key=lambda one: one[0])
+        length, request = max(long, key=lambda pair: pair[0])
         needed = length + request.generation.most_tokens
         raise ModelError(
             f"{name}: a prompt of {length:,} tokens ({request.suite}, case {request.case.id!r}) "

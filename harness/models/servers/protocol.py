@@ -75,24 +75,24 @@ def discover_protocol(
     server: ServerConnection, tokenizer: Any, dialect: ServerDialect = UNKNOWN
 ) -> ServerProtocol:
     """Find out in which form the server takes questions."""
-    http, where, own = server.http, server.where, dialect.neutral
+    http, where, neutral = server.http, server.where, dialect.neutral
     if tokenizer is None or not dialect.takes_raw_prompts:
         why = f"splits texts unseen; name its tokenizer: {_tokenizer_spec(where)}"
         if not dialect.takes_raw_prompts:
             why = f"is {dialect.name}, which takes messages only"
         plain = _plain(http, where, _greeting(), "chat/completions")
-        return ServerProtocol("messages", {**plain, **own}, "", why=why)
+        return ServerProtocol("messages", {**plain, **neutral}, "", why=why)
     checked, special = _same_tokenizer(server, tokenizer, dialect)
     ids = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    found = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
-    if found is not None:
-        return ServerProtocol("token ids", {**found, **own}, checked, special)
-    found = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
-    if found is not None:
+    plain_settings = _first_plain(http, where, {"prompt": ids}, tokens=len(ids))
+    if plain_settings is not None:
+        return ServerProtocol("token ids", {**plain_settings, **neutral}, checked, special)
+    plain_settings = _first_plain(http, where, {"prompt": PROBE}, tokens=None)
+    if plain_settings is not None:
         why = "takes no token ids, only text"
-        return ServerProtocol("text", {**found, **own}, checked, special, why=why)
+        return ServerProtocol("text", {**plain_settings, **neutral}, checked, special, why=why)
     plain = _plain(http, where, _greeting(), "chat/completions")
-    return ServerProtocol("messages", {**plain, **own}, checked)
+    return ServerProtocol("messages", {**plain, **neutral}, checked)
 
 
 def one_token(where: ServerTarget, **fields: Any) -> dict[str, Any]:
@@ -109,10 +109,10 @@ def _greeting() -> dict[str, Any]:
 
 
 def _plain(
-    http: HttpClient, where: ServerTarget, asked: Mapping[str, Any], path: str
+    http: HttpClient, where: ServerTarget, question: Mapping[str, Any], path: str
 ) -> Mapping[str, Any]:
     """Return the settings it takes."""
-    plain = _first_plain(http, where, asked, tokens=None, path=path)
+    plain = _first_plain(http, where, question, tokens=None, path=path)
     if plain is None:
         raise ModelError(
             f"{where.spec()}: {where.url}/{path} does not take a plain question; is it a model "
@@ -124,14 +124,14 @@ def _plain(
 def _first_plain(
     http: HttpClient,
     where: ServerTarget,
-    asked: Mapping[str, Any],
+    question: Mapping[str, Any],
     *,
     tokens: int | None,
     path: str = "completions",
 ) -> Mapping[str, Any] | None:
     """Return the first settings with which the question is taken; None if it is with none."""
     for plain in _PLAIN:
-        reply = try_request(http, f"{where.url}/{path}", one_token(where, **asked, **plain))
+        reply = try_request(http, f"{where.url}/{path}", one_token(where, **question, **plain))
         if reply is not None and reply.get("choices"):
             seen = token_usage(reply, "prompt_tokens")
             return plain if tokens is None or seen in (tokens, None) else None
@@ -196,10 +196,10 @@ def discover_likelihoods(
 
 def _reports_likelihoods(reply: Mapping[str, Any], prompts: list[list[int]]) -> bool:
     try:
-        found = ordered_choices(reply, len(prompts))
+        choices = ordered_choices(reply, len(prompts))
     except RetryableError:
         return False
-    logprobs = [prompt_logprobs(choice, ids) for choice, ids in zip(found, prompts, strict=True)]
+    logprobs = [prompt_logprobs(choice, ids) for choice, ids in zip(choices, prompts, strict=True)]
     return all(values is not None for values in logprobs)
 
 
@@ -241,13 +241,15 @@ def next_token_logprobs(
     """
     fields = {**form.plain, "return_tokens_as_token_ids": True}
     for count in _LIKELIEST:
-        asked = one_token(where, prompt=prefixes, logprobs=count, **fields)
+        question = one_token(where, prompt=prefixes, logprobs=count, **fields)
         try:
-            reply = try_request(http, f"{where.url}/completions", asked)
-            found = [] if reply is None else ordered_choices(reply, len(prefixes))
+            reply = try_request(http, f"{where.url}/completions", question)
+            choices = [] if reply is None else ordered_choices(reply, len(prefixes))
         except (ModelError, RetryableError) as silence:
             raise BackendError(str(silence)) from silence
-        if found:
-            by_id = [logprobs_by_id(choice) for choice in found]
-            return None if None in by_id else [one for one in by_id if one is not None]
+        if choices:
+            by_id = [logprobs_by_id(choice) for choice in choices]
+            return (
+                None if None in by_id else [logprobs for logprobs in by_id if logprobs is not None]
+            )
     return None

@@ -131,13 +131,13 @@ def in_eight_bits(arm: LocalArm, block: int) -> Iterator[None]:
     """
     import torch
 
-    def rounded(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        values = given[0]
+    def rounded(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        values = inputs[0]
         if values.shape[-1] % block:
             return None
         blocks = values.reshape(*values.shape[:-1], -1, block)
         step = (blocks.abs().amax(dim=-1, keepdim=True) / 127).clamp_min(1e-30)
-        return ((blocks / step).round() * step).reshape(values.shape), *given[1:]
+        return ((blocks / step).round() * step).reshape(values.shape), *inputs[1:]
 
     with arm.active() as model:
         layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
@@ -179,13 +179,13 @@ class AdapterLayers:
     def of(cls, arm: Any) -> AdapterLayers:
         """Find the layers of an arm's adapter."""
         with arm.active() as model:
-            found = {
+            layers = {
                 name: module
                 for name, module in model.named_modules()
                 if isinstance(getattr(module, "scaling", None), dict)
                 and arm.adapter in module.scaling
             }
-        return cls(arm.adapter, found, {n: m.scaling[arm.adapter] for n, m in found.items()})
+        return cls(arm.adapter, layers, {n: m.scaling[arm.adapter] for n, m in layers.items()})
 
     @property
     def kinds(self) -> list[str]:

@@ -64,15 +64,15 @@ def parse_completion(reply: Mapping[str, Any]) -> ServerCompletion:
     )
 
 
-def is_foreign(asked: str, answered: str) -> bool:
+def is_foreign(requested: str, answered: str) -> bool:
     """Return whether a reply names another model than the one asked: a proxy's fallback.
 
     A date, revision or `latest` behind the name is the same model, and so is an owner or path in
     front of one of the two.
     """
-    if ("/" in asked) != ("/" in answered):
-        asked, answered = (name.rpartition("/")[2] for name in (asked, answered))
-    return re.fullmatch(re.escape(asked) + _VERSION, answered) is None
+    if ("/" in requested) != ("/" in answered):
+        requested, answered = (name.rpartition("/")[2] for name in (requested, answered))
+    return re.fullmatch(re.escape(requested) + _VERSION, answered) is None
 
 
 _VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
@@ -80,14 +80,14 @@ _VERSION = r"(?:@.+|:latest|-\d{4}(?:-?\d\d-?\d\d)?|-\d{3})?"
 
 def ordered_choices(reply: Mapping[str, Any], wanted: int) -> list[dict[str, Any]]:
     """Return the reply's choices in the order of what was asked."""
-    found = reply.get("choices")
-    if not isinstance(found, list) or len(found) != wanted:
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or len(choices) != wanted:
         raise RetryableError(
-            f"the reply does not have {count_noun(wanted, 'choice')}: {str(found)[:80]}"
+            f"the reply does not have {count_noun(wanted, 'choice')}: {str(choices)[:80]}"
         )
-    if not all(isinstance(choice, dict) for choice in found):
-        raise RetryableError(f"the reply's choices are not objects: {str(found)[:80]}")
-    return sorted(found, key=lambda choice: choice.get("index") or 0)
+    if not all(isinstance(choice, dict) for choice in choices):
+        raise RetryableError(f"the reply's choices are not objects: {str(choices)[:80]}")
+    return sorted(choices, key=lambda choice: choice.get("index") or 0)
 
 
 def token_usage(reply: Mapping[str, Any], name: str) -> int | None:

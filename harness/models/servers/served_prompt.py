@@ -69,9 +69,9 @@ class PromptProof:
         cls, requests: Iterable[Request], prompts: Prompts, arms: Mapping[str, Arm]
     ) -> PromptProof:
         """Compare what servers build with what was trained, and the arms with each other."""
-        found, chosen = cls(), choose_conversations(requests)
+        proof, chosen = cls(), choose_conversations(requests)
         if not chosen:
-            return found
+            return proof
         sides = {
             name: _ServedSide(name, arm, _trained_tokenizer(name, arm, arms))
             for name, arm in arms.items()
@@ -79,13 +79,13 @@ class PromptProof:
         }
         for name, side in sides.items():
             side.ask(chosen)
-            found.record[name] = side.record(chosen)
-            if side.lost and not found.refusal:
-                found.refusal = f"{name}: {side.problem}; mend its server's chat template, {_ALLOW}"
+            proof.record[name] = side.record(chosen)
+            if side.lost and not proof.refusal:
+                proof.refusal = f"{name}: {side.problem}; mend its server's chat template, {_ALLOW}"
         for pair in _PAIRS:
             if set(pair) <= arms.keys() and set(pair) & sides.keys():
-                found._compare(pair, arms, sides, prompts, chosen)
-        return found
+                proof._compare(pair, arms, sides, prompts, chosen)
+        return proof
 
     def _compare(
         self,
@@ -96,7 +96,7 @@ class PromptProof:
         chosen: Sequence[Conversation],
     ) -> None:
         """Compare the prompts of two arms, and how their servers are set up."""
-        known = 0
+        compared = 0
         for conversation in chosen:
             ours = pair[1] != SHIPPED and conversation.generation.chat_template is not None
             built = [
@@ -104,12 +104,12 @@ class PromptProof:
             ]
             if None in built:
                 continue
-            known += 1
+            compared += 1
             tokenizer = next((s.tokenizer for n, s in sides.items() if n in pair), None)
             if difference := _difference(conversation, built[0], built[1], tokenizer):
                 self._refuse(pair, sides, f"they differ by {difference.sentence()}")
                 return
-        if known == len(chosen):
+        if compared == len(chosen):
             self.equal |= set(pair)
         stops = [sides[name].stops if name in sides else True for name in pair]
         if False in stops and stops[0] != stops[1]:
@@ -129,12 +129,14 @@ class PromptProof:
 
     def _note_settings(self, pair: tuple[str, str], sides: Mapping[str, _ServedSide]) -> None:
         """Note the settings in which two servers differ; their templates are compared above."""
-        one, other = (sides[name].arm.settings.record() for name in pair)
+        first, other = (sides[name].arm.settings.record() for name in pair)
         names = [
-            n for n in {**one, **other} if n != "template_sha256" and one.get(n) != other.get(n)
+            n for n in {**first, **other} if n != "template_sha256" and first.get(n) != other.get(n)
         ]
         if names:
-            self.record[pair[1]]["settings_differ"] = {n: [one.get(n), other.get(n)] for n in names}
+            self.record[pair[1]]["settings_differ"] = {
+                n: [first.get(n), other.get(n)] for n in names
+            }
 
 
 @dataclass
@@ -197,8 +199,8 @@ class _ServedSide:
             ids = tokenize_text(self.tokenizer, text)
             if self.arm.settings.adds_bos and (bos := self.tokenizer.bos_token_id) is not None:
                 ids = ids if ids[:1] == (bos,) else (bos, *ids)
-        known = ids is not None and self.tokenizer is not None
-        if text is None and known:
+        has_ids = ids is not None and self.tokenizer is not None
+        if text is None and has_ids:
             text = str(self.tokenizer.decode(ids))
         built = BuiltPrompt.of(text or "", ids, self.tokenizer, self.arm.settings.bos)
         counted = self.arm.count_prompt(case, generation)
@@ -243,29 +245,29 @@ class _ServedSide:
         program = self.arm.settings.program or "the server"
         if None in self.built.values() and not self.problem:
             return {"status": "declared", "note": f"{ON_TRUST}: {program} does not show it"}
-        found = {
+        shared = {
             "conversations": len(chosen),
-            "shapes": sorted({shape for one in chosen for shape in one.shapes}),
+            "shapes": sorted({shape for conversation in chosen for shape in conversation.shapes}),
             **({} if self.stops is None else {"ends_at": self.end, "ends": self.stops}),
         }
         if self.problem:
-            own = self.arm.client.form.prompts == "messages"
+            by_server = self.arm.client.form.prompts == "messages"
             difference = {} if self.difference is None else {"difference": asdict(self.difference)}
             return {
                 "status": "different",
-                **found,
+                **shared,
                 **difference,
-                "warning": _warning(self.problem, own=own),
+                "warning": _warning(self.problem, by_server=by_server),
             }
         if not self.compared:
             why = "no trained chat template is known; name its folder with ?tokenizer=FOLDER"
-            return {"status": "declared", **found, "note": f"{ON_TRUST}: {why}"}
+            return {"status": "declared", **shared, "note": f"{ON_TRUST}: {why}"}
         by = "token ids" if self.by_tokens else "text"
-        return {"status": "proven", "by": by, **found, "conversations": self.compared}
+        return {"status": "proven", "by": by, **shared, "conversations": self.compared}
 
 
-def _warning(problem: str, *, own: bool) -> str:
-    if own:
+def _warning(problem: str, *, by_server: bool) -> str:
+    if by_server:
         return f"asked with another prompt than that of its training: {problem}"
     return (
         "people who send messages to its server do not get the prompt that it was trained on and "
@@ -305,7 +307,7 @@ def _difference(
     conversation: Conversation, wanted: _Built, served: _Built, tokenizer: Any
 ) -> PromptDifference | None:
     """Return how a prompt differs from the one it should be; None if it does not."""
-    refusals = [one for one in (wanted, served) if isinstance(one, str)]
+    refusals = [prompt for prompt in (wanted, served) if isinstance(prompt, str)]
     if refusals:
         equal = len(refusals) == 2
         return None if equal else PromptDifference(conversation.place, refusals[0], "", "")

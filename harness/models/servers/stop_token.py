@@ -21,9 +21,11 @@ _WORD = "answer"
 def find_end_token(tokenizer: Any, generation: GenerationSettings) -> int | None:
     """Return the special token that follows an answer in the chat template; None without one."""
     turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": _WORD}]
-    given = {} if generation.chat_template is None else {"chat_template": generation.chat_template}
+    template_argument = (
+        {} if generation.chat_template is None else {"chat_template": generation.chat_template}
+    )
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, **given))
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, **template_argument))
     except Exception:  # whatever a template raises: the end of its turns is unknown then
         return None
     rest = text.rpartition(_WORD)[2]

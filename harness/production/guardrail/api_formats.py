@@ -37,15 +37,15 @@ def callers_texts(request: dict[str, Any]) -> Iterator[Any]:
         if isinstance(message, dict) and message.get("role") not in _OPERATOR:
             yield message
     for name in ("prompt", "input"):
-        given = request.get(name)
-        if isinstance(given, str):
-            holder = [given]
+        value = request.get(name)
+        if isinstance(value, str):
+            holder = [value]
             yield holder
             request[name] = holder[0]
-        elif isinstance(given, list) and any(isinstance(part, Mapping) for part in given):
-            yield from (part for part in given if not _is_operators(part))
-        elif isinstance(given, list):
-            yield given
+        elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
+            yield from (part for part in value if not _is_operators(part))
+        elif isinstance(value, list):
+            yield value
 
 
 def _is_operators(part: Any) -> bool:
@@ -56,13 +56,13 @@ def strings_in(content: Any) -> Iterator[str]:
     """Yield the texts of a content: itself, or those of its parts at any depth."""
     rest = [content]
     while rest:
-        one = rest.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, list):
-            rest += reversed(one)
-        elif isinstance(one, Mapping) and one.get("role") not in _OPERATOR:
-            rest += [one[name] for name in reversed(text_keys(one)) if name in one]
+        part = rest.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, list):
+            rest += reversed(part)
+        elif isinstance(part, Mapping) and part.get("role") not in _OPERATOR:
+            rest += [part[name] for name in reversed(text_keys(part)) if name in part]
 
 
 def text_keys(part: Mapping[str, Any]) -> tuple[str, ...]:
@@ -109,22 +109,22 @@ def message_text(content: Any) -> str:
 
 def offered_tools(request: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the tools of a request: name → JSON schema of the arguments."""
-    found = {}
+    tools = {}
     for tool in request.get("tools") or ():
         if isinstance(tool, Mapping):
             function = tool["function"] if isinstance(tool.get("function"), Mapping) else tool
             schema = function.get("parameters") or function.get("input_schema")
-            found[str(function.get("name"))] = schema or {"type": "object"}
-    return found
+            tools[str(function.get("name"))] = schema or {"type": "object"}
+    return tools
 
 
 def _choice(parts: Sequence[Any]) -> Mapping[str, Any]:
     """Return the parts of an answer as one choice."""
-    known = [part for part in parts if isinstance(part, Mapping)]
-    text = "".join(_part_texts(known))
-    calls = [_call(part) for part in known if part.get("type") in ("function_call", "tool_use")]
+    mappings = [part for part in parts if isinstance(part, Mapping)]
+    text = "".join(_part_texts(mappings))
+    calls = [_call(part) for part in mappings if part.get("type") in ("function_call", "tool_use")]
     message = {"role": "assistant", "content": text, "tool_calls": calls or None}
-    thoughts = "\n".join(thought_texts(known))
+    thoughts = "\n".join(thought_texts(mappings))
     if thoughts:
         message["reasoning_content"] = thoughts
     return {"message": message, "finish_reason": None}
@@ -136,7 +136,7 @@ def _part_texts(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield str(part.get("text") or "")
         elif part.get("type") == "message":
             inner = part.get("content") or ()
-            yield from _part_texts([one for one in inner if isinstance(one, Mapping)])
+            yield from _part_texts([item for item in inner if isinstance(item, Mapping)])
 
 
 def _call(part: Mapping[str, Any]) -> dict[str, Any]:

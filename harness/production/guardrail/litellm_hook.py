@@ -53,9 +53,9 @@ class _LitellmHooks:
 
     guardrail_name: str | None
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, **entry: Any) -> None:
         """Take our settings out of the entry's; the others are litellm's."""
-        self.own = parse_settings({key: given.pop(key) for key in OURS & given.keys()})
+        self.own = parse_settings({key: entry.pop(key) for key in OURS & entry.keys()})
         self.answers = ResponseChecks(self.own)
         spec = self.own.classifier
         self.classifier = None if spec is None else open_classifier(spec)
@@ -63,14 +63,14 @@ class _LitellmHooks:
 
         # In any other mode the guardrail would do nothing, unnoticed.
         modes = [GuardrailEventHooks.pre_call, GuardrailEventHooks.post_call]
-        super().__init__(**{**given, "supported_event_hooks": modes})
+        super().__init__(**{**entry, "supported_event_hooks": modes})
 
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
         """Check a request, and mask its personal data if `violation` is mask."""
-        found = await self._checked(request_violations, data, self.own, self.classifier)
-        self._decide("request", data, found)
+        violations = await self._checked(request_violations, data, self.own, self.classifier)
+        self._decide("request", data, violations)
         kinds = chosen_kinds(self.own.personal)
         if self.own.violation is FailureAction.MASK and kinds:
             for place in callers_texts(data):
@@ -124,23 +124,25 @@ class _LitellmHooks:
         self._decide("answer", data, await self._checked(self.answers.violations, data, choices))
 
     async def _checked(
-        self, check: Callable[..., list[CheckViolation]], *given: Any
+        self, check: Callable[..., list[CheckViolation]], *arguments: Any
     ) -> list[CheckViolation]:
         """Return what a check finds, or that it crashed.
 
         It runs in a thread: waiting for a child process or a model must not stop other calls.
         """
         try:
-            return await asyncio.to_thread(check, *given)
+            return await asyncio.to_thread(check, *arguments)
         except Exception as error:
             why = shorten_reason(error_summary(error))
             return [CheckViolation("guardrail", why, failed=True)]
 
-    def _decide(self, what: str, data: dict[str, Any], found: list[CheckViolation]) -> None:
-        if not found:
+    def _decide(self, what: str, data: dict[str, Any], findings: list[CheckViolation]) -> None:
+        if not findings:
             return
-        violations = {one.check: one.reason for one in found if not one.failed}
-        failed = {one.check: one.reason for one in found if one.failed}
+        violations = {
+            violation.check: violation.reason for violation in findings if not violation.failed
+        }
+        failed = {violation.check: violation.reason for violation in findings if violation.failed}
         line = {
             "guardrail": self.guardrail_name,
             "action": self.own.violation.value,
@@ -152,7 +154,7 @@ class _LitellmHooks:
         if failed:
             line |= {"failed": failed, "fails": self.own.fails.value}
         LOGGER.warning("%s", json.dumps(line))
-        refused = [one for one in found if self._refuses(one)]
+        refused = [violation for violation in findings if self._refuses(violation)]
         acts = refused or self.own.violation is FailureAction.MASK
         status = "guardrail_intervened" if acts else "success"
         self._record(
@@ -169,19 +171,19 @@ class _LitellmHooks:
             return self.own.fails is FailureMode.CLOSED
         return self.own.violation is FailureAction.BLOCK
 
-    def _record(self, found: Mapping[str, str], data: dict[str, Any], status: str) -> None:
+    def _record(self, reasons: Mapping[str, str], data: dict[str, Any], status: str) -> None:
         """Add the result to litellm's own logs and spans."""
         inherited: Any = self
         inherited.add_standard_logging_guardrail_information_to_request_data(
-            guardrail_json_response=found, request_data=data, guardrail_status=status
+            guardrail_json_response=reasons, request_data=data, guardrail_status=status
         )
 
-    def _blocked(self, what: str, found: list[CheckViolation]) -> Exception:
+    def _blocked(self, what: str, violations: list[CheckViolation]) -> Exception:
         from litellm.exceptions import GuardrailRaisedException
 
         error: Exception = GuardrailRaisedException(
             guardrail_name=self.guardrail_name,
-            message=f"{what}: {format_violations(found)}",
+            message=f"{what}: {format_violations(violations)}",
             should_wrap_with_default_message=False,
             blocked_content=True,
         )

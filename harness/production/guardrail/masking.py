@@ -63,8 +63,8 @@ def _find_places(node: Any) -> Iterator[tuple[Any, str | int, Any]]:
         if isinstance(holder, list):
             places: list[tuple[str | int, Any]] = list(enumerate(holder))
         else:
-            own = ("data",) if _value(holder, "type") == "text" else ()
-            places = [(name, _value(holder, name)) for name in (*_BRANCHES, *own, "logprobs")]
+            more_keys = ("data",) if _value(holder, "type") == "text" else ()
+            places = [(name, _value(holder, name)) for name in (*_BRANCHES, *more_keys, "logprobs")]
         for name, value in places:
             if isinstance(value, str) or (name == "logprobs" and value is not None):
                 yield holder, name, value
@@ -157,13 +157,13 @@ class StreamMasking:
                 choice.logprobs = None  # they spell out masked text
             for place, name in _text_places(choice):
                 piece = getattr(place, name, None)
-                own = self.texts.get((choice.index, name))
-                if own is None and not isinstance(piece, str):
+                masked = self.texts.get((choice.index, name))
+                if masked is None and not isinstance(piece, str):
                     continue
-                own = own or self.texts.setdefault((choice.index, name), self._start())
-                ready = own.feed(piece) if isinstance(piece, str) else ""
+                masked = masked or self.texts.setdefault((choice.index, name), self._start())
+                ready = masked.feed(piece) if isinstance(piece, str) else ""
                 if choice.finish_reason:
-                    ready += own.flush()
+                    ready += masked.flush()
                 if isinstance(piece, str) or ready:
                     setattr(place, name, ready)
                     self.last = chunk
@@ -173,14 +173,14 @@ class StreamMasking:
 
     def rest(self) -> Iterator[Any]:
         """Yield chunks with the rest of a stream that ended without a finish reason."""
-        for (index, name), own in self.texts.items():
-            if own.held and self.last is not None:
+        for (index, name), masked in self.texts.items():
+            if masked.held and self.last is not None:
                 chunk = self.last.model_copy(deep=True)
                 chunk.choices = chunk.choices[:1]
                 chunk.choices[0].index = index
                 for place, other in _text_places(chunk.choices[0]):
                     if other == name or hasattr(place, other):
-                        setattr(place, other, own.flush() if other == name else None)
+                        setattr(place, other, masked.flush() if other == name else None)
                 yield chunk
 
 

@@ -21,11 +21,11 @@ def personal_data(
     text: str, kinds: tuple[str, ...] = KINDS, keep: Collection[str] = ()
 ) -> Counter[str]:
     """Return how often each kind of data is in a text, without the values to `keep`."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for reading in _plain_readings(text):
         values = ((kind, reading[a:b]) for kind, a, b in personal_values(reading))
-        found |= Counter(kind for kind, value in values if value not in keep)
-    return Counter({kind: found[kind] for kind in kinds if found[kind]})
+        counts |= Counter(kind for kind, value in values if value not in keep)
+    return Counter({kind: counts[kind] for kind in kinds if counts[kind]})
 
 
 def known_values(request: Mapping[str, Any]) -> frozenset[str]:

@@ -38,9 +38,9 @@ def _violations(
     if classifier is not None and text.strip():
         yield from _score_text(text, settings.classifier_threshold, classifier)
     kinds = chosen_kinds(settings.personal)
-    found = personal_data(text, kinds) if kinds else {}
-    if found:
-        yield CheckViolation("personal", format_counts(found))
+    counts = personal_data(text, kinds) if kinds else {}
+    if counts:
+        yield CheckViolation("personal", format_counts(counts))
 
 
 def _score_text(

@@ -59,15 +59,15 @@ class ResponseChecks:
         message = dict(choice.get("message") or {"content": choice.get("text")})
         message["content"] = message_text(message.get("content"))
         legacy = message.get("function_call")
-        given = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else [])]
-        calls = [call for call in given if _is_call(call)]
+        entries = [*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else [])]
+        calls = [call for call in entries if _is_call(call)]
         message |= {"tool_calls": calls, "function_call": None}
         try:
             text = answer_of(message, None)
         except UnansweredMessage:
             text = ""
         yield from self._of_text(request, text, "\n".join(_further_texts(message)))
-        if self.settings.calls and len(calls) < len(given):
+        if self.settings.calls and len(calls) < len(entries):
             yield CheckViolation("calls", "a call without a name, or one that is not an object")
         if self.settings.calls:
             yield from self._of_calls(request, calls)

@@ -70,18 +70,18 @@ OURS = frozenset(GuardrailSettings.model_fields)
 """Keys taken out of litellm's."""
 
 
-def parse_settings(given: Mapping[str, Any]) -> GuardrailSettings:
+def parse_settings(options: Mapping[str, Any]) -> GuardrailSettings:
     """Return the settings of a guardrail."""
     try:
-        found = GuardrailSettings.model_validate(dict(given))
+        settings = GuardrailSettings.model_validate(dict(options))
     except ValidationError as error:
         raise UsageError(f"guardrail: {validation_problem(GuardrailSettings, error)}") from None
     for name in ("personal", "leaks"):
-        named = getattr(found, name)
+        named = getattr(settings, name)
         for kind in () if isinstance(named, bool) else named:
             if kind not in KINDS:
                 raise UsageError(f"guardrail: {name}={kind!r}: choose from {', '.join(KINDS)}")
-    return found
+    return settings
 
 
 def chosen_kinds(setting: bool | tuple[str, ...]) -> tuple[str, ...]:

@@ -42,12 +42,12 @@ def case_of_call(call: ModelCall) -> AnsweredCase:
         cluster=unit_of(call),
         tags=_route_tags(call),
     )
-    known = {**call.span.resource, **call.span.attributes}
+    attributes = {**call.span.resource, **call.span.attributes}
     if call.span.error is not None or call.finish_reason == _WITHHELD:
-        return AnsweredCase(case, None, known)
+        return AnsweredCase(case, None, attributes)
     said = {"batch_size": 1, "answered_by": call.model}
     completion = call.completion.model_copy(update=said)
-    return AnsweredCase(case, without_thoughts(completion), known)
+    return AnsweredCase(case, without_thoughts(completion), attributes)
 
 
 def _route_tags(call: ModelCall) -> tuple[str, ...]:

@@ -74,10 +74,10 @@ class BaselineAnswers:
         if figure.metric is not None and figure.metric.judge is not None:
             rows = self._run.score_table
             keys = ((self._suite, figure.metric.name, case, self._arm) for case in self._cases)
-            found = [(key[2], rows[key].value) for key in keys if key in rows]
+            values = [(key[2], rows[key].value) for key in keys if key in rows]
         else:
-            found = list(self._measured(figure))
-        return {case: value for case, value in found if value is not None}
+            values = list(self._measured(figure))
+        return {case: value for case, value in values if value is not None}
 
     def _measured(self, figure: MonitoredFigure) -> Iterator[tuple[str, float | None]]:
         for case, stored in (self._timed if figure.times else self._written).items():
@@ -92,10 +92,10 @@ class BaselineAnswers:
         """
         from tunegate.harness.stats.confidence_sequences import MOST_CALLS
 
-        found: dict[str, list[float]] = {}
+        clusters: dict[str, list[float]] = {}
         for case, value in sorted(self.scores(figure).items(), key=lambda item: sha256(item[0])):
-            found.setdefault(self._cases[case].cluster or f"case {case}", []).append(value)
-        return [values[:MOST_CALLS] for values in found.values()]
+            clusters.setdefault(self._cases[case].cluster or f"case {case}", []).append(value)
+        return [values[:MOST_CALLS] for values in clusters.values()]
 
 
 def _alone(stored: StoredAnswer) -> bool:
@@ -119,10 +119,10 @@ def production_baseline(
     groups = [list(values) for values in units]
     limit = None
     if figure.cuts:
-        values = [figure.value(value) for own in groups for value in own]
+        values = [figure.value(value) for cluster in groups for value in cluster]
         limit = order_statistic(values, QUANTILE).value
-    losses = [[figure.loss(value, limit) for value in own] for own in groups]
-    flat = [loss for own in losses for loss in own]
+    losses = [[figure.loss(value, limit) for value in cluster] for cluster in groups]
+    flat = [loss for cluster in losses for loss in cluster]
     bound = _worst_mean(losses, binary=figure.kind is not LossKind.MEAN, alpha=alpha)
     return ProductionBaseline(len(flat), sum(flat) / len(flat), limit, bound)
 
@@ -133,9 +133,9 @@ def _worst_mean(losses: Sequence[Sequence[float]], *, binary: bool, alpha: float
 
     if len(losses) == 1:
         losses = [losses[0][:1]]  # one cluster says no more than one case
-    flat = [loss for own in losses for loss in own]
+    flat = [loss for cluster in losses for loss in cluster]
     if len(flat) > len(losses):
-        labels = [number for number, own in enumerate(losses) for _ in own]
+        labels = [number for number, cluster in enumerate(losses) for _ in cluster]
         return tolerance_bounds.worst_clustered_mean(flat, labels, alpha=alpha)
     if binary:
         return tolerance_bounds.worst_rate(round(sum(flat)), len(flat), alpha=alpha)

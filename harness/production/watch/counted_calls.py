@@ -74,9 +74,9 @@ def select_calls(
 def refuse_mixed(tally: CallTally, window: TimeWindow) -> None:
     """Refuse calls of several models if `window` does not name the shipped one."""
     if len(tally.models) > 1 and not window.models:
-        found = ", ".join(f"{name} ({count})" for name, count in tally.models.most_common(6))
+        listed = ", ".join(f"{name} ({count})" for name, count in tally.models.most_common(6))
         raise UsageError(
-            f"the traces hold calls of {len(tally.models)} models: {found}; name the "
+            f"the traces hold calls of {len(tally.models)} models: {listed}; name the "
             "shipped one: --model NAME, more than once if it has several names"
         )
 
@@ -85,8 +85,8 @@ def _exclusion_reason(call: ModelCall, window: TimeWindow) -> str | None:
     start = call.span.start_s
     if window.models and not any(fnmatchcase(call.model or "", m) for m in window.models):
         return "of another model"
-    own = {**call.span.resource, **call.span.attributes}
-    if any(str(own.get(key)) != value for key, value in window.where.items()):
+    attributes = {**call.span.resource, **call.span.attributes}
+    if any(str(attributes.get(key)) != value for key, value in window.where.items()):
         return "without the attributes of --where"
     if window.since_s is not None and start < window.since_s:
         return "before --since"
@@ -139,9 +139,9 @@ class CountedCalls:
         if call.conversation is None:
             return False
         name, start = _hash(call.conversation), round(call.span.start_s, 3)
-        known = self.conversations if name in self.conversations else self.begun
-        known[name] = max(start, known.get(name, start))
-        return known is self.conversations
+        conversations = self.conversations if name in self.conversations else self.begun
+        conversations[name] = max(start, conversations.get(name, start))
+        return conversations is self.conversations
 
     def settle(self) -> None:
         """Forget what is more than a day before the last call, and move the watermark there."""
@@ -155,8 +155,8 @@ class CountedCalls:
             self.watermark_s = mark
         mark = self.watermark_s
         self.names = {name: start for name, start in self.names.items() if start >= mark}
-        known = {**self.conversations, **self.begun}
-        self.conversations = {name: last for name, last in known.items() if last >= mark}
+        conversations = {**self.conversations, **self.begun}
+        self.conversations = {name: last for name, last in conversations.items() if last >= mark}
         self.begun = {}
 
 

@@ -193,8 +193,8 @@ _BAD = {"down", "thumbs_down", "bad", "negative", "dislike", "no", "false", "fai
 def feedback_figure(attribute: str, allowed: float) -> MonitoredFigure:
     """Return the share of calls about which users complained, among those with feedback."""
 
-    def measure(one: AnsweredCase) -> Score:
-        feedback = one.attributes.get(attribute)
+    def measure(answered: AnsweredCase) -> Score:
+        feedback = answered.attributes.get(attribute)
         if isinstance(feedback, str):
             word = feedback.strip().lower().replace(" ", "_").replace("-", "_")
             feedback = True if word in _GOOD else False if word in _BAD else None

@@ -28,13 +28,13 @@ def initial_state(
     gated = BaselineAnswers(run, suite.name, arm)
     units = {f.name: gated.units(f) for f in figures if f.allowed is None}
     compared = [f for f in figures if f.allowed is not None or units[f.name]]
-    own = alpha / max(1, len(compared)) / 2
+    own_alpha = alpha / max(1, len(compared)) / 2
     states = []
     for figure in compared:
         if figure.allowed is not None:
             promise = ProductionBaseline(0, figure.allowed, None, figure.allowed)
         else:
-            promise = production_baseline(figure, units[figure.name], own)
+            promise = production_baseline(figure, units[figure.name], own_alpha)
         states.append(
             FigureState(
                 name=figure.name,
@@ -61,11 +61,11 @@ def select_figures(
     figures: Sequence[MonitoredFigure], names: Sequence[str]
 ) -> list[MonitoredFigure]:
     """Return the figures of these names; all of them without names."""
-    known = {figure.name: figure for figure in figures}
+    by_name = {figure.name: figure for figure in figures}
     for name in names:
-        if name not in known:
-            raise UsageError(unknown_name_message(name, tuple(known), what="figure"))
-    return [known[name] for name in dict.fromkeys(names)] if names else list(figures)
+        if name not in by_name:
+            raise UsageError(unknown_name_message(name, tuple(by_name), what="figure"))
+    return [by_name[name] for name in dict.fromkeys(names)] if names else list(figures)
 
 
 def _missing_reason(figure: MonitoredFigure) -> str:

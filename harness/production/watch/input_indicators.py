@@ -34,7 +34,7 @@ def input_figures(suite: Suite) -> list[MonitoredFigure]:
     """Return the indicators that compare prompts with those of a suite's cases."""
     above, below, share = LossKind.ABOVE, LossKind.BELOW, LossKind.SHARE
     seen = _SeenInputs(suite.cases)
-    made: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
+    indicators: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
         ("input_language", "prompts in a language of no other case", share, seen.language),
         ("input_wording", "prompts stranger in wording than the gate's strangest tenth", above,
          seen.wording),
@@ -43,10 +43,10 @@ def input_figures(suite: Suite) -> list[MonitoredFigure]:
         ("input_tools", "calls that offer a tool of no other case", share, seen.tools),
     ]  # fmt: skip
     if suite.content_metrics is not None:  # replayed traffic: its tags are models and routes
-        made.append(("input_route", "calls of a route of no other case", share, seen.route))
+        indicators.append(("input_route", "calls of a route of no other case", share, seen.route))
     if seen.is_multilingual:
         says = "prompts in another language than most cases"
-        made.append(("input_other_language", says, share, seen.other_language))
+        indicators.append(("input_other_language", says, share, seen.other_language))
     why = {"input_language": _NO_DETECTOR} if find_spec("py3langid") is None else {}
     return [
         MonitoredFigure(
@@ -56,7 +56,7 @@ def input_figures(suite: Suite) -> list[MonitoredFigure]:
             partial(_of_case, measure),
             missing=why.get(name, "the gate's cases do not show it"),
         )
-        for name, says, kind, measure in made
+        for name, says, kind, measure in indicators
     ]
 
 
@@ -82,11 +82,11 @@ def _characters(case: Case) -> Score:
 def _grams(case: Case) -> frozenset[str]:
     """Return the n-grams of a prompt's words, with every digit as 0."""
     text = re.sub(r"\d", "0", asked_text(case)[:_MOST_CHARACTERS].casefold())
-    found: set[str] = set()
+    grams: set[str] = set()
     for word in re.findall(r"\w+", text):
         padded = f" {word} "
-        found.update(padded[at : at + _GRAM] for at in range(max(1, len(padded) - _GRAM + 1)))
-    return frozenset(found)
+        grams.update(padded[at : at + _GRAM] for at in range(max(1, len(padded) - _GRAM + 1)))
+    return frozenset(grams)
 
 
 def _tool_names(case: Case) -> frozenset[str]:
@@ -100,8 +100,8 @@ def _language(case: Case) -> str | None:
     detector = _detector()
     if detector is None or sum(sign.isalpha() for sign in text) < _LEAST_LETTERS:
         return None
-    found, _ = detector.classify(text)
-    return str(found)
+    code, _ = detector.classify(text)
+    return str(code)
 
 
 @cache
@@ -122,10 +122,10 @@ class _SeenInputs:
 
     def language(self, case: Case) -> Score:
         """Score 1 for a language of no other case."""
-        found = _language(case)
-        if found is None:
+        code = _language(case)
+        if code is None:
             return Score.unscored("the language of the prompt is unknown")
-        return self._strange(case, frozenset([found]), self._languages)
+        return self._strange(case, frozenset([code]), self._languages)
 
     @property
     def is_multilingual(self) -> bool:
@@ -135,10 +135,10 @@ class _SeenInputs:
 
     def other_language(self, case: Case) -> Score:
         """Score 1 for a language other than that of most cases."""
-        found = _language(case)
-        if found is None:
+        code = _language(case)
+        if code is None:
             return Score.unscored("the language of the prompt is unknown")
-        return Score.of(float(found != self._main_language))
+        return Score.of(float(code != self._main_language))
 
     def tools(self, case: Case) -> Score:
         """Score 1 for a tool that no other case offers."""
@@ -149,8 +149,8 @@ class _SeenInputs:
         if case.id not in self._units and not case.tags:
             return Score.unscored("the call names no route")
         names = frozenset(case.tags)
-        known = any(self._others(case, name, self._routes) for name in names)
-        return Score.of(float(not known))
+        has_route = any(self._others(case, name, self._routes) for name in names)
+        return Score.of(float(not has_route))
 
     def wording(self, case: Case) -> Score:
         """Score the share of a prompt's n-grams that no other case has."""

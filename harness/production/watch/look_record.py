@@ -117,7 +117,7 @@ class WatchRecord(Record):
 
 
 def watch_record(
-    found: MonitoringLook,
+    look: MonitoringLook,
     *,
     drop: float,
     reading: tuple[str, ...] = (),
@@ -128,9 +128,9 @@ def watch_record(
     `drop` is the worsening, as a share of units, that "quiet" rules out; `reading` has problems
     with the files, `judged` the figures that a judge or people score.
     """
-    state, tally = found.state, found.tally
+    state, tally = look.state, look.tally
     looks = tuple(
-        _figure(kept, found.shown[kept.name], state.own_alpha, drop) for kept in state.figures
+        _figure(kept, look.shown[kept.name], state.own_alpha, drop) for kept in state.figures
     )
     verdict = _verdict(looks, tally.counted)
     return WatchRecord(
@@ -182,8 +182,10 @@ def _blind_spots(
     )
 
 
-def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: float) -> FigureLook:
-    needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own, filled=MOST_CALLS)
+def _figure(
+    kept: FigureState, shown: FigureObservations, own_alpha: float, drop: float
+) -> FigureLook:
+    needed = units_needed(_worse(kept, drop), bound=kept.bound, alpha=own_alpha, filled=MOST_CALLS)
     return FigureLook(
         name=kept.name,
         says=kept.says,
@@ -198,7 +200,7 @@ def _figure(kept: FigureState, shown: FigureObservations, own: float, drop: floa
         unscored=shown.unscored,
         why_unscored=shown.why,
         evidence=_round(math.exp(min(kept.peak, 200.0))),
-        needed=_round(1 / own),
+        needed=_round(1 / own_alpha),
         needed_n=needed,
         alarmed=kept.alarmed,
     )
@@ -223,10 +225,10 @@ def _status(kept: FigureState, needed: int | None) -> FigureStatus:
 
 
 def _verdict(looks: tuple[FigureLook, ...], counted: int) -> WatchVerdict:
-    found = {figure.status for figure in looks}
-    if FigureStatus.ALARM in found:
+    statuses = {figure.status for figure in looks}
+    if FigureStatus.ALARM in statuses:
         return WatchVerdict.ALARM
-    if not counted or FigureStatus.TOO_FEW in found or FigureStatus.QUIET not in found:
+    if not counted or FigureStatus.TOO_FEW in statuses or FigureStatus.QUIET not in statuses:
         return WatchVerdict.TOO_LITTLE
     return WatchVerdict.QUIET
 

@@ -59,10 +59,10 @@ class TraceUnits:
         Calls beyond `MOST_CALLS` are not counted.
         """
         place = 1 + 2 * figure
-        known = [(row[0], trace, row) for trace, row in self._rows.items() if row[place + 1]]
-        known.sort(key=lambda entry: entry[:2])
-        counts = [min(int(row[place + 1]), MOST_CALLS) for _, _, row in known]
-        return [row[place] / row[place + 1] for _, _, row in known], counts
+        measured = [(row[0], trace, row) for trace, row in self._rows.items() if row[place + 1]]
+        measured.sort(key=lambda entry: entry[:2])
+        counts = [min(int(row[place + 1]), MOST_CALLS) for _, _, row in measured]
+        return [row[place] / row[place + 1] for _, _, row in measured], counts
 
 
 Judging = Callable[[Sequence[AnsweredCase]], Sequence[Mapping[str, Score]]]
@@ -131,12 +131,12 @@ def update_state(
     board = _LookAccumulator(state.figures)
     drawn = _HashSample(sample.size if sample is not None else 0)
     for call in select_calls(calls, window, seen, tally):
-        one = case_of_call(call)
-        drawn.offer(one)
-        board.units.begin(_trace(one), call.span.start_s)
+        answered = case_of_call(call)
+        drawn.offer(answered)
+        board.units.begin(_trace(answered), call.span.start_s)
         for figure in figures:
             if figure.name in board.places:
-                board.add(figure, one, figure.measure(one))
+                board.add(figure, answered, figure.measure(answered))
     refuse_mixed(tally, window)
     tally.left_out.update({"counted before": seen.twice, "begun before the watermark": seen.late})
     if sample is not None:
@@ -174,11 +174,11 @@ def _remember(
 
 
 def _judge(sample: JudgeSample, answers: Sequence[AnsweredCase], board: _LookAccumulator) -> None:
-    asked = [figure for figure in sample.figures if figure.name in board.places]
-    if asked and answers:
-        for one, scores in zip(answers, sample.judge(answers), strict=True):
-            for figure in asked:
-                board.add(figure, one, scores[figure.name])
+    judged = [figure for figure in sample.figures if figure.name in board.places]
+    if judged and answers:
+        for answered, scores in zip(answers, sample.judge(answers), strict=True):
+            for figure in judged:
+                board.add(figure, answered, scores[figure.name])
 
 
 def _trace(one: AnsweredCase) -> str:
@@ -195,7 +195,7 @@ class _LookAccumulator:
         self._unscored = [0] * len(kept)
         self._why: list[str | None] = [None] * len(kept)
 
-    def add(self, figure: MonitoredFigure, one: AnsweredCase, score: Score) -> None:
+    def add(self, figure: MonitoredFigure, answered: AnsweredCase, score: Score) -> None:
         """Add a call's score."""
         place = self.places[figure.name]
         if score.value is None:
@@ -203,7 +203,7 @@ class _LookAccumulator:
             self._why[place] = self._why[place] or score.reason
         else:
             loss = figure.loss(score.value, self._kept[place].threshold)
-            self.units.add(_trace(one), place, loss)
+            self.units.add(_trace(answered), place, loss)
 
     def shown(self) -> dict[str, FigureObservations]:
         """Return the observations of every figure."""
@@ -271,12 +271,14 @@ class _HashSample:
         self._size = size
         self._heap: list[tuple[int, str, AnsweredCase]] = []
 
-    def offer(self, one: AnsweredCase) -> None:
+    def offer(self, answered: AnsweredCase) -> None:
         """Take an answer into the sample if its hash is small enough."""
-        if not self._size or one.completion is None or one.completion.text is None:
+        if not self._size or answered.completion is None or answered.completion.text is None:
             return
-        number = int(hashlib.sha256(one.case.id.encode("utf-8", "replace")).hexdigest()[:15], 16)
-        entry = (-number, one.case.id, one)
+        number = int(
+            hashlib.sha256(answered.case.id.encode("utf-8", "replace")).hexdigest()[:15], 16
+        )
+        entry = (-number, answered.case.id, answered)
         if len(self._heap) < self._size:
             heapq.heappush(self._heap, entry)
         elif entry > self._heap[0]:

@@ -21,10 +21,10 @@ def tensorboard(run: TrackedRun) -> str:
 
     folder = Path(os.environ.get("TENSORBOARD_LOGGING_DIR") or "runs") / run.name
     facts = "\n".join(f"- {name}: {value}" for name, value in run.facts.items())
-    found = [scalar_pb(name, value) for name, value in run.numbers.items()]
-    found.append(text_pb("tunegate", facts))
+    summaries = [scalar_pb(name, value) for name, value in run.numbers.items()]
+    summaries.append(text_pb("tunegate", facts))
     writer = EventFileWriter(str(folder))
-    for summary in found:
+    for summary in summaries:
         writer.add_event(Event(wall_time=time.time(), step=0, summary=summary))
     writer.close()
     shutil.copyfile(run.page, folder / run.page.name)

@@ -18,12 +18,12 @@ def describe_error(error: BaseException) -> str:
 
 def last_line(error: BaseException, file: str) -> int | None:
     """Return the last line of a file on the way to an exception."""
-    found, trace = None, error.__traceback__
+    line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
-            found = trace.tb_lineno
+            line = trace.tb_lineno
         trace = trace.tb_next
-    return found
+    return line
 
 
 def show_value(value: Any) -> str:

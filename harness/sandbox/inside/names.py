@@ -44,9 +44,9 @@ class Names(dict[str, Any]):
     def __init__(self, tree: ast.AST, offered: frozenset[str], fetch: Callable[[str], Any]) -> None:
         """Take the names that the answer offers, and what returns the value of one."""
         super().__init__(__name__="tests", __builtins__=builtins)
-        own = {name for name in offered if not hasattr(builtins, name)}
+        unshadowed = {name for name in offered if not hasattr(builtins, name)}
         tests_own = not all(hasattr(builtins, name) for name in free_names(tree))
-        self._offered, self._fetch = own if tests_own else offered, fetch
+        self._offered, self._fetch = unshadowed if tests_own else offered, fetch
 
     def __missing__(self, name: str) -> Any:
         if name not in self._offered or name.startswith("__"):

@@ -77,7 +77,9 @@ class Peer:
     def ask(self, operation: str, number: int, *arguments: Any) -> Any:
         """Have the other process do something to its object; return or raise what comes of it."""
         exchange = Exchange()
-        self.send(["call", operation, number, [self._pack(one, exchange) for one in arguments]])
+        self.send(
+            ["call", operation, number, [self._pack(argument, exchange) for argument in arguments]]
+        )
         while (message := self.receive())[0] == "call":  # it calls a function that it was given
             self.serve(*message[1:])
         kind, packed, changed, printed = message
@@ -97,7 +99,7 @@ class Peer:
         exchange, count = Exchange(), 0
         try:
             target = self._objects[number]
-            arguments = [self._unpack(one, exchange) for one in packed]
+            arguments = [self._unpack(argument, exchange) for argument in packed]
             count = len(exchange.objects)
             exchange.remember()
             self.refuse(operation, target, arguments)
@@ -142,7 +144,7 @@ class Peer:
         if came_from_other(error) and type(origin := error.__dict__["origin"]) is Remote:
             return {"yours": number_of(origin)}
         name, exchange = self._name_exception_class(type(error)), Exchange()
-        arguments = [self._pack(one, exchange) for one in error.args]
+        arguments = [self._pack(argument, exchange) for argument in error.args]
         cause = self._pack(error.__cause__, exchange)
         return {"error": [name, arguments, cause, self.keep(error)]}
 
@@ -180,27 +182,29 @@ class Peer:
         """Return the class that stands for an exception class of the other process."""
         if number not in self._found:
             standard = _standard_exception(module, name)
-            kinds = tuple(self._unpack(one, Exchange()) for one in bases)
-            if not all(isinstance(one, type) and issubclass(one, BaseException) for one in kinds):
+            kinds = tuple(self._unpack(base, Exchange()) for base in bases)
+            if not all(
+                isinstance(base, type) and issubclass(base, BaseException) for base in kinds
+            ):
                 raise TypeError(f"{name!r} is not an exception")
             body = {"__getattr__": _attribute_of_origin, "__str__": _text_of_origin}
-            made = standard or _ExceptionClass(name.rpartition(".")[2], kinds, body)
-            self._put(number, made)
+            exception_class = standard or _ExceptionClass(name.rpartition(".")[2], kinds, body)
+            self._put(number, exception_class)
             if standard is None:
-                made.remote = Remote(self, number, None)
+                exception_class.remote = Remote(self, number, None)
         return self._found[number]
 
     def _exception(self, kind: Any, arguments: list[Any], cause: Any, number: int) -> Any:
         """Return an exception of the other process."""
         exchange = Exchange()
-        found = self._unpack(kind, exchange)
-        given = [self._unpack(one, exchange) for one in arguments]
-        if not issubclass(found, BaseException):
+        exception_class = self._unpack(kind, exchange)
+        arguments_read = [self._unpack(argument, exchange) for argument in arguments]
+        if not issubclass(exception_class, BaseException):
             raise TypeError("only exceptions can be raised")
-        error = found.__new__(found, *given)
-        error.args = tuple(given)
+        error = exception_class.__new__(exception_class, *arguments_read)
+        error.args = tuple(arguments_read)
         with suppress(TypeError):  # some need other arguments than they keep
-            error.__init__(*given)
+            error.__init__(*arguments_read)
         error.__dict__["origin"] = Remote(self, number, None)
         error.__cause__ = self._unpack(cause, exchange)
         return error
@@ -275,7 +279,9 @@ def _standard_module(name: str) -> Any:
 def _standard_exception(module: str, name: str) -> Any:
     """Return an exception class of the standard library, or None if it has no such class."""
     try:
-        found = getattr(_standard_module(module), name)
+        candidate = getattr(_standard_module(module), name)
     except (RuntimeError, ImportError, AttributeError):
         return None
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+    return (
+        candidate if isinstance(candidate, type) and issubclass(candidate, BaseException) else None
+    )

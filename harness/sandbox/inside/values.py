@@ -175,9 +175,9 @@ def pack_content(value: Any, name_object: Callable[[Any], Any], exchange: Exchan
             kinds == {int} and -_LARGEST < min(value) <= max(value) < _LARGEST
         ):
             return value
-        return [pack(one, name_object, exchange) for one in value]
+        return [pack(item, name_object, exchange) for item in value]
     tag = _TAGS[type(value)]
-    return {tag: _CONTAINERS[tag][1](value, lambda one: pack(one, name_object, exchange))}
+    return {tag: _CONTAINERS[tag][1](value, lambda item: pack(item, name_object, exchange))}
 
 
 def _pack_rare(value: Any, name_object: Callable[[Any], Any], exchange: Exchange) -> Any:
@@ -192,7 +192,7 @@ def _pack_rare(value: Any, name_object: Callable[[Any], Any], exchange: Exchange
         return {"timedelta": [value.days, value.seconds, value.microseconds]}
     if kind in (range, slice):
         parts = (value.start, value.stop, value.step)
-        return {kind.__name__: [pack(one, name_object, exchange) for one in parts]}
+        return {kind.__name__: [pack(part, name_object, exchange) for part in parts]}
     name = str(value.__name__) if kind is type else ""
     if name and getattr(builtins, name, None) is value:
         return {"class": name}
@@ -209,10 +209,10 @@ def unpack(packed: Any, find_object: Callable[[str, Any], Any], exchange: Exchan
     Only plain values and classes of Python come out: the other process may send anything.
     """
     value = unpack_content(packed, find_object, exchange)
-    made = isinstance(packed, list) or (
+    is_container = isinstance(packed, list) or (
         isinstance(packed, dict) and packed.keys() <= _CONTAINERS.keys()
     )
-    if made and type(value) in _MUTABLE:
+    if is_container and type(value) in _MUTABLE:
         exchange.add(value)
     return value
 
@@ -222,20 +222,20 @@ def unpack_content(packed: Any, find_object: Callable[[str, Any], Any], exchange
     if isinstance(packed, list):
         if {dict, list}.isdisjoint(map(type, packed)):
             return packed
-        return [unpack(one, find_object, exchange) for one in packed]
+        return [unpack(item, find_object, exchange) for item in packed]
     if not isinstance(packed, dict):
         return packed
     ((tag, inside),) = packed.items()
     if tag in _CONTAINERS:
-        return _CONTAINERS[tag][2](inside, lambda one: unpack(one, find_object, exchange))
+        return _CONTAINERS[tag][2](inside, lambda item: unpack(item, find_object, exchange))
     plain: dict[str, Callable[[], Any]] = {
         "same": lambda: exchange.objects[inside],
         "int": lambda: int(inside, 16),
         "text": lambda: _from_text(*inside),
         "pattern": lambda: re.compile(unpack(inside[0], find_object, exchange), inside[1]),
         "timedelta": lambda: _standard_class("datetime", "timedelta")(*inside),
-        "range": lambda: range(*[unpack(one, find_object, exchange) for one in inside]),
-        "slice": lambda: slice(*[unpack(one, find_object, exchange) for one in inside]),
+        "range": lambda: range(*[unpack(item, find_object, exchange) for item in inside]),
+        "slice": lambda: slice(*[unpack(item, find_object, exchange) for item in inside]),
         "class": lambda: _standard_class("builtins", inside),
         "array": lambda: _array(inside[0], unpack(inside[1], find_object, exchange)),
     }

@@ -101,20 +101,22 @@ def play_silently(task: InspectTask) -> SilentPlay:
 
 def start_inspect_suite(spec: str, folder: Path, *, name: str) -> list[str]:
     """Write suite.toml and cases.jsonl of a task; return lines on what was written."""
-    given = spec.removeprefix(PREFIX)
-    task = InspectTask(given, str(Path.cwd()))
+    task_spec = spec.removeprefix(PREFIX)
+    task = InspectTask(task_spec, str(Path.cwd()))
     problems = list(task.problems())
     if problems:
         raise UsageError("\n".join(problems))
     played = play_silently(task)
     if not played.scores:
         reason = next((row.error for row in played.rows if row.error), "its samples have none")
-        raise UsageError(f"inspect={given!r}: the task has no score ({reason})")
+        raise UsageError(f"inspect={task_spec!r}: the task has no score ({reason})")
     reward = played.scores[0]
     folder.mkdir(parents=True)
     text = "".join(f"{json.dumps(_case(row), ensure_ascii=False)}\n" for row in played.rows)
     (folder / "cases.jsonl").write_text(text, encoding="utf-8")
-    (folder / "suite.toml").write_text(_suite_text(given, folder, played, name), encoding="utf-8")
+    (folder / "suite.toml").write_text(
+        _suite_text(task_spec, folder, played, name), encoding="utf-8"
+    )
     paid = played.rewards(reward)
     earned = sum(value > 0 for value in paid)
     mean = f" (mean {sum(paid) / len(paid):.3g})" if paid else ""

@@ -98,7 +98,11 @@ def _command_words(
     chosen = list(dict.fromkeys(str((case.row or {}).get("sample", "")) for case in cases))
     listed = ",".join(chosen)
     # If a case names no sample, as in suites over recorded results, all samples are played.
-    if all(chosen) and not any("," in one for one in chosen) and len(listed) < LONGEST_WORD:
+    if (
+        all(chosen)
+        and not any("," in sample_id for sample_id in chosen)
+        and len(listed) < LONGEST_WORD
+    ):
         words += ["--sample-id", listed]
     return words
 
@@ -108,9 +112,11 @@ def _read_answers(
 ) -> Iterator[StoredAnswer]:
     """Yield the answers in a task's log."""
     log = _open_log(folder, reward, status)
-    found = {} if log is None else {(one.name, one.epoch): one for one in log.samples()}
+    samples_played = (
+        {} if log is None else {(sample.name, sample.epoch): sample for sample in log.samples()}
+    )
     whole = status == 0 and log is not None and not log.notes
-    answers = [_answer(request, found) for request in requests]
+    answers = [_answer(request, samples_played) for request in requests]
     failed = [answer.error for answer in answers if answer.completion is None]
     if whole and len(failed) >= GIVE_UP and len(failed) == len(answers):
         raise BackendError(
@@ -139,8 +145,8 @@ def _open_log(folder: Path, reward: str, status: int) -> TaskLog | None:
         return None
 
 
-def _answer(request: Request, found: Mapping[tuple[str, int], PlayedSample]) -> StoredAnswer:
-    played = found.get((request.case.id, request.sample + 1))
+def _answer(request: Request, samples: Mapping[tuple[str, int], PlayedSample]) -> StoredAnswer:
+    played = samples.get((request.case.id, request.sample + 1))
     if played is None:
         error = "Inspect played no sample of this case: its data set has changed"
         return StoredAnswer.of(request.cell, None, error, 0.0)
@@ -154,8 +160,8 @@ def _other_question(case: Case, played: PlayedSample) -> str | None:
 
     Solvers may add to the question, such as a system prompt with the date.
     """
-    said = "\n".join(str(turn.get("content") or "") for turn in case.input_messages())
-    if played.asked in said:
+    question = "\n".join(str(turn.get("content") or "") for turn in case.input_messages())
+    if played.asked in question:
         return None
     return (
         f"Inspect asked {played.asked!r:.60}, which is not in the case; write the suite again if "

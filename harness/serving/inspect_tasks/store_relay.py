@@ -26,11 +26,11 @@ class StoreRelay:
 
     def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
         """Wait for the store's thread and return the completions of some keys."""
-        found: Future[dict[str, Completion]] = Future()
-        self._calls.put((list(keys), found))
+        completions: Future[dict[str, Completion]] = Future()
+        self._calls.put((list(keys), completions))
         if self._closed:
             raise ServerStopped
-        return found.result()
+        return completions.result()
 
     def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
         """Store an answer soon."""
@@ -48,9 +48,9 @@ class StoreRelay:
             call = self._calls.get(timeout=wait_s)
             while True:
                 if call is not None:
-                    keys, found = call
+                    keys, future = call
                     self.write()
-                    found.set_result(self.store.completions(keys))
+                    future.set_result(self.store.completions(keys))
                 call = self._calls.get_nowait()
         self.write()
 

@@ -69,9 +69,9 @@ class TaskLog:
                 yield row
 
     def _sample(self, row: ResultRow) -> PlayedSample:
-        known = (row.key, row.sample or 1, _text_in(row.fields.get("input")))
+        shared = (row.key, row.sample or 1, _text_in(row.fields.get("input")))
         if row.error is not None:
-            return PlayedSample(*known, None, error=f"Inspect: {row.error}")
+            return PlayedSample(*shared, None, error=f"Inspect: {row.error}")
         name = self.reward or next(iter(row.scores), "")
         if name not in row.scores:
             there = ", ".join(row.scores) or "none"
@@ -82,8 +82,8 @@ class TaskLog:
         reward = row.scores[name]
         if reward is None:
             reason = row.errors.get(name) or "no score"
-            return PlayedSample(*known, row.prompt_hash, error=f"Inspect: {name}: {reason}")
-        return PlayedSample(*known, row.prompt_hash, self._completion(row, reward))
+            return PlayedSample(*shared, row.prompt_hash, error=f"Inspect: {name}: {reason}")
+        return PlayedSample(*shared, row.prompt_hash, self._completion(row, reward))
 
     def _completion(self, row: ResultRow, reward: float) -> Completion:
         assert self._reader.turns is not None

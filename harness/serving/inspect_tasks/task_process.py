@@ -83,10 +83,10 @@ class TaskProcess:
         return watched_command(command)
 
 
-def _environment(given: Mapping[str, str], address: str, token: str) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], address: str, token: str) -> dict[str, str]:
     """Return the child's environment: with the endpoint, without Inspect's options."""
-    kept = {name: value for name, value in given.items() if not name.startswith("INSPECT_EVAL_")}
-    no_proxy = ",".join(filter(None, ["127.0.0.1", given.get("NO_PROXY", "")]))
+    kept = {name: value for name, value in environ.items() if not name.startswith("INSPECT_EVAL_")}
+    no_proxy = ",".join(filter(None, ["127.0.0.1", environ.get("NO_PROXY", "")]))
     return {
         **kept,
         "TUNEGATE_BASE_URL": address,

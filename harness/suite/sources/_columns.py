@@ -86,18 +86,18 @@ class ColumnMapping:
         Raises:
             ValueError: a value does not fit its field, or the prompt is empty.
         """
-        found = {}
+        cells = {}
         for field, column in self.columns.items():
             try:
                 value = _field(field, column, row)
             except ValueError as error:
                 raise ValueError(f"{field}: {error}") from error
             if value is not None:
-                found[field] = value
-        if not {"prompt", "messages"} & set(found):
-            asked = [self.columns[f] for f in ("prompt", "messages") if f in self.columns]
-            raise ValueError(f"the prompt is empty (column {asked[0]!r})")
-        return found
+                cells[field] = value
+        if not {"prompt", "messages"} & set(cells):
+            prompt_columns = [self.columns[f] for f in ("prompt", "messages") if f in self.columns]
+            raise ValueError(f"the prompt is empty (column {prompt_columns[0]!r})")
+        return cells
 
 
 def _names(column: str | Sequence[str], there: Sequence[str]) -> Sequence[str]:
@@ -135,7 +135,7 @@ def _texts(field: str, value: Any) -> str | list[str] | None:
     if field == "choices" and isinstance(value, str) and value.lstrip().startswith("["):
         value = json_value(value)
     if isinstance(value, list):
-        return [_text(one) for one in value if not _is_missing(one)] or None
+        return [_text(item) for item in value if not _is_missing(item)] or None
     if _is_missing(value):
         return None
     return _text(value) if field == "expected" else [_text(value)]

@@ -23,7 +23,7 @@ def conversation_turns(value: Any) -> list[dict[str, Any]]:
     """
     if not isinstance(value, list) or not value:
         raise ValueError(f"{value!r:.60} must be a list of turns with role and content")
-    found = []
+    turns = []
     for turn in value:
         if isinstance(turn, Mapping) and {"from", "value"} <= set(turn):
             turn = {"role": _SHAREGPT.get(turn["from"], turn["from"]), "content": turn["value"]}
@@ -31,9 +31,9 @@ def conversation_turns(value: Any) -> list[dict[str, Any]]:
             raise ValueError(f"{turn!r:.60} must be a turn with role and content")
         role = "system" if turn["role"] == "developer" else turn["role"]
         # in tables every turn has the keys of all turns, with null for missing ones
-        known = {k: v for k, v in turn.items() if v is not None or k == "content"}
-        found.append({**known, "role": role})
-    return found
+        filled = {k: v for k, v in turn.items() if v is not None or k == "content"}
+        turns.append({**filled, "role": role})
+    return turns
 
 
 def prompt_fields(before: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -89,12 +89,17 @@ def expected_call(call: Any, *, arguments: str) -> dict[str, Any]:
     """
     if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
         raise ValueError(f"tool call {call!r:.60} has no name")
-    given = call.get(arguments) or {}
-    if isinstance(given, str):
-        given = json_value(given)
-    if not isinstance(given, Mapping):
-        raise ValueError(f"arguments {given!r:.60} of the call {call['name']!r} must be an object")
-    return {"name": call["name"], "arguments": {key: [value] for key, value in given.items()}}
+    call_arguments = call.get(arguments) or {}
+    if isinstance(call_arguments, str):
+        call_arguments = json_value(call_arguments)
+    if not isinstance(call_arguments, Mapping):
+        raise ValueError(
+            f"arguments {call_arguments!r:.60} of the call {call['name']!r} must be an object"
+        )
+    return {
+        "name": call["name"],
+        "arguments": {key: [value] for key, value in call_arguments.items()},
+    }
 
 
 def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,24 +112,26 @@ def conversation_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     fields = {**dict.fromkeys(PRODUCED), "tools": tools}
     for key in ("messages", "conversations"):
         if key in row:
-            found = conversation_turns(row[key])
-            if found[-1]["role"] != "assistant":
+            turns = conversation_turns(row[key])
+            if turns[-1]["role"] != "assistant":
                 raise ValueError(
-                    f"ends with the turn of {found[-1]['role']!r}; the last turn must be the "
+                    f"ends with the turn of {turns[-1]['role']!r}; the last turn must be the "
                     "assistant's, which is the expected answer"
                 )
-            return {**fields, **prompt_fields(found[:-1]), **_expected_with_tools(found[-1], tools)}
+            return {**fields, **prompt_fields(turns[:-1]), **_expected_with_tools(turns[-1], tools)}
     if {"prompt", "completion"} <= set(row):
         prompt, completion = row["prompt"], row["completion"]
         if isinstance(prompt, str) and isinstance(completion, str):
             return {**fields, "prompt": prompt, "expected": completion.strip()}
-        said = conversation_turns(completion)
-        if len(said) != 1:
-            raise ValueError(f"a completion of {len(said)} turns; one is judged at a time")
+        completion_turns = conversation_turns(completion)
+        if len(completion_turns) != 1:
+            raise ValueError(
+                f"a completion of {len(completion_turns)} turns; one is judged at a time"
+            )
         return {
             **fields,
             **prompt_fields(conversation_turns(prompt)),
-            **_expected_with_tools(said[0], tools),
+            **_expected_with_tools(completion_turns[0], tools),
         }
     raise ValueError(
         f"neither 'messages' nor 'prompt' and 'completion' among {', '.join(row)}; "

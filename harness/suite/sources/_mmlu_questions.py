@@ -78,9 +78,9 @@ def split_files(root: Path, split: str) -> list[Path]:
         raise SuiteError([f"{root}: no such file or folder; paths start at the suite's folder"])
     for name in SPLITS[split]:
         for place in PLACES:
-            found = sorted(root.glob(place.format(name)))
-            if found:
-                return found
+            files = sorted(root.glob(place.format(name)))
+            if files:
+                return files
     raise SuiteError(
         [
             f"{root}: no questions of the split {split!r}; expected {split}/<subject>_{split}.csv, "

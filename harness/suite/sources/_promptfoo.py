@@ -86,17 +86,17 @@ def read_tests(document: YamlDocument) -> Iterator[PromptfooTest | str]:
 
 
 def _list_tests(
-    document: YamlDocument, given: Any, keys: tuple[str | int, ...]
+    document: YamlDocument, tests: Any, keys: tuple[str | int, ...]
 ) -> Iterator[PromptfooTest | str]:
     """Yield the tests of a list, of a file, or of a list of both."""
-    if isinstance(given, str):
-        yield from _tests_of_file(document, given, keys)
-    elif isinstance(given, list):
-        for index, one in enumerate(given):
-            if isinstance(one, str):
-                yield from _tests_of_file(document, one, (*keys, index))
+    if isinstance(tests, str):
+        yield from _tests_of_file(document, tests, keys)
+    elif isinstance(tests, list):
+        for index, test in enumerate(tests):
+            if isinstance(test, str):
+                yield from _tests_of_file(document, test, (*keys, index))
             else:
-                yield _test(document, (*keys, index), one)
+                yield _test(document, (*keys, index), test)
     else:
         yield f"{document.where(*keys)}: tests must be a list, or a file of tests"
 
@@ -110,8 +110,8 @@ def _tests_of_file(
             yield f"{where}: {row}" if isinstance(row, str) else _test_of_cells(where, row)
     elif path.suffix == ".jsonl":
         for where, row in _text.json_rows(path, form="write one test a line"):
-            known = YamlDocument(Path(where), row)
-            yield f"{where}: {row}" if isinstance(row, str) else _test(known, (), row)
+            row_document = YamlDocument(Path(where), row)
+            yield f"{where}: {row}" if isinstance(row, str) else _test(row_document, (), row)
     elif path.suffix in (".yaml", ".yml", ".json"):
         inner = read_yaml(path, form="expected is a list of tests")
         yield from _list_tests(inner, inner.data, ())
@@ -119,13 +119,13 @@ def _tests_of_file(
         yield f"{document.where(*keys)}: {name!r} is not read; tests come from YAML, JSON or CSV"
 
 
-def _test(document: YamlDocument, keys: tuple[str | int, ...], given: Any) -> PromptfooTest | str:
+def _test(document: YamlDocument, keys: tuple[str | int, ...], test: Any) -> PromptfooTest | str:
     """Return a test as it is written, or what is wrong with it."""
     where = document.where(*keys)
-    if not isinstance(given, Mapping):
+    if not isinstance(test, Mapping):
         return f"{where}: a test must have vars and assert"
-    variables, options = given.get("vars") or {}, given.get("options") or {}
-    listed = given.get("assert") or []
+    variables, options = test.get("vars") or {}, test.get("options") or {}
+    listed = test.get("assert") or []
     for name, value in (("vars", variables), ("options", options)):
         if not isinstance(value, Mapping):
             return f"{where}: {name}={value!r:.60} must be a table of names and values"
@@ -134,15 +134,15 @@ def _test(document: YamlDocument, keys: tuple[str | int, ...], given: Any) -> Pr
     changes = [key for key in _CHANGES if key in options]
     if changes:
         return f"{where}: options.{changes[0]} is not supported here; remove it"
-    found = []
-    for index, one in enumerate(listed):
+    asserts = []
+    for index, entry in enumerate(listed):
         place = document.where(*keys, "assert", index)
-        if not isinstance(one, Mapping) or not isinstance(one.get("type"), str):
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
             return f"{place}: an assert must have a type, written out here"
-        kind = "transform" if "transform" in one else one["type"]
-        found.append(PromptfooAssert(kind, one.get("value"), place))
-    about = {key: given[key] for key in ("description", "metadata") if key in given}
-    return PromptfooTest(where, variables, found, about)
+        kind = "transform" if "transform" in entry else entry["type"]
+        asserts.append(PromptfooAssert(kind, entry.get("value"), place))
+    about = {key: test[key] for key in ("description", "metadata") if key in test}
+    return PromptfooTest(where, variables, asserts, about)
 
 
 def _test_of_cells(where: str, row: Mapping[str, str]) -> PromptfooTest | str:
@@ -182,18 +182,18 @@ def prompt_templates(document: YamlDocument) -> list[str | list[Any]]:
     Raises:
         SuiteError: a prompt cannot be read.
     """
-    given = document.data.get("prompts", ["{{prompt}}"])
-    if isinstance(given, str):
-        given = [given]
-    if not isinstance(given, list):
+    prompts = document.data.get("prompts", ["{{prompt}}"])
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, list):
         raise SuiteError([f"{document.where('prompts')}: prompts must be a list"])
-    found: list[str | list[Any]] = []
-    for index, one in enumerate(given):
-        text = one.get("raw") or one.get("id") if isinstance(one, Mapping) else one
+    templates: list[str | list[Any]] = []
+    for index, prompt in enumerate(prompts):
+        text = prompt.get("raw") or prompt.get("id") if isinstance(prompt, Mapping) else prompt
         if not isinstance(text, str):
             raise SuiteError([f"{document.where('prompts', index)}: a prompt must be a text"])
-        found += _prompt(document, text, document.where("prompts", index))
-    return found
+        templates += _prompt(document, text, document.where("prompts", index))
+    return templates
 
 
 def _prompt(document: YamlDocument, text: str, where: str) -> Iterable[str | list[Any]]:

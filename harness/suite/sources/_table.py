@@ -150,12 +150,12 @@ def table_cases(
         try:
             if isinstance(row, str):
                 raise ValueError(row)
-            found = form(row)
-            case = make_case(found, where)
+            fields = form(row)
+            case = make_case(fields, where)
         except ValueError as error:
             problems.append(f"{where}: {error}")
             continue
-        if "id" not in found and case.id in seen:
+        if "id" not in fields and case.id in seen:
             again.append(f"{where}: the same as {seen[case.id]}")
             continue
         seen[case.id] = where

@@ -108,14 +108,14 @@ def _open_split(library: Any, where: Path, split: str | None, hub: dict[str, str
     """
     try:
         if where.exists():
-            found = _local(library, where, hub["name"])
+            opened = _local(library, where, hub["name"])
         else:
-            found = _from_hub(library, where, split, hub)
+            opened = _from_hub(library, where, split, hub)
     except (ValueError, OSError, library.exceptions.DatasetsError) as error:
         raise SuiteError(
             [f"{where}: cannot be read as a data set ({error_reason(error):.200})"]
         ) from error
-    return found if isinstance(found, library.Dataset) else _split(where, found, split)
+    return opened if isinstance(opened, library.Dataset) else _split(where, opened, split)
 
 
 def _local(library: Any, path: Path, name: str | None) -> Any:
@@ -141,14 +141,14 @@ def _from_hub(library: Any, where: Path, split: str | None, hub: dict[str, str |
         raise SuiteError([_out_of_reach(path, split, error)]) from error
 
 
-def _split(where: Path, found: Any, split: str | None) -> Any:
-    if split is None and len(found) == 1:
-        return next(iter(found.values()))
+def _split(where: Path, splits: Any, split: str | None) -> Any:
+    if split is None and len(splits) == 1:
+        return next(iter(splits.values()))
     if split is None:
-        raise SuiteError([f"{where}: has the splits {', '.join(found)}; set split"])
-    if split not in found:
-        raise SuiteError([f"{where}: {unknown_name_message(split, tuple(found), what='split')}"])
-    return found[split]
+        raise SuiteError([f"{where}: has the splits {', '.join(splits)}; set split"])
+    if split not in splits:
+        raise SuiteError([f"{where}: {unknown_name_message(split, tuple(splits), what='split')}"])
+    return splits[split]
 
 
 def _label_names(row: dict[str, Any], labels: dict[str, Any]) -> dict[str, Any]:

@@ -51,10 +51,10 @@ def human_eval(
 
 def _fields(problem: Mapping[str, str], form: str) -> dict[str, Any]:
     prompt = problem["prompt"]
-    asked = prompt if form == "completion" else f"{_ASK}\n\n```python\n{prompt}```"
+    question = prompt if form == "completion" else f"{_ASK}\n\n```python\n{prompt}```"
     return {
         "id": problem["task_id"],
-        "prompt": asked,
+        "prompt": question,
         "prefix": prompt,
         "expected": problem["canonical_solution"],
         "tests": [_test(problem)],
@@ -66,11 +66,11 @@ def _test(problem: Mapping[str, str]) -> str:
     """Return the test with what the prompt defines, so that no answer can replace it."""
     tree = ast.parse(problem["prompt"])
     name = problem["entry_point"]
-    given = [
+    definitions = [
         node
         for node in tree.body
         # Types are annotations, and their module takes as long to import as a test to run.
         if getattr(node, "name", None) != name and getattr(node, "module", None) != "typing"
     ]
-    before = ast.unparse(ast.Module(given, []))
+    before = ast.unparse(ast.Module(definitions, []))
     return f"{before}\n{problem['test']}\ncheck({name})\n".lstrip()

@@ -71,10 +71,10 @@ def lm_eval(
         if refusal:
             problems.append(f"{where} task {name!r} {refusal}")
             continue
-        for number, doc, asked in _documents(task, name, limit, num_fewshot, seed):
+        for number, doc, task_requests in _documents(task, name, limit, num_fewshot, seed):
             place = f"lm-eval task {name!r}, document {number}"
             try:
-                fields = _fields(task, doc, asked)
+                fields = _fields(task, doc, task_requests)
                 yield make_case({"id": f"{name}:{number}", "tags": [name], **fields}, place)
             except ValueError as error:
                 problems.append(f"{place}: {error}")
@@ -88,11 +88,13 @@ def _load(folder: Path, tasks: Sequence[str], include_path: str) -> Mapping[str,
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise MissingExtra("the case source 'lm_eval'", "lm-eval") from error
-    own = folder / include_path if include_path else None
-    if own and not own.is_dir():
-        raise SuiteError([f"{own}: no such folder; include_path starts at the suite's folder"])
-    if own:
-        manager = TaskManager(include_path=str(own), include_defaults=False)
+    own_tasks = folder / include_path if include_path else None
+    if own_tasks and not own_tasks.is_dir():
+        raise SuiteError(
+            [f"{own_tasks}: no such folder; include_path starts at the suite's folder"]
+        )
+    if own_tasks:
+        manager = TaskManager(include_path=str(own_tasks), include_defaults=False)
         if set(tasks) <= set(manager.all_tasks):
             try:
                 return _load_tasks(folder, tasks, manager)
@@ -100,7 +102,9 @@ def _load(folder: Path, tasks: Sequence[str], include_path: str) -> Mapping[str,
                 # a group may name lm-eval's own tasks, but a data set would still be missing
                 if isinstance(error.__cause__, OSError):
                     raise
-    return _load_tasks(folder, tasks, TaskManager(include_path=str(own) if own else None))
+    return _load_tasks(
+        folder, tasks, TaskManager(include_path=str(own_tasks) if own_tasks else None)
+    )
 
 
 def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str, Any]:
@@ -108,11 +112,11 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
     unknown = [name for name in tasks if name not in names]
     if unknown:
         raise SuiteError([f"{folder}: {_unknown_task(name, names)}" for name in unknown])
-    found: dict[str, Any] = {}
+    loaded: dict[str, Any] = {}
     for name in tasks:
         try:
             with quiet_libraries("huggingface_hub"):  # its client prints every retry
-                found |= manager.load([name])["tasks"]
+                loaded |= manager.load([name])["tasks"]
         except OSError as error:
             raise SuiteError(
                 [
@@ -129,7 +133,7 @@ def _load_tasks(folder: Path, tasks: Sequence[str], manager: Any) -> Mapping[str
                     "fix its YAML"
                 ]
             ) from error
-    return found
+    return loaded
 
 
 def _unknown_task(name: str, names: tuple[str, ...]) -> str:
@@ -180,33 +184,33 @@ def _documents(
                 "fix its YAML"
             ]
         ) from error
-    for number, asked in groupby(task.instances, key=lambda instance: instance.doc_id):
-        requests = list(asked)
+    for number, instances in groupby(task.instances, key=lambda instance: instance.doc_id):
+        requests = list(instances)
         yield number, requests[0].doc, requests
 
 
-def _fields(task: Any, doc: Any, asked: Sequence[Any]) -> dict[str, Any]:
+def _fields(task: Any, doc: Any, task_requests: Sequence[Any]) -> dict[str, Any]:
     """Return the fields of a case.
 
     Raises:
         ValueError: the document does not fit one.
     """
-    context = asked[0].args[0]
+    context = task_requests[0].args[0]
     if task.OUTPUT_TYPE == "generate_until":
-        return {"prompt": context, **_expected_text(task, doc), **_stop(asked[0].args[1])}
+        return {"prompt": context, **_expected_text(task, doc), **_stop(task_requests[0].args[1])}
     # trailing spaces belong to the answer, as in lm-eval's `_encode_pair`
     prompt = context.rstrip()
     between = context[len(prompt) :]
     if not prompt:
         raise ValueError("the text before the answer is empty, and a case needs a prompt")
     if task.OUTPUT_TYPE == "loglikelihood":
-        target = str(asked[0].args[1])
+        target = str(task_requests[0].args[1])
         text = target.lstrip()
         between += target[: len(target) - len(text)]
         fields: dict[str, Any] = {"expected": text}
     else:
         choices = [str(choice) for choice in task.doc_to_choice(doc)]
-        between += asked[0].args[1].removesuffix(choices[0])
+        between += task_requests[0].args[1].removesuffix(choices[0])
         fields = {"choices": choices, "answer": _answer(task.doc_to_target(doc), choices)}
     return {"prompt": prompt, **fields, **({} if between == " " else {"delimiter": between})}
 

@@ -91,9 +91,13 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
         SuiteError: files, subjects or questions are missing, or rows are broken.
     """
     root = folder / path
-    asked = read_questions(root, split, subjects)
-    problems = [*asked.problems, *_unknown_subjects(root, subjects, asked)]
-    taken = {name: found for name, found in sorted(asked.questions.items()) if found}
+    question_set = read_questions(root, split, subjects)
+    problems = [*question_set.problems, *_unknown_subjects(root, subjects, question_set)]
+    taken = {
+        name: of_subject
+        for name, of_subject in sorted(question_set.questions.items())
+        if of_subject
+    }
     problems += _too_few(root, taken, "per_subject", per_subject, split)
     shots: Mapping[str, Sequence[MmluQuestion]] = {}
     if few_shot and split == "dev":
@@ -121,13 +125,13 @@ def _unknown_subjects(root: Path, subjects: Sequence[str], asked: MmluReading) -
 
 def _too_few(
     root: Path,
-    found: Mapping[str, Sequence[MmluQuestion]],
+    by_subject: Mapping[str, Sequence[MmluQuestion]],
     option: str,
     wanted: int | None,
     split: str,
 ) -> Iterator[str]:
     """Yield a line if a subject has fewer questions than wanted."""
-    counts = {name: len(questions) for name, questions in found.items()}
+    counts = {name: len(questions) for name, questions in by_subject.items()}
     short = [name for name, count in counts.items() if count < (wanted or 0)]
     if short:
         least = min(short, key=lambda name: counts[name])

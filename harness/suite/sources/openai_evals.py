@@ -52,8 +52,11 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"no 'input' among {', '.join(row)}; from = \"jsonl\" with columns reads other forms"
         )
-    asked = row["input"]
+    conversation = row["input"]
     fields = {**dict.fromkeys(_conversations.PRODUCED), "expected": row.get("ideal")}
-    if isinstance(asked, str):
-        return {**fields, "prompt": asked}
-    return {**fields, **_conversations.prompt_fields(_conversations.conversation_turns(asked))}
+    if isinstance(conversation, str):
+        return {**fields, "prompt": conversation}
+    return {
+        **fields,
+        **_conversations.prompt_fields(_conversations.conversation_turns(conversation)),
+    }

@@ -49,20 +49,20 @@ def parquet(
     paths = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not paths:
         raise SuiteError([f"{path}: no *.parquet in this folder; name a file or another folder"])
-    tables = [read_parquet(one) for one in paths]
+    tables = [read_parquet(part) for part in paths]
     names = tables[0].column_names
-    for one, table in zip(paths, tables, strict=True):
+    for part, table in zip(paths, tables, strict=True):
         if table.column_names != names:
             raise SuiteError(
-                [f"{one}: its columns differ from those of {paths[0].name}; name a single file"]
+                [f"{part}: its columns differ from those of {paths[0].name}; name a single file"]
             )
     starts = [sum(t.num_rows for t in tables[:i]) for i in range(len(tables))]
 
     def pick(wanted: Sequence[int]) -> Iterator[Row]:
-        for one, table, start in zip(paths, tables, starts, strict=True):
+        for part, table, start in zip(paths, tables, starts, strict=True):
             mine = [i - start for i in wanted if start <= i < start + table.num_rows]
             rows = table.take(mine).to_pylist() if mine else []
-            yield from ((f"{one}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
+            yield from ((f"{part}: row {i + 1}", row) for i, row in zip(mine, rows, strict=True))
 
     rows = RowTable(str(path), names, sum(t.num_rows for t in tables), pick)
     read = conversation_cases if chat else map_columns

@@ -95,9 +95,9 @@ def promptfoo(
         raise SuiteError([f"{path}: {FORM}"])
     template = _choose_prompt(document, prompt)
     kinds = (*ANSWERS, *SCHEMAS)
-    found = list(read_tests(document))
-    problems = [test for test in found if isinstance(test, str)]
-    tests = [test for test in found if isinstance(test, PromptfooTest)]
+    read = list(read_tests(document))
+    problems = [test for test in read if isinstance(test, str)]
+    tests = [test for test in read if isinstance(test, PromptfooTest)]
     problems += [
         f"{path}: {unknown_name_message(k, kinds, what='assert')}"
         for k in asserts
@@ -112,17 +112,17 @@ def promptfoo(
 
 
 def _choose_prompt(document: YamlDocument, number: int | None) -> str | list[Any]:
-    found = prompt_templates(document)
-    if number is None and len(found) == 1:
-        return found[0]
-    if number is None or number > len(found):
+    templates = prompt_templates(document)
+    if number is None and len(templates) == 1:
+        return templates[0]
+    if number is None or number > len(templates):
         raise SuiteError(
             [
-                f"{document.where('prompts')}: {len(found)} prompts, and a suite has one; "
-                f"set prompt to a number from 1 to {len(found)}"
+                f"{document.where('prompts')}: {len(templates)} prompts, and a suite has one; "
+                f"set prompt to a number from 1 to {len(templates)}"
             ]
         )
-    return found[number - 1]
+    return templates[number - 1]
 
 
 def _asserts_of_kind(test: PromptfooTest, kinds: Sequence[str]) -> list[PromptfooAssert]:
@@ -131,12 +131,14 @@ def _asserts_of_kind(test: PromptfooTest, kinds: Sequence[str]) -> list[Promptfo
 
 def _misfits(path: Path, tests: Sequence[PromptfooTest], asserts: Sequence[str]) -> Iterator[str]:
     """Yield a line for every type of assert that no field of a case can hold."""
-    every = [one for test in tests for one in test.asserts if not asserts or one.kind in asserts]
-    counts = Counter(one.kind for one in every)
+    every = [
+        check for test in tests for check in test.asserts if not asserts or check.kind in asserts
+    ]
+    counts = Counter(check.kind for check in every)
     mapped_kinds = sorted({k for k in counts if k in ANSWERS or k in SCHEMAS})
     for kind in counts:
         if kind not in ANSWERS and kind not in SCHEMAS:
-            first = next(one.where for one in every if one.kind == kind)
+            first = next(check.where for check in every if check.kind == kind)
             take = ", ".join(f'"{k}"' for k in mapped_kinds) or "…"
             yield (
                 f"{first}: {count_noun(counts[kind], 'assert')} {kind!r} (first one here): no "
@@ -184,23 +186,27 @@ def _fields(
         ValueError: the template or an assert cannot be read.
     """
     fields: dict[str, Any] = dict.fromkeys(PRODUCED)
-    asked = render_template(template, variables)
-    fields |= {"prompt": asked} if isinstance(asked, str) else _conversations.prompt_fields(asked)
-    for one in _asserts_of_kind(test, kinds):
-        field = "expected" if one.kind in ANSWERS else "schema"
-        value = render_template(one.value, variables)
+    rendered = render_template(template, variables)
+    fields |= (
+        {"prompt": rendered}
+        if isinstance(rendered, str)
+        else _conversations.prompt_fields(rendered)
+    )
+    for check in _asserts_of_kind(test, kinds):
+        field = "expected" if check.kind in ANSWERS else "schema"
+        value = render_template(check.value, variables)
         if isinstance(value, str) and value.startswith("file://"):
-            raise ValueError(f"the value {value!r} of {one.kind!r} is not read; write it out")
+            raise ValueError(f"the value {value!r} of {check.kind!r} is not read; write it out")
         if field == "expected":
-            listed = isinstance(value, list) and one.kind.endswith(("-any", "-all"))
+            listed = isinstance(value, list) and check.kind.endswith(("-any", "-all"))
             value = [javascript_text(v) for v in (value if listed else [value])]
             value = value if listed else value[0]
         elif isinstance(value, str):
             value = _text.json_value(value)
         if fields[field] not in (None, value):
             raise ValueError(
-                f"two asserts give its {field}, the second one {one.kind!r} at {one.where}, and "
-                "both must hold; a case has one"
+                f"two asserts give its {field}, the second one {check.kind!r} at {check.where}, "
+                "and both must hold; a case has one"
             )
         fields[field] = value
     return fields

@@ -102,14 +102,14 @@ class ExportTarget:
         Raises:
             UsageError: it is not a number above 0.
         """
-        told = self.setting("TIMEOUT")
-        if not told:
+        milliseconds = self.setting("TIMEOUT")
+        if not milliseconds:
             return default
-        if not re.fullmatch(r"[0-9]{1,9}", told) or int(told) == 0:
+        if not re.fullmatch(r"[0-9]{1,9}", milliseconds) or int(milliseconds) == 0:
             raise UsageError(
-                f"OTEL_EXPORTER_OTLP_TIMEOUT={told!r} must be milliseconds, 1 to 999999999"
+                f"OTEL_EXPORTER_OTLP_TIMEOUT={milliseconds!r} must be milliseconds, 1 to 999999999"
             )
-        return int(told) / 1000
+        return int(milliseconds) / 1000
 
     def request(self) -> tuple[str, dict[str, str], Encode, SSLContext]:
         """Return address, headers, encoder and TLS of each request."""
@@ -182,17 +182,17 @@ def export_targets(environ: Mapping[str, str] | None = None) -> tuple[ExportTarg
     `OTEL_SDK_DISABLED=true`, and an `OTEL_TRACES_EXPORTER` (`…_LOGS_…`, `…_METRICS_…`) other than
     `otlp`, turn a signal off.
     """
-    known = dict(os.environ if environ is None else environ)
-    if known.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+    variables = dict(os.environ if environ is None else environ)
+    if variables.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return ()
     targets = []
     for signal in SIGNALS:
-        endpoint = _setting(known, signal, "ENDPOINT")
-        if not known.get(f"OTEL_EXPORTER_OTLP_{signal.name}_ENDPOINT", "").strip():
+        endpoint = _setting(variables, signal, "ENDPOINT")
+        if not variables.get(f"OTEL_EXPORTER_OTLP_{signal.name}_ENDPOINT", "").strip():
             endpoint = _with_path(endpoint, f"/v1/{signal.name.lower()}")
-        exporters = known.get(f"OTEL_{signal.name}_EXPORTER", "").strip()
+        exporters = variables.get(f"OTEL_{signal.name}_EXPORTER", "").strip()
         if endpoint and (not exporters or "otlp" in map(str.strip, exporters.split(","))):
-            targets.append(ExportTarget(signal, endpoint, known))
+            targets.append(ExportTarget(signal, endpoint, variables))
     return tuple(targets)
 
 
@@ -394,8 +394,8 @@ class _FileExport(threading.Thread):
             result = post_once(self._url, body, self._headers, left, self._tls)
             if result.status not in _BUSY:
                 return result.reason
-            told = result.retry_after
-            pause = int(told) if told.isdecimal() else wait * random.uniform(0.5, 1.5)
+            retry_after = result.retry_after
+            pause = int(retry_after) if retry_after.isdecimal() else wait * random.uniform(0.5, 1.5)
             if time.monotonic() + pause >= until:
                 return result.reason
             time.sleep(pause)

@@ -46,18 +46,20 @@ class CompletionSpans:
         parent_id: str,
     ) -> otlp_json.SpanText:
         """Return the span of one answer of a case, below the case's span."""
-        asked = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind, record.case)
-        self._totals.completion(stored, asked)
-        own = self._ids.cell(stored.cell)
-        values = self._values(record, stored, asked.model.name) | self._shown(record, stored)
+        operation = self._arms.asked(record.suite, stored.cell.arm, stored.cell.kind, record.case)
+        self._totals.completion(stored, operation)
+        span_id = self._ids.cell(stored.cell)
+        values = self._values(record, stored, operation.model.name) | self._shown(record, stored)
         return otlp_json.SpanText(
-            name=asked.span_name,
-            span_id=own,
+            name=operation.span_name,
+            span_id=span_id,
             parent_id=parent_id,
             start=self._run.start(stored),
             end=self._run.end(stored),
-            attributes=otlp_json.join_attributes(asked.fixed, otlp_json.attributes_json(values)),
-            kind=asked.model.kind,
+            attributes=otlp_json.join_attributes(
+                operation.fixed, otlp_json.attributes_json(values)
+            ),
+            kind=operation.model.kind,
             error=None if stored.status == "ok" else stored.error or "",
         )
 
@@ -88,8 +90,8 @@ class CompletionSpans:
         """Return a prompt's hashes; arms that share it hash it once."""
         if prompt is not self._hashed[0] and prompt is not None:
             tokens = None if prompt.token_ids is None else prompt.sha256
-            found = {a.PROMPT_SHA256: sha256(prompt.text), a.PROMPT_TOKENS_SHA256: tokens}
-            self._hashed = prompt, found
+            hashes = {a.PROMPT_SHA256: sha256(prompt.text), a.PROMPT_TOKENS_SHA256: tokens}
+            self._hashed = prompt, hashes
         return {} if prompt is None else self._hashed[1]
 
     def _shown(self, record: CaseRecord, stored: StoredAnswer) -> dict[str, Any]:

@@ -51,11 +51,11 @@ class ContentCapture:
     def _redacted(self, text: str) -> str:
         assert self.redact is not None
         try:
-            found = self.redact(text)
+            redacted = self.redact(text)
         except Exception:  # the user's own code
-            found = None
-        if isinstance(found, str):
-            return found
+            redacted = None
+        if isinstance(redacted, str):
+            return redacted
         self.failed += 1
         return REDACTED
 
@@ -98,12 +98,12 @@ def tool_definitions(tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
-    role, said = turn.get("role"), turn.get("content")
+    role, content = turn.get("role"), turn.get("content")
     if role == "tool":
-        answer = {"type": "tool_call_response", "id": turn.get("tool_call_id"), "response": said}
+        answer = {"type": "tool_call_response", "id": turn.get("tool_call_id"), "response": content}
         parts = [answer]
     else:
-        parts = [*_content_parts(said), *(_call(call) for call in turn.get("tool_calls") or ())]
+        parts = [*_content_parts(content), *(_call(call) for call in turn.get("tool_calls") or ())]
     name = {"name": turn["name"]} if turn.get("name") else {}
     return {"role": role, "parts": parts, **name}
 
@@ -127,7 +127,7 @@ def _content_part(part: Mapping[str, Any]) -> dict[str, Any]:
 
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call.get("function", call)
-    made = {"type": "tool_call", "name": function.get("name")}
+    part = {"type": "tool_call", "name": function.get("name")}
     if call.get("id"):
-        made["id"] = call["id"]
-    return {**made, "arguments": function.get("arguments")}
+        part["id"] = call["id"]
+    return {**part, "arguments": function.get("arguments")}

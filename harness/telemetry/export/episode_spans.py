@@ -75,8 +75,8 @@ def _turn_values(
     if content is not None:
         part = {"type": "text", "content": turn.text}
         finish = turn.finish_reason or "unknown"
-        said = [{"role": "assistant", "parts": [part], "finish_reason": finish}]
-        values[a.OUTPUT_MESSAGES] = content.json(said)
+        messages = [{"role": "assistant", "parts": [part], "finish_reason": finish}]
+        values[a.OUTPUT_MESSAGES] = content.json(messages)
     return values
 
 

@@ -40,14 +40,14 @@ class MetricEvaluator:
             a.EVALUATOR_KIND: "LLM" if judge else "CODE",
             a.EVALUATOR_ID: judge.name if judge else metric.use,
         }
-        known = {
+        facts = {
             a.EVALUATOR_VERSION: version,
             a.SCORE_MIN: low,
             a.SCORE_MAX: high,
             a.HIGHER_IS_BETTER: metric.higher_is_better,
         }
         named = {a.CHECK_NAME: metric.name, a.CHECK_VERSION: version}
-        texts = (otlp_json.attributes_json(values) for values in (shared, known, named))
+        texts = (otlp_json.attributes_json(values) for values in (shared, facts, named))
         return cls(metric, version, *texts)
 
     def result_of(self, row: ScoreRow, response_id: str, content: ContentCapture | None) -> str:

@@ -64,7 +64,7 @@ def judge_calls(judgements: Sequence[Judgement]) -> Iterator[JudgeCall]:
     shared: dict[tuple[str, str, str], list[Judgement]] = {}
     for line in judgements:
         shared.setdefault((line.metric, line.judge, line.key), []).append(line)
-    for lines in (tuple(found) for found in shared.values()):
+    for lines in (tuple(group) for group in shared.values()):
         question, attempt = 0, 1
         for reply in lines[0].replies:
             yield JudgeCall(lines, reply, question, attempt)
@@ -116,12 +116,12 @@ class JudgeSpans:
         """Yield the ids of the completions that a call is about."""
         pairs = metric.judge is not None and metric.judge.pairs
         kind = CellKind.GENERATE.value
-        found = {
+        judged_lines = {
             (arm, line.sample): line
             for line in lines
             for arm in (("base", line.arm) if pairs else (line.arm,))
         }
-        for (arm, sample), line in found.items():
+        for (arm, sample), line in judged_lines.items():
             yield self._ids.completion(line.suite, line.case, arm, kind, sample)
 
     def _attributes(
@@ -148,9 +148,9 @@ class JudgeSpans:
             a.JUDGE_PARSE: ("unreadable" if reply.problem else "ok") if reply else None,
         }
         if self._content is not None and reply is not None and reply.text is not None:
-            said = {"role": "assistant", "parts": [{"type": "text", "content": reply.text}]}
+            message = {"role": "assistant", "parts": [{"type": "text", "content": reply.text}]}
             finish = {"finish_reason": "unknown"}
-            values[a.OUTPUT_MESSAGES] = self._content.json([{**said, **finish}])
+            values[a.OUTPUT_MESSAGES] = self._content.json([{**message, **finish}])
         return values
 
 

@@ -66,8 +66,8 @@ class SpanText(NamedTuple):
             linked = [f'{{"traceId":"{trace_id}","spanId":"{to}"}}' for to in self.links]
             more += f',"links":[{",".join(linked)}]'
         if self.error is not None:
-            said = f'"message":{quote_json(self.error)},' if self.error else ""
-            more += f',"status":{{{said}"code":{_ERROR}}}'
+            message = f'"message":{quote_json(self.error)},' if self.error else ""
+            more += f',"status":{{{message}"code":{_ERROR}}}'
         return (
             f'{{"traceId":"{trace_id}","spanId":"{self.span_id}","flags":{_SAMPLED},'
             f'"name":{quote_json(self.name)},"kind":{self.kind:d},'
@@ -127,11 +127,11 @@ def attributes_json(values: Mapping[str, Any]) -> str:
     None is left out, and so are numbers that are not finite, which JSON cannot hold; the error type
     then says so. Mappings become JSON texts.
     """
-    known = {name: value for name, value in values.items() if value is not None}
-    if not all(map(_is_finite, known.values())):
-        known = {name: value for name, value in known.items() if _is_finite(value)}
-        known.setdefault(ERROR_TYPE, NON_FINITE)
-    return ",".join([f"{_key(name)}{_value_json(value)}}}" for name, value in known.items()])
+    present = {name: value for name, value in values.items() if value is not None}
+    if not all(map(_is_finite, present.values())):
+        present = {name: value for name, value in present.items() if _is_finite(value)}
+        present.setdefault(ERROR_TYPE, NON_FINITE)
+    return ",".join([f"{_key(name)}{_value_json(value)}}}" for name, value in present.items()])
 
 
 def join_attributes(*parts: str) -> str:

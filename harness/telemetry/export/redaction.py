@@ -50,16 +50,16 @@ def scrub_text(text: str) -> str:
 
 def personal_values(text: str) -> Iterator[tuple[str, int, int]]:
     """Yield kind, begin and end of what `scrub_text` replaces, in the order of the text."""
-    found = [(begin, end, "key") for begin, end in find_secrets(text)]
+    places = [(begin, end, "key") for begin, end in find_secrets(text)]
     taken = bytearray(len(text))
-    for begin, end, _ in found:
+    for begin, end, _ in places:
         taken[begin:end] = b"x" * (end - begin)
     for rule in _RULES:
         for begin, end in rule.values(text):
             if not any(taken[begin:end]):
                 taken[begin:end] = b"x" * (end - begin)
-                found.append((begin, end, rule.kind))
-    yield from ((kind, begin, end) for begin, end, kind in sorted(found))
+                places.append((begin, end, rule.kind))
+    yield from ((kind, begin, end) for begin, end, kind in sorted(places))
 
 
 def mask_values(
@@ -103,12 +103,12 @@ def _phone(text: str) -> int:
 
 def _address(text: str) -> int:
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return 0
-    if found.version == 6 and not (len(text) > 6 and any(sign.isdecimal() for sign in text)):
+    if address.version == 6 and not (len(text) > 6 and any(sign.isdecimal() for sign in text)):
         return 0  # `a::b` is a name in C++
-    return 0 if found.is_loopback or found.is_unspecified else len(text)
+    return 0 if address.is_loopback or address.is_unspecified else len(text)
 
 
 def _digits(text: Iterable[str]) -> list[int]:
@@ -154,12 +154,12 @@ def content_of(shown: bool, redact: str) -> ContentCapture | None:
 
     `redact` is `pii`, `none`, or `pkg.mod:fn`, a function from text to text.
     """
-    found = find_redaction(redact)
+    redaction = find_redaction(redact)
     if not shown:
         return None
     from tunegate.harness.telemetry.export.content import ContentCapture
 
-    return ContentCapture(found)
+    return ContentCapture(redaction)
 
 
 def find_redaction(redact: str) -> Redact | None:
@@ -170,7 +170,7 @@ def find_redaction(redact: str) -> Redact | None:
                 f"redaction {redact!r} must be pii, none or a function written pkg.mod:fn"
             )
         return NAMES[redact]
-    found = lookup.find_object("tunegate.harness.telemetry.export", redact, what="redaction")
-    if not callable(found):
+    redaction = lookup.find_object("tunegate.harness.telemetry.export", redact, what="redaction")
+    if not callable(redaction):
         raise UsageError(f"redaction {redact!r} must be a function from text to text")
-    return found  # type: ignore[no-any-return]  # its results are checked each time
+    return redaction  # type: ignore[no-any-return]  # its results are checked each time

@@ -118,18 +118,18 @@ class ArmAttributes:
 
     def _settings(self, suite: SuiteRecord, arm: str, case: Case | None) -> Mapping[str, Any]:
         """Return the suite's settings with the case's own in their place."""
-        known = self._generation(suite, arm)
-        if not known or case is None or all(getattr(case, name) is None for name in _OWN):
-            return known
-        return GenerationSettings.model_validate(known).of(case).model_dump(mode="json")
+        settings = self._generation(suite, arm)
+        if not settings or case is None or all(getattr(case, name) is None for name in _OWN):
+            return settings
+        return GenerationSettings.model_validate(settings).of(case).model_dump(mode="json")
 
     def _generation(self, suite: SuiteRecord, arm: str) -> Mapping[str, Any]:
         """Return a suite's settings; for recorded answers those of the recording, if known."""
         identity = self._manifest.identity(arm)
         if identity.get("backend") != "replay" and "generation" not in identity:
             return suite.generation
-        known = identity.get("generation")
-        return known.get(suite.name, {}) if isinstance(known, Mapping) else {}
+        by_suite = identity.get("generation")
+        return by_suite.get(suite.name, {}) if isinstance(by_suite, Mapping) else {}
 
     def _asked(
         self, suite: SuiteRecord, arm: str, kind: CellKind, settings: Mapping[str, Any]
@@ -170,11 +170,11 @@ def resource_attributes(
     version: str, environ: Mapping[str, str] | None = None
 ) -> dict[str, str | None]:
     """Return the attributes of the resource."""
-    known = os.environ if environ is None else environ
-    named = known.get("OTEL_SERVICE_NAME", "").strip()
-    given = _parse_pairs(known.get("OTEL_RESOURCE_ATTRIBUTES", ""))
-    own = {a.SERVICE_NAME: "tunegate", a.SERVICE_VERSION: version or None}
-    return own | given | ({a.SERVICE_NAME: named} if named else {})
+    variables = os.environ if environ is None else environ
+    named = variables.get("OTEL_SERVICE_NAME", "").strip()
+    from_environment = _parse_pairs(variables.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    defaults = {a.SERVICE_NAME: "tunegate", a.SERVICE_VERSION: version or None}
+    return defaults | from_environment | ({a.SERVICE_NAME: named} if named else {})
 
 
 def _parse_pairs(text: str) -> dict[str, str | None]:
@@ -185,12 +185,14 @@ def _parse_pairs(text: str) -> dict[str, str | None]:
 
 def pipeline_attributes(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Return id and page of the pipeline's run on GitHub, GitLab or Jenkins; nothing elsewhere."""
-    known = os.environ if environ is None else environ
-    if known.get("GITHUB_RUN_ID"):
-        place = known.get("GITHUB_SERVER_URL", ""), known.get("GITHUB_REPOSITORY", "")
-        page = f"{'/'.join(place)}/actions/runs/{known['GITHUB_RUN_ID']}" if all(place) else None
-        return {a.PIPELINE_RUN_ID: known["GITHUB_RUN_ID"], a.PIPELINE_RUN_URL: page}
+    variables = os.environ if environ is None else environ
+    if variables.get("GITHUB_RUN_ID"):
+        place = variables.get("GITHUB_SERVER_URL", ""), variables.get("GITHUB_REPOSITORY", "")
+        page = (
+            f"{'/'.join(place)}/actions/runs/{variables['GITHUB_RUN_ID']}" if all(place) else None
+        )
+        return {a.PIPELINE_RUN_ID: variables["GITHUB_RUN_ID"], a.PIPELINE_RUN_URL: page}
     for name, page in (("CI_PIPELINE_ID", "CI_PIPELINE_URL"), ("BUILD_ID", "BUILD_URL")):
-        if known.get(name) and known.get(page):
-            return {a.PIPELINE_RUN_ID: known[name], a.PIPELINE_RUN_URL: known[page]}
+        if variables.get(name) and variables.get(page):
+            return {a.PIPELINE_RUN_ID: variables[name], a.PIPELINE_RUN_URL: variables[page]}
     return {}

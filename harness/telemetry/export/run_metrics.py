@@ -61,19 +61,19 @@ class RunTotals:
         self._cases: dict[str, int] = {}
         self._shared: dict[tuple[Any, ...], str] = {}
 
-    def completion(self, stored: StoredAnswer, asked: OperationAttributes) -> None:
+    def completion(self, stored: StoredAnswer, attributes: OperationAttributes) -> None:
         """Count a completion of an arm."""
         cell = stored.cell
         if stored.completion is not None:
             place = cell.suite, cell.arm, cell.kind, stored.cache_hit
             more = {a.SUITE_NAME: cell.suite, a.ARM: cell.arm, a.CACHE_HIT: stored.cache_hit}
-            shared = self._named(place, asked.operation, asked.model, more)
+            shared = self._named(place, attributes.operation, attributes.model, more)
             done = stored.completion
             if done.episode is None:
                 self._measure(done, shared)
                 return
             self._add(a.AGENT_DURATION, shared, done.latency_s)
-            turns = self._named((*place, "turns"), "chat", asked.model, more)
+            turns = self._named((*place, "turns"), "chat", attributes.model, more)
             for turn in done.episode.turns:
                 self._measure(turn, turns)
 
@@ -91,9 +91,9 @@ class RunTotals:
     def metrics(self, start: int, end: int) -> Iterator[str]:
         """Yield the metrics in OTLP of a run from `start` to `end`, in nanoseconds."""
         times = {"startTimeUnixNano": str(start), "timeUnixNano": str(end)}
-        for name, found in self._measured.items():
+        for name, histograms in self._measured.items():
             unit, about, _ = _METRICS[name]
-            points = [_point(shared, times | h.point()) for shared, h in found.items()]
+            points = [_point(shared, times | h.point()) for shared, h in histograms.items()]
             if points:
                 yield _metric(name, unit, about, "histogram", points)
         counted = [
@@ -121,10 +121,10 @@ class RunTotals:
 
     def _add(self, name: str, shared: str, value: float | None) -> None:
         if value is not None:
-            found = self._measured[name]
-            if shared not in found:
-                found[shared] = _HistogramPoint(_METRICS[name][2])
-            found[shared].add(value)
+            histograms = self._measured[name]
+            if shared not in histograms:
+                histograms[shared] = _HistogramPoint(_METRICS[name][2])
+            histograms[shared].add(value)
 
 
 _METRICS = {

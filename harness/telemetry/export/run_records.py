@@ -69,14 +69,14 @@ class RunRecords:
         arms = tuple(dict.fromkeys(cell.arm for cell in self.manifest.plan))
         scored = _places((row.suite, row.case) for row in self.scores)
         judged = _places((line.suite, line.case) for line in self.judgements)
-        for place, found in groupby(self.cells, key=lambda c: (c.cell.suite, c.cell.case)):
+        for place, cells in groupby(self.cells, key=lambda c: (c.cell.suite, c.cell.case)):
             suite, case = place
             rendered = ((arm, self.prompts.get((suite, case, arm))) for arm in arms)
             yield CaseRecord(
                 suite=self.suites[suite],
                 id=case,
                 case=self.cases.get(place),
-                cells=tuple(found),
+                cells=tuple(cells),
                 prompts={arm: prompt for arm, prompt in rendered if prompt is not None},
                 scores=[self.scores[at] for at in scored.get(place, ())],
                 judgements=[self.judgements[at] for at in judged.get(place, ())],
@@ -99,7 +99,7 @@ def unix_nanoseconds(seconds: float) -> int:
 
 def _places(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
     """Return (suite, case) → the place of its records."""
-    found: dict[tuple[str, str], list[int]] = {}
+    places: dict[tuple[str, str], list[int]] = {}
     for at, name in enumerate(names):
-        found.setdefault(name, []).append(at)
-    return found
+        places.setdefault(name, []).append(at)
+    return places

@@ -38,11 +38,11 @@ class _SecretRule:
         return re.compile(self.regex, re.ASCII)
 
     def values(self, text: str) -> Iterator[tuple[int, int]]:
-        for found in self.form.finditer(text):
+        for match in self.form.finditer(text):
             groups = (self.group,) if self.group else range(1, self.form.groups + 1)
-            begin, end = found.span(next((at for at in groups if found[at]), 0))
+            begin, end = match.span(next((at for at in groups if match[at]), 0))
             value = text[begin:end]
-            if _entropy(value) > self.entropy and not self._is_excepted(found[0], value):
+            if _entropy(value) > self.entropy and not self._is_excepted(match[0], value):
                 yield begin, end
 
     def _is_excepted(self, match: str, value: str) -> bool:

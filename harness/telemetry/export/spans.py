@@ -123,18 +123,20 @@ class SpanBuilder:
 
     def _case(self, record: CaseRecord) -> CaseSignals:
         run, parent = self._run, self.ids.span("suite", record.suite.name)
-        own = self.ids.case(record.suite.name, record.id)
+        span_id = self.ids.case(record.suite.name, record.id)
         start = min(run.start(c) for c in record.cells)
         done = end = max(run.end(c) for c in record.cells)
         scored = [*self._scored_cells(record)]
-        logs = [self._result(found) for found in scored]
-        spans = [self._completions.span(record, c, own) for c in record.cells]
+        logs = [self._result(scored_cell) for scored_cell in scored]
+        spans = [self._completions.span(record, c, span_id) for c in record.cells]
         for stored in record.cells:
             spans += self._episode(stored)
         spans += [
-            self._check(found, own) for found in scored if found.evaluator.metric.judge is None
+            self._check(scored_cell, span_id)
+            for scored_cell in scored
+            if scored_cell.evaluator.metric.judge is None
         ]
-        for call in self._judges.of(record, own, done) if record.judgements else ():
+        for call in self._judges.of(record, span_id, done) if record.judgements else ():
             spans.append(call)
             end = max(end, call.end)
         extent = self._suites.setdefault(record.suite.name, _TimeExtent())
@@ -160,7 +162,7 @@ class SpanBuilder:
         spans.insert(
             0,
             otlp_json.SpanText(
-                "eval case", own, parent, start, end, otlp_json.attributes_json(values)
+                "eval case", span_id, parent, start, end, otlp_json.attributes_json(values)
             ),
         )
         texts = tuple(span.json(self.ids.trace_id) for span in spans)
@@ -185,31 +187,31 @@ class SpanBuilder:
             if place is not None:
                 yield _ScoredCell(row, evaluator, *place)
 
-    def _result(self, found: _ScoredCell) -> str:
+    def _result(self, scored: _ScoredCell) -> str:
         """Return an evaluation result as a log record of the completion's span."""
-        row, evaluator = found.row, found.evaluator
-        values = evaluator.result_of(row, found.key, self._content)
+        row, evaluator = scored.row, scored.evaluator
+        values = evaluator.result_of(row, scored.key, self._content)
         values = otlp_json.join_attributes(values, evaluator.known)
-        place, warn = (self.ids.trace_id, found.span_id), row.value is None
-        return otlp_json.log_record(a.EVALUATION, found.end, values, place=place, warn=warn)
+        place, warn = (self.ids.trace_id, scored.span_id), row.value is None
+        return otlp_json.log_record(a.EVALUATION, scored.end, values, place=place, warn=warn)
 
-    def _check(self, found: _ScoredCell, parent: str) -> otlp_json.SpanText:
+    def _check(self, scored: _ScoredCell, parent: str) -> otlp_json.SpanText:
         """Return the span of a rule that scored the case; it takes no time."""
-        row = found.row
+        row = scored.row
         return otlp_json.SpanText(
             name=f"eval check {row.metric}",
             span_id=self.ids.span("check", row.suite, row.case, row.metric, row.arm),
             parent_id=parent,
-            start=found.end,
-            end=found.end,
-            attributes=found.evaluator.check_of(row),
-            links=(found.span_id,),
+            start=scored.end,
+            end=scored.end,
+            attributes=scored.evaluator.check_of(row),
+            links=(scored.span_id,),
             error="" if row.value is None else None,
         )
 
     def _suite(self, name: str, extent: _TimeExtent) -> otlp_json.SpanText:
         suite = self._run.suites[name]
-        results = {found.name: found.verdict for found in self._run.verdict.suites}
+        results = {result.name: result.verdict for result in self._run.verdict.suites}
         values = {
             a.SUITE_NAME: name,
             a.SUITE_STATUS: _status(results.get(name, self._run.verdict.verdict)),
@@ -218,9 +220,11 @@ class SpanBuilder:
             a.SUITE_SHA256: suite.hash,
             a.DATA_SHA256: extent.cases.hexdigest(),
         }
-        own, root = self.ids.span("suite", name), self.ids.span("run")
+        span_id, root = self.ids.span("suite", name), self.ids.span("run")
         fixed = otlp_json.attributes_json(values)
-        return otlp_json.SpanText(f"eval suite {name}", own, root, extent.start, extent.end, fixed)
+        return otlp_json.SpanText(
+            f"eval suite {name}", span_id, root, extent.start, extent.end, fixed
+        )
 
     def _root(self, whole: _TimeExtent) -> otlp_json.SpanText:
         manifest, verdict = self._run.manifest, self._run.verdict.verdict

@@ -71,10 +71,10 @@ class LlamaCpp(ServerDialect):
             return None
         return tuple(ids)
 
-    def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
+    def show_prompt(self, server: ServerConnection, chat: Mapping[str, Any]) -> ShownPrompt | None:
         """Return the prompt of a conversation, as text without the token that is put in front."""
         try:
-            text = server.post("/apply-template", asked).get("prompt")
+            text = server.post("/apply-template", chat).get("prompt")
         except PermanentError as refusal:
             return None if refusal.status in NOT_SHOWN else ShownPrompt(refused=str(refusal))
         if not isinstance(text, str):
@@ -86,16 +86,16 @@ class LlamaCpp(ServerDialect):
     ) -> list[dict[int, float]] | None:
         """Return what `/completion` reports with `n_probs`: before any sampler, by token id."""
         # The pieces of a text begin alike, and are read once.
-        own = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "cache_prompt": True}
-        asked = {**fields, **own}
-        found = []
+        options = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "cache_prompt": True}
+        question = {**fields, **options}
+        tokens = []
         for ids in prefixes:
             try:
-                reply = server.post("/completion", {**asked, "prompt": ids})
+                reply = server.post("/completion", {**question, "prompt": ids})
             except PermanentError:
                 return None
-            found.append(_first_token(reply))
-        return None if None in found else [one for one in found if one is not None]
+            tokens.append(_first_token(reply))
+        return None if None in tokens else [token for token in tokens if token is not None]
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
@@ -123,10 +123,10 @@ def _first_token(reply: Mapping[str, Any]) -> dict[int, float] | None:
     first = places[0] if isinstance(places, list) and places else None
     listed = first.get("top_logprobs") if isinstance(first, dict) else None
     try:
-        found = {int(one["id"]): float(one["logprob"]) for one in listed or ()}
+        logprobs = {int(entry["id"]): float(entry["logprob"]) for entry in listed or ()}
     except (KeyError, TypeError, ValueError):
         return None
-    return found if found and all(map(math.isfinite, found.values())) else None
+    return logprobs if logprobs and all(map(math.isfinite, logprobs.values())) else None
 
 
 DIALECT = LlamaCpp()

@@ -51,12 +51,12 @@ class Ollama(ServerDialect):
         fields.pop("chat_template_kwargs", None)
         return {"reasoning_effort": "none"} | fields if generation.thinking == "off" else fields
 
-    def show_prompt(self, server: ServerConnection, asked: Mapping[str, Any]) -> ShownPrompt | None:
+    def show_prompt(self, server: ServerConnection, chat: Mapping[str, Any]) -> ShownPrompt | None:
         """Return the text of a conversation; None if the version cannot show it.
 
         Such a version answers the conversation instead, with one token.
         """
-        body = {**asked, "_debug_render_only": True, "max_tokens": 1}
+        body = {**chat, "_debug_render_only": True, "max_tokens": 1}
         try:
             reply = server.post("chat/completions", body)
         except PermanentError as refusal:
@@ -99,16 +99,16 @@ def _loaded(server: ServerConnection) -> dict[str, Any]:
 
 def _parameters(text: str) -> dict[str, Any]:
     """Return a Modelfile's parameters; one that is given several times, such as stop, as a list."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         name, _, value = line.partition(" ")
         read = _read_value(value.strip())
-        if name in found:
-            first = found[name]
-            found[name] = [*(first if isinstance(first, list) else [first]), read]
+        if name in parameters:
+            first = parameters[name]
+            parameters[name] = [*(first if isinstance(first, list) else [first]), read]
         else:
-            found[name] = read
-    return found
+            parameters[name] = read
+    return parameters
 
 
 def _read_value(text: str) -> Any:

@@ -23,9 +23,9 @@ class TextClassifier(Protocol):
 def open_classifier(spec: str) -> TextClassifier:
     """Return the classifier that a spec names."""
     kind, colon, target = spec.partition(":")
-    known = lookup.available_names(__name__)
-    if not colon or not target or kind not in known:
+    kinds = lookup.available_names(__name__)
+    if not colon or not target or kind not in kinds:
         forms = "hf:FOLDER_OR_ID or command:PROGRAM ARGUMENTS"
         raise UsageError(f"guardrail: classifier={spec!r} must be {forms}")
-    found: TextClassifier = lookup.find_object(__name__, kind, what="classifier")(target)
-    return found
+    classifier: TextClassifier = lookup.find_object(__name__, kind, what="classifier")(target)
+    return classifier

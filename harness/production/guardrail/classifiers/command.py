@@ -61,13 +61,13 @@ class ClassifierProgram:
 
 def _score(line: str) -> float:
     try:
-        found: Any = json.loads(line)
+        answer: Any = json.loads(line)
     except ValueError:
         raise RuntimeError(f"not JSON: {line.strip()[:80]!r}") from None
-    value = found.get("score") if isinstance(found, dict) else None
+    value = answer.get("score") if isinstance(answer, dict) else None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
-    why = found.get("error") if isinstance(found, dict) else None
+    why = answer.get("error") if isinstance(answer, dict) else None
     raise RuntimeError(str(why)[:200] if why else f"no score from 0 to 1: {line.strip()[:80]!r}")
 
 
