@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import copied, tiny
-from tunegate.harness.checks.configurations import check_configuration
 from tunegate.harness.checks.liveness import check_liveness
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.servers.prompt_causes import BuiltPrompt, name_cause
@@ -79,15 +78,13 @@ class Troubled:
         worse = [f"{word} {i} was seen." for i, word in zip(range(N), SUBJECTS * N, strict=False)]
         return self.gate(SENTENCES, worse[:30] + SENTENCES[30:])
 
-    def open(self, tuned: Path) -> str:
-        """Open a model next to the tiny base, as a gate does; return why it is refused."""
+    def open(self, tuned: Path, base: Path | None = None) -> str:
+        """Open two models as a gate does; return why tuned is refused, or the warning."""
         try:
-            arms = open_arms({"base": str(self.tiny.base()), "tuned": str(tuned)})
-            check_configuration("tuned", arms["base"], arms["tuned"])
-            check_liveness(arms)
+            arms = open_arms({"base": str(base or self.tiny.base()), "tuned": str(tuned)})
+            return str(check_liveness(arms)["tuned"].get("warning", ""))
         except TunegateError as refused:
             return str(refused)
-        return ""
 
     def changed(self, folder: Path, file: str, change: Callable[[dict[str, Any]], Any]) -> Path:
         """Copy a model with other tensors."""
@@ -110,6 +107,10 @@ class Troubled:
 
 def _nan(tensors: dict[str, Any]) -> None:
     tensors["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+
+
+def _draft_head(tensors: dict[str, Any]) -> None:
+    tensors["mtp.layers.0.proj.weight"] = tensors["model.norm.weight"].clone()
 
 
 def _more_layers(tensors: dict[str, Any]) -> None:
@@ -136,6 +137,9 @@ PLANTED: dict[str, Callable[[Troubled], str]] = {
         final_loss=0.004,
         rows=60,
         hyperparameters={"num_train_epochs": 30, "learning_rate": 0.002},
+    ),
+    "it lost its MTP head": lambda it: it.open(
+        it.tiny.base(seed=5), it.changed(it.tiny.base(), "model.safetensors", _draft_head)
     ),
     "weights are NaN": lambda it: it.open(it.changed(it.tiny.base(), "model.safetensors", _nan)),
     "the adapter is of another base": lambda it: it.open(

@@ -1,0 +1,46 @@
+"""Lost parts: what base's weight files hold, and a fine-tune's do not.
+
+Transformers loads a text model without the heads that draft several tokens and without a vision
+tower, and a training then saves it without them. No score shows that; a server that drafts with
+them, or is sent an image, fails later.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tunegate.harness.contracts.model import Arm
+
+_PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
+"""A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
+_TIED = {"lm_head"}
+"""Parts that are saved or not, as the embeddings are tied or not."""
+
+
+def lost_parts_warning(base: Arm, arm: Arm) -> str:
+    """Return which parts of base's files are in none of an arm's; "" if none is lost."""
+    before, after = (getattr(getattr(one, "loaded", None), "folder", None) for one in (base, arm))
+    if before is None or after is None or before == after:
+        return ""
+    ours, theirs = _parts(before), _parts(after)
+    lost = sorted(ours - theirs - _TIED)
+    if not lost or not theirs:
+        return ""
+    return (
+        f"its files lack {', '.join(lost[:3])}{' …' if len(lost) > 3 else ''} of base: "
+        "the training saved the model without; copy these tensors if a server needs them, for "
+        "drafting (MTP) or images"
+    )
+
+
+def _parts(folder: Path) -> set[str]:
+    from safetensors import safe_open
+
+    parts: set[str] = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            for tensor in file.keys():  # noqa: SIM118  # no mapping
+                match = _PART.match(tensor)
+                parts.update(match.groups() if match else ())
+    return parts
