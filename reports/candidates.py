@@ -32,7 +32,7 @@ from tunegate.reports.formatting import (
     metric_direction,
 )
 from tunegate.reports.identity import short_of
-from tunegate.reports.markdown import format_table
+from tunegate.reports.markdown import format_table, tag_phrase
 from tunegate.reports.page import render_scriptless_page
 from tunegate.reports.pareto import HEIGHT, WIDTH, draw_pareto, format_share
 from tunegate.reports.strength_curves import HEIGHT as CURVE_HEIGHT
@@ -213,7 +213,7 @@ def _duel(duel: PairwiseComparison) -> list[str]:
     return [
         f"{duel.first} → {duel.second}",
         code_span(duel.suite),
-        code_span(duel.metric),
+        f"{code_span(duel.metric)}{tag_phrase(duel.tag)}",
         format_difference(duel.delta, QuantityFormat(duel.rate)),
         format_interval(duel.low, duel.high, QuantityFormat(duel.rate)),
         format_level(duel.p_value),

@@ -12,6 +12,7 @@ from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError, refuse_unwritable
+from tunegate.harness.records.manifest import gate_subject
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.quantity import QuantityFormat
@@ -132,14 +133,14 @@ def candidate_cells(one: Candidate) -> tuple[str, ...]:
         "–" if gain is None else _interval(gain.low, gain.high, rate=gain.rate),
         "–"
         if used is None or used.estimate is None
-        else f"{100 * used.estimate:.0f} % of {used.suite} {used.metric}",
+        else f"{100 * used.estimate:.0f} % of {used.suite} {gate_subject(used.metric, used.tag)}",
     )
 
 
 def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
     return (
         f"{duel.first} → {duel.second}",
-        f"{duel.suite} {duel.metric}",
+        f"{duel.suite} {gate_subject(duel.metric, duel.tag)}",
         _format(duel.rate).difference(duel.delta),
         _interval(duel.low, duel.high, rate=duel.rate),
         "–" if duel.p_value is None else f"{duel.p_value:.2g}",

@@ -57,6 +57,24 @@ def test_the_better_one_ships(runs: Any) -> None:
     assert {p.name for p in Path("out").iterdir()} == {"compare.html", "compare.md", "compare.json"}
 
 
+def test_gates_on_tags_are_told_apart(project: Any) -> None:
+    suite = project.suite(gates='gain = 0.05\n[[gates]]\nmetric = "exact_match"\ntag = "even"\n'
+                          "tolerance = 0.3")  # fmt: skip
+    cases = suite.parent / "cases.jsonl"
+    rows = [json.loads(line) for line in cases.read_text(encoding="utf-8").splitlines()]
+    tagged = [json.dumps({**row, "tags": ["even"] if i % 2 else []}) for i, row in enumerate(rows)]
+    cases.write_text("\n".join(tagged), encoding="utf-8")
+    for name, right in (("low", 60), ("high", 80)):
+        _run(project, name, right)
+
+    lines = _compare("low", "high", "-o", "out").output.splitlines()
+
+    assert [line.split("  ")[1].strip() for line in lines if line.startswith("A → B")] == [
+        "demo exact_match",
+        "demo exact_match (tag even)",
+    ]
+
+
 def test_json_is_the_file_and_nothing_else(runs: Any) -> None:
     """A script reads standard output; the default folder is beside the runs'."""
     result = _compare("low", "high", "--json")

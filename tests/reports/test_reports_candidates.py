@@ -7,7 +7,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.compared_runs import candidate, column, poisoned, run_of
+from tests.compared_runs import GOAL, GUARD, candidate, column, poisoned, run_of
 from tunegate.harness.decision.candidates.rank import compare_runs
 from tunegate.harness.records.candidates import CandidateComparison
 from tunegate.reports import candidates
@@ -93,6 +93,17 @@ def test_the_markdown_has_both_tables(compared: CandidateComparison) -> None:
     assert text.startswith("### ✓ tunegate compare: SHIP\n")
     assert len(rows) == 2 + 4 + 2 + 12
     assert "| C | `out/rank-64` | `runs/rank-64` | ✕ BLOCK | ✕ BLOCK | +50.0 points |" in text
+
+
+def test_gates_on_tags_are_told_apart() -> None:
+    gates = [GOAL, GUARD, *(GUARD.model_copy(update={"tag": tag}) for tag in ("short", "long"))]
+    tags = ["short", "long"] * 50
+    runs = [candidate(name, n, gates=gates, tags=tags) for name, n in (("low", 55), ("high", 80))]
+
+    text = candidates.render_markdown(compare_runs(runs))
+
+    assert "| `kept` on `short` |" in text
+    assert "| `kept` on `long` |" in text
 
 
 def test_the_drawing_puts_each_candidate_in_its_place(compared: CandidateComparison) -> None:
