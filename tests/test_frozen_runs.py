@@ -173,10 +173,10 @@ def test_every_kind_and_outcome_of_a_gate_occurs() -> None:
     gates = [gate for suite in suites for gate in suite["gates"]]
 
     assert {gate["kind"] for gate in gates} == {
-        "floor", "ceiling", "gain", "tolerance", "severe_drop",
+        "floor", "ceiling", "gain", "tolerance", "severe_drop", "ratio",
     }  # fmt: skip
     assert {gate["status"] for gate in gates} == set(GateStatus)
-    # No code gives a gate the reason "filtered"; two are for kinds beyond these five.
+    # No code gives a gate the reason "filtered"; two are for kinds beyond these six.
     reasons = {gate["reason"] for gate in gates} - {None}
     assert reasons == set(GateReason) - {
         GateReason.FILTERED, GateReason.BOUND_BROKEN, GateReason.NOT_COMPUTABLE,

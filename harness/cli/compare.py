@@ -12,7 +12,6 @@ from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
 from tunegate.harness.records.errors import UsageError, refuse_unwritable
-from tunegate.harness.records.manifest import gate_subject
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.quantity import QuantityFormat
@@ -123,6 +122,8 @@ def _lines(found: CandidateComparison) -> Iterator[str]:
 
 def candidate_cells(one: Candidate) -> tuple[str, ...]:
     """Return a candidate's row: letter, spec, verdict, alone, gain, interval, tolerance used."""
+    from tunegate.harness.records.manifest import gate_subject
+
     gain, used = one.gain, one.forgetting
     return (
         one.letter,
@@ -138,6 +139,8 @@ def candidate_cells(one: Candidate) -> tuple[str, ...]:
 
 
 def _duel(duel: PairwiseComparison) -> tuple[str, ...]:
+    from tunegate.harness.records.manifest import gate_subject
+
     return (
         f"{duel.first} → {duel.second}",
         f"{duel.suite} {gate_subject(duel.metric, duel.tag)}",

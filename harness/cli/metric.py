@@ -13,7 +13,6 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.contracts import lookup
-from tunegate.harness.records.answers import CellKind
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.metric import Metric
@@ -22,11 +21,11 @@ ORDER = 172
 PANEL = Panel.LOOK_CLOSER
 _PARTS = ("Known problems", "Example", "Options")
 _QUESTIONS = {
-    CellKind.CHOICES: "asks for the likelihood of each choice",
-    CellKind.ANSWER: "asks for the likelihood of the expected answer",
-    CellKind.TEXT: "asks for the likelihood of the prompt",
-    CellKind.LATENCY: "times completions in a pass of its own",
-    CellKind.RECORDED: "takes the scores of a `results:` arm",
+    "choices": "asks for the likelihood of each choice",
+    "answer": "asks for the likelihood of the expected answer",
+    "text": "asks for the likelihood of the prompt",
+    "latency": "times completions in a pass of its own",
+    "recorded": "takes the scores of a `results:` arm",
 }
 
 
@@ -102,7 +101,7 @@ def _facts(metric: Metric) -> str:
         values = f"{metric.range[0]:g} to {metric.range[1]:g}" if metric.range else "unbounded"
     better = f"{'higher' if metric.higher_is_better else 'lower'} is better"
     needs = [f"needs {' and '.join(f'`{name}`' for name in metric.requires)}"]
-    question = [_QUESTIONS[metric.needs]] if metric.needs in _QUESTIONS else []
+    question = [_QUESTIONS[metric.needs.value]] if metric.needs.value in _QUESTIONS else []
     return "; ".join([values, better, *question, *(needs if metric.requires else [])])
 
 

@@ -377,7 +377,7 @@ def test_documented_groups_are_those_of_folders() -> None:
     example = tomllib.loads(guide.partition("```toml\n")[2].partition("```")[0])
     groups = {*example["project"]["entry-points"]}
 
-    assert groups == {f"tunegate.{room.rpartition('.')[2]}" for room in list(PLAIN)[:5]}
+    assert groups <= set(lookup._ROOMS)
     assert [group for group in lookup._ROOMS if f"| `{group}` |" not in guide] == []
 
 
