@@ -193,8 +193,9 @@ class LevelGate(GateKind):
         if needed is None:
             yield f"{rule} cannot be certified with any number of cases; leave room for an error"
         elif n < needed:
+            cases = count_noun(n, "case")
             yield (
-                f"{rule} cannot be certified with {n} cases even if all are right: it takes "
+                f"{rule} cannot be certified with {cases} even if all are right: it takes "
                 f'{needed}; add cases, or use floor_mode = "observed"'
             )
 

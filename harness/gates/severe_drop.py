@@ -29,6 +29,7 @@ from tunegate.harness.gates.contract.outcome import (
 from tunegate.harness.gates.contract.words import LOOKS_BROKEN, GateWords
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.wording import count_noun
 
 
 class SevereDropGate(GateKind):
@@ -128,8 +129,9 @@ class SevereDropGate(GateKind):
         limit, confidence = numeric_margin(gate), gate.confidence
         needed = smallest_n(lambda n: clopper_pearson(0, n, confidence=confidence).high <= limit)
         if needed is not None and n < needed:
+            cases = count_noun(n, "case")
             yield (
-                f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {n} cases even if "
+                f"severe_drop={limit:g} on {gate.metric!r} cannot be proven with {cases} even if "
                 f"none drops: it takes {needed}; add cases, or allow a larger share"
             )
 

@@ -27,6 +27,7 @@ from tunegate.harness.gates.contract.words import LOOKS_BROKEN, SEEN, GateWords
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Gate, MetricRecord
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.stats.types import Interval
 
 _BASE_GAINS_TOO, _BASE_IS_ZERO = "base_gains_too", "base_is_zero"
@@ -223,8 +224,9 @@ class ToleranceGate(DifferenceGate):
         else:
             written = f"{gate.margin:g}"
         if least is not None and n < least:
+            cases = count_noun(n, "case")
             yield (
-                f"tolerance={written} on {gate.metric!r} cannot be proven with {n} cases even if "
+                f"tolerance={written} on {gate.metric!r} cannot be proven with {cases} even if "
                 f"{best}no answer changes: it takes {least}; add cases, or widen the tolerance"
             )
 
