@@ -149,5 +149,6 @@ _DECODER = json.JSONDecoder(**_HOOKS)
 def shorten_text(text: str, longest: int = 300) -> str:
     """Cut the middle out of a long text, and escape lone surrogates."""
     if len(text) > longest:
-        text = f"{text[: longest - 100]} … {text[-90:]}"
+        tail = min(90, longest // 3)
+        text = f"{text[: longest - tail - 10]} … {text[-tail:]}"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

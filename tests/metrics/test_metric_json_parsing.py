@@ -174,3 +174,14 @@ def test_reasons_are_short_and_writable(text: str, longest: int) -> None:
     short = shorten_text(text * 50, longest)
 
     assert len(short.encode()) <= 10 * longest
+
+
+@pytest.mark.parametrize("longest", [40, 80, 150, 300])
+def test_a_shortened_text_is_no_longer_than_asked(longest: int) -> None:
+    text = "".join(f"{i:04}" for i in range(200))
+
+    for length in (longest, longest + 1, 800):
+        shortened = shorten_text(text[:length], longest)
+        assert len(shortened) <= longest
+        assert shortened[: longest // 3] == text[: longest // 3]
+        assert shortened[-10:] == text[:length][-10:]

@@ -53,7 +53,8 @@ class GateKind(ABC):
     counts_cases: ClassVar[bool] = False
     """Whether it rests on single cases even if the level is a corpus value."""
     ranks_cases: ClassVar[bool] = True
-    """Whether a case with a better score is a better case, and not merely within a bound."""
+    """Whether a case with a better score is a better case, and not merely within a bound. A metric
+    whose gates all say False has no regressions on the page."""
 
     words: ClassVar[GateWords] = GateWords()
     """How its results are worded."""
