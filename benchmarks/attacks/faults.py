@@ -124,8 +124,11 @@ def _full_disk(room: int, asks: bool, wanted: str) -> Outcome:
 
 
 def _go_on(project: AttackedProject, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    begun = (project.run / "manifest.json").is_file()
-    return project.tunegate(*(("resume", "run", *words[1:]) if begun else words))
+    if not (project.run / "manifest.json").is_file():
+        return project.tunegate(*words)
+    done = project.tunegate("resume", "run", *words[1:])
+    # All but the pages may be there.
+    return project.tunegate("report", "run") if "nothing to continue" in done.stderr else done
 
 
 def _line(text: str) -> str:
