@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tunegate.harness.contracts.model import Arm
+from tunegate.harness.contracts.model import Arm, LocalArm
+from tunegate.harness.models._model_folder import OLD_BUFFERS, tensor_names
 
 _PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
 """A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
@@ -20,6 +21,8 @@ _TIED = {"lm_head"}
 
 def lost_parts_warning(base: Arm, arm: Arm) -> str:
     """Return which parts of base's files are in none of an arm's; "" if none is lost."""
+    if not (isinstance(base, LocalArm) and isinstance(arm, LocalArm)):
+        return ""
     before, after = (getattr(getattr(one, "loaded", None), "folder", None) for one in (base, arm))
     if before is None or after is None or before == after:
         return ""
@@ -35,12 +38,5 @@ def lost_parts_warning(base: Arm, arm: Arm) -> str:
 
 
 def _parts(folder: Path) -> set[str]:
-    from safetensors import safe_open
-
-    parts: set[str] = set()
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            for tensor in file.keys():  # noqa: SIM118  # no mapping
-                match = _PART.match(tensor)
-                parts.update(match.groups() if match else ())
-    return parts
+    names = (name for name in tensor_names(folder) if not OLD_BUFFERS.search(name))
+    return {match[1] for name in names if (match := _PART.match(name))}

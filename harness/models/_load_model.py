@@ -16,10 +16,12 @@ from typing import Any
 
 from tunegate.harness.models._model_class import needs_code, text_class, text_part
 from tunegate.harness.models._model_folder import (
+    OLD_BUFFERS,
     gpu_is_free,
     need_quantiser,
     prefix_errors,
     require_modules,
+    tensor_names,
 )
 from tunegate.harness.models._number_format import number_format, stored_format
 from tunegate.harness.models.adapters.weight_files import (
@@ -109,8 +111,6 @@ def load_weights(
     return model, report
 
 
-_BUFFERS = re.compile(r"(masked_bias|causal_mask|attn\.bias|inv_freq|relative_position_index)$")
-"""Constants that older versions of Transformers stored with a layer."""
 _IN_LAYER = re.compile(r"(.+?)\.\d+\.")
 
 
@@ -128,7 +128,7 @@ def refuse_unused(model: Any, tensors: Iterable[str], folder: Path) -> None:
     lists = [f".{name}" for name, part in model.named_modules() if isinstance(part, ModuleList)]
     for tensor in sorted(tensors):
         layers = _IN_LAYER.match(tensor)
-        if layers is None or _BUFFERS.search(tensor):
+        if layers is None or OLD_BUFFERS.search(tensor):
             continue
         place = f".{layers[1]}"
         if any(name.endswith(place) or place.endswith(name) for name in lists):
@@ -143,15 +143,11 @@ def left_out(model: Any, folder: Path) -> Iterator[str]:
 
     For libraries that report no unused tensors.
     """
-    from safetensors import safe_open
-
     names = [f".{name}" for name in model.state_dict()]
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for tensor in file.keys():  # noqa: SIM118  # no mapping
-                layer = _IN_LAYER.match(tensor)
-                if layer and not any(f".{layer[0]}" in name for name in names):
-                    yield tensor
+    for tensor in tensor_names(folder):
+        layer = _IN_LAYER.match(tensor)
+        if layer and not any(f".{layer[0]}" in name for name in names):
+            yield tensor
 
 
 def _keep_unpacked(model: Any) -> None:

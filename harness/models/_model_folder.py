@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ BOOKKEEPING = frozenset(
     }
 )
 """Keys of configurations on where, when or by what something was saved."""
+OLD_BUFFERS = re.compile(r"(masked_bias|causal_mask|attn\.bias|inv_freq|relative_position_index)$")
+"""Constants that older versions of Transformers stored with a layer."""
 _GPU_TAKEN = ContextVar("gpu_taken", default=False)
 """Whether a server has the GPU's memory."""
 
@@ -227,3 +230,12 @@ def prefix_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ModelError(f"{what}: {error_reason(error)}") from error
+
+
+def tensor_names(folder: Path) -> Iterator[str]:
+    """Yield the names of all tensors in a folder's files."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            yield from file.keys()
