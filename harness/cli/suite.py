@@ -38,6 +38,8 @@ _TEMPLATES = tuple(lookup.definition_lines(_SOURCES, "TEMPLATE"))
 commands = typer.Typer(help="Start, check and look at suites.", no_args_is_help=True)
 
 _EXACT = "exact_match"
+_LEAST_ROOM = 64
+"""Tokens of an answer, if no expected one is longer."""
 _SENTENCE = 6
 """Words above which an expected answer is hardly given word for word."""
 _TEMPLATE = """\
@@ -45,8 +47,8 @@ name = "{name}"
 {cases}
 
 [generation]
-system = "Answer in one short sentence."
-max_new_tokens = 64
+{system}system = "Answer in one short sentence."
+max_new_tokens = {room}
 
 [[metrics]]
 use = "{metric}"
@@ -115,7 +117,7 @@ def new(
         say(f"wrote {written}")
         say(f"next: edit them, then `tunegate suite check {folder}`")
     else:
-        say(f"wrote {folder}/suite.toml:\n{table}", *_fit_cases(folder))
+        say(f"wrote {folder}/suite.toml:\n{table}", *_fit_cases(folder, table))
         say(f"next: `tunegate suite check {folder}`, then its metrics and gates")
 
 
@@ -137,56 +139,57 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
 
 def _write(folder: Path, table: str | None) -> None:
     folder.mkdir(parents=True)
-    cases = 'cases = "cases.jsonl"' if table is None else f"\n{table}"
-    text = _TEMPLATE.format(name=suite_name(folder), cases=cases, metric=_EXACT)
     if table is None:
         (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
-    else:  # the cases may bring the system prompt that the fine-tune was trained with
-        text = text.replace("system = ", "# system = ")
+    _write_suite(folder, table)
+
+
+def _write_suite(
+    folder: Path, table: str | None, *, metric: str = _EXACT, room: int = _LEAST_ROOM
+) -> None:
+    text = _TEMPLATE.format(
+        name=suite_name(folder),
+        cases='cases = "cases.jsonl"' if table is None else f"\n{table}",
+        # The cases may bring the system prompt that the fine-tune was trained with.
+        system="" if table is None else "# ",
+        metric=metric,
+        room=room,
+    )
     (folder / "suite.toml").write_text(text, encoding="utf-8")
 
 
-def _fit_cases(folder: Path) -> list[str]:
+def _fit_cases(folder: Path, table: str) -> list[str]:
     """Fit a new suite's metric and token limit to its cases; return what to say of them."""
-    file = folder / "suite.toml"
-    text = file.read_text(encoding="utf-8")
-    cases, once = _read_cases(file, text)
-    text = text.replace("\n\n[generation]", f"{once}\n\n[generation]")
+    cases, repeated = _read_cases(folder, table)
     longest = max((len(text) for case in cases for text in case.expected_texts()), default=0)
-    room = 64  # a token has two characters or more in most languages
+    room = _LEAST_ROOM  # a token has two characters or more in most languages
     while 2 * room < longest:
         room *= 2
-    text = text.replace("max_new_tokens = 64", f"max_new_tokens = {room}")
     metric = _metric_for(cases)
-    file.write_text(text.replace(f'"{_EXACT}"', f'"{metric}"'), "utf-8")
+    _write_suite(folder, "\n".join([table, *repeated]), metric=metric, room=room)
     return [
-        *(f"{line}: rows that stand twice are one case" for line in once.split("\n") if line),
+        *(f"{line}: rows that stand twice are one case" for line in repeated),
         f"metric {metric}, by the expected answers",
         f"{count_noun(len(cases), 'case')}, starting with:",
         *(f"  {_brief(c)}" for c in cases[:3]),
     ]
 
 
-def _read_cases(file: Path, text: str) -> tuple[Sequence[Case], str]:
+def _read_cases(folder: Path, table: str) -> tuple[Sequence[Case], list[str]]:
     """Return the cases of a new suite, and the line that its `[cases]` needs for repeated rows."""
     from tunegate.harness.suite import load_suite
 
-    once = '\nrepeated = "drop"'
-    errors = []
-    try:
-        for line in ("", once):
-            # `loops` reads any answer, whatever the cases expect.
-            trial = text.replace(_EXACT, "loops").replace(
-                "\n\n[generation]", f"{line}\n\n[generation]"
-            )
-            file.write_text(trial, encoding="utf-8")
-            try:
-                return load_suite(file.parent).cases, line
-            except SuiteError as error:
-                errors.append(error)
-    finally:
-        file.write_text(text, encoding="utf-8")
-    raise SuiteError([*errors[0].problems, f"wrote {file}; correct its [cases]"]) from errors[0]
+    refused = None
+    for repeated in ([], ['repeated = "drop"']):
+        # `loops` reads any answer, whatever the cases expect.
+        _write_suite(folder, "\n".join([table, *repeated]), metric="loops")
+        try:
+            return load_suite(folder).cases, repeated
+        except SuiteError as error:
+            refused = refused or error
+    assert refused is not None
+    _write_suite(folder, table)
+    raise SuiteError([*refused.problems, f"wrote {folder}/suite.toml; correct its [cases]"])
 
 
 def _metric_for(cases: Sequence[Case]) -> str:

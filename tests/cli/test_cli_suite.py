@@ -224,7 +224,13 @@ def test_the_metric_of_a_new_suite_fits_the_expected_answers(
 def test_rows_that_stand_twice_are_one_case_of_a_new_suite(project: Any) -> None:
     Path("c.jsonl").write_text(3 * '{"prompt": "a", "expected": "x"}\n', encoding="utf-8")
     _call("suite", "new", "mine", "--from", "c.jsonl")
+    _call("suite", "new", "exact_match", "--from", "c.jsonl")  # no name is taken for the metric
 
+    assert (
+        (project.path / "exact_match" / "suite.toml")
+        .read_text("utf-8")
+        .startswith('name = "exact_match"\n')
+    )
     text = (project.path / "mine" / "suite.toml").read_text(encoding="utf-8")
     assert '\nrepeated = "drop"\n' in text
     assert "mine: 1 case, 1 gate" in _call("suite", "check", "mine")
