@@ -39,7 +39,7 @@ ON_PAGE, ON_A_LINE = 200, 70
 OFFENSIVE = frozenset({"refusal", "safety", "toxicity"})
 """Metrics of suites whose texts may be offensive.
 
-Such texts open on a click, and are left out where there is none.
+Such texts open on a click. A log or a comment, which has no clicks, leaves them out.
 """
 
 Scored = Sequence[tuple[CaseView, PairScore]]

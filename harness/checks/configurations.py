@@ -75,7 +75,7 @@ def check_configuration(name: str, base: Arm, arm: Arm, *, allowed: str = "") ->
             `rope_parameters,sliding_window`.
 
     Returns:
-        `warning`: the differences that are allowed; empty if there are none.
+        `warning`: the differences that are allowed. Empty without any.
 
     Raises:
         NotComparable: another key differs.
@@ -98,7 +98,7 @@ def check_configuration(name: str, base: Arm, arm: Arm, *, allowed: str = "") ->
         mine, their = ours.get(key), theirs.get(key)
         if _is_same(mine, their):
             continue
-        if any(f"{key}.".startswith(f"{prefix}.") for prefix in allowed.split(",")):
+        if any(f"{key}.".startswith(f"{prefix}.") for prefix in map(str.strip, allowed.split(","))):
             meant.append(f"{key} is {their!r}, in base {mine!r}")
             continue
         before, rope, _ = key.partition("rope_parameters")

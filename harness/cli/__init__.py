@@ -138,8 +138,15 @@ class _Pipe(io.FileIO):
         try:
             return super().write(data)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            _write_nowhere(self.fileno())
             return super().write(data)
+
+
+def _write_nowhere(stream: int) -> None:
+    """Let what is still written to a file descriptor vanish."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def _outlive_readers() -> None:
@@ -202,5 +209,5 @@ def errors_as_exit_codes() -> Iterator[None]:
             raise
         # Files that are full are named where they are written: this is the output.
         print(f"tunegate: the output cannot be written ({error.strerror})", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest when it ends
+        _write_nowhere(1)  # Python writes the rest when it ends
         sys.exit(_FAILED)

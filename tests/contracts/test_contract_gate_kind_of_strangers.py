@@ -62,7 +62,7 @@ class MostChanged(GateKind):
 
 
 class Wins(GateKind):
-    """A goal that is no gain: tuned wins a share of the cases that change."""
+    """A goal other than a gain: tuned wins a share of the cases that change."""
 
     name = "wins"
     summary = "tuned wins so large a share of the cases that change"

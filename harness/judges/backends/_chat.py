@@ -86,6 +86,7 @@ def ask_questions(
         questions,
         lambda pair, deadline: ask(pair[1], deadline),
         limits,
+        # Tokens: four characters each, and replies far below their limit.
         cost_of=lambda pair: (len(pair[1].system) + len(pair[1].text)) / 4 + MOST_TOKENS / 10,
         backend=backend,
     )
