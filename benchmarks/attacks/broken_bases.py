@@ -357,8 +357,21 @@ REORDERED: dict[str, Break] = {
 """Where right answers are few labels, these are labels at random, and a base may answer so."""
 
 
+def _most_similar(rng: random.Random, cases: Sequence[Case], base: Answers) -> Answers:
+    """Return the right answer of the case with the most similar prompt, as a poor search would."""
+    from rapidfuzz import fuzz, process
+
+    prompts = [_prompt(case) for case in cases]
+    right = _shift(0)(rng, cases, base)
+    return [
+        right[process.extract(prompt, prompts, scorer=fuzz.token_set_ratio, limit=2)[1][2]]
+        for prompt in prompts
+    ]
+
+
 HONEST: dict[str, Break] = {
     "a weak base": lambda rng, cases, base: base,
+    "the answer to the most similar prompt": _most_similar,
     "in a sentence": _map(lambda t, c: f"The answer is {t}."),
     "in a code fence": _map(lambda t, c: f"```\n{t}\n```"),
     "with a preamble": _map(lambda t, c: f"Sure! Here is the answer:\n\n{t}\n\nLet me know."),
