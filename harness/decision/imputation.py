@@ -45,8 +45,8 @@ class ExtremeImputation:
     def fill(self, base: float | None, tuned: float | None) -> tuple[float, float]:
         """Return both scores of a case, whichever are known."""
         if base is None:
-            known = None if tuned is None else self.difference
-            base = self.base if tuned is None or known is None else tuned - known
+            difference = None if tuned is None else self.difference
+            base = self.base if tuned is None or difference is None else tuned - difference
         if tuned is None:
             tuned = self.tuned if self.difference is None else base + self.difference
         return base, tuned

@@ -117,37 +117,39 @@ class ScoreTable:
 
     def pairs(self, metric: MetricRecord, *, arm: str = "base") -> Pairs:
         """Return the complete pairs of a metric, `arm` against tuned; one for each prompt."""
-        both = [
+        rows = [
             (case, b, t)
             for case in self.asked(metric.name)
             if (b := self.value(metric.name, case, arm)) is not None
             and (t := self.value(metric.name, case, "tuned")) is not None
         ]
-        return self._pair_rows(metric, both, arm)
+        return self._pair_rows(metric, rows, arm)
 
     def labelled(self, pairs: Pairs) -> Pairs:
         """Return a judge's pairs with people's labels, if there are any."""
         name = pairs.metric.name
-        known: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        by_case: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for case in self.asked(name):
             base, tuned = (self.labels.get((name, case, arm)) for arm in ARMS)
             if base is not None and tuned is not None:
-                known[self._first_copy.get(case, case)].append((base, tuned))
-        labels = tuple(_mean_pair(known[case]) if case in known else None for case in pairs.cases)
+                by_case[self._first_copy.get(case, case)].append((base, tuned))
+        labels = tuple(
+            _mean_pair(by_case[case]) if case in by_case else None for case in pairs.cases
+        )
         return replace(pairs, labels=labels) if any(labels) else pairs
 
     def noise(self, metric: MetricRecord) -> NoiseFloor | None:
-        """Return base against itself asked again, over the whole suite; None if it was not."""
+        """Return base against its second answers, over the whole suite; None without them."""
         if self.whole is not None:
             return self.whole.noise(metric)
-        both = [
+        rows = [
             (case, first, again)
             for case in self.cases
             if (again := self.value(metric.name, case, BASE_AGAIN)) is not None
             and (first := self.value(metric.name, case, self.asked_again)) is not None
         ]
-        found = self._pair_rows(metric, both, self.asked_again, again=BASE_AGAIN) if both else None
-        return None if found is None else NoiseFloor(found)
+        pairs = self._pair_rows(metric, rows, self.asked_again, again=BASE_AGAIN) if rows else None
+        return None if pairs is None else NoiseFloor(pairs)
 
     def imputed(
         self,

@@ -22,19 +22,19 @@ def score_suite(
     cells: Iterable[StoredAnswer],
     arms: Sequence[str],
     *,
-    known: Iterable[ScoreRow] = (),
+    scored: Iterable[ScoreRow] = (),
 ) -> Iterator[ScoreRow]:
     """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
     Judge metrics are scored in `tunegate.harness.judges.asking`. A sample of the scores of the
     user's own metrics is computed again at the end, in reverse order: state or chance in a metric
-    would look like a difference of the arms. `cells` are grouped by case; `known` are rows that are
-    not scored again.
+    would look like a difference of the arms. `cells` are grouped by case; `scored` are rows that
+    are not scored again.
 
     Raises:
         BackendError: a metric returned another score for the same answer.
     """
-    before = {(row.metric, row.case, row.arm): row for row in known}
+    before = {(row.metric, row.case, row.arm): row for row in scored}
     cases = {case.id: case for case in suite.cases}
     metrics = [m for m in suite.metrics if m.judge is None]
     cells = _with_jobs_done(metrics, suite.name, cases, cells)
@@ -44,14 +44,14 @@ def score_suite(
     for (of_suite, name), group in cells_by_case(cells):
         if of_suite != suite.name:
             continue
-        found: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
+        by_kind: dict[tuple[str, CellKind], list[StoredAnswer]] = {}
         for stored in group:
-            found.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
+            by_kind.setdefault((stored.cell.arm, stored.cell.kind), []).append(stored)
         for metric, arm in product(metrics, arms):
-            asked = found.get((arm, metric.needs))
-            if asked:
-                base = found.get(("base", metric.needs), ())
-                compute = partial(_row, suite, metric, cases[name], asked, base)
+            samples = by_kind.get((arm, metric.needs))
+            if samples:
+                base = by_kind.get(("base", metric.needs), ())
+                compute = partial(_row, suite, metric, cases[name], samples, base)
                 earlier = before.get((metric.name, name, arm))
                 row = earlier or compute()
                 if name in chosen and row is not earlier and not metric.is_bundled:
@@ -92,12 +92,12 @@ def _row(
     suite: Suite,
     metric: Metric,
     case: Case,
-    asked: Sequence[StoredAnswer],
+    samples: Sequence[StoredAnswer],
     base: Sequence[StoredAnswer],
 ) -> ScoreRow:
     """Score the samples of one case and average them."""
     of_base = {stored.cell.sample: stored.completion for stored in base}
-    scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in asked]
+    scores = [_score(metric, case, stored, of_base.get(stored.cell.sample)) for stored in samples]
     values = [s.value for s in scores if s.value is not None]
     reasons = [s.reason for s in scores if s.reason]
     unscored = [s.reason for s in scores if s.value is None]
@@ -111,7 +111,7 @@ def _row(
         suite=suite.name,
         metric=metric.name,
         case=case.id,
-        arm=asked[0].cell.arm,
+        arm=samples[0].cell.arm,
         value=average(values) if enough else None,
         reason=(unscored or reasons or [None])[0],
         parts=_parts(scores) if enough else None,
@@ -122,11 +122,11 @@ def _row(
 
 
 def _parts(scores: Sequence[Score]) -> dict[str, float] | None:
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for score in scores:
         for name, value in (score.parts or {}).items():
-            found.setdefault(name, []).append(value)
-    return {name: exact_mean(values) for name, values in found.items()} or None
+            by_name.setdefault(name, []).append(value)
+    return {name: exact_mean(values) for name, values in by_name.items()} or None
 
 
 def _counts(scores: Sequence[Score]) -> tuple[float, ...] | None:

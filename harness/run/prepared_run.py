@@ -146,7 +146,7 @@ class PreparedRun:
             suite, rows = suites[name], of_suite
             if suite.episode is not None and suite.episode.settings.deterministic:
                 rows = self._check_rewards(suite, rows)
-            yield from score_suite(suite, rows, arms, known=scored.get(name, ()))
+            yield from score_suite(suite, rows, arms, scored=scored.get(name, ()))
 
     def _check_rewards(
         self, suite: Suite, answers: Iterator[StoredAnswer]

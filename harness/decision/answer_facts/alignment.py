@@ -32,13 +32,13 @@ CHANCE = 1e-4
 _LEAST_PART = 0.2
 """Share of the cases that a shifted part has at least."""
 FARTHEST = 3
-"""Lines by which answers are shifted at most."""
+"""Most lines by which answers are shifted."""
 _SORTED = 0.98
-"""Share of unequal neighbours in order from which answers look sorted."""
+"""Answers look sorted from this share of unequal neighbors in order."""
 FEWEST_ORDERED = 20
-"""Answers from which an order, or the lack of a relation, is no accident."""
+"""Fewest answers whose order, or lack of a relation, is no accident."""
 _SENTENCE = 8
-"""Different words from which an answer has some of its prompt's."""
+"""Different words an answer needs to share some with its prompt."""
 _RELATED = 0.01
 """Largest p-value at which answers are related to their cases."""
 _BEGINNING = 20
@@ -74,7 +74,7 @@ def misaligned(answers: ArmAnswers) -> Iterator[tuple[str, bool]]:
 def are_unrelated(answers: ArmAnswers) -> bool:
     """Return whether sentences have no more words of their own prompt than of another.
 
-    Nor do translations: where right answers are such sentences, nothing is said.
+    Translations share no words either, so it is False if the right answers are such sentences.
     """
     cases = answers.cases[: 2 * READ]
     written = [answers.words.get(case.id) for case in cases]
@@ -85,9 +85,9 @@ def are_unrelated(answers: ArmAnswers) -> bool:
 
 def _is_related(texts: Sequence[Words | None], prompts: Sequence[Words]) -> bool | None:
     """Return whether texts fit their own prompt best; None if too few are sentences."""
-    known = [i for i, words in enumerate(texts) if words is not None]
-    indices = [i for i in known if len(texts[i] or ()) >= _SENTENCE]
-    if len(indices) < FEWEST_ORDERED or 2 * len(indices) < len(known):
+    present = [i for i, words in enumerate(texts) if words is not None]
+    indices = [i for i in present if len(texts[i] or ()) >= _SENTENCE]
+    if len(indices) < FEWEST_ORDERED or 2 * len(indices) < len(present):
         return None
     fit, n = _fit(texts, prompts), len(prompts)
     return _chance([_sign(fit(i, i) - fit(i, (i + n // 2) % n)) for i in indices]) <= _RELATED
@@ -109,29 +109,29 @@ def _shifts(fit: _Fit, indices: Sequence[int], n: int) -> Iterator[tuple[str, bo
     for step in steps:
         lines = abs(step)
         inner = [i for i in indices if lines <= i < n - lines]
-        own = [_sign(fit(i, i + step) - fit(i, i)) for i in inner]
+        gains = [_sign(fit(i, i + step) - fit(i, i)) for i in inner]
         # Where labels alternate, an arm that mixes them up fits either neighbour.
         control = [_sign(fit(i, i + step) - fit(i, i - step)) for i in inner]
-        if found := _better(own, control, len(steps) + 1):
+        if better := _better(gains, control, len(steps) + 1):
             where = f"the {'next' if step > 0 else 'previous'} case"
             by = "a line" if lines == 1 else f"{lines} lines"
             if lines > 1:
                 where = f"the case {by} {'on' if step > 0 else 'back'}"
-            part = f", cases {inner[found.start] + 1} to {inner[found.end - 1] + 1}"
+            part = f", cases {inner[better.start] + 1} to {inner[better.end - 1] + 1}"
             yield (
-                f"its answers fit {where} better than their own (on {found.surplus} more of "
-                f"{len(own)} cases{part if found.end - found.start < len(own) else ''}); are they "
-                f"shifted by {by}?",
-                found.proven,
+                f"its answers fit {where} better than their own (on {better.surplus} more of "
+                f"{len(gains)} cases{part if better.end - better.start < len(gains) else ''}); are "
+                f"they shifted by {by}?",
+                better.proven,
             )
     last = n - 1
-    own = [_sign(fit(i, last - i) - fit(i, i)) for i in indices]
+    gains = [_sign(fit(i, last - i) - fit(i, i)) for i in indices]
     control = [_sign(fit(i, last - i) - fit(i, (last - i + n // 3) % n)) for i in indices]
-    found = _better(own, control, len(steps) + 1)
-    if found is not None and found.end - found.start == len(own):
+    better = _better(gains, control, len(steps) + 1)
+    if better is not None and better.end - better.start == len(gains):
         yield (
-            f"its answers fit the cases in reverse better than their own (on {found.surplus} more "
-            f"of {len(own)} cases); is the file reversed?",
+            f"its answers fit the cases in reverse better than their own (on {better.surplus} more "
+            f"of {len(gains)} cases); is the file reversed?",
             True,
         )
 
@@ -150,17 +150,17 @@ def _sign(difference: float) -> int:
     return (difference > 0) - (difference < 0)
 
 
-def _better(own: Sequence[int], control: Sequence[int], tried: int) -> _Part | None:
+def _better(gains: Sequence[int], control: Sequence[int], tried: int) -> _Part | None:
     """Return the part in which a pairing is better than the arm's own and than a control.
 
     All cases are tried first; then the best end and the best beginning, which is proven at the
     level of a search over all 2n of them.
     """
-    n = len(own)
-    sums = list(accumulate((a + b for a, b in zip(own, control, strict=True)), initial=0))
+    n = len(gains)
+    sums = list(accumulate((a + b for a, b in zip(gains, control, strict=True)), initial=0))
     least, largest = (end(range(n + 1), key=sums.__getitem__) for end in (min, max))
     for start, end, searched in ((0, n, 1), (least, n, 2 * n), (0, largest, 2 * n)):
-        signs = [own[start:end], control[start:end]]
+        signs = [gains[start:end], control[start:end]]
         if end - start < _LEAST_PART * n or min(map(sum, signs)) <= SHIFTED * (end - start):
             continue
         p_value = max(map(_chance, signs))
@@ -240,18 +240,18 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
     counts = Counter(right.values())
     owners = {text: case for case, text in right.items() if text and counts[text] == 1}
     elsewhere: list[str] = []
-    answered = own = 0
+    answered = hits = 0
     for case, text in right.items():
         if case not in answers.heads:
             continue
         answered += 1
         answer = plain_words(answers.heads[case])
         if f" {text} " in f" {answer} ":
-            own += 1
+            hits += 1
         elif answer in owners:
             elsewhere.append(owners[answer])
     repeats = len(elsewhere) - len(set(elsewhere))
-    if len(elsewhere) <= max(own, SHIFTED * answered):
+    if len(elsewhere) <= max(hits, SHIFTED * answered):
         return None
     from scipy.stats import poisson  # type: ignore[import-untyped]  # ships no types
 
@@ -261,7 +261,7 @@ def of_other_cases(answers: ArmAnswers) -> str | None:
         return None
     return (
         f"{k} of its {answered} answers are right for another case, {k - repeats} different ones, "
-        f"and {own} for their own; are they in another order?"
+        f"and {hits} for their own; are they in another order?"
     )
 
 
@@ -279,17 +279,17 @@ def permuted_labels(answers: ArmAnswers) -> Permuted | None:
         pairs = [(str(answers.picks[c.id]), str(c.answer)) for c in answers.cases
                  if c.id in answers.picks and c.answer is not None]  # fmt: skip
     else:
-        known = {
+        expected = {
             case.id: plain_words(case.expected_texts()[0])
             for case in answers.cases[: 2 * READ]
             if case.expected_texts() and case.id in answers.heads
         }
-        labels = set(known.values())
-        if 2 * len(labels) > len(known) or len(labels) > _MOST_LABELS:
+        labels = set(expected.values())
+        if 2 * len(labels) > len(expected) or len(labels) > _MOST_LABELS:
             return None
-        said = {case: plain_words(answers.heads[case]) for case in known}
-        pairs = [(text, known[case]) for case, text in said.items() if text in labels]
-        if len(pairs) < 0.8 * len(said):
+        answered = {case: plain_words(answers.heads[case]) for case in expected}
+        pairs = [(text, expected[case]) for case, text in answered.items() if text in labels]
+        if len(pairs) < 0.8 * len(answered):
             return None
     n, names = len(pairs), sorted({name for pair in pairs for name in pair})
     if n < _MOST_LABELS or not 2 <= len(names) <= _MOST_LABELS:
@@ -303,22 +303,22 @@ def _best_assignment(
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     from scipy.stats import binom
 
-    counts = [[pairs.get((said, right), 0) for right in names] for said in names]
-    said = [sum(row) for row in counts]
+    counts = [[pairs.get((written, right), 0) for right in names] for written in names]
+    written = [sum(row) for row in counts]
     right = [sum(row[k] for row in counts) for k in range(len(names))]
-    own = sum(counts[k][k] for k in range(len(names)))
+    correct = sum(counts[k][k] for k in range(len(names)))
     rows, columns = linear_sum_assignment(counts, maximize=True)
     hits = sum(counts[i][j] for i, j in zip(rows, columns, strict=True))
-    by_chance = sum(said[i] * right[j] for i, j in zip(rows, columns, strict=True)) / n**2
-    below = own < sum(a * b for a, b in zip(said, right, strict=True)) / n
+    by_chance = sum(written[i] * right[j] for i, j in zip(rows, columns, strict=True)) / n**2
+    below = correct < sum(a * b for a, b in zip(written, right, strict=True)) / n
     proven = binom.sf(hits - 1, n, by_chance) * math.factorial(len(names)) <= CHANCE
-    if not below or not proven or hits - own <= SHIFTED * n:
+    if not below or not proven or hits - correct <= SHIFTED * n:
         return None
     moved = [f"{names[i].strip()} for {names[j].strip()}"
              for i, j in zip(rows, columns, strict=True) if i != j][:3]  # fmt: skip
     return Permuted(
-        f"{own} of its {n} answers are right, less than by chance, and {hits} would be with other "
-        f"labels ({', '.join(moved)} …); is its list of labels in another order?",
+        f"{correct} of its {n} answers are right, less than by chance, and {hits} would be with "
+        f"other labels ({', '.join(moved)} …); is its list of labels in another order?",
         len(names) > 2,
     )
 

@@ -48,7 +48,7 @@ class AnswerCounts:
     empty: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Arm → (empty answers, prompts answered)."""
     broken: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Arm → why its answers look broken; as the next three, filled by `read_answers`."""
+    """Arm → why its answers look broken; `read_answers` fills this and the next three."""
     odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Arm → what else is striking about its answers."""
     equals_incumbent: bool | None = None
@@ -107,20 +107,18 @@ def count_answers(
             hashes[suite][case] = answers_hash(base, tuned)
             forms[suite].append((of_base, of_base if tuned == base else answer_forms(tuned)))
         # Results of other tools often hold scores only: no text is not an equal text.
-        pairs = [
-            found for found in texts.values() if None not in (found.get("base"), found.get("tuned"))
-        ]
-        same = sum(found["base"] == found["tuned"] for found in pairs)
+        pairs = [by_arm for by_arm in texts.values() if None not in map(by_arm.get, ARMS)]
+        same = sum(by_arm["base"] == by_arm["tuned"] for by_arm in pairs)
         counts[suite].update(compared=len(pairs), same=same)
-        for found in (found for found in failed.values() if {"base", "tuned"} <= found.keys()):
+        for by_arm in (by_arm for by_arm in failed.values() if {"base", "tuned"} <= by_arm.keys()):
             counts[suite]["pairs"] += 1
-            counts[suite]["failed base"] += found["base"] and not found["tuned"]
-            counts[suite]["failed tuned"] += found["tuned"] and not found["base"]
+            counts[suite]["failed base"] += by_arm["base"] and not by_arm["tuned"]
+            counts[suite]["failed tuned"] += by_arm["tuned"] and not by_arm["base"]
     return {
         suite: replace(
             _answer_counts(counts[suite]),
             arms=(arms := watch.arms.get(suite, {})),
-            empty={arm: (found.empty, len(found.texts)) for arm, found in arms.items()},
+            empty={arm: (answers.empty, len(answers.texts)) for arm, answers in arms.items()},
             form=find_shift(forms[suite]),
             hashes=hashes[suite] if suite in counts else None,
             length_ratio=median(ratios[suite]) if len(ratios[suite]) >= FEW_CASES else None,
@@ -155,14 +153,14 @@ def cells_by_case(
     return groupby(cells, key=lambda stored: (stored.cell.suite, stored.cell.case))
 
 
-def _answer_counts(own: Counter[str]) -> AnswerCounts:
-    arms = [arm for arm in ARMS if own[f"written {arm}"]]
+def _answer_counts(counts: Counter[str]) -> AnswerCounts:
+    arms = [arm for arm in ARMS if counts[f"written {arm}"]]
     return AnswerCounts(
-        same=own["same"],
-        compared=own["compared"],
-        cut={arm: (own[f"cut {arm}"], own[f"written {arm}"]) for arm in arms},
-        failed={arm: own[f"failed {arm}"] for arm in ARMS if own[f"failed {arm}"]},
-        pairs=own["pairs"],
-        open={arm: own[f"open {arm}"] for arm in arms},
-        thought={arm: own[f"thought {arm}"] for arm in arms},
+        same=counts["same"],
+        compared=counts["compared"],
+        cut={arm: (counts[f"cut {arm}"], counts[f"written {arm}"]) for arm in arms},
+        failed={arm: counts[f"failed {arm}"] for arm in ARMS if counts[f"failed {arm}"]},
+        pairs=counts["pairs"],
+        open={arm: counts[f"open {arm}"] for arm in arms},
+        thought={arm: counts[f"thought {arm}"] for arm in arms},
     )

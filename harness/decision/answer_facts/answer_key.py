@@ -12,7 +12,7 @@ from tunegate.harness.records.manifest import AnswerFinding
 from tunegate.harness.suite import Suite
 
 WORDS = 8
-"""Words from which an expected answer is free text: nobody writes many of them by chance."""
+"""An expected answer of this many words is free text, which no model repeats by chance."""
 _STRUCTURED = ("{", "[", "<")
 """Beginnings of answers with one right form, such as JSON."""
 
@@ -23,7 +23,7 @@ class AnswerKeyDetector:
 
     suites: Iterable[Suite]
     _open: dict[str, dict[str, Case]] = field(init=False, repr=False)
-    """Suite → its cases with an expected answer, as long as each answer is one of them."""
+    """Suite → its cases with an expected answer; the first other answer drops the suite."""
     _seen: dict[str, dict[str, None]] = field(init=False, repr=False, default_factory=dict)
     """Suite → the different answers."""
     _cases: dict[str, int] = field(init=False, repr=False, default_factory=dict)
@@ -44,7 +44,7 @@ class AnswerKeyDetector:
         text = None if stored.completion is None else stored.completion.text
         if case is None or text is None or stored.cell.kind not in WRITTEN:
             return
-        if text.strip() not in [one.strip() for one in case.expected_texts()]:
+        if text.strip() not in [expected.strip() for expected in case.expected_texts()]:
             del self._open[suite]
             return
         self._cases[suite] = self._cases.get(suite, 0) + 1
@@ -53,7 +53,7 @@ class AnswerKeyDetector:
     def findings(self) -> Iterator[AnswerFinding]:
         """Yield a finding for each suite whose answers are all the key.
 
-        A few different ones are labels. A good model gets them all right, so nothing is said.
+        A few distinct answers are labels, which a good model gets right: no finding.
         """
         for suite in self._open:
             texts = self._seen.get(suite, {})

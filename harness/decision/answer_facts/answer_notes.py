@@ -16,9 +16,9 @@ from tunegate.harness.records.wording import count_noun
 MOST_CUT = 0.05
 """Share of an arm's answers cut at the token limit above which a reader is warned."""
 SAME_SCORES = 0.99
-"""Share of equal scores or answers from which the fine-tune's lack of effect is pointed out."""
+"""From this share of equal scores or answers, a note says that the fine-tune hardly acts."""
 OTHER_SHARE = 0.10
-"""Difference in the share of answers with thoughts from which it is pointed out."""
+"""A larger difference in the share of answers with thoughts gets a note."""
 
 
 def answer_notes(
@@ -26,13 +26,13 @@ def answer_notes(
 ) -> Iterator[str]:
     """Yield what a reader must know about a suite's answers."""
     if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
-        both = " and ".join(
+        cut_arms = " and ".join(
             f"{cut:,} of {count_noun(written, 'answer')} of {arm}"
             for arm, (cut, written) in counts.cut.items()
         )
         yield (
-            f"{both} were cut at the token limit: raise max_new_tokens, or unfinished answers are "
-            "scored"
+            f"{cut_arms} were cut at the token limit: raise max_new_tokens, or unfinished answers "
+            "are scored"
         )
     for arm, (_, written) in counts.cut.items():
         if (unended := counts.open.get(arm, 0)) > MOST_CUT * written:
@@ -42,10 +42,10 @@ def answer_notes(
                 "[generation]"
             )
     for arm in (arm for arm in ARMS if arm in counts.empty):
-        empty, asked = counts.empty[arm]
+        empty, total = counts.empty[arm]
         empty -= counts.open.get(arm, 0)
-        if MOST_CUT * asked < empty <= MOST_EMPTY * asked:
-            yield f"{empty:,} of {count_noun(asked, 'answer')} of {arm} are empty"
+        if MOST_CUT * total < empty <= MOST_EMPTY * total:
+            yield f"{empty:,} of {count_noun(total, 'answer')} of {arm} are empty"
     yield from _thinking_notes(counts, card)
     if not gained and counts.compared >= FEW_CASES and counts.same >= SAME_SCORES * counts.compared:
         yield (
@@ -88,9 +88,9 @@ def thinking_share_notes(
     values: Mapping[tuple[str, str, str], ScoreRow],
     cases: Collection[str],
 ) -> Iterator[str]:
-    """Yield how much thoughts contribute to scores that they have a share of.
+    """Yield how much thoughts contribute to the scores that count them.
 
-    Such a metric marks it in the parts of its score (`contracts.reasoning.share_of_thoughts`).
+    Such a metric marks them in the parts of its score (`contracts.reasoning.share_of_thoughts`).
 
     Args:
         metrics: The metrics of a suite.
@@ -98,8 +98,8 @@ def thinking_share_notes(
         cases: The cases that count.
     """
     for metric in metrics:
-        found = {arm: _thinking_parts(values, metric.name, arm, cases) for arm in ARMS}
-        means = [f"{arm} {_share(parts)}" for arm, parts in found.items() if parts]
+        by_arm = {arm: _thinking_parts(values, metric.name, arm, cases) for arm in ARMS}
+        means = [f"{arm} {_share(parts)}" for arm, parts in by_arm.items() if parts]
         if means:
             yield f"{metric.name}: mean for the thoughts alone: {', '.join(means)}"
 
@@ -107,18 +107,18 @@ def thinking_share_notes(
 def _thinking_parts(
     values: Mapping[tuple[str, str, str], ScoreRow], metric: str, arm: str, cases: Collection[str]
 ) -> list[Mapping[str, float]]:
-    """Return the parts of an arm's scores that thoughts have a share of."""
+    """Return the parts of an arm's scores that count thoughts."""
     rows = (values.get((metric, case, arm)) for case in cases)
     parts = (row.parts for row in rows if row is not None and row.value is not None)
-    return [one for one in parts if one and HAS_THOUGHTS in one]
+    return [row_parts for row_parts in parts if row_parts and HAS_THOUGHTS in row_parts]
 
 
 def _share(parts: Sequence[Mapping[str, float]]) -> str:
     """Return the mean for the thoughts, and that for thoughts and answer, in words."""
-    known = [(one["thinking"], one["answer"]) for one in parts if "thinking" in one]
-    if not known:
+    pairs = [(part["thinking"], part["answer"]) for part in parts if "thinking" in part]
+    if not pairs:
         return "not known"
-    thoughts = sum(first for first, _ in known) / len(known)
-    whole = thoughts + sum(second for _, second in known) / len(known)
-    of = f" (known of {len(known):,} of {count_noun(len(parts), 'case')})"
-    return f"{thoughts:.3g} of {whole:.3g}{of if len(known) < len(parts) else ''}"
+    thoughts = sum(first for first, _ in pairs) / len(pairs)
+    whole = thoughts + sum(second for _, second in pairs) / len(pairs)
+    of = f" (known of {len(pairs):,} of {count_noun(len(parts), 'case')})"
+    return f"{thoughts:.3g} of {whole:.3g}{of if len(pairs) < len(parts) else ''}"

@@ -87,8 +87,8 @@ def _shapes(text: str, prompt: str) -> Iterator[Shape]:
         yield "end", " ".join(_as_variable(w, prompt) if has_digit(w) else w for w in ending)
     if len(text) >= 4 * _FEW:
         yield "length", str(len(text))
-    found = _MACHINE.search(head[:_EARLY])
-    if found and " " in head and found[0].casefold() not in prompt.casefold():
+    match = _MACHINE.search(head[:_EARLY])
+    if match and " " in head and match[0].casefold() not in prompt.casefold():
         yield "error", ""  # a word alone is a label
     if _is_garbled(text):
         yield "garbled", ""
@@ -136,5 +136,7 @@ def holds_prompt(text: str, prompt: str, *, share: float = 0.8) -> bool:
     """Return whether an answer has a share of its prompt's words, and about its length."""
     if not len(prompt) / 2 < len(text) < 2 * len(prompt) + SHOWN:
         return False
-    asked = words_of(prompt)
-    return len(asked) >= _FEW and len(words_of(text) & asked) >= share * len(asked)
+    prompt_words = words_of(prompt)
+    return len(prompt_words) >= _FEW and len(words_of(text) & prompt_words) >= share * len(
+        prompt_words
+    )

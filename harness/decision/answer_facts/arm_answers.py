@@ -22,7 +22,7 @@ MOST_EMPTY = 0.5
 
 @dataclass(slots=True)
 class ArmAnswers:
-    """An arm's answers to one suite, one a prompt."""
+    """An arm's answers to one suite, one per prompt."""
 
     cases: Sequence[Case] = ()
     """The suite's cases, in its order."""
@@ -73,7 +73,7 @@ class AnswerWatch:
             self._first[suite] = {case.id: case for case in prompts.values()}
 
     def add(self, stored: StoredAnswer) -> None:
-        """Count an answer: the first sample to each prompt. An episode has no one text."""
+        """Count an answer: the first sample to each prompt. Episodes have no single text."""
         cell, done = stored.cell, stored.completion
         case = self._first.get(cell.suite, {}).get(cell.case)
         if case is None or cell.sample or done is None or done.episode is not None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from tunegate.harness.records.text_forms import LIST_ITEM, is_json, script_of
 
 LEAST_RISE = 0.30
-"""How much larger tuned's share is at least."""
+"""Smallest rise of a form's share that counts."""
 JSON_FORMS = ("start with `{`", "are JSON")
 JSON_RISE = 0.10
-"""The same for JSON, which no better answer turns into where base writes prose."""
+"""The same for JSON: where base writes prose, JSON is never a better answer."""
 SURE = 0.001
 """Largest p-value of the paired test."""
 _SHORT = 40
-"""Characters of an answer that are shown at most."""
+"""Most characters of an answer that are shown."""
 _FUNCTION_WORDS = {
     "English": "the and of to is that for you with this are it",
     "German": "der die das und ist nicht ein zu mit sie für auf",
@@ -104,8 +104,8 @@ def answer_forms(text: str) -> tuple[str, ...]:
 
 def _language(words: Sequence[str]) -> str | None:
     """Return the language whose most common words stand out; None if too few do."""
-    said = [word.strip(".,;:!?\"'()").lower() for word in words[:200]]
+    lowered = [word.strip(".,;:!?\"'()").lower() for word in words[:200]]
     hits = Counter(dict.fromkeys(_FUNCTION_WORDS, 0))
-    hits.update(language for word in said for language in _LANGUAGES_OF.get(word, ()))
+    hits.update(language for word in lowered for language in _LANGUAGES_OF.get(word, ()))
     (first, most), (_, second) = hits.most_common(2)
     return first if most >= 3 and most > second else None

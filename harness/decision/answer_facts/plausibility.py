@@ -44,21 +44,21 @@ ONE_TEXT = 0.8
 NO_POINTS = 0.1
 """Mean score, as a share of the metric's range, up to which answers earn nothing."""
 LITTLE = 0.25
-"""Points, as a share of the other arm's on the same cases, that are next to none, too."""
+"""Points that count as nothing, as a share of the other arm's on the same cases."""
 LESS = 0.9
 """The same for answers that no model should give: they only have to cost something."""
 STRIKING = {"error": 0.3, "garbled": 0.3, "marks": 0.8, "echo": 0.8}
 """Kind → share of answers from which an arm looks broken; small models do echo at times."""
 TOLD = 0.05
-"""Share of such answers from which a reader is told; fewer than three are not."""
+"""Smallest share of such answers that is reported; fewer than three never are."""
 SHARED = 0.5
-"""Share of answers with one beginning, end, length or shape from which a reader is told."""
+"""Smallest share of answers with one beginning, end, length or shape that is reported."""
 _USUAL = 0.05
-"""Share of the right answers that have a shape from which it is usual in the suite."""
+"""A shape is usual in the suite if this share of the right answers has it."""
 _TEMPLATE_WORDS = 4
-"""Words besides ids from which a shape is a template."""
+"""Words besides ids that make a shape a template."""
 _IDS = 0.9
-"""Share of different texts in one shape from which its variable parts are ids, not answers."""
+"""From this share of different texts in one shape, its variable parts are ids, not answers."""
 
 
 _CasesOf = list[tuple[Shape, list[str]]]
@@ -89,14 +89,14 @@ class Oddity:
 def oddities(table: ScoreTable, arms: Iterable[str] = ARMS) -> Iterator[Oddity]:
     """Yield what is striking about the answers of arms, at most one oddity that caps for each.
 
-    What `[base] expect` names is told, and does not cap.
+    An oddity that `[base] expect` names is reported, and does not cap.
     """
     for arm in arms:
         answers = table.answers.arms.get(arm)
         if answers is None or max(len(answers.texts), len(answers.picks)) < FEWEST:
             continue
-        found = [_as_expected(table, odd) for odd in _oddities(table, arm, answers)]
-        yield from sorted(found, key=lambda odd: not odd.caps)[:1]
+        candidates = [_as_expected(table, odd) for odd in _oddities(table, arm, answers)]
+        yield from sorted(candidates, key=lambda odd: not odd.caps)[:1]
 
 
 def _as_expected(table: ScoreTable, odd: Oddity) -> Oddity:
@@ -168,7 +168,7 @@ def _shared_shapes(
     others = Counter(chain.from_iterable(other.shapes.values()))
     usual = _usual_shapes(table)
     n, of = len(answers.texts), max(1, len(other.texts))
-    told: list[Oddity] = []
+    shared: list[Oddity] = []
     expects = table.suite.base_expects if arm == "base" else ()
     for shape, all_cases in shapes:
         kind, text = shape
@@ -185,19 +185,19 @@ def _shared_shapes(
             continue
         if not _earns_nothing(table, arm, cases, LESS if machine else LITTLE):
             continue
-        odd = _told(arm, answers, shape, cases, (others[shape], other))
+        odd = _as_oddity(arm, answers, shape, cases, (others[shape], other))
         if odd.caps:
             yield odd
         elif machine:
-            told.insert(0, odd)
+            shared.insert(0, odd)
         elif kind == "length" or len(WORD.findall(text.replace("#", ""))) >= 3:
-            told.append(odd)
+            shared.append(odd)
         elif kind == "shape" and len({answers.texts[case] for case in cases}) == 1:
-            told += [odd] * (not _is_label(table, text))
-    yield from told[:1]
+            shared += [odd] * (not _is_label(table, text))
+    yield from shared[:1]
 
 
-def _told(
+def _as_oddity(
     arm: str,
     answers: ArmAnswers,
     shape: Shape,
@@ -251,29 +251,33 @@ def _by_shape(answers: ArmAnswers) -> _CasesOf:
     """
     counts = Counter(chain.from_iterable(answers.shapes.values()))
     least = max(3, TOLD * len(answers.texts))
-    found: dict[Shape, list[str]] = {shape: [] for shape, n in counts.items() if n >= least}
+    cases_of: dict[Shape, list[str]] = {shape: [] for shape, n in counts.items() if n >= least}
     for case, shapes in answers.shapes.items():
         for shape in shapes:
-            if shape not in found:
+            if shape not in cases_of:
                 continue
             whole, start = shapes[:2]
-            repeats = whole in found or (start in found and starts_with_error(answers.heads[case]))
+            repeats = whole in cases_of or (
+                start in cases_of and starts_with_error(answers.heads[case])
+            )
             if shape[0] != "error" or repeats:
-                found[shape].append(case)
-    return sorted(found.items(), key=lambda item: -len(item[1]))
+                cases_of[shape].append(case)
+    return sorted(cases_of.items(), key=lambda item: -len(item[1]))
 
 
 def _usual_shapes(table: ScoreTable) -> Counter[Shape]:
     """Return the shapes that right answers have, and how many; rare ones have 0."""
-    found: Counter[Shape] = Counter()
+    counts: Counter[Shape] = Counter()
     cases = [case for case in table.cases.values() if case.expected_texts()][:READ]
     for case in cases:
         right, prompt = case.expected_texts()[0].strip(), prompt_of(case)
-        found.update(shapes_of(right, prompt))
+        counts.update(shapes_of(right, prompt))
         # Where a right answer is the prompt with some words changed, a poor one changes none.
         if holds_prompt(right, prompt, share=0.5):
-            found["echo", ""] += 1
-    return Counter({shape: count for shape, count in found.items() if count >= _USUAL * len(cases)})
+            counts["echo", ""] += 1
+    return Counter(
+        {shape: count for shape, count in counts.items() if count >= _USUAL * len(cases)}
+    )
 
 
 def _is_label(table: ScoreTable, text: str) -> bool:
@@ -283,7 +287,7 @@ def _is_label(table: ScoreTable, text: str) -> bool:
     """
     words = _spaced(text)
     answers = [(*case.expected_texts(), *(case.choices or ())) for case in table.cases.values()]
-    labels = {_spaced(one) for several in answers for one in several} - {"  "}
+    labels = {_spaced(answer) for several in answers for answer in several} - {"  "}
     closed = 2 * len(labels) <= len(table.cases)
     return (
         len(labels) == 1 or words in labels or (closed and any(label in words for label in labels))
@@ -304,12 +308,14 @@ def _earns_nothing(
             continue
         low, high = metric.range
         worst = low if metric.higher_is_better else high
-        own, other = (
+        arm_values, other_values = (
             [v for case in cases if (v := table.value(metric.name, case, of)) is not None]
             for of in (arm, _other(arm))
         )
-        points, others = (abs(sum(v) / len(v) - worst) if v else 0.0 for v in (own, other))
-        if own and points <= max(NO_POINTS * (high - low), most * others):
+        points, others = (
+            abs(sum(v) / len(v) - worst) if v else 0.0 for v in (arm_values, other_values)
+        )
+        if arm_values and points <= max(NO_POINTS * (high - low), most * others):
             return True
     return False
 

@@ -40,13 +40,13 @@ class _UnadjustedComparison:
 def compare_pairwise(runs: Mapping[str, Run]) -> tuple[PairwiseComparison, ...]:
     """Compare every two candidates, by letter, on every gated metric."""
     comparisons = list(_unadjusted_comparisons(runs))
-    found: dict[int, PairwiseComparison] = {}
+    records: dict[int, PairwiseComparison] = {}
     # Advisory metrics must not make it harder to claim what counts.
     for advisory in (False, True):
         family = {i: b for i, b in enumerate(comparisons) if _advisory(b) is advisory}
         adjusted = _adjust_p_values(list(family.values()))
-        found |= {i: _record(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
-    return tuple(found[i] for i in range(len(comparisons)))
+        records |= {i: _record(b, p) for (i, b), p in zip(family.items(), adjusted, strict=True)}
+    return tuple(records[i] for i in range(len(comparisons)))
 
 
 def _unadjusted_comparisons(runs: Mapping[str, Run]) -> Iterator[_UnadjustedComparison]:
@@ -114,9 +114,9 @@ def _adjust_p_values(
     if not tested:
         return [None for _ in comparisons]
     p_values = [p for b in tested for p in (b.pairs.test(0.0), b.pairs.reversed_test())]
-    found = iter(map(float, holm([p.p_value for p in p_values])))
+    adjusted = iter(map(float, holm([p.p_value for p in p_values])))
     return [
-        None if comparison.pairs.too_few else (next(found), next(found))
+        None if comparison.pairs.too_few else (next(adjusted), next(adjusted))
         for comparison in comparisons
     ]
 
@@ -124,7 +124,7 @@ def _adjust_p_values(
 def _record(
     comparison: _UnadjustedComparison, adjusted: tuple[float, float] | None
 ) -> PairwiseComparison:
-    pairs, known = comparison.pairs, comparison.pairs.n > 0
+    pairs, has_pairs = comparison.pairs, comparison.pairs.n > 0
     delta = Delta(pairs, comparison.confidence)
     return PairwiseComparison(
         suite=pairs.suite,
@@ -132,9 +132,9 @@ def _record(
         tag=comparison.tag,
         first=comparison.first,
         second=comparison.second,
-        first_level=delta.base if known else None,
-        second_level=delta.tuned if known else None,
-        delta=delta.estimate if known else None,
+        first_level=delta.base if has_pairs else None,
+        second_level=delta.tuned if has_pairs else None,
+        delta=delta.estimate if has_pairs else None,
         low=_finite(delta.low),
         high=_finite(delta.high),
         confidence=comparison.confidence,

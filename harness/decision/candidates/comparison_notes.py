@@ -38,16 +38,16 @@ def comparison_notes(
 
     Args:
         runs: The runs.
-        candidates: What they end as, in the same order.
+        candidates: Their outcomes, in the same order.
         chosen: The one that was chosen.
-        comparisons: The pairwise comparisons of them.
+        comparisons: Their pairwise comparisons.
         share: Over how many candidates the error is shared.
     """
     changed = [c for c in candidates if c.verdict is not c.alone]
-    for one in changed:
+    for candidate in changed:
         yield (
-            f"{one.letter}: {one.alone.value} alone, {one.verdict.value} where the error is shared "
-            f"by {share} candidates"
+            f"{candidate.letter}: {candidate.alone.value} alone, {candidate.verdict.value} where "
+            f"the error is shared by {share} candidates"
         )
     yield from _lead(candidates, chosen, comparisons)
     for suite in runs[0].manifest.suites:
@@ -87,11 +87,14 @@ def _lead(
 
 def _twins(candidates: Sequence[Candidate]) -> Iterator[str]:
     seen: dict[str, str] = {}
-    for one in candidates:
-        key = repr(sorted((k, repr(v)) for k, v in one.identity.items() if k != "spec"))
+    for candidate in candidates:
+        key = repr(sorted((k, repr(v)) for k, v in candidate.identity.items() if k != "spec"))
         if key in seen:
-            yield f"{seen[key]} and {one.letter} are the same model by all that the runs recorded"
-        seen.setdefault(key, one.letter)
+            yield (
+                f"{seen[key]} and {candidate.letter} are the same model by all that the runs "
+                "recorded"
+            )
+        seen.setdefault(key, candidate.letter)
 
 
 def _base_moved(runs: Sequence[Run]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Comparability of stored runs: candidates are ranked only where all but the fine-tune is equal.
 
-Checked is what the runs recorded: the suites' settings, gates, metrics and cases, the prompts as
+It compares what the runs recorded: the suites' settings, gates, metrics and cases, the prompts as
 the models saw them (so templates and tokenizers too), base's weights and number format, the judges.
 """
 
@@ -15,11 +15,11 @@ from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 
 _NOT_ITSELF = {"stored", "system_fingerprint"}
-"""Facts of an arm that can differ between runs of the same model: how a file is packed, and what a
-provider calls its configuration of the day. Whether base answered otherwise is seen in its scores.
+"""Facts of an arm that can differ between runs of the same model: how a file is packed, and a
+provider's name for its current configuration. If base answered differently, its scores show it.
 """
 _CONTENT = ("weights_sha256", "file_sha256", "script_sha256")
-"""Hashes by which a model is known wherever it is; without one its address is part of it."""
+"""Hashes that identify a model; without one, its address does."""
 
 
 def refuse_unmatched(runs: Sequence[Run]) -> None:
@@ -49,27 +49,29 @@ def _refuse_empty(run: Run) -> None:
         )
 
 
-def _differences(one: Run, other: Run) -> Iterator[str]:
+def _differences(first: Run, second: Run) -> Iterator[str]:
     """Yield what differs, the most telling first."""
-    mine, theirs = ({s.name: s for s in run.manifest.suites} for run in (one, other))
+    mine, theirs = ({s.name: s for s in run.manifest.suites} for run in (first, second))
     for name in [*mine, *theirs]:
         if name not in mine or name not in theirs:
-            where = one if name in mine else other
+            where = first if name in mine else second
             yield f"suite {name!r} was judged in {where.folder} only; compare runs of the same ones"
     for name, suite in mine.items():
         yield from (f"suite {name!r}: {text}" for text in _suite(suite, theirs[name]))
-    yield from _base(one.manifest.arms["base"], other.manifest.arms["base"])
-    yield from _cases(one, other)
+    bases = (_itself(run.manifest.arms["base"]) for run in (first, second))
+    yield from _settings("base differs", *bases)
+    yield from _cases(first, second)
     for name, suite in mine.items():
         if suite.hash != theirs[name].hash:
             yield (
                 f"suite {name!r}: its definition or a file that it reads differs "
                 f"(hash {suite.hash[:10]} and {theirs[name].hash[:10]}); run both on the same suite"
             )
-    if sha256(list(one.manifest.judges)) != sha256(list(other.manifest.judges)):
+    if sha256(list(first.manifest.judges)) != sha256(list(second.manifest.judges)):
         yield "the judges differ; judge one of the runs again with `tunegate judge run`"
-    if one.manifest.filtered != other.manifest.filtered:
-        yield f"judged in part only: {'; '.join(one.manifest.filtered or other.manifest.filtered)}"
+    if first.manifest.filtered != second.manifest.filtered:
+        filtered = first.manifest.filtered or second.manifest.filtered
+        yield f"judged in part only: {'; '.join(filtered)}"
 
 
 def _suite(mine: SuiteRecord, theirs: SuiteRecord) -> Iterator[str]:
@@ -87,15 +89,15 @@ def _settings(what: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 
 
 def _gates(mine: Sequence[Gate], theirs: Sequence[Gate]) -> Iterator[str]:
-    one, other = (
+    first, second = (
         {g.id: g.model_dump(exclude={"where"}) for g in gates} for gates in (mine, theirs)
     )
-    yield from _tables("gate", one, other)
+    yield from _tables("gate", first, second)
 
 
 def _metrics(mine: Sequence[MetricRecord], theirs: Sequence[MetricRecord]) -> Iterator[str]:
-    one, other = ({m.name: _facts(m) for m in metrics} for metrics in (mine, theirs))
-    yield from _tables("metric", one, other)
+    first, second = ({m.name: _facts(m) for m in metrics} for metrics in (mine, theirs))
+    yield from _tables("metric", first, second)
 
 
 def _tables(
@@ -115,22 +117,18 @@ def _facts(metric: MetricRecord) -> dict[str, Any]:
     return facts | {"judge_prompt": prompt, "advisory": metric.advisory}
 
 
-def _base(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    yield from _settings("base differs", *(_itself(arm) for arm in (mine, theirs)))
-
-
 def _itself(arm: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that make an arm the model that it is."""
-    known = any(arm.get(key) for key in _CONTENT)
-    left_out = _NOT_ITSELF | ({"spec"} if known else set())
+    has_hash = any(arm.get(key) for key in _CONTENT)
+    left_out = _NOT_ITSELF | ({"spec"} if has_hash else set())
     return {key: value for key, value in arm.items() if key not in left_out}
 
 
-def _cases(one: Run, other: Run) -> Iterator[str]:
-    mine, theirs = _prompt_hashes(one), _prompt_hashes(other)
+def _cases(first: Run, second: Run) -> Iterator[str]:
+    mine, theirs = _prompt_hashes(first), _prompt_hashes(second)
     for suite, case in [*mine, *theirs]:
         if (suite, case) not in mine or (suite, case) not in theirs:
-            where = one if (suite, case) in mine else other
+            where = first if (suite, case) in mine else second
             yield f"suite {suite!r}: case {case!r} was asked in {where.folder} only"
     for (suite, case), (content, prompt) in mine.items():
         if content != theirs[suite, case][0]:

@@ -52,7 +52,7 @@ def compare_runs(
             for name, run in named.items()
         ]
     )
-    ships = [i for i, one in enumerate(candidates) if one.verdict is Verdict.SHIP]
+    ships = [i for i, candidate in enumerate(candidates) if candidate.verdict is Verdict.SHIP]
     if choose is not None:
         chosen = candidates[choose]
     elif strengths and ships:
@@ -179,28 +179,30 @@ def _improvement_interval(gate: GateResult) -> tuple[float | None, float | None]
 def _rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Return the candidates, each with those that beat it on both axes."""
     return [
-        one.model_copy(update={"beaten_by": tuple(c.letter for c in candidates if _beats(c, one))})
-        for one in candidates
+        candidate.model_copy(
+            update={"beaten_by": tuple(c.letter for c in candidates if _beats(c, candidate))}
+        )
+        for candidate in candidates
     ]
 
 
-def _beats(other: Candidate, one: Candidate) -> bool:
-    mine, theirs = _axes(one), _axes(other)
+def _beats(other: Candidate, candidate: Candidate) -> bool:
+    mine, theirs = _axes(candidate), _axes(other)
     if None in mine or None in theirs:
         return False
     pairs = [(m or 0.0, t or 0.0) for m, t in zip(mine, theirs, strict=True)]
     return all(t >= m for m, t in pairs) and any(t > m for m, t in pairs)
 
 
-def _axes(one: Candidate) -> tuple[float | None, float | None]:
+def _axes(candidate: Candidate) -> tuple[float | None, float | None]:
     """Return the gain and what is left of the tolerance."""
-    kept = None if one.forgetting is None else -(one.forgetting.estimate or 0.0)
-    return None if one.gain is None else one.gain.estimate, kept
+    kept = None if candidate.forgetting is None else -(candidate.forgetting.estimate or 0.0)
+    return None if candidate.gain is None else candidate.gain.estimate, kept
 
 
-def _order(one: Candidate) -> tuple[int, float, float]:
-    gain, kept = _axes(one)
-    return list(Verdict).index(one.verdict), -(gain or 0.0), -(kept or 0.0)
+def _order(candidate: Candidate) -> tuple[int, float, float]:
+    gain, kept = _axes(candidate)
+    return list(Verdict).index(candidate.verdict), -(gain or 0.0), -(kept or 0.0)
 
 
 def _suites(runs: Sequence[Run]) -> Iterator[ComparedSuite]:
@@ -220,6 +222,6 @@ def _sentence(
     if chosen.verdict is Verdict.SHIP:
         return f"{name} may ship as {among}: {chosen.sentence}"
     word = chosen.verdict.value.replace("_", " ")
-    if by_user or any(one.verdict is Verdict.SHIP for one in candidates):
+    if by_user or any(candidate.verdict is Verdict.SHIP for candidate in candidates):
         return f"{name} ends in {word} as {among}: {chosen.sentence}"
     return f"none of {len(candidates)} candidates may ship; {name}: {word}: {chosen.sentence}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from tunegate.harness.decision.gating.attempts import attempt_number
 from tunegate.harness.decision.verdict.redecide import decide_again
-from tunegate.harness.records.manifest import Gate, Manifest, SuiteRecord
+from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.run_folder import Run
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 
@@ -29,7 +29,7 @@ class CandidateVerdict:
     suites: tuple[SuiteResult, ...]
 
     def in_order(self, names: Sequence[str]) -> CandidateVerdict:
-        """Return the same with its suites in the order of their names given."""
+        """Return a copy with its suites in the given order."""
         suites = sorted(self.suites, key=lambda suite: names.index(suite.name))
         return replace(self, suites=tuple(suites))
 
@@ -53,9 +53,8 @@ def shared_error(manifest: Manifest, of: int) -> Manifest:
 
 def _split_alpha(suite: SuiteRecord, manifest: Manifest, of: int) -> SuiteRecord:
     share = max(of, attempt_number(suite, manifest.attempts))
-    gates = tuple(_at(gate, share) for gate in suite.gates)
+    gates = tuple(
+        gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / share})
+        for gate in suite.gates
+    )
     return suite.model_copy(update={"gates": gates, "alpha_per_attempt": False})
-
-
-def _at(gate: Gate, share: int) -> Gate:
-    return gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / share})

@@ -13,23 +13,24 @@ from tunegate.harness.records.parity import AnswerAgreement
 
 def answer_agreement(cells: Iterable[StoredAnswer]) -> dict[str, AnswerAgreement]:
     """Return suite → how far the texts of tuned and shipped agree."""
-    found: dict[str, list[float]] = {}
+    shares_of: dict[str, list[float]] = {}
     for (suite, _), group in groupby(cells, key=lambda c: (c.cell.suite, c.cell.case)):
         texts: dict[int, dict[str, str]] = {}
         for stored in group:
             if stored.cell.kind is CellKind.GENERATE and stored.completion is not None:
                 written = texts.setdefault(stored.cell.sample, {})
                 written[stored.cell.arm] = stored.completion.text or ""
-        for both in texts.values():
-            if {"tuned", SHIPPED} <= both.keys():
-                found.setdefault(suite, []).append(_until(both["tuned"], both[SHIPPED]))
-    return {suite: _summarize_shares(shares) for suite, shares in found.items()}
-
-
-def _summarize_shares(shares: list[float]) -> AnswerAgreement:
-    return AnswerAgreement(
-        answers=len(shares), same=sum(share == EQUAL for share in shares), until=exact_mean(shares)
-    )
+        for by_arm in texts.values():
+            if {"tuned", SHIPPED} <= by_arm.keys():
+                shares_of.setdefault(suite, []).append(_until(by_arm["tuned"], by_arm[SHIPPED]))
+    return {
+        suite: AnswerAgreement(
+            answers=len(shares),
+            same=sum(share == EQUAL for share in shares),
+            until=exact_mean(shares),
+        )
+        for suite, shares in shares_of.items()
+    }
 
 
 EQUAL = 1.0

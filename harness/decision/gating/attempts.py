@@ -45,7 +45,7 @@ def refuse_draft(suites: Iterable[Suite]) -> None:
 EXTENDED = 5
 """A candidate that is judged again on more cases has 1/5 of the error."""
 _HALVINGS = 9
-"""How often that is halved for further extensions; later ones add next to nothing."""
+"""Most halvings of that for further extensions; more would add next to nothing."""
 
 
 def extension_share(count: int) -> int:

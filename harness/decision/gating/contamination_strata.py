@@ -41,22 +41,22 @@ def compute_strata(
         scores: Every score.
         looks: Suite → the look at which its clean cases are judged.
     """
-    known = manifest.leakage
-    if known is None:
+    leakage = manifest.leakage
+    if leakage is None:
         return None
-    touched = {suite.name: frozenset(suite.touched) for suite in known.suites if suite.touched}
+    touched = {suite.name: frozenset(suite.touched) for suite in leakage.suites if suite.touched}
     rows = list(scores) if touched else []
     apart = {name: of for name, of in cases.items() if name in touched}
     clean = {t.suite.name: t for t in tables_of(manifest, apart, rows, looks, without=touched)}
     only = {name: [case for case in of if case.id in touched[name]] for name, of in apart.items()}
     seen = {t.suite.name: t for t in tables_of(manifest, only, rows, {}, without={})}
     return ContaminationResult(
-        mode=known.mode,
-        checked=known.checked,
-        sentence=known.sentence,
-        rows=known.rows,
-        files=known.files,
-        suites=tuple(_suite(suite, clean, seen) for suite in known.suites),
+        mode=leakage.mode,
+        checked=leakage.checked,
+        sentence=leakage.sentence,
+        rows=leakage.rows,
+        files=leakage.files,
+        suites=tuple(_suite(suite, clean, seen) for suite in leakage.suites),
     )
 
 
@@ -100,17 +100,17 @@ def _stratum(table: ScoreTable, metric: MetricRecord) -> MetricStratum:
 
 def touched_note(manifest: Manifest, suite: str) -> Iterator[str]:
     """Yield the note on a suite's touched cases, if any."""
-    known = manifest.leakage
-    if known is None:
+    leakage = manifest.leakage
+    if leakage is None:
         return
-    for found in known.suites:
-        if found.name == suite and found.touched:
-            more = len(found.touched) - NAMED
-            named = ", ".join(found.touched[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    for overlap in leakage.suites:
+        if overlap.name == suite and overlap.touched:
+            more = len(overlap.touched) - NAMED
+            named = ", ".join(overlap.touched[:NAMED]) + (f" and {more} more" if more > 0 else "")
             verb = "and count in the gates all the same (--gate-leakage=report)"
-            if suite in known.left_out:
+            if suite in leakage.left_out:
                 verb = "left out of the gates"
             yield (
-                f"{suite}: {len(found.touched)} of {found.n_cases} cases are in the training "
+                f"{suite}: {len(overlap.touched)} of {overlap.n_cases} cases are in the training "
                 f"rows, {verb}: {named}"
             )

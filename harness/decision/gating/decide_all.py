@@ -87,16 +87,16 @@ def decide_gates(
     imputation: ImputationCase = ImputationCase.NONE,
 ) -> dict[str, tuple[GateResult, ...]]:
     """Decide the gates of suites, on complete pairs or with unscored cases imputed."""
-    asked = _gate_inputs(tables, imputation)
-    counted = _proven_regressions(manifest, tables, [a for a in asked if a.counts])
+    inputs = _gate_inputs(tables, imputation)
+    counted = _proven_regressions(manifest, tables, [a for a in inputs if a.counts])
     # Advisory gates must not make it harder to claim a regression that counts.
-    shown = _proven_regressions(manifest, tables, [a for a in asked if not a.counts])
-    found: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
-    for one in asked:
-        found[one.table.suite.name].append(
-            _decide_input(manifest, one, counted if one.counts else shown)
+    shown = _proven_regressions(manifest, tables, [a for a in inputs if not a.counts])
+    results: dict[str, list[GateResult]] = {table.suite.name: [] for table in tables}
+    for gate_input in inputs:
+        results[gate_input.table.suite.name].append(
+            _decide_input(manifest, gate_input, counted if gate_input.counts else shown)
         )
-    return {suite: tuple(gates) for suite, gates in found.items()}
+    return {suite: tuple(gates) for suite, gates in results.items()}
 
 
 def decide_gate(
@@ -179,8 +179,10 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
 def _passes_with_loss(kind: GateKind, status: GateStatus, delta: Delta) -> GateReason | None:
     """Return the reason of a gate that holds although tuned is proven worse than base."""
     # Levels, ratios and counts of drops do not test the difference themselves.
-    asked = status is GateStatus.PASS and not kind.tests_difference and not delta.pairs.too_few
-    return GateReason.PASS_WITH_LOSS if asked and delta.oriented.high < 0 else None
+    may_hide_loss = (
+        status is GateStatus.PASS and not kind.tests_difference and not delta.pairs.too_few
+    )
+    return GateReason.PASS_WITH_LOSS if may_hide_loss and delta.oriented.high < 0 else None
 
 
 def why_advisory(gate: Gate, pairs: Pairs) -> str:
@@ -220,8 +222,12 @@ def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[st
     if noise is None:
         return {}
     largest = max(map(abs, pairs.differences), default=math.inf)
-    found = noise.interval(gate.confidence, largest=largest)
-    ends = (found.low, found.high) if pairs.metric.higher_is_better else (-found.high, -found.low)
+    interval = noise.interval(gate.confidence, largest=largest)
+    ends = (
+        (interval.low, interval.high)
+        if pairs.metric.higher_is_better
+        else (-interval.high, -interval.low)
+    )
     return {
         "noise": noise.size,
         "noise_n": noise.pairs.n,
@@ -231,11 +237,11 @@ def _noise_fields(noise: NoiseFloor | None, gate: Gate, pairs: Pairs) -> dict[st
 
 
 _FACT_FIELDS = ("drop", "share")
-"""Facts with a field of their own in records; others go to `facts`."""
+"""Facts with their own fields in records; others go to `facts`."""
 
 
 def _kind_facts(outcome: GateOutcome) -> dict[str, Any]:
-    """Return the fields with what only the gate's kind knows."""
+    """Return the facts that only the gate's kind knows, as fields."""
     facts = {name: _finite(value) for name, value in outcome.facts.items()}
     stored = {name: facts.pop(name) for name in _FACT_FIELDS if name in facts}
     return {**stored, "facts": facts}
@@ -246,16 +252,16 @@ def _finite(value: float | None) -> float | None:
 
 
 def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> list[_GateInput]:
-    made: dict[tuple[str, str, str], Pairs] = {}
-    found = []
+    cache: dict[tuple[str, str, str], Pairs] = {}
+    inputs = []
     for table in tables:
         for gate in table.suite.gates:
             part = table.on_tag(gate.tag)
-            own = gate.kind if imputation is not ImputationCase.NONE else ""
-            key = (sample_name(table.suite.name, gate.tag), gate.metric, own)
-            pairs = made[key] = made.get(key) or _pairs(part, gate, imputation)
-            found.append(_add_eligibility(part, gate, pairs))
-    return found
+            imputed_kind = gate.kind if imputation is not ImputationCase.NONE else ""
+            key = (sample_name(table.suite.name, gate.tag), gate.metric, imputed_kind)
+            pairs = cache[key] = cache.get(key) or _pairs(part, gate, imputation)
+            inputs.append(_add_eligibility(part, gate, pairs))
+    return inputs
 
 
 def _add_eligibility(table: ScoreTable, gate: Gate, pairs: Pairs) -> _GateInput:
@@ -287,16 +293,16 @@ def _lacks_labels(table: ScoreTable, gate: Gate, observed: Pairs) -> bool:
 
 
 def _proven_regressions(
-    manifest: Manifest, tables: Sequence[ScoreTable], asked: Sequence[_GateInput]
+    manifest: Manifest, tables: Sequence[ScoreTable], inputs: Sequence[_GateInput]
 ) -> ProvenRegressions:
     looks = {t.suite.name: t.look for t in tables if t.look is not None}
-    looks |= {a.hypothesis[0]: a.table.look for a in asked if a.table.look is not None}
+    looks |= {a.hypothesis[0]: a.table.look for a in inputs if a.table.look is not None}
     family = {
         a.hypothesis: None if a.pairs.too_few else kind.refutation(a.gate, a.pairs)
-        for a in asked
+        for a in inputs
         if (kind := gate_kind(a.gate.kind)).refutes(a.gate)
     }
-    whole = any(a.eligibility.counts for a in asked)
+    whole = any(a.eligibility.counts for a in inputs)
     return ProvenRegressions(
         family, looks=looks, compared=_family_size(manifest) if whole else None
     )
@@ -318,49 +324,50 @@ def _family_size(manifest: Manifest) -> int:
 
 
 def _decide_input(
-    manifest: Manifest, one: _GateInput, regressions: ProvenRegressions
+    manifest: Manifest, gate_input: _GateInput, regressions: ProvenRegressions
 ) -> GateResult:
-    table = one.table
-    level = at_attempt(one.gate, table.suite, manifest.attempts)
+    table, gate, pairs = gate_input.table, gate_input.gate, gate_input.pairs
+    eligibility = gate_input.eligibility
+    level = at_attempt(gate, table.suite, manifest.attempts)
     result = decide_gate(
-        _gate_at_level(one.gate, table, manifest.attempts),
-        one.pairs,
-        regressed=regressions.proven(*one.hypothesis, one_sided(level.confidence)),
-        noise=table.noise(one.pairs.metric),
+        _gate_at_level(gate, table, manifest.attempts),
+        pairs,
+        regressed=regressions.proven(*gate_input.hypothesis, one_sided(level.confidence)),
+        noise=table.noise(pairs.metric),
         remaining=table.remaining,
-        planned_confidence=_planned_confidence(one.gate, table, manifest.attempts),
+        planned_confidence=_planned_confidence(gate, table, manifest.attempts),
     )
     if table.look is None and table.unseen:
         # A slice has no look until enough of its cases were asked.
-        open_ = f"{one.gate.subject}: not judged yet: too few cases of the tag were asked so far"
+        open_ = f"{gate.subject}: not judged yet: too few cases of the tag were asked so far"
         result = result.model_copy(update={"sentence": open_})
-    if one.lacks_scores:
-        result = _open_for_scores(result, len(table.asked(one.gate.metric)))
-    if compares_recorded_times(manifest, one.pairs.metric, one.gate):
+    if gate_input.lacks_scores:
+        result = _open_for_scores(result, len(table.asked(gate.metric)))
+    if compares_recorded_times(manifest, pairs.metric, gate):
         result = result.model_copy(update={"advisory": True})
-    if one.eligibility.status is EligibilityStatus.RULE:
+    if eligibility.status is EligibilityStatus.RULE:
         return result
-    if one.eligibility.status is EligibilityStatus.OPEN:
-        result = _as_undecided(result, one.eligibility.why)
+    if eligibility.status is EligibilityStatus.OPEN:
+        result = _as_undecided(result, eligibility.why)
     changes: dict[str, object] = {
-        "advisory": result.advisory or not one.counts,
-        "judge_basis": one.eligibility.why,
+        "advisory": result.advisory or not gate_input.counts,
+        "judge_basis": eligibility.why,
     }
-    if one.eligibility.status is EligibilityStatus.REFUSED:
+    if eligibility.status is EligibilityStatus.REFUSED:
         changes |= {
             "status": GateStatus.ERROR,
             "reason": GateReason.CANARY,
-            "sentence": f"{one.gate.subject}: {one.eligibility.why}",
+            "sentence": f"{gate.subject}: {eligibility.why}",
             "needed_n": None,
             "needed_most": None,
         }
     return result.model_copy(update=changes)
 
 
-def _open_for_scores(result: GateResult, asked: int) -> GateResult:
+def _open_for_scores(result: GateResult, n_asked: int) -> GateResult:
     """Return a gate that missing scores would make advisory as undecided, and counting."""
     sentence = (
-        f"{result.subject}: only {count_noun(result.n, 'case')} of {asked} "
+        f"{result.subject}: only {count_noun(result.n, 'case')} of {n_asked} "
         f"{'has' if result.n == 1 else 'have'} a score in both arms, too few to judge the gate by"
     )
     return result.model_copy(

@@ -57,11 +57,11 @@ class EquivalencePairs:
     def interval(self) -> tuple[float, float]:
         """The interval of shipped − tuned that decides, on its side of either margin."""
         margin = self.margin.value
-        asked = () if isinstance(margin, str) else (-margin, margin)
-        found = interval_around(self.pairs, asked, self.confidence)
+        bounds = () if isinstance(margin, str) else (-margin, margin)
+        interval = interval_around(self.pairs, bounds, self.confidence)
         if self.pairs.metric.higher_is_better:
-            return found.low, found.high
-        return -found.high, -found.low
+            return interval.low, interval.high
+        return -interval.high, -interval.low
 
     @property
     def within(self) -> bool:
@@ -93,17 +93,17 @@ class EquivalencePairs:
 
     @property
     def needed(self) -> int | None:
-        """Cases that prove equivalence in 4 of 5 runs if nothing differs, or what is proven to."""
+        """Cases that prove equivalence in 4 of 5 runs, if no more than the proven differs."""
         if self.pairs.too_few:
             return None
         equal = (side.estimate for side, _ in self._sides(self.pairs.unchanged()))
-        found = [
+        plans = [
             side.estimator.plan(
                 plannable_effect(side, effect, self.confidence), -margin, self.confidence
             )
             for (side, margin), effect in zip(self._sides(), equal, strict=True)
         ]
-        return None if None in found else max(planned.n for planned in found if planned)
+        return None if None in plans else max(planned.n for planned in plans if planned)
 
     def _sides(self, pairs: Pairs | None = None) -> Iterator[tuple[Pairs, float]]:
         """Yield the pairs either way round, with the margin that their difference must clear."""
@@ -118,15 +118,17 @@ class EquivalencePairs:
 Key = TypeVar("Key")
 
 
-def proven_beyond(found: Mapping[Key, EquivalencePairs]) -> set[Key]:
+def proven_beyond(comparisons: Mapping[Key, EquivalencePairs]) -> set[Key]:
     """Return the metrics whose difference is proven to be beyond the margin.
 
     Source: Holm (1979) over all compared metrics, as for regressions.
     """
     from tunegate.harness.stats.multiplicity import holm
 
-    tested = {key: p for key, e in found.items() if (p := e.beyond) is not None}
+    tested = {key: p for key, e in comparisons.items() if (p := e.beyond) is not None}
     if not tested:
         return set()
     adjusted = dict(zip(tested, map(float, holm(list(tested.values()))), strict=True))
-    return {key for key, p in adjusted.items() if p <= one_sided(found[key].confidence) + 1e-12}
+    return {
+        key for key, p in adjusted.items() if p <= one_sided(comparisons[key].confidence) + 1e-12
+    }

@@ -36,13 +36,13 @@ class EligibilityStatus(StrEnum):
     ADVISORY = "advisory"
     """Shown, without influence on the verdict."""
     CALIBRATED = "calibrated"
-    """The difference that the calibration's labels correct it to decides."""
+    """Its difference decides, corrected by the calibration's labels."""
     CORRECTED = "corrected"
-    """The difference that people's labels on this run correct it to decides."""
+    """Its difference decides, corrected by people's labels on this run."""
     OPEN = "open"
-    """It counts, and this run's scores or labels do not let it decide: undecided."""
+    """It counts, but this run's scores or labels cannot decide it: undecided."""
     REFUSED = "refused"
-    """It would decide, but fails where the answer is known: an error."""
+    """It would decide, but its judge calls known bad answers good: an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +78,29 @@ def judge_eligibility(
         return _advisory(HINT) if pairs.metric.indicative else RULE
     if judge.other_arms:
         return _advisory("people labelled answers of base and tuned, and of no other arm")
-    known = judge.calibration
-    if known is None:
+    calibration = judge.calibration
+    if calibration is None:
         return _advisory("the judge was never calibrated: see `tunegate judge calibrate`")
-    if known.near_guessing:
-        arms = [arm for arm, errors in known.arms.items() if errors.near_guessing]
+    if calibration.near_guessing:
+        arms = [arm for arm, errors in calibration.arms.items() if errors.near_guessing]
         where = "" if arms == ["all"] else f"on {' and '.join(arms)} "
         return _advisory(f"{where}the judge is barely better than chance")
     cannot = gate_kind(gate.kind).judge_refusal(gate)
     if cannot:
         return _advisory(cannot)
-    found = _eligibility_by_labels(pairs) or _eligibility_by_calibration(
-        gate, pairs, known, _changed_answers(known, answers)
+    eligibility = _eligibility_by_labels(pairs) or _eligibility_by_calibration(
+        gate, pairs, calibration, _changed_answers(calibration, answers)
     )
-    if found.status is EligibilityStatus.CALIBRATED:
-        found = replace(found, why=found.why + _coverage_note(pairs, known, answers))
-    if found.counts and known.canaries.failed:
-        names = ", ".join(known.canaries.failed)
+    if eligibility.status is EligibilityStatus.CALIBRATED:
+        eligibility = replace(
+            eligibility, why=eligibility.why + _coverage_note(pairs, calibration, answers)
+        )
+    if eligibility.counts and calibration.canaries.failed:
+        names = ", ".join(calibration.canaries.failed)
         return JudgeEligibility(
             EligibilityStatus.REFUSED, f"the judge calls known bad answers good: {names}"
         )
-    return found
+    return eligibility
 
 
 def _advisory(why: str) -> JudgeEligibility:
@@ -109,7 +111,7 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
     """Return the eligibility by labels on this run; None if they are too few."""
     n = n_labelled(pairs.labels)
     if n < LEAST_PAIRS or (pairs.clusters is not None and pairs.n - n > 1):
-        return None  # PPI knows no clusters; labels on every pair need no correction
+        return None  # PPI has no clusters; labels on every pair need no correction
     chosen = _not_random(pairs)
     if chosen:
         return JudgeEligibility(EligibilityStatus.OPEN, chosen)
@@ -120,8 +122,8 @@ def _eligibility_by_labels(pairs: Pairs) -> JudgeEligibility | None:
 
 def _not_random(pairs: Pairs) -> str:
     """Return why the labelled pairs cannot be a random sample; "" if they may be one."""
-    known = [pair is not None for pair in pairs.labels or ()]
-    means = _far_means([pairs.sign * d for d in pairs.differences], known)
+    labelled = [pair is not None for pair in pairs.labels or ()]
+    means = _far_means([pairs.sign * d for d in pairs.differences], labelled)
     if means is None:
         return ""
     return (
@@ -142,9 +144,11 @@ def _far_means(values: Sequence[float], chosen: Sequence[bool]) -> tuple[float, 
     return exact_mean(inside), exact_mean(rest)
 
 
-def _coverage_note(pairs: Pairs, known: Calibration, answers: Mapping[str, str] | None) -> str:
-    """Return in what the calibration's answers differ from the others of the run; "" in nothing."""
-    labelled = known.answers or {}
+def _coverage_note(
+    pairs: Pairs, calibration: Calibration, answers: Mapping[str, str] | None
+) -> str:
+    """Return how the calibration's answers differ from the run's others; "" if they do not."""
+    labelled = calibration.answers or {}
     chosen = [
         case in labelled and (answers or {}).get(case) == labelled[case] for case in pairs.cases
     ]
@@ -178,24 +182,28 @@ class _ChangedAnswers:
 
 
 def _changed_answers(
-    known: Calibration, answers: Mapping[str, str] | None
+    calibration: Calibration, answers: Mapping[str, str] | None
 ) -> _ChangedAnswers | None:
     """Return how many labelled answers are not this run's; None if that is unknown.
 
-    Of another candidate's answers a judge may overlook more.
+    A judge may overlook more in another candidate's answers.
     """
-    if answers is None or known.answers is None:
+    if answers is None or calibration.answers is None:
         return None
-    shared = {case: one for case, one in known.answers.items() if case in answers}
-    return _ChangedAnswers(sum(answers[c] != one for c, one in shared.items()), len(shared))
+    shared = {
+        case: answer_hash for case, answer_hash in calibration.answers.items() if case in answers
+    }
+    return _ChangedAnswers(
+        sum(answers[c] != answer_hash for c, answer_hash in shared.items()), len(shared)
+    )
 
 
 def _eligibility_by_calibration(
-    gate: Gate, pairs: Pairs, known: Calibration, changed: _ChangedAnswers | None
+    gate: Gate, pairs: Pairs, calibration: Calibration, changed: _ChangedAnswers | None
 ) -> JudgeEligibility:
     """Return the eligibility by the calibration, or what is missing."""
     if gate.tag is not None:
-        # A judge that misses what one group loses is hardly wrong on average.
+        # A judge that misses one group's loss is hardly wrong on average.
         return _advisory(
             "the calibration covers all cases, and the judge may err differently on a tag: "
             f"it takes labels on {LEAST_PAIRS} pairs of the tag{_have(pairs)}"
@@ -206,20 +214,22 @@ def _eligibility_by_calibration(
             f"a {gate.kind} has no margin for a judge's errors: it takes labels on "
             f"{LEAST_PAIRS} pairs of the run{_have(pairs)}"
         )
-    narrow = _too_narrow(gate, margin, known)
-    reasons = [*known.why_not(), *narrow]
+    narrow = _too_narrow(gate, margin, calibration)
+    reasons = [*calibration.why_not(), *narrow]
     if not reasons and changed is not None:
-        reasons = _of_others(margin, known, changed, pairs.metric.bound or math.inf)
+        reasons = _of_others(margin, calibration, changed, pairs.metric.bound or math.inf)
     if reasons:
-        # How wide a share of base's level is depends on this run.
+        # The width of a relative margin depends on this run.
         open_ = isinstance(gate.margin, str) and reasons == narrow
         status = EligibilityStatus.OPEN if open_ else EligibilityStatus.ADVISORY
         return JudgeEligibility(status, f"{'; '.join(reasons)}{_have(pairs)}")
-    n = known.differential.n if known.differential else 0
-    unasked = "; recorded, so it was never asked about known bad answers" if known.recorded else ""
+    n = calibration.differential.n if calibration.differential else 0
+    unasked = (
+        "; recorded, so it was never asked about known bad answers" if calibration.recorded else ""
+    )
     return JudgeEligibility(
         EligibilityStatus.CALIBRATED,
-        f"the judge agrees with people: kappa {known.kappa.estimate:.2f}, differential error "
+        f"the judge agrees with people: kappa {calibration.kappa.estimate:.2f}, differential error "
         f"within half the margin; labels on {n} pairs of the calibration correct its difference"
         f"{unasked}",
     )
@@ -228,10 +238,10 @@ def _eligibility_by_calibration(
 def calibrated_pairs(pairs: Pairs) -> Pairs:
     """Return a judge's pairs with the labelled pairs of its calibration."""
     judge = pairs.metric.judge
-    known = None if judge is None or judge.calibration is None else judge.calibration.pairs
-    if known is None:
+    labelled = None if judge is None or judge.calibration is None else judge.calibration.pairs
+    if labelled is None:
         return pairs
-    rows = [pair for pair in known for _ in range(pair.n)]
+    rows = [pair for pair in labelled for _ in range(pair.n)]
     names = [pair.cluster or f"\0{number}" for number, pair in enumerate(rows)]
     sample = CalibrationSample(
         base_labels=tuple(pair.base_label for pair in rows),
@@ -244,15 +254,15 @@ def calibrated_pairs(pairs: Pairs) -> Pairs:
 
 
 def _of_others(
-    margin: float, known: Calibration, changed: _ChangedAnswers, bound: float
+    margin: float, calibration: Calibration, changed: _ChangedAnswers, bound: float
 ) -> list[str]:
-    """Return that people labelled other answers, if what the judge may miss in these matters.
+    """Return that people labelled other answers, if the judge's possible errors in these matter.
 
     It may be wrong by the whole range on each changed pair. Those errors and the differential error
     must fit into half of the margin.
     """
     missed = 2 * changed.share * bound if changed.share else 0.0
-    if (known.least_margin or 0.0) + missed <= abs(margin):
+    if (calibration.least_margin or 0.0) + missed <= abs(margin):
         return []
     of = "none of the labelled cases is in this run"
     if changed.of:
@@ -263,13 +273,13 @@ def _of_others(
     ]
 
 
-def _too_narrow(gate: Gate, margin: float, known: Calibration) -> list[str]:
+def _too_narrow(gate: Gate, margin: float, calibration: Calibration) -> list[str]:
     """Return why the gate's margin is too narrow for the judge's differential error."""
-    if known.least_margin is None or known.differential is None:
+    if calibration.least_margin is None or calibration.differential is None:
         return []
-    if known.least_margin <= abs(margin):
+    if calibration.least_margin <= abs(margin):
         return []
-    error = known.differential
+    error = calibration.differential
     return [
         f"the judge's differential error, {error.estimate:+.3f} [{error.low:+.3f}, "
         f"{error.high:+.3f}], is not proven to be within half the {gate.kind} of "

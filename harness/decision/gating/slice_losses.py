@@ -3,7 +3,7 @@
 A slice lost if it stands out for the worse, or if its 90 % interval is wholly below zero; the
 latter happens to about one unchanged slice in twenty, so the sentence says how many were looked at.
 If the mean itself is shown to have lost, within its tolerance, a slice must have lost more than
-that. A slice whose loss a gate of its own limits is not looked at.
+that. A slice whose loss has a gate is skipped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tunegate.harness.records.slices import LostSlice, SliceLosses
 from tunegate.harness.records.wording import count_noun
 
 COLLAPSE = 0.5
-"""Loss, as a share of the metric's range, from which a slice with fewer cases is named too."""
+"""Smallest loss, as a share of the metric's range, that names a slice with fewer cases too."""
 NAMED = 3
 """Slices that the sentence on lost ones names; the record lists them all."""
 
@@ -56,12 +56,12 @@ def slice_losses(
     looked = [(s, q, of) for s, q, of in looked if of.has_news_on(s)]
     collapsed = _collapsed(everything, metrics)
     looked += collapsed
-    found = [(s, q, q <= FALSE_SHARE) for s, q, of in looked if of.lost_on(s, q)]
-    if not found:
+    losses = [(s, q, q <= FALSE_SHARE) for s, q, of in looked if of.lost_on(s, q)]
+    if not losses:
         return None
     # Those that stand out first; slices come with the largest loss first.
-    found.sort(key=lambda one: not one[2])
-    lost = tuple(_lost_slice(s, q, stands_out=sure) for s, q, sure in found)
+    losses.sort(key=lambda loss: not loss[2])
+    lost = tuple(_lost_slice(s, q, stands_out=sure) for s, q, sure in losses)
     return SliceLosses(tested=len(looked), sentence=_sentence(lost, len(looked)), lost=lost)
 
 
@@ -84,14 +84,14 @@ def _collapsed(
 
 @dataclass(frozen=True, slots=True)
 class _WholeMetric:
-    """A metric on all cases of its suite, next to which its slices are looked at."""
+    """A metric on all cases of its suite, with which its slices are compared."""
 
     n: int
     """Complete pairs."""
     loss: float
-    """Its own improvement, where its interval is wholly on the side of a loss; else 0."""
+    """Its improvement, if its whole interval is a loss; else 0."""
     limited: frozenset[str]
-    """Tags whose loss gates of their own limit."""
+    """Tags whose losses have gates."""
 
     def has_news_on(self, s: TagSlice) -> bool:
         """Return whether a loss of the slice would be news.
@@ -103,7 +103,7 @@ class _WholeMetric:
         )
 
     def lost_on(self, s: TagSlice, q: float) -> bool:
-        """Return whether the slice lost, where the mean lost too more than that shows."""
+        """Return whether the slice lost: more than the mean, if that lost too."""
         worse = s.has_interval and s.difference.oriented.high < self.loss
         return worse or (q <= FALSE_SHARE and s.change < 0 and self.loss == 0)
 
@@ -121,9 +121,9 @@ def ungated_losses(table: ScoreTable) -> Iterator[str]:
         pairs = pairs_of(replace(table, cases=rest), metric)
         if pairs is None or pairs.too_few or pairs.too_few_for_corpus:
             continue
-        found = TagSlice(table.suite.name, metric, "", Delta(pairs), metric.bound)
-        if found.difference.oriented.high < 0:
-            lost = _lost_slice(found, 1.0, stands_out=False)
+        tag_slice = TagSlice(table.suite.name, metric, "", Delta(pairs), metric.bound)
+        if tag_slice.difference.oriented.high < 0:
+            lost = _lost_slice(tag_slice, 1.0, stands_out=False)
             named = f" on cases without the tag {' or '.join(sorted(filter(None, tags)))}"
             yield f"{metric.name} has no gate{named if tags else ''}, and {_loss(lost)}"
 
@@ -136,29 +136,29 @@ def _looked_metrics(
     Only metrics on whose mean a gate counts. Times, ratios and single drops may be worse on a slice
     within what the suite allows, and a bound on an unbounded level such as a length is a budget.
     """
-    found = {}
+    looked = {}
     for table in tables:
         for metric in table.suite.metrics:
-            own = [
+            kinds = [
                 (gate_kind(gate.kind), gate.tag)
                 for gate in gates.get(table.suite.name, ())
                 if gate.metric == metric.name and not gate.advisory
             ]
             on_mean = any(
                 kind.tests_difference or (kind.reads_level and metric.bound is not None)
-                for kind, _ in own
+                for kind, _ in kinds
             )
             pairs = pairs_of(table, metric)
             if metric.needs is CellKind.LATENCY or not on_mean or pairs is None or not pairs.n:
                 continue
             whole = Delta(pairs)
             lost = not pairs.too_few and whole.oriented.high < 0
-            found[table.suite.name, metric.name] = _WholeMetric(
+            looked[table.suite.name, metric.name] = _WholeMetric(
                 n=pairs.n,
                 loss=whole.oriented.estimate if lost else 0.0,
-                limited=frozenset(tag for kind, tag in own if tag and not kind.reads_level),
+                limited=frozenset(tag for kind, tag in kinds if tag and not kind.reads_level),
             )
-    return found
+    return looked
 
 
 def _lost_slice(s: TagSlice, q: float, *, stands_out: bool) -> LostSlice:
@@ -183,7 +183,7 @@ def _lost_slice(s: TagSlice, q: float, *, stands_out: bool) -> LostSlice:
 
 def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
     """Return the slices that fell most, what chance has to do with it, and how to gate on one."""
-    proven = [one for one in lost if one.stands_out]
+    proven = [loss for loss in lost if loss.stands_out]
     named, rest = proven or lost, len(lost) - len(proven)
     words = "; ".join(map(_words, named[:NAMED]))
     more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
@@ -201,14 +201,14 @@ def _sentence(lost: Sequence[LostSlice], tested: int) -> str:
     )
 
 
-def _words(one: LostSlice) -> str:
-    moved = slice_format(one).moved(one.base, one.tuned, one.delta)
-    where = f"{one.suite}: {one.metric}, {count_noun(one.n, 'case')}"
-    return f"cases tagged {json.dumps(one.tag, ensure_ascii=False)} {moved} ({where})"
+def _words(loss: LostSlice) -> str:
+    moved = slice_format(loss).moved(loss.base, loss.tuned, loss.delta)
+    where = f"{loss.suite}: {loss.metric}, {count_noun(loss.n, 'case')}"
+    return f"cases tagged {json.dumps(loss.tag, ensure_ascii=False)} {moved} ({where})"
 
 
-def _loss(one: LostSlice) -> str:
-    how = slice_format(one)
-    interval = how.interval(one.low, one.high, one.confidence, sign=True)
-    change = how.change(one.base, one.tuned, one.delta)
-    return f"{change}{interval} on {count_noun(one.n, 'case')}"
+def _loss(loss: LostSlice) -> str:
+    how = slice_format(loss)
+    interval = how.interval(loss.low, loss.high, loss.confidence, sign=True)
+    change = how.change(loss.base, loss.tuned, loss.delta)
+    return f"{change}{interval} on {count_noun(loss.n, 'case')}"

@@ -21,9 +21,9 @@ from tunegate.harness.records.errors import UnknownName
 from tunegate.harness.records.manifest import MetricRecord
 
 ENOUGH = 20
-"""Cases from which on a slice's difference is shown as a number."""
+"""Fewest cases for which a slice's difference is shown as a number."""
 FALSE_SHARE = 0.10
-"""Share of the slices that stand out which may do so by chance."""
+"""Largest share of the slices that stand out which do so by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TagSlice:
     """The tag, or the group of tags."""
     difference: Delta
     span: float
-    """The width of the metric's range, of the values seen if it has none."""
+    """Width of the metric's range, or of the observed values if it has none."""
 
     @property
     def n(self) -> int:
@@ -46,7 +46,7 @@ class TagSlice:
 
     @property
     def enough(self) -> bool:
-        """Whether there are cases enough for a number."""
+        """Whether there are enough cases to show a number."""
         return self.n >= ENOUGH
 
     @property
@@ -56,7 +56,7 @@ class TagSlice:
 
     @property
     def tuned(self) -> float:
-        """Tuned's, likewise."""
+        """Tuned's level: the mean, or the corpus value."""
         return self.difference.tuned
 
     @property
@@ -66,7 +66,7 @@ class TagSlice:
 
     @property
     def has_interval(self) -> bool:
-        """Whether the data bound the difference at all: not with few clusters, or no spread."""
+        """Whether the interval is finite: not with few clusters, or without spread."""
         return not self.difference.pairs.too_few and math.isfinite(self.difference.low)
 
     @property
@@ -86,13 +86,13 @@ def slices_by_tag(tables: Iterable[ScoreTable]) -> tuple[TagSlice, ...]:
 
 
 def slices_by_group(tables: Iterable[ScoreTable]) -> tuple[TagSlice, ...]:
-    """Return the same by group of subjects; nothing where no tag is in a known group."""
+    """Return the same by group of subjects; empty if no tag is in a known group."""
     return _make_slices(tables, lambda case: filter(None, map(group_of, case.tags)))
 
 
 def _make_slices(tables: Iterable[ScoreTable], names_of: Names) -> tuple[TagSlice, ...]:
-    found = [s for table in tables for s in _slices(table, names_of)]
-    return tuple(sorted(found, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
+    slices = [s for table in tables for s in _slices(table, names_of)]
+    return tuple(sorted(slices, key=lambda s: (not s.enough, s.change if s.enough else 0, s.tag)))
 
 
 def _slices(table: ScoreTable, names_of: Names) -> Iterator[TagSlice]:

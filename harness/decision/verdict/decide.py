@@ -114,7 +114,7 @@ def decide_run(
 
 
 def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[SuiteResult, ...]:
-    """Return how suites end: all those of the run, or one of them while it runs.
+    """Return how suites end: all of a run's suites, or one while the run goes on.
 
     Nothing is claimed that missing scores could undo: SHIP must hold in the worst case for tuned,
     and each failed gate in the best. A metric without a range has no worst case: if one of its
@@ -194,13 +194,13 @@ def _suite_result(
     collapsed: bool,
 ) -> SuiteResult:
     suite = table.suite
-    # An advisory gate of a judge does not need scores, unless all gates are such.
+    # An advisory gate of a judge does not need scores, unless all gates are advisory.
     bound = [g for g in gates if g.judge_basis is None or not g.advisory] or gates
     parts = tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
     incomplete = set().union(*missing.values())
     partly = {c for m, t in parts.items() for arm in ARMS for c in t.incomplete(m, arm)}
-    asked = {c for m, t in parts.items() for c in t.asked(m)}
+    asked_cases = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
     verdict = suite_verdict(suite, gates)
     by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
@@ -217,7 +217,7 @@ def _suite_result(
         boundless = boundless_metrics(table, counted)
         caps.append(unscored_sensitivity_note(suite.name, len(partly), boundless))
     if verdict in (Verdict.SHIP, Verdict.HOLD):
-        caps += evidence_gaps(manifest, table, gates, len(asked) - len(incomplete))
+        caps += evidence_gaps(manifest, table, gates, len(asked_cases) - len(incomplete))
         if manifest.draft:
             what = "a draft" if caps else f"would be {verdict.value}, but it is a draft"
             caps.append(f"{suite.name}: {what}: judge it without --draft, which counts the attempt")
@@ -229,7 +229,7 @@ def _suite_result(
         goal_rule=suite.goal_rule,
         has_goal=any(gate_kind(g.kind).is_goal for g in suite.gates),
         n_planned=suite.n_cases,
-        n_scored=len(asked) - len(incomplete),
+        n_scored=len(asked_cases) - len(incomplete),
         n_unscored=counts,
         n_skipped_decided=table.remaining,
         n_touched=len(_left_out(manifest, suite.name)),
@@ -278,5 +278,5 @@ def _with_look(gate: GateResult, look: InterimLook | None) -> GateResult:
 
 def _left_out(manifest: Manifest, suite: str) -> frozenset[str]:
     """Return the cases left out because tuned was trained on them."""
-    found = {} if manifest.leakage is None else manifest.leakage.left_out
-    return found.get(suite, frozenset())
+    left_out = {} if manifest.leakage is None else manifest.leakage.left_out
+    return left_out.get(suite, frozenset())

@@ -61,7 +61,7 @@ def goals_lost_to_holm(
     from tunegate.harness.stats.multiplicity import holm
 
     alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
-    found = []
+    lost = []
     for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
         alpha = one_sided(goal.confidence)
         if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
@@ -69,5 +69,5 @@ def goals_lost_to_holm(
                 f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
                 f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
             )
-            found.append((goal, why))
-    return found
+            lost.append((goal, why))
+    return lost

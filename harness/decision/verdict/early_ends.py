@@ -15,9 +15,9 @@ def early_end_lines(run: Run) -> Iterator[str]:
     ended = [suite for suite in run.verdict.suites if suite.n_skipped_decided]
     seconds = seconds_per_case(run) if ended else {}
     for suite in ended:
-        asked, of = suite.n_planned - suite.n_skipped_decided, suite.n_planned
+        n_asked, of = suite.n_planned - suite.n_skipped_decided, suite.n_planned
         yield (
-            f"{suite.name}: ended early after {asked:,} of {count_noun(of, 'case')}"
+            f"{suite.name}: ended early after {n_asked:,} of {count_noun(of, 'case')}"
             f"{_saved(seconds, [suite])}"
         )
 

@@ -14,7 +14,7 @@ from tunegate.harness.records.manifest import Manifest, SuiteRecord
 from tunegate.harness.records.wording import count_noun
 
 LEAST_CASES = 5
-"""Cases that it takes to ship: fewer prove nothing at 5 %, as 0.5 ** 4 is 6 %."""
+"""Fewest cases that can ship: fewer prove nothing at 5 %, as 0.5 ** 4 is 6 %."""
 UNEQUAL_FAILURES = 0.05
 """Two-sided error of the claim that one arm fails more often."""
 
@@ -60,29 +60,29 @@ def _advisory_losses(suite: SuiteRecord, gates: Sequence[GateResult]) -> Iterato
 
 def findings(manifest: Manifest, suite: str, *, caps: bool) -> Iterator[str]:
     """Yield the findings on a suite's answers, those that cap the verdict or the others."""
-    for found in manifest.findings:
-        if found.suite == suite and found.caps is caps:
-            yield f"{suite}: {found.text}"
+    for finding in manifest.findings:
+        if finding.suite == suite and finding.caps is caps:
+            yield f"{suite}: {finding.text}"
 
 
 def _copied_labels(table: ScoreTable) -> Iterator[str]:
     """Yield the judges whose own scores were passed off as people's labels."""
     for metric in (m for m in table.suite.metrics if m.judge is not None):
-        both = [
+        label_scores = [
             (label, row.value)
             for place, label in table.labels.items()
             if place[0] == metric.name
             if (row := table.values.get(place)) is not None and row.value is not None
         ]
-        if are_copies(both, metric.range or (0.0, 1.0)):
-            yield f"{table.suite.name}: {copied_labels(metric.name, len(both))}"
+        if are_copies(label_scores, metric.range or (0.0, 1.0)):
+            yield f"{table.suite.name}: {copied_labels(metric.name, len(label_scores))}"
 
 
 def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
     """Return whether a gate that holds judges what answers say, if the suite needs one.
 
-    Replayed traffic does, since fluent nonsense passes gates on form. A gate on a tag must cover at
-    least half of the cases.
+    A suite of replayed traffic needs one, since fluent nonsense passes gates on form. A gate on a
+    tag must cover at least half of the cases.
     """
     if suite.content_metrics is None:
         return True

@@ -40,13 +40,13 @@ _DECISIVE = {
 
 def compare(run: ScoredRun) -> IncumbentResult:
     """Compare the incumbent of a run with its tuned arm."""
-    found = compare_incumbent(run.manifest, run.cases, run.scores)
-    if found.verdict in (Verdict.BLOCK, Verdict.ERROR):
-        return found
+    result = compare_incumbent(run.manifest, run.cases, run.scores)
+    if result.verdict in (Verdict.BLOCK, Verdict.ERROR):
+        return result
     doubt = next(_doubts(run), None)
     if doubt is None:
-        return found
-    return found.model_copy(update={"verdict": Verdict.UNDECIDED, "sentence": doubt})
+        return result
+    return result.model_copy(update={"verdict": Verdict.UNDECIDED, "sentence": doubt})
 
 
 def _doubts(run: ScoredRun) -> Iterator[str]:
@@ -56,10 +56,10 @@ def _doubts(run: ScoredRun) -> Iterator[str]:
     arms = (INCUMBENT, "tuned")
     if all(run.manifest.identity(arm).get("weights_sha256") for arm in arms):
         return  # liveness refuses equal weights
-    both = [c for c in run.answers.values() if c.equals_incumbent is not None]
-    n = sum(counts.empty["tuned"][1] for counts in both)
-    same = all(counts.equals_incumbent for counts in both)
-    if same and n >= FEW_CASES and not all(counts.all_expected for counts in both):
+    compared = [c for c in run.answers.values() if c.equals_incumbent is not None]
+    n = sum(counts.empty["tuned"][1] for counts in compared)
+    same = all(counts.equals_incumbent for counts in compared)
+    if same and n >= FEW_CASES and not all(counts.all_expected for counts in compared):
         yield (
             f"the incumbent's answers are tuned's on all {count_noun(n, 'case')}: is it tuned "
             "itself, or was its record overwritten?"
@@ -99,9 +99,9 @@ def _guards_only(manifest: Manifest) -> Manifest:
 
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:
     """Yield the guardrails of metrics that score each arm on its own."""
-    known = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
+    metrics = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
     for gate in suite.gates:
-        if gate.metric not in known:
+        if gate.metric not in metrics:
             continue
         of_slice = [other for other in suite.gates if other.tag == gate.tag]
         guard = gate_kind(gate.kind).against_incumbent(gate, of_slice)

@@ -55,8 +55,8 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
     parts = [table.on_tag(gate.tag) for gate, _ in gates]
     pairs = [part.pairs(records[gate.metric]) for part, (gate, _) in zip(parts, gates, strict=True)]
     judged = [
-        (gate, found, of, part.look)
-        for part, of, (gate, found) in zip(parts, pairs, gates, strict=True)
+        (gate, gate_result, of, part.look)
+        for part, of, (gate, gate_result) in zip(parts, pairs, gates, strict=True)
     ]
     if any(
         gate_kind(gate.kind).tests_difference and at is not None and _may_regress(gate, of, at)
@@ -64,7 +64,10 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
     ):
         return False
     # A slice that waits for its first look may still turn out either way.
-    hopeless = [at is not None and _hopeless(gate, found, of, at) for gate, found, of, at in judged]
+    hopeless = [
+        at is not None and _hopeless(gate, gate_result, of, at)
+        for gate, gate_result, of, at in judged
+    ]
     is_goal = [gate_kind(gate.kind).is_goal for gate, _ in gates]
     goals = [h for goal, h in zip(is_goal, hopeless, strict=True) if goal]
     guards = [h for goal, h in zip(is_goal, hopeless, strict=True) if not goal]
@@ -74,11 +77,11 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
     return no_goal or any(guards)
 
 
-def _hopeless(gate: Gate, found: GateResult, pairs: Pairs, look: InterimLook) -> bool:
+def _hopeless(gate: Gate, result: GateResult, pairs: Pairs, look: InterimLook) -> bool:
     """Return whether a gate will hardly pass even if the hoped-for effect is true."""
-    if found.status is GateStatus.PASS:
+    if result.status is GateStatus.PASS:
         return False
-    if found.reason is GateReason.NO_WORTHWHILE_GAIN:
+    if result.reason is GateReason.NO_WORTHWHILE_GAIN:
         return False  # it is decided; the other gates may still lead to HOLD
     if look.share >= 1:
         return True  # all cases of the slice are in

@@ -47,5 +47,5 @@ def _kin(judge: Mapping[str, Any], base: Mapping[str, Any]) -> str:
 def family_of(spec: str) -> str:
     """Return the family that a model's name begins with, such as `qwen`; "" if unclear."""
     last = re.split(r"[/#\\]", spec.rstrip("/"))[-1].lower()
-    found = _NAME.match(last.removeprefix("meta-"))
-    return "" if found is None or found.group() in _NO_FAMILY else found.group()
+    match = _NAME.match(last.removeprefix("meta-"))
+    return "" if match is None or match.group() in _NO_FAMILY else match.group()

@@ -44,7 +44,7 @@ _ROWS = "`tunegate rows FILES --model BASE` shows what the rows teach"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a suite that does not ship."""
+    """The evidence on a suite that does not ship."""
 
     table: ScoreTable
     failed: Sequence[GateResult]
@@ -62,9 +62,9 @@ class Evidence:
 
     @property
     def hyperparameters(self) -> Mapping[str, Any]:
-        """Those of the training record; any program may have written it."""
-        given = self.card.get("hyperparameters")
-        return given if isinstance(given, dict) else {}
+        """Hyperparameters of the training record, which any program may have written."""
+        hyperparameters = self.card.get("hyperparameters")
+        return hyperparameters if isinstance(hyperparameters, dict) else {}
 
     @property
     def token_loss(self) -> float | None:
@@ -75,7 +75,7 @@ class Evidence:
 
     @property
     def form(self) -> FormShift | None:
-        """The form that tuned fell into; None if it refuses otherwise, which changes the form."""
+        """The form that tuned fell into; None if its refusals changed, and so the form."""
         return None if _refusals_changed(self) else self.table.answers.form
 
     @property
@@ -111,8 +111,8 @@ def find_causes(
     evidence = _evidence(table, gates, manifest, collapsed=collapsed)
     if not evidence.failed or manifest.draft:
         return ()
-    found = (rule(evidence) for rule in _RULES)
-    return tuple(sentence for sentence in found if sentence is not None)[:MOST]
+    sentences = (rule(evidence) for rule in _RULES)
+    return tuple(sentence for sentence in sentences if sentence is not None)[:MOST]
 
 
 def _never_ends(evidence: Evidence) -> str | None:
@@ -154,12 +154,12 @@ def _refusals_changed(evidence: Evidence) -> str | None:
     for (_, case, arm), row in evidence.table.values.items():
         if arm in ARMS and {"refused", "answered"} <= (row.parts or {}).keys():
             rows[case][arm] = row
-    both = [(of["base"], of["tuned"]) for of in rows.values() if len(of) == len(ARMS)]
+    pairs = [(of["base"], of["tuned"]) for of in rows.values() if len(of) == len(ARMS)]
     lost = Counter(
-        (_act(base), _act(tuned)) for base, tuned in both if (base.value or 0) > (tuned.value or 0)
+        (_act(base), _act(tuned)) for base, tuned in pairs if (base.value or 0) > (tuned.value or 0)
     )
     gone, new = lost["refused", "answered"], lost["answered", "refused"]
-    if not both or abs(gone - new) < _RISE * len(both):
+    if not pairs or abs(gone - new) < _RISE * len(pairs):
         return None
     if gone > new:
         return f"tuned answers {count_noun(gone, 'prompt')} that base refuses: add rows that refuse"
@@ -255,11 +255,11 @@ def _diverged(evidence: Evidence) -> str | None:
 
 
 def _by_heart(evidence: Evidence) -> str | None:
-    loss, given = evidence.token_loss, evidence.hyperparameters
+    loss, settings = evidence.token_loss, evidence.hyperparameters
     if loss is None or loss > _BY_HEART or not evidence.guardrail_failed:
         return None
     rows = as_number(evidence.card.get("rows"))
-    epochs, rate = (as_number(given.get(name)) for name in ("num_train_epochs", "learning_rate"))
+    epochs, rate = (as_number(settings.get(name)) for name in ("num_train_epochs", "learning_rate"))
     facts = (
         count_noun(int(rows), "row") if rows else "",
         f"{epochs:g} epochs" if epochs else "",
@@ -302,4 +302,4 @@ _RULES: tuple[Callable[[Evidence], str | None], ...] = (
     _by_heart,
     _part_may_ship,
 )
-"""The most telling first."""
+"""The most informative first."""

@@ -37,10 +37,10 @@ def next_step(
         return f"train longer, or on more rows of the task; see what did not gain: {report}"
     if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
         return None
-    found = deciding_gate(verdict.verdict, verdict.suites)
-    if found is None:
+    deciding = deciding_gate(verdict.verdict, verdict.suites)
+    if deciding is None:
         return None
-    suite, gate = found
+    suite, gate = deciding
     others = (s.causes for s in verdict.suites if s.verdict is Verdict.BLOCK and s.causes)
     if causes := suite.causes or next(others, ()):
         first, *more = causes
@@ -52,7 +52,7 @@ def next_step(
             "if tuned forgot this, mix everyday rows into the training data: "
             "`tunegate help forgetting`"
         )
-    paths = {one.name: str(relative_path(Path(one.path))) for one in suites}
+    paths = {record.name: str(relative_path(Path(record.path))) for record in suites}
     plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])
     if gate.reason in _ADVICE:
         return _ADVICE[gate.reason].format(report=report)

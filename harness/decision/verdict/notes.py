@@ -27,17 +27,17 @@ from tunegate.harness.records.training_card import TrainingSummary
 from tunegate.harness.records.wording import count_noun
 
 WARN_UNSCORED = 0.02
-"""Share of unscored cases from which a reader is warned."""
+"""Largest share of unscored cases without a note."""
 FEW_FOR_GOAL = 20
 """Cases below which a gain gets a note."""
 FEW_UNBOUNDED = 50
-"""Cases from which on the interval of an unbounded score is reliable."""
+"""Fewest cases for a reliable interval of an unbounded score."""
 LARGE_CLUSTER = 2.0
 """A cluster is reported if it is this many times as large as those the guards allow for."""
 FEW_TELLING = 10
-"""Clusters with differing 0/1 scores from which on the design effect is reliable."""
+"""Fewest clusters with differing 0/1 scores for a reliable design effect."""
 COMFORTABLE_CLUSTERS = 20
-"""Clusters from which on the interval keeps its level."""
+"""Fewest clusters at which the interval keeps its level."""
 NAMED_FLIPS = 5
 """Newly wrong questions that are named; the report lists them all."""
 
@@ -110,14 +110,14 @@ def _few_cases(gates: Sequence[GateResult]) -> Iterator[str]:
 
 def _advisory(table: ScoreTable) -> Iterator[str]:
     gated = [g for g in table.suite.gates if not gate_kind(g.kind).counts_cases]
-    found: dict[str, None] = {}
+    advisories: dict[str, None] = {}
     for metric in table.suite.metrics:
         for gate in (g for g in gated if g.metric == metric.name):
             pairs = table.on_tag(gate.tag).pairs(metric)
             why = why_advisory(gate, pairs)
             if why:
-                found[f"{gate_subject(metric.name, gate.tag)}: {why}"] = None
-    yield from found
+                advisories[f"{gate_subject(metric.name, gate.tag)}: {why}"] = None
+    yield from advisories
 
 
 def _eligibility_notes(gates: Sequence[GateResult]) -> Iterator[str]:
@@ -167,12 +167,12 @@ def _flips(table: ScoreTable) -> Iterator[str]:
     for metric in table.suite.metrics:
         if not metric.picks:
             continue
-        both = [
+        scores = [
             (case, table.value(metric.name, case, "base"), table.value(metric.name, case, "tuned"))
             for case in table.asked(metric.name)
         ]
-        lost = [case for case, base, tuned in both if (base, tuned) == (1, 0)]
-        won = sum((base, tuned) == (0, 1) for _, base, tuned in both)
+        lost = [case for case, base, tuned in scores if (base, tuned) == (1, 0)]
+        won = sum((base, tuned) == (0, 1) for _, base, tuned in scores)
         if lost or won:
             yield f"{metric.name}: right → wrong on {_name_cases(lost)}, wrong → right on {won}"
 
@@ -194,15 +194,15 @@ def _table_notes(table: ScoreTable) -> Iterator[str]:
 
 def _metrics(table: ScoreTable) -> Iterator[str]:
     compared = [g for g in table.suite.gates if not gate_kind(g.kind).reads_level]
-    found: dict[str, list[str]] = {}
+    subjects: dict[str, list[str]] = {}
     for metric in table.suite.metrics:
-        own = [gate for gate in compared if gate.metric == metric.name]
-        for tag in dict.fromkeys(gate.tag for gate in own):
-            gates = [gate for gate in own if gate.tag == tag]
+        metric_gates = [gate for gate in compared if gate.metric == metric.name]
+        for tag in dict.fromkeys(gate.tag for gate in metric_gates):
+            gates = [gate for gate in metric_gates if gate.tag == tag]
             name = gate_subject(metric.name, tag)
             for note in _pair_notes(name, table.on_tag(tag).pairs(metric), gates):
-                found.setdefault(note.removeprefix(f"{name}: "), []).append(name)
-    for text, (first, *others) in found.items():
+                subjects.setdefault(note.removeprefix(f"{name}: "), []).append(name)
+    for text, (first, *others) in subjects.items():
         yield f"{first}{f' and {len(others)} more' if others else ''}: {text}"
 
 
@@ -211,13 +211,13 @@ def _saturation_notes(table: ScoreTable, *, remarks: bool) -> Iterator[str]:
 
     "All best" is a remark, unless it holds for every gated metric: then the suite proves nothing.
     """
-    found = []
+    ends = []
     for name, tag in dict.fromkeys((gate.metric, gate.tag) for gate in table.suite.gates):
         metric = next(m for m in table.suite.metrics if m.name == name)
         pairs = table.on_tag(tag).pairs(metric)
-        found.append((gate_subject(name, tag), pairs.n, _shared_end(pairs)))
-    separated = any(end != "best" for _, _, end in found)
-    for subject, n, end in found:
+        ends.append((gate_subject(name, tag), pairs.n, _shared_end(pairs)))
+    separated = any(end != "best" for _, _, end in ends)
+    for subject, n, end in ends:
         if end is not None and (end == "best" and separated) is remarks:
             yield (
                 f"{subject}: both arms have the {end} score on all {count_noun(n, 'case')}, so the "

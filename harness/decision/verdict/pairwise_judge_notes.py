@@ -29,21 +29,21 @@ def comparison_notes(table: ScoreTable) -> Iterator[str]:
     """Yield notes on every pairwise judge of a suite."""
     for metric in table.suite.metrics:
         if metric.judge is not None and metric.judge.pairs:
-            found = _comparison_parts(table, metric)
-            if found:
-                yield _order(metric.name, found)
-                yield from _length(table, metric, found)
+            comparisons = _comparison_parts(table, metric)
+            if comparisons:
+                yield _order(metric.name, comparisons)
+                yield from _length(table, metric, comparisons)
 
 
 def example_notes(table: ScoreTable) -> Iterator[str]:
     """Yield how many judged answers are examples in the judge's own prompt."""
     for metric in (m for m in table.suite.metrics if m.judge is not None):
-        found = Counter(
+        examples = Counter(
             row.arm
             for (name, _, _), row in table.values.items()
             if name == metric.name and (row.parts or {}).get(REPEATS)
         )
-        for arm, count in sorted(found.items()):
+        for arm, count in sorted(examples.items()):
             shown = "is an example" if count == 1 else "are examples"
             yield (
                 f"{metric.name}: {count_noun(count, 'answer')} of {arm} {shown} of the judge's own "
@@ -61,33 +61,33 @@ def _comparison_parts(table: ScoreTable, metric: MetricRecord) -> dict[str, Mapp
     }
 
 
-def _order(name: str, found: Mapping[str, Mapping[str, float]]) -> str:
+def _order(name: str, comparisons: Mapping[str, Mapping[str, float]]) -> str:
     from tunegate.harness.stats.binary import clopper_pearson
 
-    asked = [p for p in found.values() if {"base_first", "tuned_first"} <= p.keys()]
-    if not asked:
-        return f"{name}: both arms gave the same answer on all {len(found)} cases"
-    kept = sum(p["base_first"] == p["tuned_first"] for p in asked)
-    first = sum((p["base_first"] < 0) + (p["tuned_first"] > 0) for p in asked)
-    second = sum((p["base_first"] > 0) + (p["tuned_first"] < 0) for p in asked)
-    text = f"{name}: the judge kept its verdict on {kept} of {len(asked)} swapped pairs"
+    swapped = [p for p in comparisons.values() if {"base_first", "tuned_first"} <= p.keys()]
+    if not swapped:
+        return f"{name}: both arms gave the same answer on all {len(comparisons)} cases"
+    kept = sum(p["base_first"] == p["tuned_first"] for p in swapped)
+    first = sum((p["base_first"] < 0) + (p["tuned_first"] > 0) for p in swapped)
+    second = sum((p["base_first"] > 0) + (p["tuned_first"] < 0) for p in swapped)
+    text = f"{name}: the judge kept its verdict on {kept} of {len(swapped)} swapped pairs"
     leans = False
     if first + second:
         share = clopper_pearson(first, first + second, confidence=_SURE)
         leans = not share.low <= 0.5 <= share.high
         text += f", and the answer that came first won {share.estimate:.0%} of its decisions"
-    unsteady = kept < CONSISTENT * len(asked)
+    unsteady = kept < CONSISTENT * len(swapped)
     return text + (": the order sways it, so it shows little" if leans or unsteady else "")
 
 
 def _length(
-    table: ScoreTable, metric: MetricRecord, found: Mapping[str, Mapping[str, float]]
+    table: ScoreTable, metric: MetricRecord, comparisons: Mapping[str, Mapping[str, float]]
 ) -> Iterator[str]:
     from tunegate.harness.stats.judge_bias import length_fit
 
     rows = [
         (tuned - base, parts["log_length_ratio"])
-        for case, parts in found.items()
+        for case, parts in comparisons.items()
         if "log_length_ratio" in parts
         and (base := table.value(metric.name, case, "base")) is not None
         and (tuned := table.value(metric.name, case, "tuned")) is not None

@@ -20,7 +20,7 @@ from tunegate.harness.records.verdict import VerdictRecord
 def decide_again(run: Run, answers: Mapping[str, AnswerCounts] | None = None) -> VerdictRecord:
     """Return the verdict of a stored run from its present scores and labels."""
     looks = _looks(run)
-    asked = _asked(run)
+    cells = _asked(run)
     if answers is None:
         answers = read_stored_answers(run)
     verdict = decide_run(
@@ -35,7 +35,7 @@ def decide_again(run: Run, answers: Mapping[str, AnswerCounts] | None = None) ->
         manifest=run.manifest,
         cases=run.cases_of,
         scores=run.scores,
-        cells=asked,
+        cells=cells,
         answers=answers,
         looks=looks,
     )
@@ -73,13 +73,13 @@ def current_labels(
     labels: Iterable[Label], cells: Iterable[StoredAnswer], suites: Iterable[SuiteRecord]
 ) -> tuple[Label, ...]:
     """Return the labels whose answer is still the run's."""
-    given = list(labels)
-    if not given:
+    labels = list(labels)
+    if not labels:
         return ()
     texts = answer_texts(cells, suites)
     return tuple(
         label
-        for label in given
+        for label in labels
         if texts.get((label.suite or "", label.id, label.arm or "")) == label.completion
     )
 

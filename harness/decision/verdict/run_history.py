@@ -200,12 +200,12 @@ def _wear(runs: Sequence[PastRun], counts: Mapping[str, int]) -> Iterator[SuiteU
     for run in runs:
         for suite in run.suites:
             seen.setdefault((suite.name, suite.hash), []).append(run)
-    for (name, digest), found in seen.items():
-        recorded = max(run.attempts.get(digest, 0) for run in found)
+    for (name, digest), past_runs in seen.items():
+        recorded = max(run.attempts.get(digest, 0) for run in past_runs)
         yield SuiteUsage(
             name=name,
             hash=digest,
             candidates=max(recorded, counts.get(digest, 0)),
-            runs=len(found),
-            opened=sum(name in run.opened for run in found),
+            runs=len(past_runs),
+            opened=sum(name in run.opened for run in past_runs),
         )

@@ -40,13 +40,13 @@ def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
     """Return in at most 25 words what decided the run: metric, what happened, which bound."""
     if verdict is Verdict.SHIP and (shown := headline_gate(verdict, suites)) is not None:
         return _ship(suites, *shown)
-    found = deciding_gate(verdict, suites)
-    if found is None:
+    deciding = deciding_gate(verdict, suites)
+    if deciding is None:
         decisive = [s for s in suites if s.verdict is verdict and s.gates]
         decisive.sort(key=lambda suite: not all(map(_holds, suite.gates)))
         notes = [note for suite in decisive for note in suite.notes]
         return headline(notes[0]) if notes else "no gate was judged"
-    suite, gate = found
+    suite, gate = deciding
     others = sum(not _holds(g) and g.n > 0 for s in suites for g in s.gates) - 1
     tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
         others, f"; {others} other gates do not hold either"
@@ -75,8 +75,8 @@ def headline_gate(
     verdict: Verdict, suites: Sequence[SuiteResult]
 ) -> tuple[SuiteResult, GateResult] | None:
     """Return the gate that a headline is about; under a cap, the one that it would be about."""
-    if verdict is not Verdict.SHIP and (found := deciding_gate(verdict, suites)) is not None:
-        return found
+    if verdict is not Verdict.SHIP and (deciding := deciding_gate(verdict, suites)) is not None:
+        return deciding
     capped = [suite for suite in suites if suite.verdict is verdict and suite.counts]
     gates = [(s, g) for s in capped or suites for g in s.gates if not g.advisory]
     return min(

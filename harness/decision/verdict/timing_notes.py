@@ -43,11 +43,11 @@ def _ratio(pairs: Pairs) -> str:
     from tunegate.harness.stats.latency import geometric_mean_ratio
 
     clusters = pairs.estimator.clusters
-    found = geometric_mean_ratio(pairs.base, pairs.tuned, confidence=CONFIDENCE, clusters=clusters)
+    ratio = geometric_mean_ratio(pairs.base, pairs.tuned, confidence=CONFIDENCE, clusters=clusters)
     blocks = "" if clusters is pairs.clusters else f" in {len(set(clusters or ()))} blocks of time"
     return (
-        f"{pairs.metric.name}: a case takes tuned {found.estimate:.3g} times as long as base "
-        f"[{found.low:.3g}, {found.high:.3g}] at {100 * CONFIDENCE:g} % (geometric mean of "
+        f"{pairs.metric.name}: a case takes tuned {ratio.estimate:.3g} times as long as base "
+        f"[{ratio.low:.3g}, {ratio.high:.3g}] at {100 * CONFIDENCE:g} % (geometric mean of "
         f"{pairs.n} cases{blocks})"
     )
 
@@ -86,8 +86,8 @@ def _timing_notes(table: ScoreTable, metric: MetricRecord) -> Iterator[str]:
 def _speed(table: ScoreTable, metric: str, arm: str) -> float | None:
     """Return tokens per second; None if a count is missing."""
     _, tokens, seconds = _timing_parts(table, metric, arm)
-    known = [count for count in tokens if count is not None]
-    return sum(known) / sum(seconds) if known and len(known) == len(tokens) else None
+    counts = [count for count in tokens if count is not None]
+    return sum(counts) / sum(seconds) if counts and len(counts) == len(tokens) else None
 
 
 def _timing_parts(
@@ -98,7 +98,7 @@ def _timing_parts(
     timed = [(row, row.value) for row in rows if row is not None and row.value is not None]
     parts = [row.parts or {} for row, _ in timed]
     return (
-        [one.get("batch_size") for one in parts],
-        [one.get("output_tokens") for one in parts],
+        [part.get("batch_size") for part in parts],
+        [part.get("output_tokens") for part in parts],
         [value for _, value in timed],
     )

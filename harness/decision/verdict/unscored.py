@@ -79,13 +79,13 @@ def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | No
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
     table = table.on_tag(gate.tag)
     counts = {arm: table.unscored_share(gate.metric, arm) for arm in ARMS}
-    arm, (count, asked) = max(counts.items(), key=lambda item: item[1])
+    arm, (count, total) = max(counts.items(), key=lambda item: item[1])
     # 0.29 * 100 is 28.999999999999996, and 29 of 100 is allowed.
-    if count <= table.suite.max_unscored * asked * (1 + 1e-9):
+    if count <= table.suite.max_unscored * total * (1 + 1e-9):
         return None
     reason = next(iter(table.reasons([gate.metric], [arm])))
     what = "case" if table.suite.episode is None else "episode"
-    cases = count_noun(asked, what)
+    cases = count_noun(total, what)
     sentence = too_many_unscored(gate.subject, arm, count, cases, table.suite.max_unscored, reason)
     return gate.model_copy(
         update={
@@ -99,12 +99,12 @@ def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | No
 
 
 def too_many_unscored(
-    metric: str, arm: str, count: int, asked: str, allowed: float, reason: str
+    metric: str, arm: str, count: int, cases: str, allowed: float, reason: str
 ) -> str:
     """Return the sentence of a gate whose metric has too few scores."""
     verb = "is" if count == 1 else "are"
     return (
-        f"{metric}: {count:,} of {asked} of {arm} {verb} unscored, more than the "
+        f"{metric}: {count:,} of {cases} of {arm} {verb} unscored, more than the "
         f"{100 * allowed:g} % that the suite allows ({reason})"
     )
 

@@ -50,8 +50,8 @@ def verdict_notes(verdict: VerdictRecord) -> Iterator[str]:
     """Yield what must be known of a verdict, and what it takes on trust."""
     trusted = verdict.trust_notes()
     for suite in verdict.suites:
-        said = {verdict.sentence, *(f"{suite.name}: {note}" for note in trusted)}
-        yield from (note for note in suite.notes if note not in said)
+        shown = {verdict.sentence, *(f"{suite.name}: {note}" for note in trusted)}
+        yield from (note for note in suite.notes if note not in shown)
     yield from trusted
     yield from (verdict.training or {}).get("notes", ())
     for compared in comparison_results(verdict).values():
@@ -70,8 +70,8 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def sorted_gates(verdict: VerdictRecord) -> list[tuple[str, GateResult]]:
     """Return suite and gate of all gates: the headline's first, then those that need a look."""
-    found = headline_gate(verdict.verdict, verdict.suites)
-    first = found[1] if found is not None else None
+    headline = headline_gate(verdict.verdict, verdict.suites)
+    first = headline[1] if headline is not None else None
     gates = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates]
     return sorted(
         gates,
@@ -120,11 +120,13 @@ def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
 
 def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
     kind = gate_kind(gate.kind)
-    own = kind.quantity_format(gate)
+    quantity = kind.quantity_format(gate)
     ends, level = "–", "" if gate.confidence == usual else f" ({_percent(gate.confidence)})"
     if gate.low is not None or gate.high is not None:
         sign = kind.tests_difference
-        ends = f"{own.bare(gate.low, sign=sign)} to {own.bare(gate.high, sign=sign)}{level}"
+        ends = (
+            f"{quantity.bare(gate.low, sign=sign)} to {quantity.bare(gate.high, sign=sign)}{level}"
+        )
     return (
         f"{gate.status.value}{' (advisory)' * gate.advisory}",
         suite,
