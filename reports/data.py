@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -91,8 +91,19 @@ class ReportData:
             GateCases(suite.name, gate, frozenset(_cases_against(gate, scores)))
             for suite in self.run.verdict.suites
             for gate in suite.gates
-            for scores in [self.pair_scores.get((suite.name, gate.metric), ())]
+            for scores in [self.gate_scores(suite.name, gate)]
         )
+
+    def gate_scores(self, suite: str, gate: GateResult) -> Sequence[tuple[CaseView, PairScore]]:
+        """Return the scores of a gate's metric: tuned's, and those that it is compared with."""
+        scores = self.pair_scores.get((suite, gate.metric), ())
+        if gate.against is None:
+            return scores
+        rows, arm = self.run.score_table, gate.against
+        return [
+            (view, replace(score, base=rows.get((suite, gate.metric, view.name, arm))))
+            for view, score in scores
+        ]
 
     @property
     def gate_links(self) -> Mapping[tuple[str, str], tuple[int, str]]:

@@ -160,6 +160,7 @@ REASONS = {
     GateReason.SEVERE_DROPS: "too many severe drops",
     GateReason.BOUND_BROKEN: "the bound is broken",
     GateReason.NO_WORTHWHILE_GAIN: "no worthwhile gain",
+    GateReason.PROMPT_SUFFICES: "a prompt alone does it",
     GateReason.UNDERPOWERED: "too few cases",
     GateReason.INSENSITIVE: "base may have nothing to lose, so a loss could not show",
     GateReason.WITHIN_NOISE: "inexact arithmetic alone may explain it",

@@ -98,6 +98,7 @@ def comment_lines(data: ReportData) -> Iterator[str]:
     """Yield what a comment says as plain text, what can change a reader's decision first."""
     run, verdict = data.run, data.run.verdict
     yield verdict.sentence
+    yield from verdict.declared_arms()
     yield ""
     yield from _typical_lines(data)
     yield from (f"but {why}" for why in verdict.arm_warnings())
@@ -175,6 +176,7 @@ def _part(title: str, body: str) -> str:
 def _head(data: ReportData) -> str:
     run, verdict, face = data.run, data.run.verdict, FACES[data.run.verdict.verdict]
     lines = [f"### {face.sign} tunegate: {face.word}", "", escape_markdown(verdict.sentence), ""]
+    lines += [f"{escape_markdown(arm)}\n" for arm in verdict.declared_arms()]
     lines += _typical_table(data)
     lines += [f"**But {escape_markdown(why)}**\n" for why in verdict.arm_warnings()]
     lines += [f"**{escape_markdown(s.collapsed)}**\n" for s in verdict.suites if s.collapsed]
@@ -211,7 +213,7 @@ def _typical_table(data: ReportData) -> list[str]:
         ]
         for case in found.cases
     ]
-    head = ("case", "asked", "expected", "base", "tuned")
+    head = ("case", "asked", "expected", found.reference, "tuned")
     table = format_table(head, rows)
     if found.offensive:
         summary = f"<summary>{html_code(found.title)}: texts may be offensive</summary>"
@@ -260,7 +262,8 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
     return [
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
         code_span(suite),
-        f"{code_span(gate.metric)}{tag_phrase(gate.tag)} ({better} is better)",
+        f"{code_span(gate.metric)}{tag_phrase(gate.tag)}"
+        f"{f' against {gate.against}' if gate.against else ''} ({better} is better)",
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
         format_level(gate.base, how),
         format_level(gate.tuned, how),

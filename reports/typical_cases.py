@@ -76,6 +76,8 @@ class TypicalCases:
     """What they are typical of."""
     offensive: bool
     """Whether the suite has a metric that is `OFFENSIVE`."""
+    reference: str
+    """The arm that tuned is compared with."""
     cases: tuple[TypicalCase, ...]
 
     @property
@@ -105,7 +107,7 @@ def typical_lines(data: ReportData) -> list[str]:
     lines = [f"{found.title}:"]
     for case in found.cases:
         base, tuned = (published(text, ON_A_LINE) for text in (case.base, case.tuned))
-        lines.append(f"  {case.name} ({case.scores}): base: {base} | tuned: {tuned}")
+        lines.append(f"  {case.name} ({case.scores}): {found.reference}: {base} | tuned: {tuned}")
     return lines
 
 
@@ -121,11 +123,13 @@ def typical_cases(data: ReportData) -> TypicalCases | None:
     if not scored:
         return None
     metrics = [m for s in data.run.manifest.suites if s.name == suite.name for m in s.metrics]
-    count = count_noun(len(scored), "case")
+    count, reference = count_noun(len(scored), "case"), gate.against or BASE
+    chosen = _choose(scored, reference if worse_arm == BASE else worse_arm)
     return TypicalCases(
         title=f"Typical of {count} {words} on {gate.subject} of {suite.name}",
         offensive=any(metric.use in OFFENSIVE for metric in metrics),
-        cases=tuple(_shown(view, score) for view, score in _choose(scored, worse_arm)),
+        reference=reference,
+        cases=tuple(_shown(view, score, reference) for view, score in chosen),
     )
 
 
@@ -138,7 +142,7 @@ def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str,
     kind = gate_kind(gate.kind)
     scored = [
         (view, score)
-        for view, score in data.pair_scores.get((suite, gate.metric), ())
+        for view, score in data.gate_scores(suite, gate)
         if score.change is not None and not view.left_out
         if gate.tag is None or gate.tag in view.case.tags
     ]
@@ -177,19 +181,19 @@ def _choose(scored: Scored, worse_arm: str) -> Scored:
     return [middle[place] for place in dict.fromkeys(places)]
 
 
-def _shown(view: CaseView, score: PairScore) -> TypicalCase:
+def _shown(view: CaseView, score: PairScore, reference: str) -> TypicalCase:
     case = view.case
     right = [] if case.answer is None else [choice.text for choice in compare_choices(view)]
     expected = right[case.answer or 0] if right else " / ".join(case.expected_texts())
     asked = turn_text(case.input_messages()[-1])
-    answers = (_answer(view, arm) for arm in (BASE, TUNED))
+    answers = (_answer(view, arm) for arm in (reference, TUNED))
     return TypicalCase(view, score, asked, "" if view.is_code else expected, *answers)
 
 
 def _answer(view: CaseView, arm: str) -> str | None:
     """Return what an arm wrote, or the choice that it holds most likely; None without either."""
     text = view.text(arm)
-    if text is not None:
+    if text is not None or arm not in (BASE, TUNED):
         return text
     at = (BASE, TUNED).index(arm)
     return next((choice.text for choice in compare_choices(view) if choice.picked[at]), None)

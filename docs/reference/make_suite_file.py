@@ -29,6 +29,7 @@ _TABLES = (
     ("At the top of suite.toml", "suite", ()),
     ("[generation]", "suite", ("generation",)),
     ("[episode]", "suite", ("episode",)),
+    ("[prompted] and [teacher]", "suite", ("prompted",)),
     ("[[metrics]]", "suite", ("metrics",)),
     ("[[gates]]", "suite", ("gates",)),
     ("A line of cases.jsonl", "case", ()),
@@ -63,7 +64,7 @@ def render() -> str:
     """Return the page."""
     tables = [f"## {title}\n\n{_table(_object(name, keys))}" for title, name, keys in _TABLES]
     sources = lookup.available_names("tunegate.harness.suite.sources")
-    tables.insert(5, _KINDS + "".join(map(_kind, gate_kinds())))
+    tables.insert(6, _KINDS + "".join(map(_kind, gate_kinds())))
     return "\n".join([_INTRODUCTION, *tables, _SOURCES, *map(_source, sources)])
 
 
@@ -95,7 +96,7 @@ def _table(schema: Mapping[str, Any]) -> str:
 def _value(form: Mapping[str, Any]) -> str:
     if "enum" in form:
         return " or ".join(f"`{value}`" for value in form["enum"])
-    if "anyOf" in form:
+    if "anyOf" in form and "type" not in form:
         return " or ".join(_value(option) for option in form["anyOf"])
     words = {"array": "list", "object": "table", "string": "text", "boolean": "true or false"}
     return words.get(form["type"], form["type"]) + _range(form)

@@ -49,15 +49,22 @@ def check_comparability(
     results = {name: of for name, arm in arms.items() if (of := results_of(arm)) is not None}
     if len(results) == len(arms):
         cases = (case for _, case, arm in prompts if arm == "base")
-        return compare_results(cases, results, recorded_scores(suites))
+        suites = list(suites)
+        declared = {name for suite in suites for name in suite.arm_prompts}
+        return compare_results(cases, results, recorded_scores(suites), declared)
     # Rendered prompts are compared only where the same side rendered them: how a server renders
     # messages is unknown, and recorded arms are compared by their records below.
     origins = {name: prompt_origin(arm) for name, arm in arms.items()}
-    others = [n for n in arms if n != "base" and origins[n] == origins["base"] != "replay"]
+    others = [
+        name
+        for name in arms
+        if name != "base" and not further_arm(name).other_model
+        if origins[name] == origins["base"] != "replay"
+    ]
     sent = {
         arm
         for (_, _, arm), prompt in prompts.items()
-        if prompt.images and prompt.token_ids is None and isinstance(arms[arm], RemoteArm)
+        if prompt.images and prompt.token_ids is None and isinstance(arms.get(arm), RemoteArm)
     }
     templates, compared, split = _shared_templates(suites, arms), 0, 0
     for (suite, case, arm), prompt in prompts.items():
@@ -77,7 +84,11 @@ def check_comparability(
     total = len({key[:2] for key in prompts})
     unseen = {
         "replay": recorded.trusted,
-        "messages": [n for n, origin in origins.items() if origin == "messages" or n in sent],
+        "messages": [
+            name
+            for name, origin in origins.items()
+            if (origin == "messages" or name in sent) and not further_arm(name).other_model
+        ],
     }
     trusted = [f"{' and '.join(n)} {_ON_TRUST[s]}" for s, n in unseen.items() if n]
     if trusted:
@@ -101,6 +112,22 @@ def check_comparability(
         **({"chat_template": templates} if templates else {}),
         **({"other_token_ids": split} if split else {}),
     }
+
+
+def declared_arms(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:
+    """Return further arm → how it differs from base by declaration: its model and its prompt."""
+    declared = {}
+    for name, arm in arms.items():
+        rules = further_arm(name)
+        if not rules.reference:
+            continue
+        given = ((suite.name, suite.arm_prompts.get(name)) for suite in suites)
+        prompts = {suite: prompt.record().words for suite, prompt in given if prompt is not None}
+        each = [f"{words} in {suite}" for suite, words in prompts.items()]
+        words = [*prompts.values()][:1] if len({*prompts.values()}) == 1 else each
+        model = str(arm.identity.get("spec")) if rules.other_model else "base"
+        declared[name] = f"{model} with {'; '.join(words)}" if words else model
+    return declared
 
 
 def _rendered_apart(one: Prompt, other: Prompt) -> bool:
@@ -178,6 +205,8 @@ def refuse_other_cuts(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
     for name, arm in arms.items():
         if not (isinstance(base, CuttingArm) and isinstance(arm, CuttingArm)):
             continue
+        if further_arm(name).other_model:
+            continue
         limits = base.max_length, arm.max_length
         if limits[0] == limits[1] or (isinstance(arm, RankingArm) and not same_size(base, arm)):
             continue
@@ -194,7 +223,11 @@ def refuse_other_cuts(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> None:
 
 def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
     """Refuse arms of which one has no room for a prompt and its answer, and another has."""
-    limits = {n: arm.context_length for n, arm in arms.items() if isinstance(arm, LocalArm)}
+    limits = {
+        name: arm.context_length
+        for name, arm in arms.items()
+        if isinstance(arm, LocalArm) and not further_arm(name).reference
+    }
     if len({*limits.values()}) < 2:
         return
     name, shortest = min(
@@ -210,6 +243,29 @@ def refuse_other_contexts(requests: Iterable[Request], arms: Mapping[str, Arm]) 
                 f"{request.suite}, case {request.case.id!r} takes up to {needed} tokens, beyond "
                 f"the context of {name}: max_position_embeddings is {shown}; give all arms the "
                 "same, lower max_new_tokens, or compare them anyway with --allow-prompt-difference"
+            )
+
+
+def refuse_long_prompts(requests: Iterable[Request], arms: Mapping[str, Arm]) -> None:
+    """Refuse prompts of an arm's own for which its context has no room.
+
+    Raises:
+        UsageError: arm, case, tokens and what to shorten.
+    """
+    limits = {
+        name: arm.context_length
+        for name, arm in arms.items()
+        if isinstance(arm, LocalArm) and further_arm(name).reference
+    }
+    for request in requests if limits else ():
+        name, limit = request.cell.arm, limits.get(request.cell.arm)
+        answer = request.generation.most_tokens if request.kind in GENERATED else 0
+        needed = len(request.prompt.token_ids or ()) + answer
+        if limit is not None and needed > limit:
+            raise UsageError(
+                f"{request.suite}, case {request.case.id!r} takes up to {needed} tokens of {name}, "
+                f"whose context has {limit}; lower n_examples under [{name}], shorten its system "
+                "prompt, or lower max_new_tokens"
             )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from tunegate.harness.checks.answerable import check_label_maps
 from tunegate.harness.checks.configurations import check_configuration
 from tunegate.harness.checks.lost_parts import lost_parts_warning
-from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED, further_arm
+from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED, TEACHER, further_arm
 from tunegate.harness.contracts.model import (
     Arm,
     ClassifierArm,
@@ -53,6 +53,10 @@ def check_liveness(
                 f"base and {name} have identical {_changed_part(arm)}: {_meaning(name)}; "
                 f"check the path given for {name}"
             )
+        if further_arm(name).other_model:
+            note = "another model, which tuned is to replace"
+            proofs[name] = {"status": "declared", "note": note}
+            continue
         meant = check_configuration(name, base, arm, allowed=allowed)
         proofs[name] = _prove(name, base, arm)
         warnings = [*meant.values(), *filter(None, [lost_parts_warning(base, arm)])]
@@ -72,6 +76,7 @@ def check_liveness(
 _TUNED_ITSELF = {
     INCUMBENT: "tuned cannot replace itself",
     SHIPPED: "that tuned equals itself proves nothing about what will run",
+    TEACHER: "tuned cannot replace itself",
 }
 """Further arm → why it may not be tuned."""
 

@@ -226,7 +226,7 @@ class RecordedComparison:
             for name in arms
             if name != "base"
             and further_arm(name).complete
-            and ("base" in recorded or name in recorded)
+            and (name in recorded or ("base" in recorded and not further_arm(name).reference))
         ]
         by_name = {suite.name: suite for suite in suites}
         cases = {(name, case.id): case for name, s in by_name.items() for case in s.cases}
@@ -242,7 +242,11 @@ class RecordedComparison:
             base = asked_case.of("base")
             for name in others:
                 sure = not any((suite, case) in repeated.get(n, ()) for n in ("base", name))
-                comparison._add(suite, case, ("base", name), base, asked_case.of(name), sure=sure)
+                # An arm with a prompt of its own was asked what the suite says, not what base was.
+                own = further_arm(name).reference
+                names = ("the suite" if own else "base", name)
+                first = asked_case.planned(name) if own else base
+                comparison._add(suite, case, names, first, asked_case.of(name), sure=sure)
             for name in recorded:
                 comparison._add_suite(suite, case, name, asked_case)
         return comparison
@@ -304,8 +308,10 @@ class RecordedComparison:
         ids = ", ".join(repr(d.case) for d in same[:SHOWN])
         more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
         remedy = "compare answers to the same prompts, generated with the same settings"
+        arm = further_arm(first.names[1])
         if first.names[0] == "the suite":
             remedy = "judge them by the suite as it was, or record answers to these prompts"
+            remedy += f"; declare a prompt of its own under [{arm.name}]" * arm.reference
         raise NotComparable(
             f"{first.suite}: {first.names[0]} and {first.names[1]} ask different things in "
             f"{len(same)} of {self.total[first.suite]} cases ({ids}{more}); {first.case!r}: "
@@ -369,6 +375,14 @@ class _AskedCase:
         if self.suite is None or self.content is None:
             return None
         return self.content.input_messages(self.suite.generation.system)
+
+    def planned(self, name: str) -> RecordedRequest | None:
+        """Return what the suite asks an arm that may have a prompt of its own."""
+        if self.suite is None or self.content is None:
+            return None
+        case, settings = self.suite.asked_of(name, self.content)
+        messages = case.input_messages(settings.system)
+        return RecordedRequest(messages=messages, settings=self._settings())
 
     def of(self, name: str) -> RecordedRequest | None:
         """Return an arm's request; None if it was not asked or nothing is recorded."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import first_difference
 from tunegate.harness.contracts.result_reader import ResultRow
 from tunegate.harness.contracts.result_set import ResultSet, without_addresses
@@ -24,11 +25,15 @@ EXCERPT = 60
 
 
 def compare_results(
-    cases: Iterable[str], results: Mapping[str, ResultSet], scores: Collection[str]
+    cases: Iterable[str],
+    results: Mapping[str, ResultSet],
+    scores: Collection[str],
+    declared: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return what is proven about the prompts of base's results and those of every other arm.
 
-    The rules of scores that are not in `scores` do not matter.
+    The rules of scores that are not in `scores` do not matter. Arms in `declared` have a prompt of
+    their own: their right answers and rules are compared, their prompts and headers are not.
 
     Raises:
         NotComparable: a setting or a rule differs, or the prompts of more than 1 % of the cases.
@@ -42,6 +47,9 @@ def compare_results(
         if name == "base":
             continue
         paired = [case for case in ids if case in base.case_set and case in theirs.case_set]
+        if name in declared:
+            _refuse_other_rules(name, base, theirs, paired, scores)
+            continue
         settings = _refuse_other_settings(name, base, theirs, paired, scores)
         with_prompts = [
             case for case in paired if _prompt_hash(base, case) and _prompt_hash(theirs, case)
@@ -191,6 +199,8 @@ def _other_prompts(
         f"base and {name} were asked different prompts in {len(different)} of {compared} cases (at "
         f"most 1 %): {case!r} has {ours} in base and {other} in {name}; run both with the same "
         "template, examples and data"
+        + f", or declare its own prompt under [{name}]"
+        * further_arm(name).reference
     )
 
 

@@ -36,6 +36,10 @@ SHIPPED = "shipped"
 """The deployment artifact made from tuned."""
 RECORDED = "recorded"
 """The answers that production gave."""
+PROMPTED = "prompted"
+"""Base with the best prompt: without a training."""
+TEACHER = "teacher"
+"""The model that tuned is to replace, of any family."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,14 @@ class FurtherArm:
     """The one backend that its spec may name; empty for any."""
     derive: Callable[[Mapping[str, Arm]], Arm | None] | None = None
     """Returns the arm made from the opened ones, or None if the run needs none."""
+    reference: bool = False
+    """Whether suites may give it a prompt of its own, in a table of its name, and gates may compare
+    tuned with it (`against`)."""
+    needs_prompt: bool = False
+    """Whether it is asked only in suites that give it a prompt."""
+    other_model: bool = False
+    """Whether it may be of another family: neither its tokenizer and chat template nor its
+    configuration are compared with base's."""
     sampled: bool = False
     """Whether it is asked a sample of each suite's cases instead of all."""
     timed: bool = True
@@ -153,10 +165,20 @@ def further_arm(name: str) -> FurtherArm:
     return further_arms().get(name) or FurtherArm(name=name)
 
 
-def add_derived_arms(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Return the opened arms with those made from them, such as `base_again`."""
+def reference_arms() -> tuple[str, ...]:
+    """Return the arms that gates may compare tuned with, besides base."""
+    return tuple(name for name, arm in further_arms().items() if arm.reference)
+
+
+def add_derived_arms(arms: Mapping[str, Arm], prompts: Collection[str] = ()) -> dict[str, Arm]:
+    """Return the opened arms with those made from them, such as `base_again`.
+
+    `prompts` are the arms that a suite gives a prompt of their own.
+    """
     made = {
-        name: arm.derive(arms) for name, arm in further_arms().items() if arm.derive is not None
+        name: arm.derive(arms)
+        for name, arm in further_arms().items()
+        if arm.derive is not None and (name in prompts or not arm.needs_prompt)
     }
     return {**arms, **{name: arm for name, arm in made.items() if arm is not None}}
 

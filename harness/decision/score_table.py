@@ -18,8 +18,12 @@ from tunegate.harness.decision.imputation import ExtremeImputation
 from tunegate.harness.records.answers import CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError
-from tunegate.harness.records.manifest import Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.gate_results import GateResult
+from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
 from tunegate.harness.records.scores import ScoreRow
+
+ORIGINAL_BASE = "original base"
+"""Name of base while another arm takes its place; its noise floor serves both."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,32 @@ class ScoreTable:
     @cached_property
     def _slices(self) -> dict[str, ScoreTable]:
         """Cache of `on_tag`."""
+        return {}
+
+    def of_gate(self, gate: Gate | GateResult) -> ScoreTable:
+        """Return the scores that a gate is decided on: its cases, and its reference as base."""
+        return self.against(gate.against).on_tag(gate.tag)
+
+    def against(self, reference: str | None) -> ScoreTable:
+        """Return the table with a further arm in base's place; None is base itself."""
+        if reference is None:
+            return self
+        if reference not in self._references:
+            places = {
+                reference: "base",
+                "tuned": "tuned",
+                "base": ORIGINAL_BASE,
+                BASE_AGAIN: BASE_AGAIN,
+            }
+            metrics = tuple(metric.on_other_arms() for metric in self.suite.metrics)
+            suite = self.suite.model_copy(update={"metrics": metrics})
+            table = replace(self, suite=suite, labels={}, asked_again=ORIGINAL_BASE)
+            self._references[reference] = table.with_arms(places)
+        return self._references[reference]
+
+    @cached_property
+    def _references(self) -> dict[str, ScoreTable]:
+        """Cache of `against`."""
         return {}
 
     def with_arms(self, places: Mapping[str, str]) -> ScoreTable:

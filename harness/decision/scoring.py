@@ -8,6 +8,7 @@ from functools import partial
 from itertools import product
 
 from tunegate.harness.comparison.estimator import exact_mean
+from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.metric import Metric, refuse_other_score
 from tunegate.harness.decision.answer_facts.answer_counts import cells_by_case
 from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
@@ -50,7 +51,9 @@ def score_suite(
         for metric, arm in product(metrics, arms):
             samples = by_kind.get((arm, metric.needs))
             if samples:
-                base = by_kind.get(("base", metric.needs), ())
+                # Its own prompt has another hash than base's.
+                alike = not further_arm(arm).reference
+                base = by_kind.get(("base", metric.needs), ()) if alike else ()
                 compute = partial(_row, suite, metric, cases[name], samples, base)
                 earlier = before.get((metric.name, name, arm))
                 row = earlier or compute()

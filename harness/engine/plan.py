@@ -24,6 +24,7 @@ from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, ma
 from tunegate.harness.records.answers import WRITTEN, Cell, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
+from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.suite import Suite
 from tunegate.harness.suite.toml_file import read_toml
@@ -90,7 +91,10 @@ def make_plan(
         again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
         for case in suite.cases:
             asked = {
-                n: a for n, a in arms.items() if case.id in again or not further_arm(n).sampled
+                n: a
+                for n, a in arms.items()
+                if case.id in again or not further_arm(n).sampled
+                if n in suite.arm_prompts or not further_arm(n).needs_prompt
             }
             rendered = _render(suite, case, asked)
             ready = {n: prompt for n, prompt in rendered.items() if isinstance(prompt, Prompt)}
@@ -105,7 +109,8 @@ def make_plan(
                     key = cell_key(question, suite, case, fingerprints[name], known, seed)
                     cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
-                        request = _request(cells[-1], suite, case, prompt, seed)
+                        asked_case = suite.asked_of(name, case)
+                        request = _request(cells[-1], suite, prompt, asked_case, seed)
                         request = with_episode(request, question, suite, fingerprints[name], seed)
                         requests[question, name] = request
                         # By base's prompt: a further arm must not change the batches of the others.
@@ -231,10 +236,9 @@ def _stages(
 def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
     rendered: dict[str, Prompt | str] = {}
     same: dict[Prompt, Prompt] = {}
-    settings = suite.generation.of(case)
     for name, arm in arms.items():
         try:
-            prompt = _with_images(arm.prompt(case, settings), case)
+            prompt = _with_images(arm.prompt(*suite.asked_of(name, case)), case)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ThinkingMismatch as error:  # it concerns the suite, not the case
             raise SuiteError([f"{_locate(suite, 'thinking')}: {error}"]) from error
@@ -274,8 +278,10 @@ def _cell(question: PlannedQuestion, arm: str, key: str) -> Cell:
     )
 
 
-def _request(cell: Cell, suite: Suite, case: Case, prompt: Prompt, seed: int) -> Request:
-    settings = suite.generation.of(case)
+def _request(
+    cell: Cell, suite: Suite, prompt: Prompt, asked: tuple[Case, GenerationSettings], seed: int
+) -> Request:
+    case, settings = asked
     return Request(cell, case, prompt, settings, sampling_seed(suite, case, cell.sample, seed))
 
 

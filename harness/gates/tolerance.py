@@ -33,7 +33,7 @@ from tunegate.harness.stats.types import Interval
 _BASE_GAINS_TOO, _BASE_IS_ZERO = "base_gains_too", "base_is_zero"
 _FEW_CLUSTERS, _UNPLANNED_LOSS, _TOO_LARGE = "few_clusters", "unplanned_loss", "too_large"
 _MAY_EXCEED = "a loss is proven, and it may exceed the {bound} tolerated"
-_IS_SHARE = "{rule} is a share of base's level, which is "
+_IS_SHARE = "{rule} is a share of {base}'s level, which is "
 
 
 class ToleranceGate(DifferenceGate):
@@ -89,7 +89,7 @@ class ToleranceGate(DifferenceGate):
             GateReason.UNDERPOWERED: "staying within the {bound} allowed is not proven",
         },
         assumption={
-            "": " if tuned is as good as base",
+            "": " if tuned is as good as {base}",
             **dict.fromkeys((SEEN, _TOO_LARGE), " if the loss seen is the true one"),
         },
         unplanned={_TOO_LARGE: "more cases would prove the loss, if it is real"},

@@ -1,6 +1,7 @@
 """`scripted:FILE`: an arm that answers by rule, for tests of tunegate and of users' suites.
 
-FILE is JSON. Completions are looked up by case id, then by prompt, then the default is used:
+FILE is JSON. Completions are looked up by the rendered prompt, then by case id, then by the case's
+prompt; then the default is used:
 
     {"completions": {"r1": "refund"}, "default": "I do not know.",
      "turns": {"t1": ["<tool_call>…</tool_call>", "Done."]},
@@ -106,7 +107,8 @@ class ScriptedArm:
         if request.kind is CellKind.TEXT:
             value = script.bits_per_byte.get(case.id)
             return None if value is None else Completion(bits_per_byte=value)
-        text = script.completions.get(case.id, script.completions.get(case.prompt or ""))
+        keys = (request.prompt.text, case.id, case.prompt or "")
+        text = next((script.completions[key] for key in keys if key in script.completions), None)
         if request.turn is not None and case.id in script.turns:
             text = dict(enumerate(script.turns[case.id])).get(request.turn)
         text = script.default if text is None else text

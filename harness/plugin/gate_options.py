@@ -149,6 +149,12 @@ OPTIONS = (
         if a.help
     ),
     GateOption(
+        "prompted",
+        "Ask base with this prompt, too, and compare tuned with that: a text file with a system "
+        "prompt, or .jsonl with solved examples. SHIP then needs the suite's goals against it.",
+        names="path",
+    ),
+    GateOption(
         "judge",
         "Judge for metrics that need one: "
         f"{', '.join(lookup.defined_texts('tunegate.harness.judges.backends', 'SPEC').values())}; "

@@ -69,7 +69,8 @@ class MetricNode(pytest.Collector):
         for gate in self.gates:
             # As pytest names parameters, so that an id with a tag selects this gate.
             tag = "" if gate.tag is None else f"[{escape_control(' '.join(gate.tag.split()))}]"
-            yield GateItem.from_parent(self, name=f"{gate.kind}{tag}", gate=gate, suite=self.suite)
+            kind = gate.kind if gate.against is None else f"{gate.kind}@{gate.against}"
+            yield GateItem.from_parent(self, name=f"{kind}{tag}", gate=gate, suite=self.suite)
 
 
 class GateItem(pytest.Item):
@@ -165,7 +166,7 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
         left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
     kind = gate_kind(result.kind)
     found = []
-    base = rows.get((suite, result.metric, "base"), {})
+    base = rows.get((suite, result.metric, result.against or "base"), {})
     for case, value in rows.get((suite, result.metric, "tuned"), {}).items():
         if case in left_out:
             continue

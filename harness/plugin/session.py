@@ -140,8 +140,17 @@ class GateSession:
         """Load a suite once."""
         key = path.resolve()
         if key not in self.loaded:
-            self.loaded[key] = suites.load_suite(path, max_cases=self.options["max-cases"])
+            self.loaded[key] = self._load(path)
         return self.loaded[key]
+
+    def _load(self, path: Path) -> Suite:
+        suite = suites.load_suite(path, max_cases=self.options["max-cases"])
+        prompt = self.options["prompted"]
+        if not prompt:
+            return suite
+        from tunegate.harness.suite.arm_prompt import read_prompt_file
+
+        return suite.with_prompted(read_prompt_file(Path(prompt), f"--gate-prompted={prompt}"))
 
     def renamed_suites(self) -> list[Path]:
         """Return files such as suite.toml.bak beside the suites, whose gates are not run."""
@@ -230,7 +239,7 @@ class GateSession:
         """
         key = file, canonical_json(dict(models))
         if key not in self.beside:
-            suite = suites.load_suite(file, max_cases=self.options["max-cases"])
+            suite = self._load(file)
             name = f"{self.folder.name}.{suite.name}"
             if models:
                 end = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(models.get("tuned", "")).name)[:40]

@@ -30,6 +30,7 @@ class GateReason(StrEnum):
     SEVERE_DROPS = "severe_drops"
     BOUND_BROKEN = "bound_broken"
     NO_WORTHWHILE_GAIN = "no_worthwhile_gain"
+    PROMPT_SUFFICES = "prompt_suffices"
     UNDERPOWERED = "underpowered"
     INSENSITIVE = "insensitive"
     WITHIN_NOISE = "within_noise"
@@ -51,6 +52,8 @@ class GateResult(Record):
     """What the metric measures, in a few words; absent if its name says it."""
     tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
+    against: Text | None = Field(default=None, exclude_if=is_none)
+    """Further arm that stands in base's place in all numbers; absent if that is base itself."""
     kind: KindName
     """Its rule in the `[[gates]]` table: floor, gain or another kind of gate."""
     status: GateStatus
@@ -118,14 +121,14 @@ class GateResult(Record):
     @property
     def id(self) -> str:
         """Name of the gate within its suite: `json_schema::floor[de]`."""
-        return gate_id(self.metric, self.kind, self.tag)
+        return gate_id(self.metric, self.kind, self.tag, self.against)
 
     @property
     def subject(self) -> str:
         """The measured quantity: `json_schema (tag de)`."""
-        return gate_subject(self.metric, self.tag)
+        return gate_subject(self.metric, self.tag, self.against)
 
     @property
     def words(self) -> str:
         """The measured quantity in words: `valid JSON by the schema (tag de)`."""
-        return gate_subject(self.label or self.metric.replace("_", " "), self.tag)
+        return gate_subject(self.label or self.metric.replace("_", " "), self.tag, self.against)

@@ -21,19 +21,22 @@ from tunegate.harness.records.episodes import EpisodeSettings
 from tunegate.harness.records.packed_plan import pack_plan, unpack_plan
 from tunegate.harness.records.record import MAX_AMOUNT, SCHEMA_VERSION, Record, Text, is_none
 from tunegate.harness.records.training_card import TrainingSummary
+from tunegate.harness.records.wording import count_noun
 
 KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
 """Name of a kind of gate, spelled like a module."""
 
 
-def gate_id(metric: str, kind: str, tag: str | None) -> str:
-    """Return the name of a gate within its suite: `accuracy::floor`, `accuracy::floor[refunds]`."""
-    return f"{metric}::{kind}" if tag is None else f"{metric}::{kind}[{tag}]"
+def gate_id(metric: str, kind: str, tag: str | None, against: str | None = None) -> str:
+    """Return the name of a gate within its suite: `f1::floor[refunds]`, `f1::gain@teacher`."""
+    reference = "" if against is None else f"@{against}"
+    return f"{metric}::{kind}{reference}" + ("" if tag is None else f"[{tag}]")
 
 
-def gate_subject(metric: str, tag: str | None) -> str:
-    """Return what a gate measures: `accuracy`, `accuracy (tag refunds)`."""
-    return metric if tag is None else f"{metric} (tag {tag})"
+def gate_subject(metric: str, tag: str | None, against: str | None = None) -> str:
+    """Return what a gate measures: `f1`, `f1 (tag refunds)`, `f1 (against teacher)`."""
+    parts = [*([f"tag {tag}"] if tag else ()), *([f"against {against}"] if against else ())]
+    return f"{metric} ({', '.join(parts)})" if parts else metric
 
 
 class Gate(Record):
@@ -42,6 +45,8 @@ class Gate(Record):
     metric: str
     tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
+    against: Text | None = Field(default=None, exclude_if=is_none)
+    """Further arm that tuned is compared with; absent if that is base."""
     kind: KindName
     """A module of harness/gates, or a name in the entry-point group tunegate.gates."""
     margin: float | str
@@ -62,12 +67,12 @@ class Gate(Record):
     @property
     def id(self) -> str:
         """Name of the gate within its suite: `json_schema::floor[de]`."""
-        return gate_id(self.metric, self.kind, self.tag)
+        return gate_id(self.metric, self.kind, self.tag, self.against)
 
     @property
     def subject(self) -> str:
         """The measured quantity: `json_schema (tag de)`."""
-        return gate_subject(self.metric, self.tag)
+        return gate_subject(self.metric, self.tag, self.against)
 
 
 class JudgeRecord(Record):
@@ -158,6 +163,24 @@ class LookSchedule(Record):
     """Share of the independent units (clusters, where cases have them) seen at each look."""
 
 
+class ArmPromptRecord(Record):
+    """The prompt that one further arm gets instead of the suite's."""
+
+    system: bool
+    """Whether it has a system prompt of its own."""
+    examples: int = Field(ge=0, le=MAX_AMOUNT)
+    """Solved examples in front of each case."""
+    sha256: str
+    """Hash of all its texts, and of where they are put."""
+
+    @property
+    def words(self) -> str:
+        """What it has: `its own system prompt and 4 examples`."""
+        parts = ["its own system prompt"] if self.system else []
+        parts += [count_noun(self.examples, "example")] if self.examples else []
+        return " and ".join(parts)
+
+
 class SuiteRecord(Record):
     """A suite as the run judged it."""
 
@@ -189,6 +212,8 @@ class SuiteRecord(Record):
     """Groups of cases with the same prompt, each within a cluster that cases.jsonl names."""
     base_expects: tuple[Text, ...] = Field(default=(), exclude_if=operator.not_)
     """What base may answer although it looks broken; absent if the suite names nothing."""
+    arm_prompts: dict[str, ArmPromptRecord] = Field(default_factory=dict, exclude_if=operator.not_)
+    """Further arm → the prompt that it gets instead of the suite's; absent if none has one."""
 
 
 class LedgerState(Record):

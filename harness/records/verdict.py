@@ -235,6 +235,11 @@ class VerdictRecord(Record):
             for warning in _by_arms(found, "warning")
         )
 
+    def declared_arms(self) -> tuple[str, ...]:
+        """Return the further arms with another model or prompt than base's, one line each."""
+        declared: dict[str, str] = self.comparability.get("declared", {})
+        return tuple(f"{name}: {what}" for name, what in declared.items())
+
     def after(self, arm: str, found: ArmResult) -> VerdictRecord:
         """Return the run's verdict after a further arm was compared: it can only get worse."""
         worst = Verdict.worst([self.verdict, found.verdict])

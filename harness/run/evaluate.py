@@ -132,7 +132,7 @@ def _evaluate(
         comparability.refuse_other_contexts(run.plan.requests.values(), arms)
     prompts = prove_prompts(run)
     state.served_prompts = prompts.record
-    state.comparability = {**prompts.comparability(run), **_base_name(arms["tuned"])}
+    state.comparability = {**prompts.comparability(run), **_declarations(run)}
     prompts.refuse_different(allowed=options.allow_prompt_difference)
     manifest = state.begin()
     cases = run_cases(suites, run.plan, arms)
@@ -248,7 +248,9 @@ def _plan_looks(
         stops = not all(isinstance(arm, RecordedArm) for arm in arms.values())
     if not stops:
         return EarlyStopping()
-    return EarlyStopping.of(suites, seed=options.seed, left_out=left_out)
+    # The looks are about base and tuned: a gate against another arm needs all cases.
+    paired = [suite for suite in suites if not any(gate.against for gate in suite.gates)]
+    return EarlyStopping.of(paired, seed=options.seed, left_out=left_out)
 
 
 def _plan_options(state: RunState) -> PlanOptions:
@@ -262,9 +264,11 @@ def _plan_options(state: RunState) -> PlanOptions:
     )
 
 
-def _base_name(tuned: Arm) -> dict[str, str]:
-    note = base_name_note(tuned)
-    return {"base_name": note} if note else {}
+def _declarations(run: PreparedRun) -> dict[str, Any]:
+    """Return what is not proven about the arms, but said by their files or by the user."""
+    note = base_name_note(run.arms["tuned"])
+    declared = comparability.declared_arms(run.suites, run.answering_arms)
+    return {**({"base_name": note} if note else {}), **({"declared": declared} if declared else {})}
 
 
 def _answer(

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
+from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import PoolLimits
 from tunegate.harness.decision.gating.attempts import refuse_draft, refuse_sealed
 from tunegate.harness.decision.planning.unreachable_gates import unreachable_gates
@@ -113,6 +114,7 @@ class RunOptions:
         """
         self.backend.refuse_impossible()
         refuse_sealed(self.suites, opened=self.open_sealed)
+        self._refuse_absent_references()
         if self.draft:
             refuse_draft(self.suites)
         for plan in filter(None, (suite.episode for suite in self.suites)):
@@ -124,6 +126,22 @@ class RunOptions:
         self._refuse_foreign_labels()
         self._refuse_unreachable_gates()
         refuse_shared_name(self.suites)
+
+    def _refuse_absent_references(self) -> None:
+        """Refuse gates against an arm that is not named."""
+        for suite in self.suites:
+            for gate in suite.gates:
+                name = gate.against
+                if name is None:
+                    continue
+                by_prompt = further_arm(name).needs_prompt
+                if name in suite.arm_prompts if by_prompt else self.specs.get(name):
+                    continue
+                value = f"FILE, or write a [{name}] table" if by_prompt else "SPEC"
+                raise UsageError(
+                    f"{gate.where}: against = {name!r}, and no {name} is named; give it with "
+                    f"--gate-{name} {value}"
+                )
 
     def _refuse_foreign_labels(self) -> None:
         file = self.folder / LABELS_FILE

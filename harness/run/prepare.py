@@ -98,7 +98,8 @@ def prepare_with(
 ) -> PreparedRun:
     """Plan as `prepare` does, with a store that is open already and stays open."""
     decides = options.purpose is not RunPurpose.ANSWERS
-    answering = add_derived_arms(arms) if decides else arms
+    prompted = {name for suite in suites for name in suite.arm_prompts}
+    answering = add_derived_arms(arms, prompted) if decides else arms
     for suite in suites:
         for name, arm in answering.items():
             comparability.refuse_unseen_images(suite, name, arm)
@@ -110,6 +111,7 @@ def prepare_with(
         plan = plan.narrow(answering, timed=options.timed)
     if decides:
         comparability.check_prompts(plan.cells, plan.failures)
+        comparability.refuse_long_prompts(plan.requests.values(), answering)
     check_recorded_scores(suites, arms)
     proven = comparability.check_comparability(plan.prompts, arms, suites)
     attempts = CountedAttempts()

@@ -179,13 +179,25 @@ def gate_problems(
             continue
         if gate.id in seen:
             on = f" with the tag {gate.tag!r}" if gate.tag is not None else ""
+            on += f" against {gate.against}" if gate.against is not None else ""
             yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}{on}; remove one"
         seen.add(gate.id)
         kind, why = gate_kind(gate.kind), by_name[gate.metric].level_only
         if why and not kind.reads_level:
             yield f"{gate.where}: {gate.kind} on {gate.metric!r}: {why}"
+        if gate.against is not None:
+            yield from _reference_problems(gate, by_name[gate.metric])
         problems = kind.problems(gate, by_name[gate.metric])
         yield from (f"{gate.where}: {problem}" for problem in problems)
+
+
+def _reference_problems(gate: Gate, used: Metric) -> Iterator[str]:
+    """Yield why a gate cannot compare with a further arm."""
+    place = f"{gate.where}: against = {gate.against!r}"
+    if gate_kind(gate.kind).reads_level:
+        yield f"{place}: a {gate.kind} is about tuned alone; put it into a table of its own"
+    if used.judge is not None and used.judge.pairs:
+        yield f"{place}: {gate.metric!r} compares the answers of base and tuned; use another judge"
 
 
 def _unlisted(name: str, listed: tuple[str, ...]) -> str:

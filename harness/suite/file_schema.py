@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import reference_arms
 from tunegate.harness.contracts.json_schema import read_schema, validator_of
 from tunegate.harness.contracts.lookup import module_names
 from tunegate.harness.gates.contract.gate_kind import GateKind
 from tunegate.harness.gates.contract.registry import PACKAGE, gate_kinds
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.suite.arm_prompt import prompt_schema
 
-COMMON_KEYS = ("metric", "tag", "confidence")
+COMMON_KEYS = ("metric", "tag", "against", "confidence")
 """Keys that each `[[gates]]` table may have, whatever its kind."""
 
 
@@ -27,6 +29,8 @@ def suite_schema() -> dict[str, Any]:
     """Return the schema of suite.toml."""
     schema = read_schema("suite")
     _complete_gates(schema["properties"]["gates"]["items"])
+    tables = {name: prompt_schema() for name in reference_arms()}
+    schema["properties"] = {**schema["properties"], **tables}
     return schema
 
 
@@ -35,6 +39,11 @@ def _complete_gates(table: dict[str, Any]) -> None:
     kinds = gate_kinds()
     _check_kinds(kinds)
     keys = {key: form for kind in kinds for key, form in kind.schema.items()}
+    against = {
+        "enum": list(reference_arms()),
+        "description": "Further arm that tuned is compared with, in place of base.",
+    }
+    table["properties"]["against"] = against
     common = {key: table["properties"][key] for key in COMMON_KEYS}
     error = f"{100 * (1 - CONFIDENCE) / 2:.3g} % one-sided"
     described = f"Two-sided confidence of the interval; {CONFIDENCE:.2f} tests at {error}."

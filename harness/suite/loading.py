@@ -64,4 +64,5 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
             *parts.notes,
         ),
         equal_prompts=joined.groups,
+        arm_prompts=parts.arm_prompts,
     )

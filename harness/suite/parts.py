@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunegate.harness.contracts import keyword_options, lookup
+from tunegate.harness.contracts.further_arm import PROMPTED, reference_arms
 from tunegate.harness.contracts.json_schema import located_problems
 from tunegate.harness.contracts.metric import Metric
 from tunegate.harness.contracts.metric_loading import load_metric
@@ -21,8 +22,10 @@ from tunegate.harness.records.files import check_regular
 from tunegate.harness.records.generation import TEMPLATES_OF, GenerationSettings
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.suite import consistency
+from tunegate.harness.suite.arm_prompt import ArmPrompt, read_arm_prompt
 from tunegate.harness.suite.case_images import read_images
-from tunegate.harness.suite.file_schema import suite_validator
+from tunegate.harness.suite.file_schema import COMMON_KEYS, suite_validator
+from tunegate.harness.suite.suite import with_prompted_goals
 from tunegate.harness.suite.toml_file import TomlFile
 
 if TYPE_CHECKING:
@@ -63,7 +66,13 @@ class SuiteParts:
         self.metrics: dict[int, Metric] = {}
         for index in self._valid_tables("metrics"):
             self._collect(partial(self._read_metric, index))
+        self.arm_prompts: dict[str, ArmPrompt] = {}
+        for name in filter(self._is_valid, reference_arms()):
+            prompt = self._collect(partial(read_arm_prompt, source, name))
+            self.arm_prompts |= {name: prompt} if prompt else {}
         self.gates = tuple(g for i in self._valid_tables("gates") for g in _read_gates(source, i))
+        if PROMPTED in source.data:
+            self.gates = with_prompted_goals(self.gates)
         if self._is_valid("plan"):
             self._check_plan(tuple(metric.name for metric in self.metrics.values()))
         self._check_together()
@@ -151,6 +160,10 @@ class SuiteParts:
             if seen := next((case for case in self.cases if case.images), None):
                 self.problems.append(
                     f"{seen.where}: case {seen.id!r} has an image, and episodes are text only"
+                )
+            for name in self.arm_prompts:
+                self.problems.append(
+                    f"{source.where(name)}: episodes give their arms no prompt; remove [{name}]"
                 )
         self.problems += self._sample_problems()
         names = [(index, metric.name) for index, metric in self.metrics.items()]
@@ -242,7 +255,7 @@ def _load_metric(source: TomlFile, index: int) -> Metric:
 
 def _read_gates(source: TomlFile, index: int) -> Iterator[Gate]:
     table = source.data["gates"][index]
-    common = {key: table[key] for key in ("metric", "tag", "confidence") if key in table}
+    common = {key: table[key] for key in COMMON_KEYS if key in table}
     for kind in gate_kinds():
         key = kind.key_in(table)
         if key is not None:

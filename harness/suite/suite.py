@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunegate.harness.contracts.further_arm import PROMPTED, further_arm
 from tunegate.harness.contracts.metric import Metric
+from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UnknownName, unknown_name_message
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.manifest import Gate, MetricRecord, SuiteRecord
+from tunegate.harness.suite.arm_prompt import ArmPrompt
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import EpisodePlan
@@ -45,6 +48,21 @@ class Suite:
     """How its episodes are played; None if completions are single turns."""
     equal_prompts: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
     """Groups of cases with the same prompt; each group is in one cluster."""
+    arm_prompts: Mapping[str, ArmPrompt] = field(default_factory=dict, repr=False)
+    """Further arm → the prompt that it gets instead of the suite's."""
+
+    def asked_of(self, arm: str, case: Case) -> tuple[Case, GenerationSettings]:
+        """Return a case and its settings as an arm is asked them."""
+        settings = self.generation.of(case)
+        if further_arm(arm).other_model and settings.chat_template is not None:
+            settings = settings.model_copy(update={"chat_template": None})
+        prompt = self.arm_prompts.get(arm)
+        return (case, settings) if prompt is None else prompt.apply(case, settings)
+
+    def with_prompted(self, prompt: ArmPrompt) -> Suite:
+        """Return the suite with a prompt for base, and its goals against base with that prompt."""
+        prompts = {**self.arm_prompts, PROMPTED: prompt}
+        return replace(self, arm_prompts=prompts, gates=with_prompted_goals(self.gates))
 
     @property
     def gated_metrics(self) -> tuple[Metric, ...]:
@@ -98,6 +116,7 @@ class Suite:
             episode=self.episode and self.episode.settings,
             equal_prompts=self.equal_prompts,
             base_expects=self.base_expects,
+            arm_prompts={name: prompt.record() for name, prompt in self.arm_prompts.items()},
             metrics=tuple(
                 MetricRecord(
                     name=m.name,
@@ -130,3 +149,11 @@ class Suite:
                 return candidate
         names = tuple(m.name for m in self.metrics)
         raise UnknownName(f"{self.path}: {unknown_name_message(name, names, what='metric')}")
+
+
+def with_prompted_goals(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    """Return the gates with each goal against the prompted base, too, unless a gate names that."""
+    if any(gate.against == PROMPTED for gate in gates):
+        return gates
+    goals = [gate for gate in gates if gate.against is None and gate_kind(gate.kind).is_goal]
+    return (*gates, *(goal.model_copy(update={"against": PROMPTED}) for goal in goals))

@@ -38,6 +38,7 @@ def hash_suite(
     text = json.dumps(definition, sort_keys=True, default=str)  # str: TOML has dates
     if parts.episode is not None:
         files["episode"] = parts.episode.settings.sha256
+    files |= {name: prompt.record().sha256 for name, prompt in parts.arm_prompts.items()}
     if parts.generation.chat_template not in (None, *TEMPLATES_OF):
         files["chat template"] = sha256(parts.generation.chat_template)
     return sha256({"definition": text, "cases": rows, "files": files})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from tunegate.harness.comparison.interim_look import InterimLook
-from tunegate.harness.contracts.further_arm import ARMS, INCUMBENT
+from tunegate.harness.contracts.further_arm import ARMS, INCUMBENT, reference_arms
 from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts, count_answers
 from tunegate.harness.decision.answer_facts.form_shift import answer_forms
 from tunegate.harness.decision.answer_facts.plausibility import oddities
@@ -51,7 +51,7 @@ def _without_texts(table: ScoreTable) -> AnswerCounts:
     tuned, incumbent = (counts.arms.get(arm) for arm in ("tuned", INCUMBENT))
     broken: dict[str, tuple[str, ...]] = {}
     odd: dict[str, tuple[str, ...]] = {}
-    for oddity in oddities(table, (*ARMS, INCUMBENT)):
+    for oddity in oddities(table, (*ARMS, INCUMBENT, *reference_arms())):
         of_arm = broken if oddity.caps else odd
         of_arm[oddity.arm] = (*of_arm.get(oddity.arm, ()), oddity.sentence)
     return replace(

@@ -14,7 +14,6 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
-from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.gating.attempts import at_attempt, extension_level
 from tunegate.harness.decision.gating.judge_eligibility import (
     RULE,
@@ -62,7 +61,9 @@ class _GateInput:
 
 def _claim(gate: Gate) -> str:
     """Return what is tested: that the metric is no worse than base, or the gate's own bound."""
-    return gate.metric if gate_kind(gate.kind).tests_difference else gate.id
+    if not gate_kind(gate.kind).tests_difference:
+        return gate.id
+    return gate.metric if gate.against is None else f"{gate.metric}@{gate.against}"
 
 
 def sample_name(suite: str, tag: str | None) -> str:
@@ -140,6 +141,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         metric=gate.metric,
         label=pairs.metric.label,
         tag=gate.tag,
+        against=gate.against,
         kind=gate.kind,
         status=outcome.status,
         reason=outcome.reason or _passes_with_loss(kind, outcome.status, delta),
@@ -252,13 +254,14 @@ def _finite(value: float | None) -> float | None:
 
 
 def _gate_inputs(tables: Sequence[ScoreTable], imputation: ImputationCase) -> list[_GateInput]:
-    cache: dict[tuple[str, str, str], Pairs] = {}
+    cache: dict[tuple[str, str, str, str], Pairs] = {}
     inputs = []
     for table in tables:
         for gate in table.suite.gates:
-            part = table.on_tag(gate.tag)
+            part = table.of_gate(gate)
             imputed_kind = gate.kind if imputation is not ImputationCase.NONE else ""
-            key = (sample_name(table.suite.name, gate.tag), gate.metric, imputed_kind)
+            sample = sample_name(table.suite.name, gate.tag)
+            key = (sample, gate.metric, imputed_kind, gate.against or "")
             pairs = cache[key] = cache.get(key) or _pairs(part, gate, imputation)
             inputs.append(_add_eligibility(part, gate, pairs))
     return inputs
@@ -318,7 +321,7 @@ def _family_size(manifest: Manifest) -> int:
             for gate in suite.gates
             if gate.metric == metric.name
             and gate_kind(gate.kind).refutes(gate)
-            and not metric.advisory
+            and not (metric if gate.against is None else metric.on_other_arms()).advisory
         }
     )
 
@@ -387,8 +390,9 @@ def compares_recorded_times(manifest: Manifest, metric: MetricRecord, gate: Gate
 
     Such a gate is advisory: a machine that slows down between the arms looks like a slower model.
     """
+    arms = (gate.against or "base", "tuned")
     recorded = any(
-        manifest.arms.get(arm, {}).get("backend") in ("replay", "results") for arm in ARMS
+        manifest.arms.get(arm, {}).get("backend") in ("replay", "results") for arm in arms
     )
     timed = metric.needs is CellKind.LATENCY and not gate_kind(gate.kind).reads_level
     return recorded and timed

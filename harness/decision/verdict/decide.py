@@ -19,7 +19,11 @@ from tunegate.harness.decision.gating.contamination_strata import compute_strata
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
-from tunegate.harness.decision.verdict.decision_table import goals_lost_to_holm, suite_verdict
+from tunegate.harness.decision.verdict.decision_table import (
+    goals_lost_to_holm,
+    held_by_prompt,
+    suite_verdict,
+)
 from tunegate.harness.decision.verdict.evidence_gaps import evidence_gaps, findings
 from tunegate.harness.decision.verdict.judge_kinship import kinship_notes
 from tunegate.harness.decision.verdict.likely_causes import find_causes, has_one_form
@@ -122,7 +126,7 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
     """
     observed = decide_gates(manifest, tables)
     complete = not any(
-        table.on_tag(gate.tag).incomplete(gate.metric, arm)
+        table.of_gate(gate).incomplete(gate.metric, arm)
         for table in tables
         for gate in table.suite.gates
         for arm in ARMS
@@ -198,10 +202,15 @@ def _suite_result(
     bound = [g for g in gates if g.judge_basis is None or not g.advisory] or gates
     parts = tables_of_metrics(table, bound)
     missing = {arm: {c for m, t in parts.items() for c in t.unscored(m, arm)} for arm in ARMS}
-    incomplete = set().union(*missing.values())
     partly = {c for m, t in parts.items() for arm in ARMS for c in t.incomplete(m, arm)}
+    for gate in (gate for gate in bound if gate.against is not None):
+        part = table.of_gate(gate)
+        missing.setdefault(str(gate.against), set()).update(part.unscored(gate.metric, "base"))
+        partly.update(part.incomplete(gate.metric, "base"))
+    incomplete = set().union(*missing.values())
     asked_cases = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
+    gates = held_by_prompt(suite, gates)
     verdict = suite_verdict(suite, gates)
     by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
     gates = tuple(
@@ -221,7 +230,7 @@ def _suite_result(
         if manifest.draft:
             what = "a draft" if caps else f"would be {verdict.value}, but it is a draft"
             caps.append(f"{suite.name}: {what}: judge it without --draft, which counts the attempt")
-    counts = {arm: len(missing[arm]) for arm in ARMS}
+    counts = {arm: len(cases) for arm, cases in missing.items()}
     return SuiteResult(
         name=suite.name,
         hash=suite.hash,
@@ -243,7 +252,7 @@ def _suite_result(
                 if gate.id in by_itself
             ),
             *(note for note in findings(manifest, suite.name, caps=True) if note not in caps),
-            *(f"{suite.name}: {why}" for arm in ARMS for why in table.answers.odd.get(arm, ())),
+            *(f"{suite.name}: {why}" for arm in counts for why in table.answers.odd.get(arm, ())),
             *findings(manifest, suite.name, caps=False),
             *recorded_times_notes(manifest, suite),
             *touched_note(manifest, suite.name),
@@ -255,13 +264,14 @@ def _suite_result(
         collapsed=_collapsed(table, gates),
         causes=find_causes(table, gates, manifest, collapsed=collapsed),
         remarks=suite_remarks(table),
-        gates=tuple(_with_look(gate, table.on_tag(gate.tag).look) for gate in gates),
+        gates=tuple(_with_look(gate, table.of_gate(gate).look) for gate in gates),
     )
 
 
 def _broken(table: ScoreTable) -> list[str]:
     """Return why the answers of an arm look broken."""
-    return [why for arm in ARMS for why in table.answers.broken.get(arm, ())]
+    references = dict.fromkeys(gate.against for gate in table.suite.gates if gate.against)
+    return [why for arm in (*ARMS, *references) for why in table.answers.broken.get(arm, ())]
 
 
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:

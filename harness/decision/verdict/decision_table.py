@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunegate.harness.comparison.delta import one_sided
+from tunegate.harness.contracts.further_arm import PROMPTED
+from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
-from tunegate.harness.records.manifest import SuiteRecord
+from tunegate.harness.records.manifest import SuiteRecord, gate_subject
 from tunegate.harness.records.verdict import Verdict
 
 
@@ -17,27 +19,94 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     if any(g.status is GateStatus.ERROR for g in counted):
         return Verdict.ERROR
     failed_gates = [g for g in counted if g.status is GateStatus.FAIL]
-    if any(g.reason is not GateReason.NO_WORTHWHILE_GAIN for g in failed_gates):
+    if any(g.reason not in _NO_REASON_TO_SHIP for g in failed_gates):
         return Verdict.BLOCK
-    needed = _needed_goals(suite, gates)
-    goals = [g for g in needed if not g.advisory]
     guards = [g for g in counted if not gate_kind(g.kind).is_goal]
     guards_hold = all(g.status is GateStatus.PASS for g in guards)
-    # If every needed goal is advisory, nothing shows that one was reached.
-    if not counted or not guards_hold or (needed and not goals):
+    if not counted or not guards_hold:
+        return Verdict.UNDECIDED
+    # The rule holds for the goals against each reference by themselves: all of them are needed.
+    ended = [_on_goals(suite, goals) for goals in _needed_goals(suite, gates)]
+    for verdict in (Verdict.UNDECIDED, Verdict.HOLD):
+        if verdict in ended:
+            return verdict
+    return Verdict.SHIP
+
+
+_NO_REASON_TO_SHIP = (GateReason.NO_WORTHWHILE_GAIN, GateReason.PROMPT_SUFFICES)
+"""Reasons of goals that are missed although nothing broke."""
+
+
+def _on_goals(suite: SuiteRecord, needed: Sequence[GateResult]) -> Verdict:
+    """Return what the needed goals against one reference decide: SHIP, HOLD or UNDECIDED."""
+    goals = [g for g in needed if not g.advisory]
+    if not goals:  # if every needed goal is advisory, nothing shows that one was reached
         return Verdict.UNDECIDED
     if _goal_rule_holds(suite, goals):
         return Verdict.SHIP
     # If any goal would do, all of them must be ruled out.
     still_open = [g for g in goals if suite.goal_rule == "any" or g.status is not GateStatus.PASS]
-    if all(g.reason is GateReason.NO_WORTHWHILE_GAIN for g in still_open):
+    if all(g.reason in _NO_REASON_TO_SHIP for g in still_open):
         return Verdict.HOLD
     return Verdict.UNDECIDED
 
 
-def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[GateResult]:
-    goals = [g for g in gates if gate_kind(g.kind).is_goal]
-    return goals[:1] if suite.goal_rule == "primary" else goals
+def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[list[GateResult]]:
+    """Return the goals that the suite's rule asks for, by reference; no list without a goal."""
+    goals: dict[str | None, list[GateResult]] = {}
+    for gate in gates:
+        if gate_kind(gate.kind).is_goal:
+            goals.setdefault(gate.against, []).append(gate)
+    return [of[:1] if suite.goal_rule == "primary" else of for of in goals.values()]
+
+
+def held_by_prompt(suite: SuiteRecord, gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
+    """Return the gates, with goals against the prompted base failed that only a prompt reached.
+
+    The cases that prove the gain over base do not prove one over base with a prompt: then nothing
+    speaks for the training, however many more cases would tell the two apart.
+    """
+    proven = {
+        (gate.metric, gate.tag)
+        for gate in gates
+        if gate.against is None and gate.status is GateStatus.PASS and gate_kind(gate.kind).is_goal
+    }
+    prompt = suite.arm_prompts.get(PROMPTED)
+    return tuple(
+        _failed_by_prompt(gate, prompt.words if prompt else "a prompt")
+        if gate.against == PROMPTED
+        and gate_kind(gate.kind).is_goal
+        and (gate.metric, gate.tag) in proven
+        and gate.reason in _NOT_BETTER
+        and not gate.advisory
+        else gate
+        for gate in gates
+    )
+
+
+_NOT_BETTER = (
+    GateReason.REGRESSED,
+    GateReason.NO_WORTHWHILE_GAIN,
+    GateReason.UNDERPOWERED,
+    GateReason.WITHIN_NOISE,
+)
+"""Reasons of a goal that is not proven although all scores are there."""
+
+
+def _failed_by_prompt(gate: GateResult, prompt: str) -> GateResult:
+    how, words = quantity_of(gate), gate.label or gate.metric.replace("_", " ")
+    metric = gate_subject(words, gate.tag)
+    return gate.model_copy(
+        update={
+            "status": GateStatus.FAIL,
+            "reason": GateReason.PROMPT_SUFFICES,
+            "sentence": f"a prompt alone does it: base with {prompt} reaches "
+            f"{how.level(gate.base)} {metric}, tuned {how.level(gate.tuned)}",
+            "needed_n": None,
+            "needed_most": None,
+            "missing": None,
+        }
+    )
 
 
 def _goal_rule_holds(suite: SuiteRecord, goals: Sequence[GateResult]) -> bool:

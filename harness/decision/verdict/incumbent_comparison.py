@@ -13,11 +13,10 @@ are a family of their own for Holm's adjustment.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
-from tunegate.harness.contracts.further_arm import BASE_AGAIN, INCUMBENT
+from tunegate.harness.contracts.further_arm import INCUMBENT
 from tunegate.harness.decision.answer_facts.answer_counts import FEW_CASES
-from tunegate.harness.decision.score_table import ScoreTable, tables_of
+from tunegate.harness.decision.score_table import tables_of
 from tunegate.harness.decision.verdict.decide import ScoredRun, suite_results
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.gates.contract.sentences import gate_headline
@@ -29,8 +28,6 @@ from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import SuiteResult, Verdict
 from tunegate.harness.records.wording import count_noun
 
-_ORIGINAL = "original base"
-"""Name of base while the incumbent takes its place; its noise floor serves both."""
 _DECISIVE = {
     Verdict.BLOCK: GateStatus.FAIL,
     Verdict.ERROR: GateStatus.ERROR,
@@ -71,7 +68,7 @@ def compare_incumbent(
 ) -> IncumbentResult:
     """Compare the incumbent with tuned by the suites' guardrails."""
     guarded = _guards_only(manifest)
-    tables = [_incumbent_table(table) for table in tables_of(guarded, cases, scores, {})]
+    tables = [table.against(INCUMBENT) for table in tables_of(guarded, cases, scores, {})]
     suites = tuple(map(_suite, suite_results(guarded, tables)))
     ended = [suite.verdict for suite in suites if suite.verdict is not None]
     verdict = Verdict.worst(ended) if ended else Verdict.UNDECIDED
@@ -101,18 +98,12 @@ def _guards(suite: SuiteRecord) -> Iterator[Gate]:
     """Yield the guardrails of metrics that score each arm on its own."""
     metrics = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
     for gate in suite.gates:
-        if gate.metric not in metrics:
+        if gate.metric not in metrics or gate.against is not None:
             continue
         of_slice = [other for other in suite.gates if other.tag == gate.tag]
         guard = gate_kind(gate.kind).against_incumbent(gate, of_slice)
         if guard is not None:
             yield guard
-
-
-def _incumbent_table(table: ScoreTable) -> ScoreTable:
-    """Return a table in which the incumbent takes base's place."""
-    places = {INCUMBENT: "base", "tuned": "tuned", "base": _ORIGINAL, BASE_AGAIN: BASE_AGAIN}
-    return replace(table.with_arms(places), asked_again=_ORIGINAL)
 
 
 def _suite(result: SuiteResult) -> SuiteIncumbentResult:

@@ -34,6 +34,9 @@ def next_step(
 ) -> str | None:
     """Return what to do after a verdict; None if its headline says it, or nothing is wrong."""
     if verdict.verdict is Verdict.HOLD:
+        reasons = {gate.reason for suite in verdict.suites for gate in suite.gates}
+        if GateReason.PROMPT_SUFFICES in reasons:
+            return f"use the prompt, or train on rows that it gets wrong: {report}"
         return f"train longer, or on more rows of the task; see what did not gain: {report}"
     if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
         return None

@@ -113,10 +113,9 @@ def _advisory(table: ScoreTable) -> Iterator[str]:
     advisories: dict[str, None] = {}
     for metric in table.suite.metrics:
         for gate in (g for g in gated if g.metric == metric.name):
-            pairs = table.on_tag(gate.tag).pairs(metric)
-            why = why_advisory(gate, pairs)
+            why = why_advisory(gate, table.of_gate(gate).pairs(metric))
             if why:
-                advisories[f"{gate_subject(metric.name, gate.tag)}: {why}"] = None
+                advisories[f"{gate.subject}: {why}"] = None
     yield from advisories
 
 
@@ -193,7 +192,11 @@ def _table_notes(table: ScoreTable) -> Iterator[str]:
 
 
 def _metrics(table: ScoreTable) -> Iterator[str]:
-    compared = [g for g in table.suite.gates if not gate_kind(g.kind).reads_level]
+    compared = [
+        gate
+        for gate in table.suite.gates
+        if gate.against is None and not gate_kind(gate.kind).reads_level
+    ]
     subjects: dict[str, list[str]] = {}
     for metric in table.suite.metrics:
         metric_gates = [gate for gate in compared if gate.metric == metric.name]

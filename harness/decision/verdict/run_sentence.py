@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunegate.harness.contracts.further_arm import TEACHER
 from tunegate.harness.gates.contract.registry import gate_kind
-from tunegate.harness.gates.contract.sentences import gate_headline
+from tunegate.harness.gates.contract.sentences import gate_headline, gate_words
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.verdict import SuiteResult, Verdict, headline
 from tunegate.harness.records.wording import count_noun
@@ -19,6 +20,7 @@ _SEVERITY: dict[GateReason | None, int] = {
     GateReason.SEVERE_DROPS: 1,
     GateReason.BOUND_BROKEN: 1,
     GateReason.NO_WORTHWHILE_GAIN: 2,
+    GateReason.PROMPT_SUFFICES: 2,
     GateReason.INSENSITIVE: 3,
     GateReason.WITHIN_NOISE: 3,
     GateReason.NOT_COMPUTABLE: 3,
@@ -116,6 +118,10 @@ def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult)
     gates = [g for s in suites for g in s.gates if not g.advisory]
     holding = [g for g in gates if g.status is GateStatus.PASS]
     lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for gate in gates)
+    if replaced := _as_good_as_teacher(suites):
+        rest = len(holding) - len(replaced[1])
+        tail = f"; {count_noun(rest, 'other gate holds', 'other gates hold')}" if rest else ""
+        return headline(replaced[0], _advisory_failures(suites), tail)
     if not gate_kind(gate.kind).is_goal:
         core, held = _without_goal(suite, gate, gates)
         return headline(core, _advisory_failures(suites), f"; {held}")
@@ -126,6 +132,32 @@ def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult)
     core = f"{suite.name}: {gate_headline(gate)}"
     unmet = f"; {count_noun(missed, 'further goal')} not needed" if missed else ""
     return headline(core, _advisory_failures(suites), tail, unmet)
+
+
+def _as_good_as_teacher(suites: Sequence[SuiteResult]) -> tuple[str, list[GateResult]] | None:
+    """Return that tuned may replace the teacher, at what ratio, and the gates that prove it."""
+    passed = [
+        (suite, gate)
+        for suite in suites
+        for gate in suite.gates
+        if gate.against == TEACHER and gate.status is GateStatus.PASS and not gate.advisory
+    ]
+    close = next(((s, g) for s, g in passed if gate_kind(g.kind).tests_difference), None)
+    if close is None:
+        return None
+    suite, gate = close
+    named = gate.model_copy(update={"against": None})
+    told = f"{suite.name}: {named.words} {gate_words(gate, 'movement')} from the teacher to tuned"
+    if not gate_kind(gate.kind).is_goal:
+        told = (
+            f"{suite.name}: as good as the teacher within {gate_words(gate, 'margin')} of "
+            f"{named.words}"
+        )
+    ratio = next((g for _, g in passed if g.estimate is not None and "ratio" in g.kind), None)
+    if ratio is None or ratio.estimate is None:
+        return told, [gate]
+    of_its = (ratio.label or ratio.metric.replace("_", " ")).removesuffix(" of a call")
+    return f"{told}, at {100 * ratio.estimate:.2g} % of its {of_its}", [gate, ratio]
 
 
 def _without_goal(

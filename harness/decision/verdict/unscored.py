@@ -29,7 +29,7 @@ def boundless_metrics(table: ScoreTable, gates: Iterable[GateResult]) -> list[st
             gate.metric
             for gate in gates
             if gate.metric in unbounded
-            and any(table.on_tag(gate.tag).incomplete(gate.metric, arm) for arm in ARMS)
+            and any(table.of_gate(gate).incomplete(gate.metric, arm) for arm in ARMS)
         )
     )
 
@@ -40,7 +40,7 @@ def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -
     if gate.status is not GateStatus.FAIL or (at_best.status is gate.status and not weaker):
         return gate
     named = gate.model_copy(update={"metric": gate.subject})
-    part = table.on_tag(gate.tag)
+    part = table.of_gate(gate)
     count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
     others = "unscored one" if count == 1 else count_noun(count, "unscored one")
     sentence = (
@@ -77,7 +77,7 @@ def unscored_reasons(parts: Mapping[str, ScoreTable]) -> dict[str, int]:
 
 def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | None:
     """Return the gate as an error if an arm has more unscored cases than the suite allows."""
-    table = table.on_tag(gate.tag)
+    table = table.of_gate(gate)
     counts = {arm: table.unscored_share(gate.metric, arm) for arm in ARMS}
     arm, (count, total) = max(counts.items(), key=lambda item: item[1])
     # 0.29 * 100 is 28.999999999999996, and 29 of 100 is allowed.
@@ -86,7 +86,10 @@ def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | No
     reason = next(iter(table.reasons([gate.metric], [arm])))
     what = "case" if table.suite.episode is None else "episode"
     cases = count_noun(total, what)
-    sentence = too_many_unscored(gate.subject, arm, count, cases, table.suite.max_unscored, reason)
+    named = gate.against if gate.against is not None and arm == "base" else arm
+    sentence = too_many_unscored(
+        gate.subject, named, count, cases, table.suite.max_unscored, reason
+    )
     return gate.model_copy(
         update={
             "status": GateStatus.ERROR,

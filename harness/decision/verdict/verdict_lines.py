@@ -31,6 +31,7 @@ def verdict_lines(
     if manifest.draft:
         yield "DRAFT: no attempt is counted, and nothing ships"
     yield f"{verdict.verdict.value.replace('_', ' ')}: {verdict.sentence}"
+    yield from verdict.declared_arms()
     yield from typical
     yield from (f"but {warning}" for warning in verdict.arm_warnings())
     yield from (suite.collapsed for suite in verdict.suites if suite.collapsed)

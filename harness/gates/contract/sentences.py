@@ -9,7 +9,7 @@ from tunegate.harness.comparison.labelled_level import n_labelled
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.quantity import quantity_of
 from tunegate.harness.gates.contract.registry import gate_kind
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.wording import count_noun
 
 
@@ -25,6 +25,8 @@ def gate_sentence(result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
 def gate_headline(result: GateResult) -> str:
     """Return what the metric did, and how that compares with the bound."""
     if result.n == 0 or result.status is GateStatus.ERROR:
+        return result.sentence
+    if result.reason is GateReason.PROMPT_SUFFICES:
         return result.sentence
     wording = _Wording(result)
     return f"{result.words} {wording['moved']}, {wording['brief']}"
@@ -68,6 +70,7 @@ class _Wording:
         margin = how.margin(result.margin, points=signed)
         self.facts = {
             "metric": result.metric,
+            "base": result.against or "base",
             "kind": result.kind,
             "method": result.method,
             "cases": count_noun(result.n, "case"),
@@ -76,7 +79,7 @@ class _Wording:
             "change": how.change(result.base, result.tuned, result.delta),
             "movement": levels.moved(result.base, result.tuned, result.delta),
             "margin": margin,
-            "bound": margin + " of base" * isinstance(result.margin, str),
+            "bound": margin + f" of {result.against or 'base'}" * isinstance(result.margin, str),
             **kind.phrases(result),
             **facts,
         }

@@ -100,9 +100,10 @@ SHARED = GateWords(
         **dict.fromkeys(_BROKEN, "{rule} is broken"),
         GateReason.REGRESSED: "a regression is proven, and {rule} is not",
         GateReason.NO_WORTHWHILE_GAIN: "{rule} is not proven, and a gain worth having is ruled out",
+        GateReason.PROMPT_SUFFICES: "{rule} is not proven: a prompt alone does it",
         GateReason.WITHIN_NOISE: "the difference may be no larger than what base shows against "
         "itself, so inexact arithmetic alone may explain it, and {rule} is undecided",
-        GateReason.INSENSITIVE: "{rule} means nothing here: base is not proven that much better "
+        GateReason.INSENSITIVE: "{rule} means nothing here: {base} is not proven that much better "
         "than guessing or failing, so it may have nothing to lose",
         LOOKS_BROKEN: f"{{rule}} looks broken, {CHANCE}",
         LOSS_SHOWS: f"a loss shows, {CHANCE}, and {{rule}} is not proven; {{more}}",
@@ -114,7 +115,8 @@ SHARED = GateWords(
         GateReason.REGRESSED: "a proven loss",
         GateReason.NO_WORTHWHILE_GAIN: "and a gain worth having is ruled out",
         GateReason.WITHIN_NOISE: "which inexact arithmetic alone may explain",
-        GateReason.INSENSITIVE: "but base may have had nothing to lose",
+        GateReason.PROMPT_SUFFICES: "a prompt alone does it",
+        GateReason.INSENSITIVE: "but {base} may have had nothing to lose",
         GateReason.UNSCORED: "open while cases are unscored",
         GateReason.NOT_COMPUTABLE: "{rule} cannot be computed",
         GateReason.LOSS_MAY_BE_STYLE: "a proven loss, which may be only wording",
