@@ -15,7 +15,13 @@ from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.records.answers import Cell, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.files import record_json
-from tunegate.harness.records.manifest import Gate, Manifest, MetricRecord, SuiteRecord
+from tunegate.harness.records.manifest import (
+    ArmPromptRecord,
+    Gate,
+    Manifest,
+    MetricRecord,
+    SuiteRecord,
+)
 from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.verdict import VerdictRecord
 
@@ -58,6 +64,9 @@ class SuiteOfColumns:
     """Metric → what it counted on each case, base's and tuned's."""
     tags: Sequence[tuple[str, ...]] = ()
     """Tags of each case; none where empty."""
+    references: Mapping[str, Mapping[str, Column]] = field(default_factory=dict)
+    """Further arm → metric → its scores."""
+    arm_prompts: Mapping[str, ArmPromptRecord] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -81,6 +90,7 @@ class SuiteOfColumns:
             metrics=self.all_metrics(),
             gates=tuple(self.gates),
             generation={},
+            arm_prompts=dict(self.arm_prompts),
         )
 
     def cases(self) -> list[Case]:
@@ -110,9 +120,13 @@ class SuiteOfColumns:
                 counts=self.counts[metric][side][i] if metric in self.counts else None,
             )
             for metric, pair in self.columns.items()
-            for side, (arm, column) in enumerate(zip(("base", "tuned"), pair, strict=True))
+            for side, (arm, column) in enumerate(self._arms(metric, pair))
             for i, value in enumerate(column)
         ]
+
+    def _arms(self, metric: str, pair: tuple[Column, Column]) -> list[tuple[str, Column]]:
+        further = [(arm, of[metric]) for arm, of in self.references.items() if metric in of]
+        return [*zip(("base", "tuned"), pair, strict=True), *further]
 
 
 def manifest_of(suites: Sequence[SuiteOfColumns], **changes: Any) -> Manifest:

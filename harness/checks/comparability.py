@@ -183,6 +183,10 @@ def check_answerable(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> None:
         UsageError: suite, metric, arm and why.
         BackendError: a server ended over the question what it can answer.
     """
+    if any(prompt.examples for suite in suites for prompt in suite.arm_prompts.values()):
+        from tunegate.harness.checks.contamination.check import refuse_cases_as_examples
+
+        refuse_cases_as_examples(suites)
     needed = {metric.needs for suite in suites for metric in suite.metrics}
     for arm in arms.values():
         if isinstance(arm, DiscoveredArm):

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
-from tunegate.harness.checks.contamination.scan import scan_rows
-from tunegate.harness.checks.contamination.text import case_text
+from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
+from tunegate.harness.checks.contamination.text import case_text, row_texts
 from tunegate.harness.checks.contamination.training_rows import TrainingRowStream, TrainingSource
 from tunegate.harness.records.contamination import (
     MAX_TOUCHED_SHARE,
@@ -30,9 +30,11 @@ from tunegate.harness.records.contamination import (
     OverlapKind,
     SuiteContamination,
 )
-from tunegate.harness.records.errors import NotComparable
+from tunegate.harness.records.errors import NotComparable, SuiteError
+from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.arm_prompt import ArmPrompt
 
 RUN = 13
 """Words in a row that cannot be an accident."""
@@ -90,6 +92,32 @@ def refuse_too_many(leakage: ContaminationCheck, suites: Sequence[Suite]) -> Non
                 "not trained on, or train without them (--gate-leakage=report judges anyway, "
                 "with a note)"
             )
+
+
+def refuse_cases_as_examples(suites: Sequence[Suite]) -> None:
+    """Refuse solved examples of a prompt that are cases: they tell an arm the right answers.
+
+    Raises:
+        SuiteError: file and line of each such example, and its case.
+    """
+    problems = [
+        f"{match.where}: this example of [{name}] is case {match.case!r} of {suite.name}; take "
+        "examples from the training rows"
+        for suite in suites
+        for name, prompt in suite.arm_prompts.items()
+        for match in _matches_of_examples(suite, prompt)
+    ]
+    if problems:
+        raise SuiteError(summarize_problems(problems))
+
+
+def _matches_of_examples(suite: Suite, prompt: ArmPrompt) -> list[ContaminationMatch]:
+    index = CaseIndex.of([[case_text(case) for case in suite.cases]])
+    scan_rows(
+        index,
+        (TrainingText(e.where, tuple(row_texts([*e.turns]))) for e in prompt.examples),
+    )
+    return [match for match in _suite(suite, index.overlaps).matches if match.touched]
 
 
 def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:

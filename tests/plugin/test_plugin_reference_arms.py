@@ -1,0 +1,233 @@
+"""--gate-prompted and --gate-teacher: base with a prompt, and the model that tuned replaces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+SHOTS = [{"prompt": f"example {i}", "completion": "yes"} for i in range(4)]
+SHOWN = "".join(f"user: example {i}\nassistant: yes\n" for i in range(4))
+TEACHER = (
+    "floor = 0.2\ngain = 0.1\n"
+    '[[gates]]\nmetric = "exact_match"\nagainst = "teacher"\ntolerance = 0.1'
+)
+
+
+@pytest.fixture(name="shots")
+def _shots(project: Any) -> Path:
+    """Write four solved examples."""
+    file: Path = project.path / "shots.jsonl"
+    file.write_text("\n".join(map(json.dumps, SHOTS)), encoding="utf-8")
+    return file
+
+
+def models(project: Any, *, base: int, prompted: int, tuned: int) -> tuple[str, ...]:
+    """Return the options of a base that gets more cases right behind the examples."""
+    right = {f"{SHOWN}user: q{i}": "yes" if i < prompted else "no" for i in range(100)}
+    alone = {f"c{i:03}": "yes" if i < base else "no" for i in range(100)}
+    script = json.dumps({"completions": {**alone, **right}})
+    (project.path / "base.json").write_text(script, encoding="utf-8")
+    return "--gate-base=scripted:base.json", f"--gate-tuned={project.model('tuned', tuned)}"
+
+
+@pytest.mark.parametrize(("prompted", "code"), [(30, 0), (60, 0), (94, 11), (100, 11)])
+def test_a_fine_tune_ships_only_if_no_prompt_does_it(
+    project: Any, shots: Path, prompted: int, code: int
+) -> None:
+    """Tuned has 95 of 100 right, and base 30."""
+    project.suite()
+
+    arms = models(project, base=30, prompted=prompted, tuned=95)
+    result = project.gate(*arms, f"--gate-prompted={shots}")
+
+    assert result.ret == code
+    gates = {g.get("against"): g for g in project.verdict()["suites"][0]["gates"][1:]}
+    assert gates["prompted"]["base"] == prompted / 100
+    assert gates[None]["base"] == 0.3
+
+
+def test_every_output_names_the_prompt_that_does_it(project: Any, shots: Path) -> None:
+    project.suite()
+    said = "a prompt alone does it: base with 4 examples reaches 94.0 % exactly right answers"
+
+    result = project.gate(
+        *models(project, base=30, prompted=94, tuned=95), f"--gate-prompted={shots}"
+    )
+
+    result.stdout.fnmatch_lines([f"HOLD: demo: {said}*", "prompted: base with 4 examples"])
+    for name in ("report.html", "summary.md", "comment.md"):
+        text = (project.run / name).read_text(encoding="utf-8")
+        assert "a prompt alone does it" in text
+        assert "base with 4 examples" in text
+    names = [c.get("name") for c in ET.parse(project.run / "junit.xml").getroot().iter("testcase")]
+    assert "exact_match::gain@prompted" in " ".join(map(str, names))
+
+
+def test_the_gate_against_the_prompt_is_an_item_that_can_be_selected(
+    project: Any, shots: Path
+) -> None:
+    project.suite()
+
+    result = project.pytest_here(
+        "suites", *project.models(), f"--gate-prompted={shots}", "--collect-only", "-q"
+    )
+
+    assert "suites/demo/suite.toml::exact_match::gain@prompted" in result.outlines
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_suites_own_table_needs_no_option(
+    project: Any, shots: Path, workers: tuple[str, ...]
+) -> None:
+    file = project.suite()
+    (file.parent / "shots.jsonl").write_bytes(shots.read_bytes())
+    table = f"{file.read_text(encoding='utf-8')}\n[prompted]\nexamples = 'shots.jsonl'\n"
+    file.write_text(table, encoding="utf-8")
+
+    result = project.gate(*models(project, base=30, prompted=94, tuned=95), *workers)
+
+    assert result.ret == 11
+
+
+def test_base_and_tuned_answer_what_they_answer_without(project: Any, shots: Path) -> None:
+    """The answers of a run without the prompt are found in the store: nothing is asked twice."""
+    project.suite()
+    arms = models(project, base=30, prompted=94, tuned=95)
+    project.gate(*arms, "--gate-early-stop=off")
+    before = project.stored()
+
+    project.gate(*arms, f"--gate-prompted={shots}")
+
+    after = project.stored()
+    assert len(after) == len(before) + 100
+    assert all(after[key] == count for key, count in before.items())
+
+
+@pytest.mark.parametrize(("right", "code"), [(95, 0), (100, 0), (90, 0)])
+def test_tuned_may_replace_a_teacher_that_it_is_close_to(
+    project: Any, right: int, code: int
+) -> None:
+    project.suite(gates=TEACHER)
+
+    teacher = project.model("teacher", right)
+    result = project.gate(*project.models(tuned=98), f"--gate-teacher={teacher}")
+
+    assert result.ret == code
+    result.stdout.fnmatch_lines(
+        ["SHIP: demo: as good as the teacher within 10 points of exactly right answers*"]
+    )
+    result.stdout.fnmatch_lines([f"teacher: {teacher}"])
+
+
+def test_tuned_may_not_replace_a_teacher_that_is_better(project: Any) -> None:
+    project.suite(gates=TEACHER)
+
+    result = project.gate(
+        *project.models(tuned=70), f"--gate-teacher={project.model('teacher', 100)}"
+    )
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["BLOCK: demo: exactly right answers (against teacher) fell *"])
+
+
+def test_a_teacher_renders_its_prompts_by_itself(project: Any) -> None:
+    """Another chat template would make tuned NOT COMPARABLE; of a teacher it is expected."""
+    project.suite(gates=TEACHER)
+    teacher = project.model("teacher", 95, prefix="<|im_start|>")
+
+    result = project.gate(*project.models(tuned=98), f"--gate-teacher={teacher}")
+
+    assert result.ret == 0
+
+
+def test_the_suite_is_asked_whole(project: Any) -> None:
+    """The looks of a suite that may end early are about base and tuned alone."""
+    project.suite(gates=TEACHER, n=300)
+    answers = {"completions": {f"c{i:03}": "yes" for i in range(300)}}
+    for name in ("tuned", "teacher"):
+        text = json.dumps({**answers, "delay_s": 0.0, "default": name})
+        (project.path / f"{name}.json").write_text(text, encoding="utf-8")
+    base = project.model("base", 30, n=300)
+
+    project.gate(
+        f"--gate-base={base}", "--gate-tuned=scripted:tuned.json",
+        "--gate-teacher=scripted:teacher.json",
+    )  # fmt: skip
+
+    assert project.verdict()["suites"][0]["n_scored"] == 300
+
+
+def _teacher_is(name: str) -> Any:
+    return lambda project: (f"--gate-teacher=scripted:{project.path}/{name}.json",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (lambda _: (), 4, "against = 'teacher', and no teacher is named"),
+        (_teacher_is("base"), 12, "base and teacher have identical content"),
+        (_teacher_is("tuned"), 12, "tuned and teacher have identical content"),
+        (_teacher_is("none"), 4, "none.json"),
+    ],
+)
+def test_a_wrong_teacher_is_one_line(project: Any, arguments: Any, code: int, said: str) -> None:
+    project.suite(gates=TEACHER)
+
+    result = project.gate(*project.models(), *arguments(project))
+
+    assert result.ret == code
+    assert said in result.stdout.str() + result.stderr.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_examples_that_are_cases_are_refused(project: Any) -> None:
+    long = "the parcel that I ordered two weeks ago has still not been delivered to my address"
+    cases = [
+        {"id": f"c{i}", "prompt": f"{long} number {i} {'abcdefgh'[i % 8] * 3}", "expected": "yes"}
+        for i in range(30)
+    ]
+    file = project.suite()
+    project.raw_suite(file.read_text(encoding="utf-8"), cases)
+    shots = project.path / "shots.jsonl"
+    shots.write_text(json.dumps({"prompt": cases[7]["prompt"], "completion": "yes"}))
+
+    result = project.gate(*project.models(), f"--gate-prompted={shots}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    told = result.stdout.str() + result.stderr.str()
+    assert "shots.jsonl:1: this example of [prompted] is case 'c7' of demo" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("careful.txt", "", "is empty"),
+        ("shots.jsonl", "", "has no examples"),
+        ("shots.jsonl", '{"prompt": "x"}', "is not a solved example"),
+    ],
+)
+def test_a_wrong_prompt_is_one_line(project: Any, name: str, content: str, said: str) -> None:
+    project.suite()
+    file = project.path / name
+    file.write_text(content, encoding="utf-8")
+
+    result = project.gate(*project.models(), f"--gate-prompted={file}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert said in result.stdout.str() + result.stderr.str()
+
+
+def test_a_recorded_base_has_no_answers_to_another_prompt(project: Any, shots: Path) -> None:
+    project.suite()
+    rows = [{"id": f"c{i:03}", "completion": "no"} for i in range(100)]
+    (project.path / "base.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    tuned = project.models()[1]
+
+    result = project.gate("--gate-base=replay:base.jsonl", tuned, f"--gate-prompted={shots}")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "base's answers are recorded" in result.stdout.str() + result.stderr.str()
