@@ -153,7 +153,9 @@ def _as_good_as_teacher(suites: Sequence[SuiteResult]) -> tuple[str, list[GateRe
             f"{suite.name}: as good as the teacher within {gate_words(gate, 'margin')} of "
             f"{named.words}"
         )
-    ratio = next((g for _, g in passed if g.estimate is not None and "ratio" in g.kind), None)
+    # Two equal arms have a ratio of 1.
+    ratios = (g for _, g in passed if gate_kind(g.kind).reference(g) == 1)
+    ratio = next(ratios, None)
     if ratio is None or ratio.estimate is None:
         return told, [gate]
     of_its = (ratio.label or ratio.metric.replace("_", " ")).removesuffix(" of a call")
