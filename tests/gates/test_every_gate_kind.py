@@ -53,7 +53,7 @@ def test_a_frozen_run_has_a_gate_of_each_kind(kind: GateKind) -> None:
 
 @every_kind
 def test_the_glossary_names_each_kind(kind: GateKind) -> None:
-    page = (ROOT / "docs" / "contributing" / "architecture.md").read_text("utf-8")
+    page = (ROOT / "docs" / "concepts" / "verdicts.md").read_text("utf-8")
     (row,) = [line for line in page.splitlines() if line.startswith("| gate |")]
 
     assert f"`{kind.name}`" in row
