@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,9 +45,9 @@ def plan(
     judge: Annotated[str, typer.Option(help="Judges whose calls to price, comma-separated.")] = "",
 ) -> None:
     """Show what suites can prove, and how many cases that takes."""
-    loaded = _load(_files(suites or ()))
-    forecasts = _forecasts(loaded, from_)
-    for number, (suite, suite_plan) in enumerate(zip(loaded, forecasts, strict=True)):
+    forecasts = _forecasts(_load(_files(suites or ())), from_)
+    for number, suite_plan in enumerate(forecasts):
+        suite = suite_plan.suite
         lines = (*_lines(suite_plan, from_), *_playing(suite), *_judging(suite, judge))
         say(*([""] if number else []), *lines)
     if len(forecasts) > 1 and all(suite_plan.chances for suite_plan in forecasts):
@@ -106,15 +106,17 @@ def _load(files: Sequence[Path]) -> list[Suite]:
 def _lines(suite_plan: SuitePlan, run: Path | None) -> Iterator[str]:
     grouped = "" if suite_plan.n_clusters is None else f" in {suite_plan.n_clusters} clusters"
     written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
-    assumed = written if suite_plan.spread_written else "spread assumed (--from RUN measures it)"
+    assumed = (
+        written if suite_plan.suite.written_spreads else "spread assumed (--from RUN measures it)"
+    )
     source = f"spread as in {run}" if run else assumed
-    cases = count_noun(suite_plan.n, "case")
-    yield f"{suite_plan.name}: {cases}{grouped}; {source}"
+    cases = count_noun(len(suite_plan.suite.cases), "case")
+    yield f"{suite_plan.suite.name}: {cases}{grouped}; {source}"
     if not suite_plan.gates:
         yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"
         return
     yield from _table(suite_plan.gates)
-    kinds = {power.spread.binary for gate in suite_plan.gates for power in gate.powers}
+    kinds = {power.comparison.spread.binary for gate in suite_plan.gates for power in gate.powers}
     yield from (f"  {meaning}" for binary, meaning in _SPREADS.items() if binary in kinds)
     yield f"  {_whole_rule(suite_plan)}"
     yield from (f"  note: {note}" for note in suite_plan.notes)
@@ -162,7 +164,7 @@ def _row(gate: GatePlan) -> tuple[str, ...]:
     powers = gate.powers
     if not powers:
         return ()
-    symbol = "ψ" if powers[0].spread.binary else "σ"
+    symbol = "ψ" if powers[0].comparison.spread.binary else "σ"
     return (
         f"{symbol} {_join_texts(_spread(o) for o in powers)}",
         _join_texts("none" if o.provable is None else _number(o.provable) for o in powers),
@@ -173,7 +175,7 @@ def _row(gate: GatePlan) -> tuple[str, ...]:
 
 
 def _spread(power: GatePower) -> str:
-    spread = power.spread
+    spread = power.comparison.spread
     return _number(spread.value) + (f" ×{spread.deff:.1f}" if spread.deff > 1.05 else "")
 
 
@@ -211,14 +213,13 @@ def _whole_run(forecasts: Sequence[SuitePlan]) -> str:
 def _time(suite_plan: SuitePlan) -> str:
     from tunegate.harness.engine.progress import format_duration
 
-    if not suite_plan.seconds:
+    if suite_plan.pilot is None or not suite_plan.pilot.seconds:
         return "time: unknown; give a timed run with --from RUN"
-    counts = dict.fromkeys((suite_plan.n, *(n for n in suite_plan.cases if n is not None)))
-    total = sum(suite_plan.seconds.values())
-    parts = [f"{n} cases take {format_duration(n * total)}" for n in counts]
-    tuned = suite_plan.seconds.get("tuned", 0.0)
+    seconds = suite_plan.pilot.seconds
+    total, tuned = sum(seconds.values()), seconds.get("tuned", 0.0)
+    parts = [f"{n} cases take {format_duration(n * total)}" for n in _sizes(suite_plan)]
     kept = (
-        f"; {format_duration(suite_plan.n * tuned)} once base's answers are stored"
+        f"; {format_duration(len(suite_plan.suite.cases) * tuned)} once base's answers are stored"
         if tuned < total
         else ""
     )
@@ -227,15 +228,21 @@ def _time(suite_plan: SuitePlan) -> str:
 
 def _answers(suite_plan: SuitePlan) -> Iterator[str]:
     """Yield what the answers cost: of those that equal base's the prompt and a prefill alone."""
-    if not suite_plan.unchanged:
+    unchanged = suite_plan.pilot and suite_plan.pilot.unchanged
+    if not unchanged:
         return
-    counts = dict.fromkeys((suite_plan.n, *(n for n in suite_plan.cases if n is not None)))
-    parts = [f"{n} cases write {round(n * (1 - suite_plan.unchanged))}" for n in counts]
+    parts = [f"{n} cases write {round(n * (1 - unchanged))}" for n in _sizes(suite_plan)]
     yield (
-        f"answers: {100 * suite_plan.unchanged:.0f} % of tuned's were base's own in the run and "
+        f"answers: {100 * unchanged:.0f} % of tuned's were base's own in the run and "
         f"are read, not written: {', '.join(parts)} of tuned, and as many of base as have cases "
         "until those are stored"
     )
+
+
+def _sizes(suite_plan: SuitePlan) -> Iterable[int]:
+    """Return the suite's number of cases, and those that it takes, each once."""
+    needed = (n for n in suite_plan.cases if n is not None)
+    return dict.fromkeys((len(suite_plan.suite.cases), *needed))
 
 
 def _playing(suite: Suite) -> Iterator[str]:

@@ -46,6 +46,8 @@ class Pairs(PairedScores):
     """Human labels of each pair's two answers, which correct a judge's scores."""
     calibration: CalibrationSample | None = field(default=None, repr=False)
     """The labelled pairs of its calibration, which correct a judge's scores instead."""
+    arm: str = "tuned"
+    """Name of the arm in tuned's place."""
 
     @cached_property
     def estimator(self) -> Estimator:

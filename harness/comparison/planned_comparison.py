@@ -45,6 +45,7 @@ class GateTest:
         higher_is_better: bool = True,
         base_level: float = 0.5,
         shape: Sequence[float] = (),
+        margin: float | None = None,
     ) -> None:
         """Keep the test.
 
@@ -53,7 +54,9 @@ class GateTest:
             higher_is_better: The direction of its scores.
             base_level: Mean of base's scores on 0/1 cases.
             shape: Differences of an earlier run, for their distribution; normal if empty.
+            margin: The margin on the test's scale, if that is not the comparison's.
         """
+        self.margin = margin
         self._proves = proves
         self._sign = 1.0 if higher_is_better else -1.0
         self._base_level = base_level
@@ -137,18 +140,6 @@ _BISECTIONS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedLooks:
-    """When a planned comparison is looked at before its end, and when it is given up."""
-
-    shares: Callable[[int], Sequence[float]]
-    """Cases → share of them seen at each look; empty without looks."""
-    hoped: float | None = None
-    """True difference that must stay within reach; None: the smallest that all cases prove."""
-    given_up: bool = True
-    """Whether it is ever given up."""
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedComparison:
     """A planned comparison of n pairs against a margin; differences are improvements.
 
@@ -167,10 +158,11 @@ class PlannedComparison:
     """Largest possible difference; None if unbounded."""
     test: GateTest | None = None
     """The gate's own test; None plans by formula."""
-    test_margin: float | None = None
-    """The margin on the test's scale, if it is another one."""
-    looks: PlannedLooks | None = None
-    """None without interim looks."""
+    looks: Callable[[int], Sequence[float]] | None = None
+    """Cases → share of them seen at each look; None without interim looks."""
+    target: float | None = None
+    """True difference that must stay within reach at a look, or the comparison is given up: NaN
+    for the smallest that all cases prove; None if it is never given up."""
 
     def chance(self, effect: float) -> float:
         """Return the probability of a pass if the true difference is `effect`."""
@@ -178,8 +170,8 @@ class PlannedComparison:
 
     def power(self, n: int, effect: float) -> float:
         """Return the power with `n` cases."""
-        shares = tuple(self.looks.shares(n)) if self.looks else ()
-        if self.looks is None or len(shares) < 2:
+        shares = tuple(self.looks(n)) if self.looks else ()
+        if len(shares) < 2:
             return self._once(n, effect, self.confidence)
         from tunegate.harness.stats import distributions, group_sequential
 
@@ -188,7 +180,9 @@ class PlannedComparison:
         once = min(max(self._once(n, effect, last), 1e-9), 1 - 1e-9)
         # The drift at which the last look has the power of its own rule.
         drift = bounds[-1] - distributions.normal_upper(once)
-        floors = self._floors(n, shares, bounds[-1]) if self.looks.given_up else None
+        floors = None
+        if self.target is not None:
+            floors = self._floors(n, shares, bounds[-1], self.target)
         return group_sequential.crossing_probability(shares, bounds, drift=drift, floors=floors)
 
     def _once(self, n: int, effect: float, confidence: float) -> float:
@@ -200,7 +194,7 @@ class PlannedComparison:
             return self._by_formula(n, effect, confidence)
         if self.spread.binary:
             return self.test.flips_power(units, effect, self.spread.value, confidence)
-        margin = self.margin if self.test_margin is None else self.test_margin
+        margin = self.margin if self.test.margin is None else self.test.margin
         limit = math.inf if self.limit is None else self.limit
         error, deviation = power.sample_error(units), self.spread.value
         lower, upper = (
@@ -223,18 +217,18 @@ class PlannedComparison:
             return power.binary_power(n, discordance=spread, deff=deff, **given).power
         return power.mean_power(n, deviation=spread, deff=deff, **given).power
 
-    def _floors(self, n: int, shares: Sequence[float], bound: float) -> list[float]:
+    def _floors(self, n: int, shares: Sequence[float], bound: float, target: float) -> list[float]:
         """Return z of each look below which the comparison is given up.
 
-        Source: conditional power below `FUTILE` at the difference hoped for, from `FROM_SHARE` of
-        the cases on (`tunegate.harness.decision.verdict.interim_analysis`).
+        Source: conditional power below `FUTILE` at the target, from `FROM_SHARE` of the cases on
+        (`tunegate.harness.decision.verdict.interim_analysis`).
         """
         from tunegate.harness.stats.distributions import normal_upper
 
-        hoped = None if self.looks is None else self.looks.hoped
         drift = bound + normal_upper(1 - POWER)
-        if hoped is not None:
-            drift = (hoped - self.margin) * math.sqrt(n / self.spread.deff) / self._deviation(hoped)
+        if not math.isnan(target):
+            root = math.sqrt(n / self.spread.deff)
+            drift = (target - self.margin) * root / self._deviation(target)
         far = normal_upper(FUTILE)
         return [
             (bound - far * math.sqrt(1 - t) - drift * (1 - t)) / math.sqrt(t)

@@ -48,6 +48,8 @@ class ScoreTable:
     """The whole suite, if this is a slice."""
     asked_again: str = "base"
     """Name of the arm that was asked again for the noise floor."""
+    judged_arm: str = "tuned"
+    """Name of the arm in tuned's place."""
 
     @property
     def remaining(self) -> int:
@@ -232,6 +234,7 @@ class ScoreTable:
             chance=self._chance(metric, ids),
             corpus=self._corpus(metric, ids, (arm, again), clusters),
             cases=tuple(ids),
+            arm=self.judged_arm,
         )
 
     @cached_property

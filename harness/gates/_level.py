@@ -44,7 +44,7 @@ def level_words(name: str, side: str, wanted: str) -> GateWords:
     return GateWords(
         quantity="tuned",
         described="tuned",
-        measured="{metric} of tuned is {value}{interval} on {cases}",
+        measured="{metric} of {arm} is {value}{interval} on {cases}",
         label=f"tuned {wanted} {{bound}}",
         conclusion={
             _MISSED: "{rule} is missed, but not proven broken; {more}",

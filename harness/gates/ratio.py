@@ -220,7 +220,7 @@ class RatioGate(GateKind):
         if _count_without_ratio(pairs):
             return PlannedTest(None, "the run has values that are not above 0 and have no ratio")
         note = f"in logarithms: the bound is {abs(margin):.2g}"
-        return PlannedTest(margin, note, bounded=False)
+        return PlannedTest(margin, note)
 
     def target_effect(self, gate: Gate, provable: float) -> float | None:
         """Return no change, or the smallest provable one if no change breaks the bound."""

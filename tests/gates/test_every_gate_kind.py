@@ -90,7 +90,7 @@ def test_each_kind_has_words_for_every_end(kind: GateKind) -> None:
 @every_kind
 def test_the_templates_of_each_kind_name_fields_that_exist(kind: GateKind) -> None:
     """Those of codes that only a run reaches, too."""
-    common = {"metric", "kind", "method", "cases", "value", "interval", "change", "movement"}
+    common = {"arm", "metric", "kind", "method", "cases", "value", "interval", "change", "movement"}
     common |= {"base", "margin", "bound", "more", *SLOTS}
     # Of findings, which take the pairs of a run.
     found = {"unseen", "count", "reach", "clusters"}

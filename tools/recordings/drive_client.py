@@ -32,6 +32,7 @@ SCHEMA = {
     "required": ["city"],
 }
 TOOL = {"name": "weather", "description": "Says what the weather is.", "parameters": SCHEMA}
+TOOLS = [{"type": "function", "function": TOOL}]
 SETTINGS = {
     "temperature": 0.25, "top_p": 0.9, "max_tokens": 50, "seed": 7, "stop": ["END", "\n\n"],
     "frequency_penalty": 0.5, "presence_penalty": 0.125,
@@ -67,14 +68,16 @@ def openai(url: str) -> Scenarios:
     """Ask with OpenAI's client."""
     from openai import OpenAI
 
-    return _openai_like(OpenAI(base_url=url, api_key="x").chat.completions.create)
+    return chat_scenarios(OpenAI(base_url=url, api_key="x").chat.completions.create)
 
 
 def openai_async(url: str) -> Scenarios:
     """Ask with OpenAI's asynchronous client."""
     from openai import AsyncOpenAI
 
-    return _openai_like(waited_for(AsyncOpenAI(base_url=url, api_key="x").chat.completions.create))
+    return chat_scenarios(
+        waited_for(AsyncOpenAI(base_url=url, api_key="x").chat.completions.create)
+    )
 
 
 def openai_responses(url: str) -> Scenarios:
@@ -91,13 +94,18 @@ def openai_responses_async(url: str) -> Scenarios:
     return _responses(waited_for(AsyncOpenAI(base_url=url, api_key="x").responses.create))
 
 
-def waited_for(create: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that waits for what an asynchronous one returns, and for its stream."""
+def waited_for(create: Callable[..., Any], *, pause: float = 0) -> Callable[..., Any]:
+    """Return a function that waits for what an asynchronous one returns, and for its stream.
+
+    `pause` is the seconds that its callbacks get.
+    """
     loop = asyncio.new_event_loop()
 
     async def ask(**asked: Any) -> Any:
         found = await create(**asked)
-        return [event async for event in found] if asked.get("stream") else found
+        found = [event async for event in found] if asked.get("stream") else found
+        await asyncio.sleep(pause)
+        return found
 
     return lambda **asked: loop.run_until_complete(ask(**asked))
 
@@ -141,15 +149,15 @@ def huggingface(url: str) -> Scenarios:
     """Ask with Hugging Face's InferenceClient."""
     from huggingface_hub import InferenceClient
 
-    return _openai_like(InferenceClient(base_url=url, api_key="x").chat_completion)
+    return chat_scenarios(InferenceClient(base_url=url, api_key="x").chat_completion)
 
 
-def _openai_like(create: Callable[..., Any]) -> Scenarios:
-    tools = [{"type": "function", "function": TOOL}]
+def chat_scenarios(create: Callable[..., Any]) -> Scenarios:
+    """Return the scenarios of a function with the form of `chat.completions.create`."""
     ask = partial(create, model=MODEL)
 
     def tool_round() -> None:
-        offer = partial(ask, tools=tools, tool_choice="auto")
+        offer = partial(ask, tools=TOOLS, tool_choice="auto")
         (call,) = offer(messages=WEATHER).choices[0].message.tool_calls
         function = {"name": call.function.name, "arguments": call.function.arguments}
         said = {"id": call.id, "type": "function", "function": function}
@@ -162,7 +170,7 @@ def _openai_like(create: Callable[..., Any]) -> Scenarios:
         "several": lambda: ask(messages=SEVERAL),
         "tools": tool_round,
         "stream": lambda: list(ask(messages=ONE, stream=True)),
-        "stream_tools": lambda: list(ask(messages=WEATHER, tools=tools, stream=True)),
+        "stream_tools": lambda: list(ask(messages=WEATHER, tools=TOOLS, stream=True)),
         "settings": lambda: ask(messages=SETTLED, **SETTINGS),
         "image": lambda: ask(messages=PICTURE),
     }
@@ -225,13 +233,12 @@ def langchain(url: str) -> Scenarios:
 
     model = partial(ChatOpenAI, model=MODEL, base_url=url, api_key="x")
     kinds = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
-    tools = [{"type": "function", "function": TOOL}]
 
     def turns(plain: Turns) -> list[Any]:
         return [kinds[turn["role"]](turn["content"]) for turn in plain]
 
     def tool_round() -> None:
-        able = model().bind_tools(tools)
+        able = model().bind_tools(TOOLS)
         said = able.invoke(turns(WEATHER))
         result = ToolMessage(RESULT, tool_call_id=said.tool_calls[0]["id"])
         able.invoke([*turns(WEATHER), said, result])
@@ -241,7 +248,7 @@ def langchain(url: str) -> Scenarios:
         "several": lambda: model().invoke(turns(SEVERAL)),
         "tools": tool_round,
         "stream": lambda: list(model().stream(turns(ONE))),
-        "stream_tools": lambda: list(model().bind_tools(tools).stream(turns(WEATHER))),
+        "stream_tools": lambda: list(model().bind_tools(TOOLS).stream(turns(WEATHER))),
         "settings": lambda: model(**SETTINGS).invoke(turns(SETTLED)),
         "image": lambda: model().invoke(turns(PICTURE)),
     }
@@ -263,7 +270,6 @@ def llamaindex(url: str) -> Scenarios:
             )  # fmt: skip
 
     model = partial(Local, model=MODEL, api_base=url, api_key="x", max_retries=0)
-    tools = [{"type": "function", "function": TOOL}]
     named = ("temperature", "max_tokens")
     settings = {name: SETTINGS[name] for name in named}
     settings["additional_kwargs"] = {k: v for k, v in SETTINGS.items() if k not in named}
@@ -273,17 +279,17 @@ def llamaindex(url: str) -> Scenarios:
         return [ChatMessage(role=turn["role"], content=turn["content"]) for turn in plain]
 
     def tool_round() -> None:
-        said = model().chat(turns(WEATHER), tools=tools).message
+        said = model().chat(turns(WEATHER), tools=TOOLS).message
         known = said.additional_kwargs["tool_calls"][0].id
         result = ChatMessage(role="tool", content=RESULT, additional_kwargs={"tool_call_id": known})
-        model().chat([*turns(WEATHER), said, result], tools=tools)
+        model().chat([*turns(WEATHER), said, result], tools=TOOLS)
 
     return {
         "plain": lambda: model().chat(turns(ONE)),
         "several": lambda: model().chat(turns(SEVERAL)),
         "tools": tool_round,
         "stream": lambda: list(model().stream_chat(turns(ONE))),
-        "stream_tools": lambda: list(model().stream_chat(turns(WEATHER), tools=tools)),
+        "stream_tools": lambda: list(model().stream_chat(turns(WEATHER), tools=TOOLS)),
         "settings": lambda: model(**settings).chat(turns(SETTLED)),
         "image": lambda: model().chat([seen]),
     }
@@ -316,23 +322,32 @@ INSTRUMENTORS = {
 }
 
 
-@contextlib.contextmanager
-def recorded(instrumentations: list[str], folder: Path) -> Iterator[Any]:
-    """Instrument the process; yield a tracer; write what was recorded."""
-    from opentelemetry import _logs, trace
+def span_writer(folder: Path) -> Any:
+    """Return OpenTelemetry's tracer provider, set to write spans into a folder."""
+    from opentelemetry import trace
     from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
-    from opentelemetry.sdk._logs import LoggerProvider
-    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    resource = Resource({"service.name": "client"})
-    spans, logs = TracerProvider(resource=resource), LoggerProvider(resource=resource)
+    spans = TracerProvider(resource=Resource({"service.name": "client"}))
     spans.add_span_processor(SimpleSpanProcessor(FileSpanExporter(folder / "traces.jsonl")))
-    logs.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(folder / "logs.jsonl")))
     trace.set_tracer_provider(spans)
+    return spans
+
+
+@contextlib.contextmanager
+def recorded(instrumentations: list[str], folder: Path) -> Iterator[Any]:
+    """Instrument the process; yield a tracer; write what was recorded."""
+    from opentelemetry import _logs
+    from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+    from opentelemetry.sdk.resources import Resource
+
+    spans = span_writer(folder)
+    logs = LoggerProvider(resource=Resource({"service.name": "client"}))
+    logs.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(folder / "logs.jsonl")))
     _logs.set_logger_provider(logs)
     for name in instrumentations:
         module, _, kind = INSTRUMENTORS[name].partition(":")

@@ -23,11 +23,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import drive_client
 from drive_client import (
     IMAGE,
     MODEL,
     ONE,
-    PICTURE,
     PIXEL,
     RESULT,
     SCHEMA,
@@ -35,16 +35,17 @@ from drive_client import (
     SETTLED,
     SEVERAL,
     SYSTEM,
-    TOOL,
+    TOOLS,
     WEATHER,
     Scenarios,
     Turns,
     anthropic,
     langchain,
+    span_writer,
+    waited_for,
 )
 from otlp_collector import collect
 
-TOOLS = [{"type": "function", "function": TOOL}]
 FAILING = "refuse"
 """Name of a model that the server refuses."""
 CLOCK = {"name": "clock", "description": "Says what time it is.", "parameters": SCHEMA}
@@ -55,33 +56,12 @@ KEY = "sk-4f1c0a9be2d7436db81f1c57"
 
 
 def chat_scenarios(create: Callable[..., Any]) -> Scenarios:
-    """Return the scenarios of a function with the form of `chat.completions.create`."""
+    """Return those of `drive_client.py`, answers in a form, and a request that fails."""
     ask = partial(create, model=MODEL)
-
-    def tool_round() -> None:
-        offer = partial(ask, tools=TOOLS, tool_choice="auto")
-        (call,) = offer(messages=WEATHER).choices[0].message.tool_calls
-        function = {"name": call.function.name, "arguments": call.function.arguments}
-        said = {"id": call.id, "type": "function", "function": function}
-        assistant = {"role": "assistant", "content": None, "tool_calls": [said]}
-        result = {"role": "tool", "tool_call_id": call.id, "content": RESULT}
-        offer(messages=[*WEATHER, assistant, result])
-
-    def fail() -> None:
-        with contextlib.suppress(Exception):
-            create(model=FAILING, messages=ONE)
-
-    return {
-        "plain": lambda: ask(messages=ONE),
-        "several": lambda: ask(messages=SEVERAL),
-        "tools": tool_round,
-        "stream": lambda: list(ask(messages=ONE, stream=True)),
-        "stream_tools": lambda: list(ask(messages=WEATHER, tools=TOOLS, stream=True)),
-        "settings": lambda: ask(messages=SETTLED, **SETTINGS),
+    return drive_client.chat_scenarios(create) | {
         "json": lambda: ask(messages=JSON, response_format={"type": "json_object"}),
         "schema": lambda: ask(messages=SETTLED, response_format=FORM),
-        "image": lambda: ask(messages=PICTURE),
-        "failed": fail,
+        "failed": lambda: attempt(create, model=FAILING, messages=ONE),
     }
 
 
@@ -95,19 +75,6 @@ def litellm_scenarios(create: Callable[..., Any]) -> Scenarios:
         "stream_two_tools": lambda: list(ask(messages=WEATHER, tools=two, stream=True)),
         "stream_text": lambda: list(told(stream=True, **SETTINGS)),
     }
-
-
-def waiting(create: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that waits for what an asynchronous one returns, and for its callbacks."""
-    loop = asyncio.new_event_loop()
-
-    async def ask(**asked: Any) -> Any:
-        found = await create(**asked)
-        found = [event async for event in found] if asked.get("stream") else found
-        await asyncio.sleep(0.3)
-        return found
-
-    return lambda **asked: loop.run_until_complete(ask(**asked))
 
 
 def litellm(url: str) -> Scenarios:
@@ -132,7 +99,7 @@ def litellm_async(url: str) -> Scenarios:
         model = f"openai/{asked.pop('model')}"
         return acompletion(model=model, api_base=url, api_key="x", num_retries=0, **asked)
 
-    return litellm_scenarios(waiting(ask))
+    return litellm_scenarios(waited_for(ask, pause=0.3))
 
 
 def openai(url: str) -> Scenarios:
@@ -248,10 +215,6 @@ def pydantic_ai(url: str) -> Scenarios:
 
         asyncio.run(ask())
 
-    def fail() -> None:
-        with contextlib.suppress(Exception):
-            agent(FAILING).run_sync("Where is my parcel?")
-
     pairs = {"user": (ModelRequest, UserPromptPart), "assistant": (ModelResponse, TextPart)}
     before = [
         pairs[turn["role"]][0](parts=[pairs[turn["role"]][1](content=turn["content"])])
@@ -271,7 +234,7 @@ def pydantic_ai(url: str) -> Scenarios:
         "stream": lambda: stream(agent(instructions=SYSTEM), "Where is my parcel?"),
         "settings": lambda: agent(model_settings=ModelSettings(**named)).run_sync("Write a poem."),
         "image": lambda: agent().run_sync(["What is this?", image]),
-        "failed": fail,
+        "failed": lambda: attempt(agent(FAILING).run_sync, "Where is my parcel?"),
     }
 
 
@@ -396,15 +359,7 @@ LIBRARIES = {
 @contextlib.contextmanager
 def provider(folder: Path) -> Iterator[Any]:
     """Yield OpenTelemetry's tracer provider, whose spans are written into a folder."""
-    from opentelemetry import trace
-    from opentelemetry.exporter.otlp.json.file import FileSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
-    spans = TracerProvider(resource=Resource({"service.name": "client"}))
-    spans.add_span_processor(SimpleSpanProcessor(FileSpanExporter(folder / "traces.jsonl")))
-    trace.set_tracer_provider(spans)
+    spans = span_writer(folder)
     yield spans
     spans.shutdown()
 

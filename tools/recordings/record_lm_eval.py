@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,28 +92,28 @@ def scripted_model(name: str, skill: int) -> Any:
 
 
 def record(
-    name: str, skill: int, folder: str, *, tasks: tuple[str, ...] = tuple(TASKS), shots: int = 0,
+    model: Any, name: str, folder: Path, tasks: Mapping[str, Mapping[str, Any]], *, shots: int = 0,
     limit: int | None = None,
 ) -> None:  # fmt: skip
-    """Evaluate a model as lm-eval's command does, and keep what it writes."""
+    """Evaluate a model as lm-eval's command does, and keep what it writes in `folder/name`."""
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.tasks import TaskManager
 
     with tempfile.TemporaryDirectory() as place:
-        for task in tasks:
-            rows, *_ = [TASKS[task]["rows"]]
+        for task, settings in tasks.items():
             data = Path(place, f"{task}.jsonl")
-            data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-            config = {key: value for key, value in TASKS[task].items() if key != "rows"}
+            lines = (json.dumps(row) + "\n" for row in settings["rows"])
+            data.write_text("".join(lines), encoding="utf-8")
+            config = {key: value for key, value in settings.items() if key != "rows"}
             config |= {
                 "task": task, "dataset_path": "json", "test_split": "test",
                 "dataset_kwargs": {"data_files": {"test": str(data)}}, "metadata": {"version": 1},
             }  # fmt: skip
             Path(place, f"{task}.yaml").write_text(json.dumps(config), encoding="utf-8")
-        tracker = EvaluationTracker(output_path=str(RECORDED / folder))
+        tracker = EvaluationTracker(output_path=str(folder))
         results = simple_evaluate(
-            model=scripted_model(name, skill),
+            model=model,
             tasks=list(tasks),
             num_fewshot=shots or None,
             limit=limit,
@@ -129,7 +131,7 @@ def record(
         tracker.save_results_aggregated(results=results, samples=samples)
         for task in results["configs"]:
             tracker.save_results_samples(task_name=task, samples=samples[task])
-    shorten(RECORDED / folder / name)
+    shorten(folder / name)
 
 
 def shorten(folder: Path) -> None:
@@ -138,14 +140,15 @@ def shorten(folder: Path) -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         for key in ("pretty_env_info", "git_hash", "upper_git_hash"):
             found.pop(key, None)
-        for config in found["configs"].values():
-            config.get("dataset_kwargs", {}).pop("data_files", None)
-        path.write_text(json.dumps(found, indent=2, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        path.write_text(re.sub(r"/tmp/\w+/", "", text), encoding="utf-8")
 
 
 if __name__ == "__main__":
     shutil.rmtree(RECORDED, ignore_errors=True)
-    record("ink-base", 5, "base")
-    record("ink-tuned", 9, "tuned")
-    record("ink-tuned", 9, "one_shot", tasks=("sums",), shots=1)
-    record("ink-tuned", 9, "half", tasks=("sums",), limit=6)
+    base, tuned = scripted_model("ink-base", 5), scripted_model("ink-tuned", 9)
+    record(base, "ink-base", RECORDED / "base", TASKS)
+    record(tuned, "ink-tuned", RECORDED / "tuned", TASKS)
+    sums = {"sums": TASKS["sums"]}
+    record(tuned, "ink-tuned", RECORDED / "one_shot", sums, shots=1)
+    record(tuned, "ink-tuned", RECORDED / "half", sums, limit=6)

@@ -8,11 +8,9 @@ paired scores is assumed, or measured in an earlier run.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from types import MappingProxyType
 from typing import Any
 
 from tunegate.harness.comparison.corpus_level import LEAST
@@ -22,7 +20,6 @@ from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.comparison.planned_comparison import (
     GateTest,
     PlannedComparison,
-    PlannedLooks,
     fewest_cases,
 )
 from tunegate.harness.contracts.metric import Metric
@@ -54,7 +51,7 @@ from tunegate.harness.suite.suite import Suite
 class GatePower:
     """Power of one gate under one assumption on the spread; differences are improvements."""
 
-    spread: ScoreSpread
+    comparison: PlannedComparison
     provable: float | None
     """Smallest true gain, or smallest tolerance, proven with 80 % power; None if nothing is."""
     effect: float
@@ -70,10 +67,10 @@ class GatePlan:
     """One gate: its power for every assumption on the spread, or why it is not planned."""
 
     gate: Gate
-    powers: tuple[GatePower, ...] = ()
-    note: str = ""
+    powers: tuple[GatePower, ...]
+    note: str
     """Why nothing is planned, or a caveat of the plan."""
-    counts: bool = True
+    counts: bool
     """Whether the probability of SHIP depends on it: not levels, nor goals that the rule skips."""
 
 
@@ -81,12 +78,11 @@ class GatePlan:
 class SuitePlan:
     """One suite: its gates, and their probability of SHIP."""
 
-    name: str
-    n: int
-    """Cases."""
+    suite: Suite
+    pilot: PilotRun | None
+    """The earlier run that spread and time are taken from."""
     n_clusters: int | None
     """None if every case is its own cluster."""
-    goal_rule: str
     gates: tuple[GatePlan, ...]
     chances: tuple[float, ...]
     """Probability of SHIP for each assumption, if the floors hold; empty if not planned."""
@@ -95,15 +91,9 @@ class SuitePlan:
     refusals: tuple[str, ...]
     """Why SHIP cannot be reached at all, one sentence per gate."""
     notes: tuple[str, ...]
-    seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """Arm → seconds per case in the earlier run."""
-    unchanged: float | None = None
-    """Share of tuned's greedy answers there that equal base's; None if unknown."""
-    spread_written: bool = False
-    """Whether the assumptions are "nothing changed" and the spread in suite.toml."""
 
 
-def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
+def plan_suite(suite: Suite, pilot: PilotRun | None = None) -> SuitePlan:
     """Plan a suite by what an earlier run showed; else by suite.toml's spread, or a grid of three.
 
     Source: Schultzberg, Ankargren and Frånberg (2024), arXiv 2402.11609: if the gates' errors add
@@ -120,166 +110,143 @@ def plan_suite(suite: Suite, observed: PilotRun | None = None) -> SuitePlan:
     gap = any(content_gap(suite))
     # Fewer than ten clusters decide nothing, however few cases the spread needs.
     least = 1 if n_clusters is None else math.ceil(FEW_CLUSTERS * len(prompts) / n_clusters)
-    plan = _Planner(suite, observed, least)
-    gates = plan.gates()
-    chances, cases = plan.whole_rule([g for g in gates if g.counts])
+    planner = _Planner(suite, pilot, least)
+    gates = planner.gates()
+    chances, cases = planner.whole_rule([g for g in gates if g.counts])
     return SuitePlan(
-        name=suite.name,
-        n=len(suite.cases),
+        suite=suite,
+        pilot=pilot,
         n_clusters=n_clusters,
-        goal_rule=suite.goal_rule,
         gates=gates,
         chances=tuple(0.0 for _ in chances) if refusals or gap else chances,
         cases=cases,
         refusals=refusals,
-        notes=(*_notes(suite, gates, n_clusters, observed), *plan.cheaper_designs(gates)),
-        seconds={} if observed is None else observed.seconds,
-        unchanged=None if observed is None else observed.unchanged,
-        spread_written=observed is None and bool(suite.written_spreads),
+        notes=(*_notes(suite, gates, n_clusters, pilot), *planner.cheaper_designs(gates)),
     )
 
 
 class _Planner:
     """The gates of one suite, planned together."""
 
-    def __init__(self, suite: Suite, observed: PilotRun | None, least: int) -> None:
-        self.suite, self.observed, self.least = suite, observed, least
+    def __init__(self, suite: Suite, pilot: PilotRun | None, least: int) -> None:
+        self.suite, self.pilot, self.least = suite, pilot, least
         gains = [g for g in suite.gates if gate_kind(g.kind).is_goal]
         self.goals = gains[:1] if suite.goal_rule == "primary" else gains
         # Holm's first step: if one of m goals is enough, the best is tested at alpha/m.
         self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
-        self.planned = {g.id: self._planned(g) for g in suite.gates}
         self.shares = cache(lambda n: planned_shares(suite, n))
         self.tests: dict[tuple[Any, ...], GateTest] = {}
         """Parameters of a test on 0/1 scores → the test, which is expensive to enumerate."""
-        self.plans: dict[str, list[PlannedComparison]] = defaultdict(list)
-        """Gate → its comparison for each assumption on the spread."""
 
     def gates(self) -> tuple[GatePlan, ...]:
         """Return the plans of the gates, in the order of the suite."""
-        gains = {g.id: self._gain(g) for g in self.suite.gates if gate_kind(g.kind).is_goal}
-        # A goal of another kind has its effect on a scale of its own.
-        gained = [g for g in self.goals if gate_kind(g.kind).tests_difference]
-        reached = {(g.metric, g.tag): gains[g.id].powers for g in gained}
-        found = (gains.get(gate.id) or self._guard(gate, reached) for gate in self.suite.gates)
+        goals = {g.id: self._plan_goal(g) for g in self.suite.gates if gate_kind(g.kind).is_goal}
+        plans = [goals.get(gate.id) or self._plan_guard(gate, goals) for gate in self.suite.gates]
         return tuple(
-            replace(g, counts=g.counts and not is_advisory(self.suite, g.gate)) for g in found
+            replace(p, counts=p.counts and not is_advisory(self.suite, p.gate)) for p in plans
         )
 
-    def _gain(self, gate: Gate) -> GatePlan:
-        test, counts = self.planned[gate.id], gate in self.goals
-        if test.margin is None:
-            return GatePlan(gate, (), test.note, counts)
-        spreads, why = self._spreads(gate)
-        powers = []
+    def _plan_goal(self, gate: Gate) -> GatePlan:
+        """Plan a goal at its expected gain, or at the smallest that is provable."""
         confidence = 1 - (1 - gate.confidence) / self.alternatives
-        for spread in spreads:
-            plan = self._comparison(gate, test.margin, confidence, spread, bounded=test.bounded)
-            provable = plan.detectable()
-            largest = plan.limit if plan.limit is not None else 1.0
+        comparisons, test, notes = self._compare(gate, confidence)
+        powers = []
+        for comparison in comparisons:
+            provable = comparison.detectable()
+            largest = comparison.limit if comparison.limit is not None else 1.0
             effect = gate.expected_gain or (largest if provable is None else provable)
-            cases = self._at_least(gate, plan.cases(effect, POWER))
-            powers.append(GatePower(spread, provable, effect, plan.chance(effect), cases))
-        notes = [test.note, why]
+            chance, cases = comparison.chance(effect), self._cases(gate, comparison, effect)
+            powers.append(GatePower(comparison, provable, effect, chance, cases))
         if powers and gate.expected_gain is None:
             notes.append("no expected_gain given: planned at the smallest provable gain")
-        if not counts:
+        counts = gate in self.goals
+        if test.margin is not None and not counts:
             notes.append("not needed: goal_rule = primary asks for the first gain")
-        return GatePlan(gate, tuple(powers), "; ".join(filter(None, notes)), counts)
+        return GatePlan(gate, tuple(powers), "; ".join(notes), counts)
 
-    def _planned(self, gate: Gate) -> PlannedTest:
-        metric = self.suite.metric(gate.metric)
-        pairs = None if self.observed is None else self.observed.of_gate(gate)
-        return gate_kind(gate.kind).plan_test(gate, metric, pairs)
-
-    def _guard(
-        self, gate: Gate, reached: Mapping[tuple[str, str | None], Sequence[GatePower]]
-    ) -> GatePlan:
-        test = self.planned[gate.id]
-        if test.margin is None:
-            return GatePlan(gate, (), test.note, counts=test.counts)
-        spreads, why = self._spreads(gate)
-        # A goal on the same metric is planned to be reached: its gain is the true difference here,
-        # and proves a tolerance even if base has nothing to lose.
-        on_gain = gate_kind(gate.kind).tests_difference
-        gained = reached.get((gate.metric, gate.tag)) if on_gain else None
-        refused = any(unreachable_reasons(self.suite, gate))
-        refused = refused or (test.refused and not gained)
+    def _plan_guard(self, gate: Gate, goals: Mapping[str, GatePlan]) -> GatePlan:
+        """Plan a guardrail at no true difference, or at the gain of a goal on its metric."""
+        comparisons, test, notes = self._compare(gate, gate.confidence)
+        # A goal is planned to be reached: its gain is the true difference here, and proves a
+        # tolerance even if base has nothing to lose. Other kinds have effects on other scales.
+        gains: Sequence[GatePower] = ()
+        for goal in self.goals:
+            same = (goal.metric, goal.tag) == (gate.metric, gate.tag)
+            if same and all(gate_kind(g.kind).tests_difference for g in (goal, gate)):
+                gains = goals[goal.id].powers
+        refused = any(unreachable_reasons(self.suite, gate)) or (test.refused and not gains)
         powers = []
-        for index, spread in enumerate(spreads):
-            effect = gained[index].effect if gained else 0.0
-            plan = self._comparison(
-                gate, test.margin, gate.confidence, spread, bounded=test.bounded
+        for index, comparison in enumerate(comparisons):
+            effect = gains[index].effect if gains else 0.0
+            chance = 0.0 if refused else comparison.chance(effect)
+            cases = self._cases(gate, comparison, effect)
+            powers.append(GatePower(comparison, comparison.tolerable(), effect, chance, cases))
+        return GatePlan(gate, tuple(powers), "; ".join(notes), test.counts)
+
+    def _cases(self, gate: Gate, comparison: PlannedComparison, effect: float) -> int | None:
+        """Return the cases for 80 % power, and no fewer than the gate takes in any case."""
+        cases = comparison.cases(effect, POWER)
+        least = LEAST if self.suite.metric(gate.metric).corpus else 1
+        return None if cases is None else max(cases, self.least, least)
+
+    def _compare(
+        self, gate: Gate, confidence: float
+    ) -> tuple[list[PlannedComparison], PlannedTest, list[str]]:
+        """Return the gate's comparison for each spread, its kind's plan, and notes on both."""
+        metric, kind = self.suite.metric(gate.metric), gate_kind(gate.kind)
+        pairs = None if self.pilot is None else self.pilot.of_gate(gate)
+        test = kind.plan_test(gate, metric, pairs)
+        if test.margin is None:
+            return [], test, [test.note]
+        spreads, why = self._spreads(gate)
+        in_logarithms = pairs is not None and kind.judged_pairs(gate, pairs).pairs.in_logarithms
+        comparisons = [
+            PlannedComparison(
+                n=count_asked(self.suite, metric, gate.tag),
+                margin=test.margin,
+                confidence=confidence,
+                spread=spread,
+                limit=1.0 if spread.binary else None if in_logarithms else metric.bound,
+                test=self._test(gate, pairs, spread),
+                looks=partial(self._shares, gate),
+                target=kind.target_effect(gate, math.nan),
             )
-            chance = 0.0 if refused else plan.chance(effect)
-            cases = self._at_least(gate, plan.cases(effect, POWER))
-            powers.append(GatePower(spread, plan.tolerable(), effect, chance, cases))
-        note = "; ".join(filter(None, [test.note, why]))
-        return GatePlan(gate, tuple(powers), note, test.counts)
+            for spread in spreads
+        ]
+        return comparisons, test, [note for note in (test.note, why) if note]
 
-    def _comparison(
-        self,
-        gate: Gate,
-        margin: float,
-        confidence: float,
-        spread: ScoreSpread,
-        *,
-        bounded: bool = True,
-    ) -> PlannedComparison:
-        metric = self.suite.metric(gate.metric)
-        hoped = gate_kind(gate.kind).target_effect(gate, math.nan)
-        plan = PlannedComparison(
-            count_asked(self.suite, metric, gate.tag),
-            margin,
-            confidence,
-            spread,
-            1.0 if spread.binary else metric.bound if bounded else None,
-            *self._test(gate, margin, spread),
-            PlannedLooks(
-                partial(self._shares, gate),
-                None if hoped is None or math.isnan(hoped) else hoped,
-                given_up=hoped is not None,
-            ),
-        )
-        self.plans[gate.id].append(plan)
-        return plan
-
-    def _test(
-        self, gate: Gate, margin: float, spread: ScoreSpread
-    ) -> tuple[GateTest | None, float | None]:
-        """Return the gate's own test, and its margin if the test judges on another scale."""
+    def _test(self, gate: Gate, seen: Pairs | None, spread: ScoreSpread) -> GateTest | None:
+        """Return the gate's own test; None if it is planned by formula."""
         metric, kind = self.suite.metric(gate.metric), gate_kind(gate.kind)
         # No sample of scores shows a corpus value.
         if metric.corpus is not None or (self.suite.generation.samples > 1 and spread.binary):
-            return None, None
+            return None
         [record] = [m for m in self.suite.record().metrics if m.name == gate.metric]
-        seen = None if self.observed is None else self.observed.of_gate(gate)
-        judged = None if seen is None else kind.judged_pairs(gate, seen)
+        if not spread.binary and seen is not None:
+            judged = kind.judged_pairs(gate, seen)
+
+            def on_scale(base: Sequence[float], tuned: Sequence[float], confidence: float) -> bool:
+                sample = replace(
+                    judged.pairs, base=tuple(base), tuned=tuple(tuned), clusters=None, cases=()
+                )
+                return is_proven(sample, judged.margin, confidence)
+
+            return GateTest(
+                on_scale,
+                higher_is_better=judged.pairs.metric.higher_is_better,
+                shape=judged.pairs.differences,
+                margin=judged.margin,
+            )
 
         def on_scores(base: Sequence[float], tuned: Sequence[float], confidence: float) -> bool:
-            pairs = Pairs("", record, tuple(base), tuple(tuned))
-            on_own_scale = kind.judged_pairs(gate, pairs)
-            return is_proven(on_own_scale.pairs, on_own_scale.margin, confidence)
+            judged = kind.judged_pairs(gate, Pairs("", record, tuple(base), tuple(tuned)))
+            return is_proven(judged.pairs, judged.margin, confidence)
 
         higher = record.higher_is_better
-        if spread.binary or judged is None:
-            level = seen.base_level if seen is not None else 0.5
-            key = gate.kind, gate.margin, str(gate.options), higher, record.range, level
-            test = GateTest(on_scores, higher_is_better=higher, base_level=level)
-            return self.tests.setdefault((*key, spread.binary), test), None
-
-        def on_scale(base: Sequence[float], tuned: Sequence[float], confidence: float) -> bool:
-            sample = replace(
-                judged.pairs, base=tuple(base), tuned=tuple(tuned), clusters=None, cases=()
-            )
-            return is_proven(sample, judged.margin, confidence)
-
-        test = GateTest(
-            on_scale,
-            higher_is_better=judged.pairs.metric.higher_is_better,
-            shape=judged.pairs.differences,
-        )
-        return test, judged.margin
+        level = seen.base_level if seen is not None else 0.5
+        key = gate.kind, gate.margin, str(gate.options), higher, record.range, level, spread.binary
+        test = GateTest(on_scores, higher_is_better=higher, base_level=level)
+        return self.tests.setdefault(key, test)
 
     def _share(self, gate: Gate) -> float:
         """Return the share of the suite's cases that the gate rests on."""
@@ -294,10 +261,6 @@ class _Planner:
         copies = len(self.suite.cases) / len(prompts_on(self.suite))
         suite = self.shares(round(n / share * copies))
         return tuple(t for t in suite if t == 1 or t * share >= suite[0])
-
-    def _at_least(self, gate: Gate, cases: int | None) -> int | None:
-        least = LEAST if self.suite.metric(gate.metric).corpus else 1
-        return None if cases is None else max(cases, self.least, least)
 
     def whole_rule(
         self, gates: Sequence[GatePlan]
@@ -326,14 +289,12 @@ class _Planner:
         start = max(math.ceil(n / share) for n, share in alone if n is not None)
         if len(gates) == 1:
             return start
-        plans = [
-            (self.plans[g.gate.id][index], g.powers[index].effect, self._share(g.gate))
-            for g in gates
-        ]
+        powers = [(g.powers[index], self._share(g.gate)) for g in gates]
 
         def error(n: int) -> float:
             return sum(
-                1 - plan.power(max(2, round(n * share)), effect) for plan, effect, share in plans
+                1 - power.comparison.power(max(2, round(n * share)), power.effect)
+                for power, share in powers
             )
 
         found = fewest_cases(error, 1 - POWER, start)
@@ -345,18 +306,17 @@ class _Planner:
         middle = [(g, g.powers[len(g.powers) // 2]) for g in counted]
         short = [(o.cases, g, o) for g, o in middle if o.cases and o.chance < POWER]
         if short:
-            _, found, power = max(short, key=lambda row: row[0])
-            plan = self.plans[found.gate.id][len(found.powers) // 2]
-            table = None if self.observed is None else self.observed.table
-            yield from cheaper_designs(self.suite, found.gate, plan, power.effect, table)
+            _, plan, power = max(short, key=lambda row: row[0])
+            table = None if self.pilot is None else self.pilot.table
+            yield from cheaper_designs(self.suite, plan.gate, power.comparison, power.effect, table)
 
     def _spreads(self, gate: Gate) -> tuple[tuple[ScoreSpread, ...], str]:
         """Return the assumed spreads, or why nothing can be assumed."""
         metric = self.suite.metric(gate.metric)
         if count_asked(self.suite, metric, gate.tag) < 2:
             return (), "not planned: it takes 2 cases"
-        if self.observed is not None:
-            seen = self.observed.of_gate(gate)
+        if self.pilot is not None:
+            seen = self.pilot.of_gate(gate)
             found, changed = pilot_spread(seen, gate), seen.wins + seen.losses
             if not found:
                 return found, "σ unknown: all differences in the run are equal; name another run"
@@ -393,10 +353,10 @@ def _notes(
     suite: Suite,
     gates: Sequence[GatePlan],
     n_clusters: int | None,
-    observed: PilotRun | None,
+    pilot: PilotRun | None,
 ) -> Iterator[str]:
     planned = [g for g in gates if g.powers]
-    if n_clusters is not None and observed is None and planned:
+    if n_clusters is not None and pilot is None and planned:
         yield (
             f"the cases of the {n_clusters} clusters are planned as if they were independent; "
             "--from RUN measures how far they are"

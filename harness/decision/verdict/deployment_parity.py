@@ -28,7 +28,6 @@ from tunegate.harness.decision.verdict.parity_sentences import (
     deployment_step,
     metric_sentence,
     parity_sentence,
-    shipped_gate,
 )
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import CellKind
@@ -91,7 +90,7 @@ def compare_shipped(
     guarded = _guards_only(manifest)
     whole = tables_of(manifest, cases, scores, {})
     at_looks = tables_of(guarded, cases, scores, looks)
-    guards = _guards(guarded, [t.with_arms(_GUARD_PLACES) for t in at_looks], scores)
+    guards = _guards(guarded, at_looks, scores)
     compared = _compare_metrics(manifest, whole)
     suites = tuple(
         _suite(table, compared.get(table.suite.name, ()), guards[table.suite.name], evidence)
@@ -146,11 +145,18 @@ def _guards(
 ) -> dict[str, tuple[tuple[GateResult, ...], Verdict | None]]:
     """Return suite → how shipped's guardrails end, and the verdict of those that count."""
     measured = {row.suite for row in scores if row.arm == "base"}
-    tables = [t for t in tables if t.suite.name in measured]
+    tables = [
+        replace(table.with_arms(_GUARD_PLACES), judged_arm=SHIPPED)
+        for table in tables
+        if table.suite.name in measured
+    ]
     ended = {result.name: result for result in suite_results(manifest, tables)}
     return {
         suite.name: (
-            tuple(shipped_gate(gate) for gate in result.gates) if result else (),
+            tuple(
+                gate.model_copy(update={"sentence": f"shipped: {gate.sentence}"})
+                for gate in (result.gates if result else ())
+            ),
             result.verdict if result and any(not g.advisory for g in result.gates) else None,
         )
         for suite in manifest.suites

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.contracts.quantity import parity_format
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateStatus
 from tunegate.harness.records.parity import MetricParity, ParityStatus, SuiteParity
 from tunegate.harness.records.verdict import Verdict
 from tunegate.harness.records.wording import count_noun
@@ -58,12 +58,6 @@ def _conclusion(found: MetricParity, unscored: bool) -> str:
         f"neither within nor beyond {margin} by proof; about {found.needed_n} cases would decide "
         "it in 4 of 5 runs"
     )
-
-
-def shipped_gate(gate: GateResult) -> GateResult:
-    """Return a gate judged on shipped, with a sentence that says so."""
-    sentence = gate.sentence.replace(" of tuned ", " of shipped ")
-    return gate.model_copy(update={"sentence": f"shipped: {sentence}"})
 
 
 def parity_sentence(status: ParityStatus, suites: Sequence[SuiteParity], step: str) -> str:

@@ -43,8 +43,9 @@ def open_if_unscored(gate: GateResult, at_best: GateResult, table: ScoreTable) -
     part = table.of_gate(gate)
     count = len({case for arm in ARMS for case in part.incomplete(gate.metric, arm)})
     others = "unscored one" if count == 1 else count_noun(count, "unscored one")
+    measured = gate_words(named, "measured", table.judged_arm)
     sentence = (
-        f"{gate_words(named, 'measured')}: that fails {gate_words(gate, 'rule')} on the scored "
+        f"{measured}: that fails {gate_words(gate, 'rule')} on the scored "
         f"cases, but not if the {others} went well"
     )
     changes = {"status": GateStatus.UNDECIDED, "reason": GateReason.UNSCORED, "sentence": sentence}
@@ -86,9 +87,9 @@ def error_if_over_budget(gate: GateResult, table: ScoreTable) -> GateResult | No
     reason = next(iter(table.reasons([gate.metric], [arm])))
     what = "case" if table.suite.episode is None else "episode"
     cases = count_noun(total, what)
-    named = gate.against if gate.against is not None and arm == "base" else arm
+    places = {"tuned": table.judged_arm, "base": gate.against or "base"}
     sentence = too_many_unscored(
-        gate.subject, named, count, cases, table.suite.max_unscored, reason
+        gate.subject, places[arm], count, cases, table.suite.max_unscored, reason
     )
     return gate.model_copy(
         update={

@@ -67,8 +67,6 @@ class PlannedTest:
     """Whether the probability of SHIP depends on it."""
     refused: bool = False
     """Whether it cannot pass, whatever tuned answers."""
-    bounded: bool = True
-    """Whether the metric's range limits differences on the gate's scale."""
 
 
 @dataclass(frozen=True, slots=True)

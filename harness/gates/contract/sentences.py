@@ -17,7 +17,7 @@ def gate_sentence(result: GateResult, pairs: Pairs, remaining: int = 0) -> str:
     """Return what was measured, against what, and what follows; `remaining` cases not asked."""
     if result.n == 0:
         return f"{result.metric}: no case has a score in both arms"
-    wording = _Wording(result, pairs, remaining)
+    wording = _Wording(result, pairs, remaining, arm=pairs.arm)
     measured = f"{wording['measured']}{_uncorrected_note(result, pairs)}"
     return f"{measured}: {wording['conclusion']}"
 
@@ -32,9 +32,9 @@ def gate_headline(result: GateResult) -> str:
     return f"{result.words} {wording['moved']}, {wording['brief']}"
 
 
-def gate_words(result: GateResult, slot: str) -> str:
-    """Return one slot of `GateWords` for a result: `rule`, `label`, `measured` …"""
-    return _Wording(result)[slot]
+def gate_words(result: GateResult, slot: str, arm: str = "tuned") -> str:
+    """Return one slot of `GateWords` for a result of the arm: `rule`, `label`, `measured` …"""
+    return _Wording(result, arm=arm)[slot]
 
 
 def cases_against(result: GateResult, *, lost: bool = False) -> str:
@@ -60,7 +60,14 @@ def missing_evidence(result: GateResult, pairs: Pairs) -> str | None:
 class _Wording:
     """What the templates of a result's kind may name."""
 
-    def __init__(self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0) -> None:
+    def __init__(
+        self,
+        result: GateResult,
+        pairs: Pairs | None = None,
+        remaining: int = 0,
+        *,
+        arm: str = "tuned",
+    ) -> None:
         kind = self.kind = gate_kind(result.kind)
         self.result, self.pairs, self.remaining = result, pairs, remaining
         code, facts = kind.finding(result, pairs, remaining)
@@ -69,6 +76,7 @@ class _Wording:
         signed = kind.tests_difference
         margin = how.margin(result.margin, points=signed)
         self.facts = {
+            "arm": arm,
             "metric": result.metric,
             "base": result.against or "base",
             "kind": result.kind,

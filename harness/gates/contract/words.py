@@ -5,7 +5,7 @@ of `GateKind.finding`, the reason, the status, and "". Where a kind has none, `S
 
 A template names what it needs in braces:
 
-- `metric`, `kind`, `method`, `cases` (`40 cases`)
+- `arm` (`tuned`), `metric`, `kind`, `method`, `cases` (`40 cases`)
 - `value` (what the kind measures), `interval`, `change` (`fell 7.0 points, 71.2 → 64.2 %`),
   `movement` (`fell 71.2 → 64.2 %`)
 - `margin` (`2 points`), and `bound`, which is `2% of base` where the margin is a share

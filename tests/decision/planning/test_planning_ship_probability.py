@@ -407,7 +407,7 @@ def test_a_share_of_base_is_turned_into_a_number_by_a_run(suite: Any, record_fac
     assert "base's level is unknown" in blind.gates[0].note
     assert told.gates[0].note == "2% of base's -2.5 is 0.05"
     # t - 1.02 b is -2.5 + 2.448 and -2.5 + 2.652: ±.102 about .05
-    assert told.gates[0].powers[0].spread.value == pytest.approx(0.102 * sqrt(100 / 99))
+    assert told.gates[0].powers[0].comparison.spread.value == pytest.approx(0.102 * sqrt(100 / 99))
 
 
 def test_a_share_of_nothing_is_no_tolerance(suite: Any, record_factory: Any) -> None:
@@ -487,7 +487,7 @@ def test_repeated_samples_are_continuous(suite: Any) -> None:
     planned = plan_suite(suite("exact_match", rule("exact_match", tolerance=0.1), head=head, n=40))
 
     found = planned.gates[0].powers
-    assert [o.spread.binary for o in found] == [False] * 3
+    assert [o.comparison.spread.binary for o in found] == [False] * 3
     assert found[0].chance > 0.95
     spread = ScoreSpread(0.3, binary=False)
     by_t_test = PlannedComparison(40, -0.1, 0.90, spread).chance(0.0)

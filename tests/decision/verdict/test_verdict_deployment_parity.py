@@ -157,6 +157,23 @@ def test_the_floor_is_put_to_shipped(ship: Any) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("unscored", "sentence"),
+    [
+        (11, "shipped: m: 11 of 200 cases of shipped are unscored, more than the 5 %"),
+        (5, "shipped: m of shipped is 93.8 % (90 % CI 90.2 to 96.4) on 195 cases: that fails"),
+    ],
+)
+def test_a_guard_with_unscored_cases_names_shipped(ship: Any, unscored: int, sentence: str) -> None:
+    """183 of 195 are below the floor of 94 %; with the five unscored, 188 of 200 are not."""
+    floor = Gate(metric="m", kind="floor", margin=0.94)
+    right = 188 - unscored
+    _, parity = ship([YES] * right + [NO] * 12 + [None] * unscored, floor)
+    [guard] = parity.suites[0].guards
+
+    assert guard.sentence.startswith(sentence)
+
+
 def test_the_tolerance_is_put_to_shipped(ship: Any) -> None:
     _, parity = ship([YES] * 190 + [NO] * 10, HELD)
     [guard] = parity.suites[0].guards
