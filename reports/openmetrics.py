@@ -45,7 +45,8 @@ def _numbers(suite: SuiteResult) -> Iterator[tuple[str, Labels, float | None]]:
     yield "tunegate_cases_planned", own, suite.n_planned
     for gate in suite.gates:
         tag: Labels = () if gate.tag is None else (("tag", gate.tag),)
-        metric: Labels = (*own, ("metric", gate.metric), *tag)
+        against: Labels = () if gate.against is None else (("against", gate.against),)
+        metric: Labels = (*own, ("metric", gate.metric), *tag, *against)
         yield "tunegate_base", metric, gate.base
         yield "tunegate_tuned", metric, gate.tuned
         yield "tunegate_delta", metric, gate.delta

@@ -53,7 +53,8 @@ from tunegate.trainers.evaluation_mode import evaluation_mode
 
 def load_gate_suites(paths: Sequence[str | Path], max_cases: int | None) -> tuple[Suite, ...]:
     """Load the suites of a callback."""
-    suites = tuple(load_suite(Path(path), max_cases=max_cases) for path in paths)
+    loaded = (load_suite(Path(path), max_cases=max_cases) for path in paths)
+    suites = tuple(suite.without_references() for suite in loaded)
     if not suites:
         raise UsageError("suites: none; name at least one folder with a suite.toml")
     names = [suite.name for suite in suites]

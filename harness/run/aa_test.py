@@ -72,7 +72,7 @@ def compare_arms(suite: Suite, name: str, base: Arm, other: Arm) -> AaTestResult
     label = "itself" if name == "base" else name
     title = "base against itself" if name == "base" else f"base against a null adapter ({WORDS})"
     options = RunOptions(
-        suites=(suite,),
+        suites=(suite.without_references(),),
         specs={"base": None, "tuned": None},
         folder=(RUNS / suite.name / label).absolute(),
         store=STORE.absolute(),

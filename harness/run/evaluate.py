@@ -74,6 +74,7 @@ def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> Verdi
         RunInterrupted, BackendError: the user stopped it, or a model or the store failed; the
             folder holds the verdict ERROR, and `tunegate resume` asks only what is missing.
     """
+    options.refuse_absent_references()
     folder = RunFolderWriter(options.folder)
     folder.refuse_unwritable()
     state = RunState(options, folder, options.suites, options.filtered)

@@ -114,7 +114,7 @@ class RunOptions:
         """
         self.backend.refuse_impossible()
         refuse_sealed(self.suites, opened=self.open_sealed)
-        self._refuse_absent_references()
+        self.refuse_absent_references()
         if self.draft:
             refuse_draft(self.suites)
         for plan in filter(None, (suite.episode for suite in self.suites)):
@@ -127,8 +127,8 @@ class RunOptions:
         self._refuse_unreachable_gates()
         refuse_shared_name(self.suites)
 
-    def _refuse_absent_references(self) -> None:
-        """Refuse gates against an arm that is not named."""
+    def refuse_absent_references(self) -> None:
+        """Raise UsageError if a gate is against an arm that is not named."""
         for suite in self.suites:
             for gate in suite.gates:
                 name = gate.against

@@ -64,6 +64,11 @@ class Suite:
         prompts = {**self.arm_prompts, PROMPTED: prompt}
         return replace(self, arm_prompts=prompts, gates=with_prompted_goals(self.gates))
 
+    def without_references(self) -> Suite:
+        """Return the suite without further arms' prompts and gates against them."""
+        gates = tuple(gate for gate in self.gates if gate.against is None)
+        return replace(self, gates=gates, arm_prompts={})
+
     @property
     def gated_metrics(self) -> tuple[Metric, ...]:
         """The metrics that have a gate, in the order of the file."""

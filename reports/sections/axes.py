@@ -90,7 +90,9 @@ def find_axes(data: ReportData) -> list[Axis]:
         (suite.name, gate)
         for suite in data.run.verdict.suites
         for gate in suite.gates
-        if gate_kind(gate.kind).tests_difference and not gate_kind(gate.kind).is_goal
+        if gate.against is None
+        and gate_kind(gate.kind).tests_difference
+        and not gate_kind(gate.kind).is_goal
     ]
     if len({(suite, gate.tag) for suite, gate in found}) < LEAST:
         return []

@@ -37,7 +37,8 @@ def margin_of(
 ) -> EquivalenceMargin:
     """Return the margin that the gates on a metric and tag imply: guardrails first, then goals."""
     default = None if metric.bound is None else DEFAULT * metric.bound
-    gates = [g for g in suite.gates if (g.metric, g.tag) == (metric.name, tag)]
+    wanted = (metric.name, tag, None)
+    gates = [g for g in suite.gates if (g.metric, g.tag, g.against) == wanted]
     for gate in sorted(gates, key=lambda gate: gate_kind(gate.kind).is_goal):
         margin = gate_kind(gate.kind).equivalence_margin(gate, default)
         if margin is not None:

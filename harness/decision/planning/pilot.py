@@ -49,11 +49,11 @@ class PilotRun:
     """Share of tuned's greedy answers that equal base's; None without such answers."""
 
     def of_gate(self, gate: Gate) -> Pairs:
-        """Return the gate's pairs, or all of its metric's if its tag has fewer than two."""
+        """Return the gate's pairs, or those of base and tuned on all cases if fewer than two."""
         pairs = self.pairs[gate.metric]
-        if gate.tag is None or self.table is None:
+        if self.table is None or (gate.tag is None and gate.against is None):
             return pairs
-        part = self.table.on_tag(gate.tag).pairs(pairs.metric)
+        part = self.table.of_gate(gate).pairs(pairs.metric)
         return part if part.n > 1 else pairs
 
 

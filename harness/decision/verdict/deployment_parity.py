@@ -124,7 +124,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
     suites = []
     for suite in manifest.suites:
         known = {m.name for m in suite.metrics if _scores_one_arm(m)}
-        gates = (g for g in suite.gates if g.metric in known)
+        gates = (g for g in suite.gates if g.metric in known and g.against is None)
         kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
         guards = tuple(gate for gate in kept if gate is not None)
         metrics = tuple(metric.on_other_arms() for metric in suite.metrics)
