@@ -372,17 +372,13 @@ def write_suite_folder(template: str, folder: Path) -> str:
     """Write a suite folder from a template; return what was written and what to do next."""
     if template not in _TEMPLATES:
         raise UsageError(unknown_name_message(template, _TEMPLATES, what="template"))
-    try:
+    source = import_module(f"{_SOURCES}.{template}")
+    with refuse_unwritable(folder):
+        if folder.exists():
+            raise UsageError(f"{folder}: is already there; choose another name")
         folder.mkdir(parents=True)
-        source = import_module(f"{_SOURCES}.{template}")
         text = source.TEMPLATE.format(name=suite_name(folder))
         (folder / "suite.toml").write_text(text, encoding="utf-8")
-    except FileExistsError as error:
-        raise UsageError(f"{folder}: is already there; choose another name") from error
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place"
-        ) from error
     return (
         f"wrote {folder}/suite.toml\nnext: put the questions into {folder}/data, or set path = to "
         f"their folder, then `tunegate suite check {folder}`"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import numbered_lines
 
 
@@ -24,10 +24,8 @@ class LabelledText:
 
 def read_labelled_texts(path: Path) -> list[LabelledText]:
     """Return the texts of a file."""
-    try:
+    with refuse_unreadable(path):
         lines = [(number, line.decode("utf-8-sig")) for number, line in numbered_lines(path)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
     texts = ((number, line.strip()) for number, line in lines)
     labelled = [_parse_line(text, f"{path}:{number}") for number, text in texts if text]
     if len({text_label.attack for text_label in labelled}) < 2:
