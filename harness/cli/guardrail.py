@@ -111,15 +111,12 @@ def wrong_lines(
     labelled: Sequence[LabelledText], measured: MeasuredCheck, threshold: float, show: int
 ) -> Iterator[str]:
     """Yield the first texts that are missed, and those that are flagged though harmless."""
+    from tunegate.harness.records.hidden_text import escape_hidden
+
     attacks = [labelled_text.text for labelled_text in labelled if labelled_text.attack]
     harmless = [labelled_text.text for labelled_text in labelled if not labelled_text.attack]
     missed = [t for t, s in zip(attacks, measured.attacks, strict=True) if (s or 0.0) < threshold]
     wrong = [t for t, s in zip(harmless, measured.harmless, strict=True) if (s or 0.0) >= threshold]
     for name, texts in (("missed", missed), ("harmless, but flagged", wrong)):
-        yield from (f"{name}: {_excerpt(text)}" for text in texts[:show])
-
-
-def _excerpt(text: str) -> str:
-    from tunegate.harness.records.hidden_text import escape_hidden
-
-    return escape_hidden(" ".join(text.split())[:_START])
+        for text in texts[:show]:
+            yield f"{name}: {escape_hidden(' '.join(text.split())[:_START])}"

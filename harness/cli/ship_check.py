@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +95,7 @@ def ship_check(  # noqa: PLR0913  # one for each option
 
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """
+    from tunegate.harness.decision.verdict.verdict_lines import columns
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.models.gguf_format.converters import use_llama_cpp
     from tunegate.harness.models.open_arms import named_base
@@ -131,7 +132,8 @@ def ship_check(  # noqa: PLR0913  # one for each option
         warnings.simplefilter("ignore")
         outcomes = [_check_artifact(comparison, artifact, folders, place) for artifact in chosen]
     print()
-    say(*_table(outcomes), LAST)
+    head = ("artifact", "size", "answers equal", "KL a token", "outcome")
+    say(*columns([head, *map(_row, outcomes)]), LAST)
     # An artifact that is asked for by name must not be left out.
     verdicts = [o.verdict or Verdict.ERROR for o in outcomes if o.verdict or artifacts]
     raise typer.Exit(Verdict.worst(verdicts or [Verdict.ERROR]).exit_code)
@@ -219,15 +221,11 @@ def _check_artifact(
         raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
-    say(*(f"  {line}" for line in _parity_lines(parity)))
-    return ArtifactOutcome(artifact.name, size, parity.verdict, parity)
-
-
-def _parity_lines(parity: DeploymentParity) -> Iterator[str]:
-    yield f"{parity.status.value.replace('_', ' ')}: {parity.step}"
+    say(f"  {parity.status.value.replace('_', ' ')}: {parity.step}")
     for suite in parity.suites:
-        yield f"{suite.name}: {_answers(suite)}"
-        yield from (f"  {metric.sentence}" for metric in suite.metrics)
+        say(f"  {suite.name}: {_answers(suite)}")
+        say(*(f"    {metric.sentence}" for metric in suite.metrics))
+    return ArtifactOutcome(artifact.name, size, parity.verdict, parity)
 
 
 def _answers(suite: SuiteParity) -> str:
@@ -242,14 +240,6 @@ def _answers(suite: SuiteParity) -> str:
             f"{100 * (apart.same_choice or 0):.1f} % of {apart.tokens}"
         )
     return "; ".join(parts) or "likelihoods only"
-
-
-def _table(outcomes: Sequence[ArtifactOutcome]) -> Iterator[str]:
-    """Yield a line per artifact, in columns."""
-    from tunegate.harness.decision.verdict.verdict_lines import columns
-
-    head = ("artifact", "size", "answers equal", "KL a token", "outcome")
-    return columns([head, *map(_row, outcomes)])
 
 
 def _row(outcome: ArtifactOutcome) -> tuple[str, str, str, str, str]:

@@ -110,7 +110,10 @@ def new(
         table = None if of is None else cases_table(of, folder)
         written = f"{folder}/suite.toml and {folder}/cases.jsonl"
         if like is None:
-            _write(folder, table)
+            folder.mkdir(parents=True)
+            if table is None:
+                (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+            _write_suite(folder, table)
         else:
             written = f"{folder}: {', '.join(copy_suite(like, folder))}"
     if table is None:
@@ -135,13 +138,6 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
     if _production_suite.is_traces(of):
         return _production_suite.start_suite(of, folder, name=name)
     return None
-
-
-def _write(folder: Path, table: str | None) -> None:
-    folder.mkdir(parents=True)
-    if table is None:
-        (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
-    _write_suite(folder, table)
 
 
 def _write_suite(
