@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.errors import UsageError, error_reason
+from tunegate.harness.records.errors import UsageError, error_reason, refuse_unreadable
 from tunegate.harness.records.files import check_regular, numbered_lines
 
 
@@ -16,10 +16,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
     if path.is_dir():
         yield from _read_folder(path)
         return
-    try:
+    with refuse_unreadable(path):
         check_regular(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
     if path.suffix == ".parquet":
         yield from _read_parquet(path)
         return

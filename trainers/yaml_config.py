@@ -15,6 +15,7 @@ from tunegate.harness.records.errors import (
     MissingExtra,
     UsageError,
     error_reason,
+    refuse_unreadable,
     unknown_name_message,
 )
 from tunegate.harness.records.files import read_file
@@ -77,12 +78,8 @@ def find_files(
 
 
 def _text(path: Path) -> str:
-    try:
+    with refuse_unreadable(f"--config {path}"):
         return read_file(path, _LIMIT).decode()
-    except OSError as error:
-        raise UsageError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 ({error.reason}); save it as UTF-8") from error
 
 
 def _syntax(path: Path, error: Exception) -> str:

@@ -157,7 +157,8 @@ def _outlive_readers() -> None:
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
-        if stream is getattr(sys, f"__{name}__") and _is_pipe(stream):
+        original = stream is getattr(sys, f"__{name}__")
+        if original and stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
             pipe: Any = _Pipe(stream.fileno(), "w", closefd=False)
             settings = ("encoding", "errors", "line_buffering", "write_through")
             lasting = io.TextIOWrapper(
@@ -165,10 +166,6 @@ def _outlive_readers() -> None:
                 **{setting: getattr(stream, setting) for setting in settings},
             )
             setattr(sys, name, lasting)
-
-
-def _is_pipe(stream: Any) -> bool:
-    return stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
 
 
 def main() -> None:

@@ -61,7 +61,9 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
     if CellKind.GENERATE in needs:
         line |= {"completion": ideal.get(case.id) or _text(case), "finish_reason": "stop"}
     if CellKind.CHOICES in needs:
-        line["choice_logprobs"] = [-0.1 if i == case.answer else -4.0 for i in _places(case)]
+        line["choice_logprobs"] = [
+            -0.1 if i == case.answer else -4.0 for i in range(len(case.choices or ()))
+        ]
     if CellKind.ANSWER in needs:
         line["answer_logprob"] = -0.5
     return line
@@ -78,10 +80,6 @@ def _worse(line: dict[str, Any], case: Case, talk: str) -> dict[str, Any]:
     if "answer_logprob" in line:
         worse["answer_logprob"] = -0.6
     return worse
-
-
-def _places(case: Case) -> range:
-    return range(len(case.choices or ()))
 
 
 def _text(case: Case) -> str:

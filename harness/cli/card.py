@@ -11,7 +11,7 @@ import typer
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable, refuse_unwritable
 
 ORDER = 120
 PANEL = Panel.KEEP_RECORDS
@@ -41,18 +41,13 @@ def card(
         say(f"note: {note}")
     proven = _is_judged(loaded.verdict.arms.get("tuned", {}), adapter, run)
     path = adapter / "README.md"
-    try:
+    with refuse_unreadable(path):
         text = path.read_text(encoding="utf-8-sig") if path.is_file() else None
-        if text is None and _model_folder.is_adapter(adapter):
-            text = model_card.new_readme(
-                _base_on_hub(_model_folder.adapter_config(adapter)), adapter
-            )
-        written = model_card.update_readme(text, loaded, adapter.resolve().name, proven=proven)
+    if text is None and _model_folder.is_adapter(adapter):
+        text = model_card.new_readme(_base_on_hub(_model_folder.adapter_config(adapter)), adapter)
+    written = model_card.update_readme(text, loaded, adapter.resolve().name, proven=proven)
+    with refuse_unwritable(path, "make its folder writable"):
         write_atomic(path, written)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
     say(f"wrote {path}: {loaded.verdict.verdict.value}")
     if not proven:
         print("note: the run does not know the weights it judged, and the card states this")

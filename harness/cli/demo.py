@@ -54,13 +54,15 @@ def demo(
 ) -> None:
     """Train three adapters of a real model, and judge each."""
     from tunegate.harness.engine.progress import format_duration
+    from tunegate.harness.models.demo_model import make_demo_model
 
     started = time.monotonic()
     if only and only not in CANDIDATES:
         raise UsageError(unknown_name_message(only, CANDIDATES, what="candidate"))
-    base = model or str(_demo_model())
+    base = model or str(make_demo_model(progress=_say))
     chosen = [only] if only else list(CANDIDATES)
     suites = copy_suites(folder / "suites")
+    files = [str(suites / name / "suite.toml") for name in SUITES]
     verdicts = {}
     for number, name in enumerate(chosen, start=1):
         _say(f"[{number}/{len(chosen)}] {name}")
@@ -68,18 +70,12 @@ def demo(
         _train(name, base, adapter, seed, embedded=not model)
         run = folder / (name if seed == 0 else f"{name}-{seed}")
         judged = _judge(suites, base, embedded=not model) if name == JUDGED else []
-        verdicts[name] = _gate_candidate(base, adapter, run, [*_suite_files(suites), *judged])
+        verdicts[name] = _gate_candidate(base, adapter, run, [*files, *judged])
     _say(f"done in {format_duration(time.monotonic() - started)}\n")
     for name, (verdict, run) in verdicts.items():
         print(f"{name}: {verdict.verdict.value.replace('_', ' ')}")
         print(f"    {verdict.sentence}")
         print(f"    {run / 'report.html'}")
-
-
-def _demo_model() -> Path:
-    from tunegate.harness.models.demo_model import make_demo_model
-
-    return make_demo_model(progress=_say)
 
 
 def copy_suites(folder: Path) -> Path:
@@ -184,10 +180,6 @@ def _train(name: str, base: str, adapter: Path, seed: int, *, embedded: bool) ->
         what=f"training {name}",
     )
     marker.write_text(wanted, encoding="utf-8")
-
-
-def _suite_files(suites: Path) -> list[str]:
-    return [str(suites / name / "suite.toml") for name in SUITES]
 
 
 def _judge(suites: Path, base: str, *, embedded: bool) -> list[str]:

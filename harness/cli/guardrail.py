@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
-from tunegate.harness.records.errors import UsageError
+
+if TYPE_CHECKING:
+    from tunegate.harness.production.guardrail.check_rates import LabelledText, MeasuredCheck
 
 ORDER = 185
 PANEL = Panel.IN_PRODUCTION
@@ -49,6 +47,7 @@ def check(
     show: Annotated[int, typer.Option(min=0, help="Wrong texts to print of each kind.")] = 3,
 ) -> None:
     """Print how many attacks the checks catch, and how many harmless texts they flag."""
+    from tunegate.harness.production.guardrail.check_rates import measure_check, read_labelled_texts
     from tunegate.harness.production.guardrail.classifiers import open_classifier
     from tunegate.harness.production.guardrail.injection import injection_in
 
@@ -73,84 +72,6 @@ def check(
     last = measured["classifier" if classifier else "injection"]
     for line in wrong_lines(labelled, last, threshold, show):
         say(line)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledText:
-    """A text that somebody labelled as an attack or as harmless."""
-
-    text: str
-    attack: bool
-
-
-def read_labelled_texts(path: Path) -> list[LabelledText]:
-    """Return the texts of a file."""
-    from tunegate.harness.records.files import numbered_lines
-
-    try:
-        lines = [(number, line.decode("utf-8-sig")) for number, line in numbered_lines(path)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from None
-    texts = ((number, line.strip()) for number, line in lines)
-    labelled = [_parse_line(text, f"{path}:{number}") for number, text in texts if text]
-    if len({text_label.attack for text_label in labelled}) < 2:
-        raise UsageError(
-            f"{path}: {len(labelled)} texts of one label; rates take attacks and harmless texts"
-        )
-    return labelled
-
-
-def _parse_line(line: str, where: str) -> LabelledText:
-    try:
-        row: Any = json.loads(line)
-    except ValueError:
-        row = None
-    label = row.get("attack", row.get("label")) if isinstance(row, dict) else None
-    text = row.get("text") if isinstance(row, dict) else None
-    if not isinstance(text, str) or label not in (True, False):  # 1 and 0 are equal to them
-        raise UsageError(
-            f"{where}: {line[:_START]!r} is not a labelled text; "
-            'write {"text": "…", "attack": true}'
-        )
-    return LabelledText(text, bool(label))
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredCheck:
-    """The scores of one check; None where it gave none."""
-
-    attacks: tuple[float | None, ...]
-    harmless: tuple[float | None, ...]
-    milliseconds: float
-    """Median time of a text."""
-
-    def join_with(self, other: MeasuredCheck, threshold: float) -> MeasuredCheck:
-        """Return the check that flags what either flags."""
-
-        def either(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Iterator[float]:
-            for one, another in zip(ours, theirs, strict=True):
-                yield float(max(one or 0.0, another or 0.0) >= threshold)
-
-        return MeasuredCheck(
-            tuple(either(self.attacks, other.attacks)),
-            tuple(either(self.harmless, other.harmless)),
-            self.milliseconds + other.milliseconds,
-        )
-
-
-def measure_check(labelled: Sequence[LabelledText], score: Callable[[str], float]) -> MeasuredCheck:
-    """Return the scores of a check on every text, and how long one takes."""
-    scores: dict[bool, list[float | None]] = {True: [], False: []}
-    times = []
-    for text in labelled:
-        began = time.perf_counter()
-        try:
-            value: float | None = score(text.text)
-        except Exception:  # a text without a score counts as missed, and is reported
-            value = None
-        times.append(1000 * (time.perf_counter() - began))
-        scores[text.attack].append(value)
-    return MeasuredCheck(tuple(scores[True]), tuple(scores[False]), statistics.median(times))
 
 
 def rate_lines(name: str, measured: MeasuredCheck, threshold: float) -> Iterator[str]:
@@ -190,15 +111,12 @@ def wrong_lines(
     labelled: Sequence[LabelledText], measured: MeasuredCheck, threshold: float, show: int
 ) -> Iterator[str]:
     """Yield the first texts that are missed, and those that are flagged though harmless."""
+    from tunegate.harness.records.hidden_text import escape_hidden
+
     attacks = [labelled_text.text for labelled_text in labelled if labelled_text.attack]
     harmless = [labelled_text.text for labelled_text in labelled if not labelled_text.attack]
     missed = [t for t, s in zip(attacks, measured.attacks, strict=True) if (s or 0.0) < threshold]
     wrong = [t for t, s in zip(harmless, measured.harmless, strict=True) if (s or 0.0) >= threshold]
     for name, texts in (("missed", missed), ("harmless, but flagged", wrong)):
-        yield from (f"{name}: {_excerpt(text)}" for text in texts[:show])
-
-
-def _excerpt(text: str) -> str:
-    from tunegate.harness.records.hidden_text import escape_hidden
-
-    return escape_hidden(" ".join(text.split())[:_START])
+        for text in texts[:show]:
+            yield f"{name}: {escape_hidden(' '.join(text.split())[:_START])}"

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tunegate.harness.judges.calibrating.judge_calibration import LabelledCases
     from tunegate.harness.judges.calibrating.labelling import LabellingSubject, LabelSheetRow
     from tunegate.harness.records.calibration import Calibration
-    from tunegate.harness.records.labels import Label
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import Suite
 
@@ -154,13 +153,14 @@ def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: s
     from tunegate.reports import label_sheet
 
     rows = draw_rows(subject, n)
+    low, high = subject.metric.range or (0.0, 1.0)
     texts = {
         out.with_suffix(".jsonl"): _lines(rows),
         out.with_suffix(".html"): label_sheet.render_sheet(
             [row.model_dump(mode="json", exclude_none=True) for row in rows],
             title=f"{subject.suite}: {subject.metric.name}",
             question=question,
-            values=_values(subject, steps),
+            values=[low + (high - low) * step / (steps - 1) for step in range(steps)],
         ),
     }
     for path, text in texts.items():
@@ -179,11 +179,6 @@ def _lines(rows: list[LabelSheetRow]) -> str:
         json.dumps({**row.model_dump(mode="json", exclude_none=True), "label": None}) + "\n"
         for row in rows
     )
-
-
-def _values(subject: LabellingSubject, steps: int) -> list[float]:
-    low, high = subject.metric.range or (0.0, 1.0)
-    return [low + (high - low) * step / (steps - 1) for step in range(steps)]
 
 
 def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
@@ -311,7 +306,11 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     from tunegate.harness.records.labels import read_labels, refuse_one_arm
 
     found = read_labels(path, range=metric.range or (0.0, 1.0))
-    own = tuple(x for x in found if x.metric in (None, metric.name) and _is_of_suite(x, suite))
+    own = tuple(
+        label
+        for label in found
+        if label.metric in (None, metric.name) and label.suite in (None, suite.name)
+    )
     if not own:
         raise UsageError(f"{path}: none of {len(found)} labels is on {suite.name}: {metric.name}")
     refuse_one_arm(path, own)
@@ -325,7 +324,3 @@ def _read_labels(path: Path, suite: Suite, metric: Metric) -> LabelledCases:
     by = sorted({x.by for x in own if x.by})
     source = f"{path.name}, labelled by {', '.join(by)}" if by else path.name
     return LabelledCases(own, cases, source)
-
-
-def _is_of_suite(label: Label, suite: Suite) -> bool:
-    return label.suite in (None, suite.name)

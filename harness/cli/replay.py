@@ -158,22 +158,21 @@ def _read(arguments: _ReplayArguments) -> ProductionCases:
     stratify = tuple(options["stratify"].split(",")) if "stratify" in options else ()
     if options.get("repeated", "drop") not in ("drop", "keep"):
         raise UsageError(f"--repeated={options['repeated']!r} must be drop or keep")
+    seed, settings = options.get("seed", "0"), options.get("settings", "greedy")
+    if not seed.isdecimal():
+        raise UsageError(f"--seed={seed!r} must be a whole number of at least 0")
     wanted = TraceSelection(
         limit=_count(options, "limit"),
         sample=_count(options, "sample"),
-        seed=_seed(options),
+        seed=int(seed),
         stratify=stratify,
         repeated=options.get("repeated", "drop"),
         scrub=options.get("scrub", "pii"),
         only=arguments.only,
-        settings=_settings(options.get("settings", "greedy")),
+        settings=tuple(map(str.strip, settings.split(","))) if "," in settings else settings,
         cluster_by=options.get("cluster-by", ""),
     )
     return collect_cases(list(arguments.paths), wanted)
-
-
-def _settings(text: str) -> str | tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",")) if "," in text else text
 
 
 def _count(options: Mapping[str, str], name: str) -> int | None:
@@ -182,13 +181,6 @@ def _count(options: Mapping[str, str], name: str) -> int | None:
         return None
     if not text.isdecimal() or int(text) == 0:
         raise UsageError(f"--{name}={text!r} must be a whole number above 0")
-    return int(text)
-
-
-def _seed(own: Mapping[str, str]) -> int:
-    text = own.get("seed", "0")
-    if not text.isdecimal():
-        raise UsageError(f"--seed={text!r} must be a whole number of at least 0")
     return int(text)
 
 

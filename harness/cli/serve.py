@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -105,15 +105,10 @@ def _offer(
         print(f"OPENAI_BASE_URL={address}\nOPENAI_API_KEY={settings.token}", flush=True)
         if words is not None:
             _run_each(words, list(arms), address, settings.token, stop)
-        else:
-            _wait(stop)
-
-
-def _wait(stop: StopRequest) -> None:
-    idle = threading.Event()
-    while not stop.requested:
-        idle.wait(0.2)
-    print("stopping", file=sys.stderr)
+            return
+        while not stop.requested:
+            time.sleep(0.2)
+        print("stopping", file=sys.stderr)
 
 
 def _command_words(each: str | None) -> list[str] | None:

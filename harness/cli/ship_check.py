@@ -8,13 +8,11 @@ this base; 13 one could not be made or compared; 2 a mistake in the call.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,10 +32,9 @@ from tunegate.harness.records.errors import (
 from tunegate.harness.run import STORE
 
 if TYPE_CHECKING:
-    from tunegate.harness.records.manifest import SuiteRecord
     from tunegate.harness.records.parity import DeploymentParity, SuiteParity
     from tunegate.harness.records.verdict import Verdict
-    from tunegate.harness.suite import Suite
+    from tunegate.harness.run.artifact_comparison import ArtifactComparison
     from tunegate.trainers.artifacts import DeploymentArtifact
 
 ORDER = 50
@@ -98,9 +95,12 @@ def ship_check(  # noqa: PLR0913  # one for each option
 
     Exit code 0: all are equivalent; 1: one is not; 10: undecided.
     """
+    from tunegate.harness.decision.verdict.verdict_lines import columns
     from tunegate.harness.models._model_folder import is_adapter, resolve_folder
     from tunegate.harness.models.gguf_format.converters import use_llama_cpp
     from tunegate.harness.models.open_arms import named_base
+    from tunegate.harness.records.verdict import Verdict
+    from tunegate.harness.run.artifact_comparison import ArtifactComparison
     from tunegate.harness.suite import load_suite
     from tunegate.harness.suite.find import find_suites
 
@@ -118,18 +118,25 @@ def ship_check(  # noqa: PLR0913  # one for each option
         )
     base = first[0] if first else named_base(adapter, "BASE in front of the adapter")
     folders = resolve_folder(base), resolve_folder(adapter)
-    run = ArtifactComparison(
-        suites, base, adapter, STORE, dtype, allow_prompt_difference=allow_prompt_difference
+    comparison = ArtifactComparison(
+        suites,
+        base,
+        adapter,
+        STORE,
+        lambda line: say(f"  {line}", flush=True),
+        dtype,
+        allow_prompt_difference=allow_prompt_difference,
     )
     with _place(folder) as place, warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
-        outcomes = [_outcome(run, artifact, folders, place) for artifact in chosen]
+        outcomes = [_check_artifact(comparison, artifact, folders, place) for artifact in chosen]
     print()
-    for line in _table(outcomes):
-        say(line)
-    say(LAST)
-    raise typer.Exit(_code(outcomes, named=bool(artifacts)))
+    head = ("artifact", "size", "answers equal", "KL a token", "outcome")
+    say(*columns([head, *map(_row, outcomes)]), LAST)
+    # An artifact that is asked for by name must not be left out.
+    verdicts = [o.verdict or Verdict.ERROR for o in outcomes if o.verdict or artifacts]
+    raise typer.Exit(Verdict.worst(verdicts or [Verdict.ERROR]).exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +144,12 @@ class ArtifactOutcome:
     """How one artifact ended."""
 
     name: str
-    size: int | None = None
+    size: int | None
     """Bytes on the disk; None if it could not be made."""
+    verdict: Verdict | None
+    """None if it was left out, because it could not be made or opened."""
     parity: DeploymentParity | None = None
-    reason: str = ""
-    """Why it was not compared."""
-    refused: bool = False
-    """Whether it is not comparable; False if it could not be made."""
+    """None if it was not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +192,14 @@ def _place(folder: Path | None) -> Iterator[Path]:
         yield Path(passing)
 
 
-def _outcome(
-    run: ArtifactComparison,
+def _check_artifact(
+    comparison: ArtifactComparison,
     artifact: DeploymentArtifact | ExistingArtifact,
     folders: tuple[Path, Path],
     place: Path,
 ) -> ArtifactOutcome:
-    """Make and compare one artifact, and print what was found."""
+    """Make and compare one artifact, and print how it ended."""
+    from tunegate.harness.records.verdict import Verdict
     from tunegate.trainers.artifacts import build_artifact
 
     size = None
@@ -203,27 +210,22 @@ def _outcome(
         else:
             built = build_artifact(artifact, *folders, place / artifact.name)
             spec, size = built.spec, built.size
-        parity = run.compared(spec)
+        parity = comparison.compare(spec)
     except (MissingExtra, ModelError) as error:
         say(f"  left out: {error}")
-        return ArtifactOutcome(artifact.name, size, reason=str(error))
+        return ArtifactOutcome(artifact.name, size, None)
     except NotComparable as error:
         say(f"  not comparable: {error}")
-        return ArtifactOutcome(artifact.name, size, reason=str(error), refused=True)
+        return ArtifactOutcome(artifact.name, size, Verdict.NOT_COMPARABLE)
     except RunInterrupted as error:
         raise RunInterrupted(f"{error}\n{AGAIN}", error.exit_code - 128) from error
     except BackendError as error:
         raise BackendError(f"{error}\n{AGAIN}") from error
-    for line in _parity_lines(parity):
-        say(f"  {line}")
-    return ArtifactOutcome(artifact.name, size, parity)
-
-
-def _parity_lines(parity: DeploymentParity) -> Iterator[str]:
-    yield f"{parity.status.value.replace('_', ' ')}: {parity.step}"
+    say(f"  {parity.status.value.replace('_', ' ')}: {parity.step}")
     for suite in parity.suites:
-        yield f"{suite.name}: {_answers(suite)}"
-        yield from (f"  {metric.sentence}" for metric in suite.metrics)
+        say(f"  {suite.name}: {_answers(suite)}")
+        say(*(f"    {metric.sentence}" for metric in suite.metrics))
+    return ArtifactOutcome(artifact.name, size, parity.verdict, parity)
 
 
 def _answers(suite: SuiteParity) -> str:
@@ -240,18 +242,10 @@ def _answers(suite: SuiteParity) -> str:
     return "; ".join(parts) or "likelihoods only"
 
 
-def _table(outcomes: Sequence[ArtifactOutcome]) -> Iterator[str]:
-    """Yield a line per artifact, in columns."""
-    from tunegate.harness.decision.verdict.verdict_lines import columns
-
-    head = ("artifact", "size", "answers equal", "KL a token", "outcome")
-    return columns([head, *map(_row, outcomes)])
-
-
 def _row(outcome: ArtifactOutcome) -> tuple[str, str, str, str, str]:
     size = "–" if outcome.size is None else f"{outcome.size / 1e6:,.1f} MB"
     if outcome.parity is None:
-        ended = "not comparable" if outcome.refused else "left out"
+        ended = "not comparable" if outcome.verdict else "left out"
         return (outcome.name, size, "–", "–", ended)
     agreed = [s.agreement for s in outcome.parity.suites if s.agreement is not None]
     apart = [s.divergence for s in outcome.parity.suites if s.divergence is not None]
@@ -263,90 +257,3 @@ def _row(outcome: ArtifactOutcome) -> tuple[str, str, str, str, str]:
         f"{sum((d.kl or 0) * d.tokens for d in apart) / tokens:.2g}" if tokens else "–",
         outcome.parity.status.value.replace("_", " "),
     )
-
-
-def _code(outcomes: Sequence[ArtifactOutcome], *, named: bool) -> int:
-    """Return the exit code: the worst artifact's; one asked for by name must not be left out."""
-    from tunegate.harness.records.verdict import Verdict
-
-    verdicts = [_verdict(o) for o in outcomes if o.parity is not None or o.refused or named]
-    return Verdict.worst(verdicts or [Verdict.ERROR]).exit_code
-
-
-def _verdict(outcome: ArtifactOutcome) -> Verdict:
-    from tunegate.harness.records.verdict import Verdict
-
-    if outcome.parity is not None:
-        return outcome.parity.verdict
-    return Verdict.NOT_COMPARABLE if outcome.refused else Verdict.ERROR
-
-
-@dataclass(frozen=True)
-class ArtifactComparison:
-    """Has an artifact and its fine-tune answer the suites, and compares the answers.
-
-    Base is opened to prove that the artifact is another model, but asked nothing: whether tuned is
-    better than base is the gate's question. Answers go to the gate's own store, and come from it.
-    """
-
-    suites: Sequence[Suite]
-    base: str
-    adapter: str
-    store: Path
-    dtype: str = "auto"
-    allow_prompt_difference: bool = False
-
-    def compared(self, shipped: str) -> DeploymentParity:
-        """Ask tuned and an artifact what is not stored yet, and compare their answers."""
-        from tunegate.harness.checks import comparability, liveness
-        from tunegate.harness.contracts.further_arm import SHIPPED, comparisons
-        from tunegate.harness.contracts.model import ServerHosting
-        from tunegate.harness.decision.verdict.deployment_parity import PAIR
-        from tunegate.harness.models._model_folder import base_record, resolve_folder
-        from tunegate.harness.models.open_arms import open_arms
-        from tunegate.harness.records.training_card import precision_note
-        from tunegate.harness.run.prepare import PlanOptions, prepare
-        from tunegate.harness.run.served_proof import prove_prompts, prove_served
-
-        specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
-        hosting = ServerHosting(report=_say)
-        arms = open_arms(specs, dtype=self.dtype, hosting=hosting)
-        tuned = resolve_folder(self.adapter)
-        if note := precision_note(base_record(tuned), arms["tuned"].identity.get("stored")):
-            _say(note)
-        comparability.check_answerable(self.suites, {name: arms[name] for name in PAIR})
-        liveness.check_liveness(arms)
-        served = prove_served(arms, partial(open_arms, dtype="float32"), _say)
-        # Times are compared with base's, which is not asked; new ones would replace a gate's.
-        options = PlanOptions(asked=PAIR, timed=False)
-        with prepare(self.suites, arms, self.store, options) as run:
-            prompts = prove_prompts(run)
-            prompts.refuse_different(allowed=self.allow_prompt_difference)
-            for line in (
-                *prompts.lines(),
-                *prompts.sentences("warning"),
-                *prompts.sentences("note"),
-            ):
-                _say(line)
-            run.answer(sys.stderr)
-            if served is not None and served.folders:
-                served.check(arms)
-            cells = tuple(run.answers())
-        manifest = run.manifest("ship-check", map(_drop_judge_gates, self.suites))
-        scored = run.with_scores(manifest, list(run.score(cells)), cells=cells)
-        if served is not None and (note := served.record[SHIPPED].get("note")):
-            _say(str(note))
-        parity: DeploymentParity = comparisons(run.arms)[SHIPPED].compare(scored)
-        return parity
-
-
-def _say(line: str) -> None:
-    say(f"  {line}", flush=True)
-
-
-def _drop_judge_gates(suite: Suite) -> SuiteRecord:
-    """Return a suite without the gates on a judge's scores: no judge is asked here."""
-    record = suite.record()
-    measured = {metric.name for metric in record.metrics if metric.judge is None}
-    kept = tuple(gate for gate in record.gates if gate.metric in measured)
-    return record.model_copy(update={"gates": kept})

@@ -110,7 +110,10 @@ def new(
         table = None if of is None else cases_table(of, folder)
         written = f"{folder}/suite.toml and {folder}/cases.jsonl"
         if like is None:
-            _write(folder, table)
+            folder.mkdir(parents=True)
+            if table is None:
+                (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
+            _write_suite(folder, table)
         else:
             written = f"{folder}: {', '.join(copy_suite(like, folder))}"
     if table is None:
@@ -135,13 +138,6 @@ def _start_suite(of: Path, folder: Path, task: Sequence[str]) -> Sequence[str] |
     if _production_suite.is_traces(of):
         return _production_suite.start_suite(of, folder, name=name)
     return None
-
-
-def _write(folder: Path, table: str | None) -> None:
-    folder.mkdir(parents=True)
-    if table is None:
-        (folder / "cases.jsonl").write_text(_CASES, encoding="utf-8")
-    _write_suite(folder, table)
 
 
 def _write_suite(
@@ -372,17 +368,13 @@ def write_suite_folder(template: str, folder: Path) -> str:
     """Write a suite folder from a template; return what was written and what to do next."""
     if template not in _TEMPLATES:
         raise UsageError(unknown_name_message(template, _TEMPLATES, what="template"))
-    try:
+    source = import_module(f"{_SOURCES}.{template}")
+    with refuse_unwritable(folder):
+        if folder.exists():
+            raise UsageError(f"{folder}: is already there; choose another name")
         folder.mkdir(parents=True)
-        source = import_module(f"{_SOURCES}.{template}")
         text = source.TEMPLATE.format(name=suite_name(folder))
         (folder / "suite.toml").write_text(text, encoding="utf-8")
-    except FileExistsError as error:
-        raise UsageError(f"{folder}: is already there; choose another name") from error
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place"
-        ) from error
     return (
         f"wrote {folder}/suite.toml\nnext: put the questions into {folder}/data, or set path = to "
         f"their folder, then `tunegate suite check {folder}`"

@@ -9,7 +9,7 @@ import typer
 
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 
 ORDER = 114
 PANEL = Panel.KEEP_RECORDS
@@ -66,10 +66,8 @@ def verify(
         raise UsageError(f"{file}: without --key PUB or --identity URL the signer is unknown")
     if trust is not None and identity is None:
         raise UsageError(f"--trust {trust}: only works with --identity")
-    try:
+    with refuse_unreadable(file):
         text = read_file(file)
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read ({error.strerror})") from error
     if identity is None:
         assert key is not None
         verdict = attestation.verify_attestation(text, key, str(file))

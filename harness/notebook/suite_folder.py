@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable, refuse_unwritable
 from tunegate.harness.records.files import write_atomic
 
 FOLDER = Path(".tunegate/notebook")
@@ -50,22 +50,17 @@ def write_suite(
     blocks += [_table("[[metrics]]", table) for table in tables]
     blocks += [_table("[[gates]]", _mapping("gates", gate)) for gate in gates]
     folder = FOLDER / name
-    try:
+    with refuse_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomic(folder / _CASES, _case_lines(cases))
         write_atomic(folder / "suite.toml", "\n".join(blocks))
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror})") from error
     return folder
 
 
 def _case_lines(cases: Iterable[Mapping[str, Any]] | Path) -> str:
     if isinstance(cases, Path):
-        try:
+        with refuse_unreadable(cases):
             return cases.read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", None) or "not UTF-8"
-            raise UsageError(f"{cases}: cannot be read ({why})") from error
     lines = []
     for index, case in enumerate(cases):
         try:

@@ -198,19 +198,15 @@ class GateSession:
         The gate's result is None if its metric guards what base never does.
         """
         verdict = self.evaluate()
-        guarded = self._silent_metrics(suite)
+        loaded = [candidate for candidate in self.loaded.values() if candidate.name == suite]
+        silent = {m.name for s in loaded for m in s.metrics if m.only_if_base_has is not None}
         for suite_result in verdict.suites:
             if suite_result.name != suite:
                 continue
             result = next((result for result in suite_result.gates if result.id == gate.id), None)
-            if result is not None or gate.metric in guarded:
+            if result is not None or gate.metric in silent:
                 return suite_result, result
         raise TunegateError(verdict.sentence)
-
-    def _silent_metrics(self, suite: str) -> set[str]:
-        """Return the metrics of a suite that may be left out."""
-        suites = (one for one in self.loaded.values() if one.name == suite)
-        return {m.name for one in suites for m in one.metrics if m.only_if_base_has is not None}
 
     def evaluate(self) -> VerdictRecord:
         """Return the run's verdict, made once over all selected suites."""
@@ -248,12 +244,6 @@ class GateSession:
             self.folders[folder] = None
             self.beside[key] = SuiteRun(suite, self.run((suite,), folder, models), folder)
         return self.beside[key]
-
-    def _open_arms(self, specs: Mapping[str, str | None]) -> dict[str, Any]:
-        """Return the opened arms of these models, and drop those of others."""
-        if self.arms_of != specs:
-            self.arms, self.arms_of = {}, specs
-        return self.arms
 
     def run(
         self,
@@ -299,9 +289,11 @@ class GateSession:
         options.refuse_impossible()
         use_llama_cpp(self.options["llama-cpp"])
         refuse_unwritable_exports(self.options)
+        if self.arms_of != specs:  # drop the opened arms of other models
+            self.arms, self.arms_of = {}, specs
         return evaluate_once(
             options,
-            self._open_arms(specs),
+            self.arms,
             lock=FolderLock(folder, shared_by=self.name)
             if self.worker
             else nullcontext(self.hold(folder)),
@@ -350,7 +342,9 @@ class GateSession:
         except (Exception, SystemExit) as error:
             self.error = self.error or _report_failure(self.folder, error)
         self.held.close()
-        self._clean()
+        # Remove the holder.json files of xdist's workers.
+        for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
+            FolderLock(folder, shared_by=self.name).forget()
         self.note_unevaluated(session.config)
         if self.verdict is None and (sentence := str(self.error or self.why)):
             leave_sentence(self.options["run-dir"], self.options["summary"], sentence)
@@ -424,11 +418,6 @@ class GateSession:
         return [
             a.command() for a in run_annotations(Run.load(self.folder), repository_root(), level)
         ]
-
-    def _clean(self) -> None:
-        """Remove the holder.json files of xdist's workers."""
-        for folder in (self.folder, *self.folder.parent.glob(f"{self.folder.name}.*")):
-            FolderLock(folder, shared_by=self.name).forget()
 
 
 _DISK_ERRORS = frozenset(

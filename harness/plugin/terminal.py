@@ -68,18 +68,12 @@ def _lines(state: GateSession) -> Iterator[str]:
         f"note: {relative_path(file)} is not called suite.toml, so its gates were not run"
         for file in state.renamed_suites()
     )
-    yield from _comparison_table(state)
+    if state.compared:  # by tests with the `gate` fixture
+        head = ("suite", "metric", "tuned", "base → tuned", "difference", "cases")
+        yield from columns([head, *state.compared])
     for folder in state.reported_folders():
         yield f"report: {relative_path(folder / 'report.html')}"
     yield from state.delivered
-
-
-def _comparison_table(state: GateSession) -> Iterator[str]:
-    """Yield what tests compared with the `gate` fixture, as a table."""
-    if not state.compared:
-        return
-    rows = [("suite", "metric", "tuned", "base → tuned", "difference", "cases"), *state.compared]
-    yield from columns(rows)
 
 
 def _remedy(state: GateSession) -> Iterator[str]:

@@ -89,6 +89,22 @@ def refuse_unwritable(place: object, remedy: str = "choose another place") -> It
         raise UsageError(f"{place}: cannot be written ({reason}); {remedy}") from error
 
 
+@contextmanager
+def refuse_unreadable(place: object, remedy: str = "") -> Iterator[None]:
+    """Turn an OSError inside, or text that is not UTF-8, into one line with the place.
+
+    Raises:
+        UsageError: reading failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason, remedy = error.strerror or error, remedy and f"; {remedy}"
+        raise UsageError(f"{place}: cannot be read ({reason}){remedy}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{place}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
 class SuiteError(UsageError):
     """All problems in the files of a suite, so that one edit can fix them."""
 

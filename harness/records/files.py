@@ -98,7 +98,9 @@ def parse_record(kind: type[R], text: bytes) -> R:
         ValueError: the text is not such a record; `record_problem` says why.
         RecursionError: it is nested too deeply.
     """
-    reader = _reader(kind)
+    if kind not in _READERS:
+        _READERS[kind] = TypeAdapter(kind)
+    reader: TypeAdapter[R] = _READERS[kind]
     try:
         return reader.validate_json(text)
     except ValidationError:
@@ -115,12 +117,6 @@ def record_problem(kind: type[Any], error: Exception) -> str:
 
 _READERS: dict[type[Any], TypeAdapter[Any]] = {}
 """Kind → its parser: making one takes longer than reading a thousand records."""
-
-
-def _reader(kind: type[R]) -> TypeAdapter[R]:
-    if kind not in _READERS:
-        _READERS[kind] = TypeAdapter(kind)
-    return _READERS[kind]
 
 
 _NUMBERS = count()

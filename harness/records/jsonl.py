@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from pydantic_core import to_jsonable_python
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import (
     bounded_lines,
     numbered_lines,
@@ -159,18 +159,15 @@ def _scan(
     """Yield the offset and the record of each line from `start` on."""
     if not path.is_file():
         return
-    try:
-        with path.open("rb") as lines:
-            lines.seek(start)
-            for at, line in bounded_lines(lines, path, number):
-                try:
-                    record = parse_record(kind, line)
-                except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{path}:{at}: {record_problem(kind, error)}") from error
-                yield start, record
-                start += len(line)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with refuse_unreadable(path), path.open("rb") as lines:
+        lines.seek(start)
+        for at, line in bounded_lines(lines, path, number):
+            try:
+                record = parse_record(kind, line)
+            except (ValueError, RecursionError) as error:
+                raise UsageError(f"{path}:{at}: {record_problem(kind, error)}") from error
+            yield start, record
+            start += len(line)
 
 
 def read_records(path: Path, kind: type[R]) -> tuple[R, ...]:

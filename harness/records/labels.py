@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import SuiteError, UsageError
+from tunegate.harness.records.errors import SuiteError, UsageError, refuse_unreadable
 from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.hashing import canonical_json, sha256
 from tunegate.harness.records.problems import validation_problem
@@ -70,11 +70,8 @@ def read_labels(
         SuiteError: every problem, as `file:line: what; remedy`.
         UsageError: the file cannot be read, or has no label.
     """
-    try:
+    with refuse_unreadable(path, "give a file of labels"):
         lines = [(number, line.decode("utf-8")) for number, line in numbered_lines(path)]
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise UsageError(f"{path}: cannot be read ({reason}); give a file of labels") from error
     found: list[Label] = []
     problems: list[str] = []
     for number, line in lines:

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
 from tunegate.harness.records.cases import Case
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import read_record
 from tunegate.harness.records.jsonl import IndexedRecords, JsonlRecords, read_records
 from tunegate.harness.records.judgements import JUDGEMENTS_FILE, Judgement
@@ -122,10 +122,8 @@ def refuse_links(folder: Path) -> None:
     Raises:
         UsageError: an entry is neither a plain file nor a folder.
     """
-    try:
+    with refuse_unreadable(folder):
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be read ({error.strerror})") from error
     for entry in entries:
         if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
             raise UsageError(

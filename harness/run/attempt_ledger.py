@@ -108,7 +108,8 @@ class AttemptLedger:
         """Return the lines about a suite, oldest first."""
         kept = () if self.kept is None else self.lines.get(self.kept, ())
         lines = dict.fromkeys((*self.lines[self.files[name]], *kept))
-        return sorted(filter(self.sketches[name].is_of, lines), key=_age)
+        about = filter(self.sketches[name].is_of, lines)
+        return sorted(about, key=lambda line: (line.judged, line.candidate))
 
     def _earlier_versions(self, name: str) -> int:
         """Return how many other cases or seeds judged the candidate before these first did.
@@ -329,7 +330,3 @@ def _identity(line: LedgerLine) -> tuple[object, ...]:
     """Return all but the line's time and counts. In CI, every run folder has the same name."""
     same = (line.run_id, line.suite, line.suite_sha256, line.candidate, line.seed, line.whole)
     return (*same, line.scores_sha256, line.verdict)
-
-
-def _age(line: LedgerLine) -> tuple[str, str]:
-    return line.judged, line.candidate

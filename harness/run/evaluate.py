@@ -37,7 +37,6 @@ from tunegate.harness.records.errors import (
     BackendError,
     NotComparable,
     RunInterrupted,
-    TunegateError,
     UsageError,
     hide_credentials,
 )
@@ -93,7 +92,9 @@ def evaluate(options: RunOptions, opened: dict[str, Arm] | None = None) -> Verdi
             folder.write("verdict.json", verdict)
             return verdict
         except (BackendError, RunInterrupted) as error:
-            _write_failure(state, error)
+            with contextlib.suppress(BackendError):  # the disk may be full
+                manifest = state.written or state.begin()
+                folder.write("verdict.json", failed_verdict(manifest, str(error)))
             raise
 
 
@@ -339,10 +340,3 @@ def _score(state: RunState, run: PreparedRun, stopping: EarlyStopping) -> Scored
     if findings:
         manifest = state.update(findings=findings)
     return run.with_scores(manifest, scores, cells=answered, looks=stopping.looks)
-
-
-def _write_failure(state: RunState, error: TunegateError) -> None:
-    """Write the verdict ERROR, if the disk allows."""
-    with contextlib.suppress(BackendError):
-        manifest = state.written or state.begin()
-        state.folder.write("verdict.json", failed_verdict(manifest, str(error)))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import refuse_unwritable
 from tunegate.harness.records.files import write_atomic
 
 EXPORTS = {"report": "report.html", "junit": "junit.xml", "summary": "summary.md"}
@@ -21,17 +21,12 @@ def refuse_unwritable_exports(options: Mapping[str, Any]) -> None:
         if not options[option]:
             continue
         target = Path(options[option])
-        try:
+        with refuse_unwritable(f"--gate-{option}={target}", "choose another file"):
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
             if os.path.lexists(target) and not stat.S_ISREG(target.lstat().st_mode):
                 raise OSError(0, "it is a link or a device, which a report never replaces")
-        except OSError as error:
-            raise UsageError(
-                f"--gate-{option}={target}: cannot be written ({error.strerror}); "
-                "choose another file"
-            ) from error
 
 
 def copy_exports(options: Mapping[str, Any], written: Mapping[str, Path]) -> None:

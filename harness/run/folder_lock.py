@@ -22,6 +22,7 @@ from tunegate.harness.records.errors import (
     RunInterrupted,
     TunegateError,
     UsageError,
+    refuse_unwritable,
 )
 
 _WAIT_S = 0.5
@@ -53,17 +54,12 @@ class FolderLock:
         Raises:
             UsageError: another session holds it, or the folder cannot be written.
         """
-        try:
+        with refuse_unwritable(self.folder, "choose another place with --gate-run-dir DIR"):
             self._is_new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._take()
             self._recall()
             self._note(done=self.done)
-        except OSError as error:
-            raise UsageError(
-                f"{self.folder}: cannot be written ({error.strerror}); choose another place with "
-                "--gate-run-dir DIR"
-            ) from error
         return self
 
     def __exit__(

@@ -6,6 +6,7 @@ import datetime
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +20,12 @@ from tunegate.harness.contracts.result_set import results_of
 from tunegate.harness.engine.plan import Plan
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.defaults import RUNS
-from tunegate.harness.records.errors import BackendError, TunegateError, UsageError
+from tunegate.harness.records.errors import (
+    BackendError,
+    TunegateError,
+    UsageError,
+    refuse_unwritable,
+)
 from tunegate.harness.records.files import (
     read_record,
     record_pieces,
@@ -88,15 +94,10 @@ class RunFolderWriter:
 
     def refuse_unwritable(self) -> None:
         """Check that the folder can be written, before anything is spent."""
-        try:
+        with refuse_unwritable(self.path, "choose another place with --gate-run-dir DIR"):
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomic(self.path / ".writable", "")
             (self.path / ".writable").unlink()
-        except OSError as error:
-            raise UsageError(
-                f"{self.path}: cannot be written ({error.strerror}); "
-                "choose another place with --gate-run-dir DIR"
-            ) from error
 
     def created(self) -> str:
         """Return when the run was first started (ISO 8601, UTC): a resumed run keeps its date."""
@@ -116,14 +117,12 @@ class RunFolderWriter:
             return []
         beside = (self.path.with_name(f"{self.path.name}.{n}") for n in itertools.count(1))
         new = next(folder for folder in beside if not folder.exists())
-        try:
+        with _writing(new / "manifest.json"):
             new.mkdir()
             for file in [*self.path.iterdir()]:
                 # The lock is this run's, and so are the logs of the servers that it started.
                 if file.name not in ("lock", "holder.json") and file.suffix != ".log":
                     file.rename(new / file.name)
-        except OSError as error:
-            raise RunFolderWriter(new).failure("manifest.json", error) from error
         return [
             f"{os.path.relpath(self.path)} held another finished run "
             f"({ended.verdict.value.replace('_', ' ')}), which is now {os.path.relpath(new)}"
@@ -132,10 +131,8 @@ class RunFolderWriter:
     def begin(self, manifest: Manifest) -> Manifest:
         """Write the manifest, and remove the outcome of an earlier run; return the manifest."""
         for path in (self.path / name for name in _OUTCOME):
-            try:
+            with _writing(path):
                 path.unlink(missing_ok=True)
-            except OSError as error:
-                raise self.failure(path.name, error) from error
         self.write("manifest.json", manifest)
         return manifest
 
@@ -152,31 +149,32 @@ class RunFolderWriter:
         images = {image.file_name: image for case in cases for image in case.images}
         for name, image in images.items():
             try:
-                write_bytes_atomic(self.path / IMAGES / name, image.read())
+                content = image.read()
             except ValueError as error:
                 raise UsageError(f"{error}; start again") from error
-            except OSError as error:
-                raise self.failure(f"{IMAGES}/{name}", error) from error
+            with _writing(self.path / IMAGES / name):
+                write_bytes_atomic(self.path / IMAGES / name, content)
 
     def write_traces(self, run: RunRecords, content: ContentCapture | None) -> None:
         """Write spans, logs and metrics, with prompts and answers as `content` allows."""
-        try:
+        with _writing(self.path / otel_export.TRACES):
             otel_export.write_traces(self.path, run, content)
-        except OSError as error:
-            raise self.failure(otel_export.TRACES, error) from error
-
-    def failure(self, name: str, error: OSError) -> BackendError:
-        """Return the error that ends a run whose file `name` cannot be written."""
-        return BackendError(
-            f"{self.path / name}: cannot be written ({error.strerror}); finished answers are "
-            "stored: make room, then resume"
-        )
 
     def _write(self, name: str, pieces: Iterable[str]) -> None:
-        try:
+        with _writing(self.path / name):
             write_atomic(self.path / name, pieces)
-        except OSError as error:
-            raise self.failure(name, error) from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """End the run with one line if a file of its folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise BackendError(
+            f"{path}: cannot be written ({error.strerror}); finished answers are stored: make "
+            "room, then resume"
+        ) from error
 
 
 def _subject(manifest: Manifest) -> str:

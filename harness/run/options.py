@@ -123,7 +123,9 @@ class RunOptions:
             refuse_broken_ledgers(self.suites)
         refuse_unjudged(self.suites, self.judge)
         _ = self.calibrations  # refuses a file that cannot be read
-        self._refuse_foreign_labels()
+        labels = read_records(self.folder / LABELS_FILE, Label)
+        refuse_one_arm(self.folder / LABELS_FILE, labels)
+        refuse_judges_labels(self.folder / LABELS_FILE, labels, parse_specs(self.judge))
         self._refuse_unreachable_gates()
         refuse_shared_name(self.suites)
 
@@ -142,12 +144,6 @@ class RunOptions:
                     f"{gate.where}: against = {name!r}, and no {name} is named; give it with "
                     f"--gate-{name} {value}"
                 )
-
-    def _refuse_foreign_labels(self) -> None:
-        file = self.folder / LABELS_FILE
-        labels = read_records(file, Label)
-        refuse_one_arm(file, labels)
-        refuse_judges_labels(file, labels, parse_specs(self.judge))
 
     def _refuse_unreachable_gates(self) -> None:
         """Refuse gates that a flawless result could not pass, unless only a part is judged."""

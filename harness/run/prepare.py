@@ -26,7 +26,7 @@ from tunegate.harness.checks.recorded_scores import check_recorded_scores
 from tunegate.harness.contracts.further_arm import add_derived_arms
 from tunegate.harness.contracts.model import Arm, RecordedArm
 from tunegate.harness.engine.answer_cache import AnswerCache
-from tunegate.harness.engine.plan import Plan, make_plan
+from tunegate.harness.engine.plan import make_plan
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.manifest import LookSchedule
 from tunegate.harness.run.attempt_ledger import CountedAttempts
@@ -117,20 +117,17 @@ def prepare_with(
     attempts = CountedAttempts()
     if options.purpose is RunPurpose.GATE:
         tuned = arms["tuned"]
+        recorded: list[StoredAnswer] = []
+        if isinstance(tuned, RecordedArm):
+            requests = [r for (_, name), r in plan.requests.items() if name == "tuned"]
+            recorded = list(tuned.complete(requests))
         attempts = CountedAttempts.count(
             store,
             suites,
             tuned.fingerprint,
             options.seed,
             whole=options.whole,
-            answers=_recorded_answers(plan, tuned),
+            answers=recorded,
         )
     stored = store.answered(cell.key for cell in plan.cells)
     return PreparedRun(suites, arms, answering, plan, store, options.seed, proven, attempts, stored)
-
-
-def _recorded_answers(plan: Plan, tuned: Arm) -> list[StoredAnswer]:
-    """Return all answers of a recorded fine-tune; none of a model."""
-    if not isinstance(tuned, RecordedArm):
-        return []
-    return list(tuned.complete([r for (_, arm), r in plan.requests.items() if arm == "tuned"]))

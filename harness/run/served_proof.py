@@ -28,24 +28,19 @@ def prove_served(
     Raises:
         NotComparable: a server computes with other weights than those in the folder.
     """
-    if not any(isinstance(arm, ServedArm) for arm in arms.values()):
+    addresses = [arm.address for arm in arms.values() if isinstance(arm, ServedArm)]
+    if not addresses:
         return None
     from tunegate.harness.models._model_folder import models_on_cpu
     from tunegate.harness.models.servers.identity import ServedIdentity
+    from tunegate.harness.models.servers.target import is_this_machine
 
     def exactly(specs: Mapping[str, str]) -> Mapping[str, Arm]:
-        with models_on_cpu(needed=_served_here(arms)):
+        # A server on this machine may take the GPU's memory.
+        with models_on_cpu(needed=any(map(is_this_machine, addresses))):
             return opened(specs)
 
     return ServedIdentity.prove(arms, exactly, report)
-
-
-def _served_here(arms: Mapping[str, Arm]) -> bool:
-    """Return whether an arm is served on this machine, so that the GPU's memory may be taken."""
-    from tunegate.harness.models.servers.target import is_this_machine
-
-    served = (arm for arm in arms.values() if isinstance(arm, ServedArm))
-    return any(is_this_machine(arm.address) for arm in served)
 
 
 def prove_prompts(run: PreparedRun) -> ServedPrompts:

@@ -24,7 +24,7 @@ from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.episodes import EpisodeRecord, EpisodeTurn
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import record_json, record_problem
 from tunegate.harness.records.hashing import file_sha256, sha256, text_hash
 from tunegate.harness.records.jsonl import record_lines
@@ -74,15 +74,13 @@ def refuse_other_model(verdict: VerdictRecord, model: str, name: str) -> None:
             "compared with it; judge local files, or trust the name with --model any"
         )
     path = Path(model)
-    try:
+    with refuse_unreadable(f"--model {model}"):
         if path.is_dir():
             digest = weights_fingerprint(path)
         elif path.is_file():
             digest = file_sha256(path)
         else:
             digest = model.removeprefix("sha256:").lower()
-    except OSError as error:
-        raise UsageError(f"--model {model}: cannot be read ({error.strerror})") from error
     if not re.fullmatch("[0-9a-f]{64}", digest):
         raise UsageError(f"--model {model}: not a folder, a file or a SHA-256 (64 hex digits)")
     if digest != judged:

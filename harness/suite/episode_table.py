@@ -26,7 +26,11 @@ def read_episodes(
         played, problems = _read_inspect(source, settings)
     else:
         played, problems = _read_environment(source, settings, cases)
-    problems += _case_problems(cases)
+    with_tools = next((case for case in cases if case.tools is not None), None)
+    if with_tools is not None:
+        problems.append(
+            f"{with_tools.where}: tools: an episode's tools come from its environment; remove it"
+        )
     if generation.template != "chat":
         problems.append(
             f"{source.where('generation', 'template')}: template={generation.template!r}: an "
@@ -85,13 +89,6 @@ def _other_keys(source: TomlFile, names: Sequence[str], why: str) -> Iterator[st
     for name in names:
         if isinstance(table, Mapping) and name in table:
             yield f"{source.where('episode', name)}: {name} {why}; remove it"
-
-
-def _case_problems(cases: Sequence[Case]) -> Iterator[str]:
-    for case in cases:
-        if case.tools is not None:
-            yield (f"{case.where}: tools: an episode's tools come from its environment; remove it")
-            return
 
 
 def open_cases(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunegate.harness.records.errors import UsageError, unknown_name_message
+from tunegate.harness.records.errors import UsageError, refuse_unreadable, unknown_name_message
 
 if TYPE_CHECKING:
     from tunegate.harness.suite.suite import Suite
@@ -52,10 +52,8 @@ def find_suites(word: str) -> list[str]:
         raise UsageError(problem)
     if path.is_file():
         return [word]
-    try:
+    with refuse_unreadable(place):
         is_suite = (path / FILE_NAME).is_file()
-    except OSError as error:
-        raise UsageError(f"{place}: cannot be read ({error.strerror})") from error
     files = [path / FILE_NAME] if is_suite else sorted(path.rglob(FILE_NAME))
     if not files:
         raise UsageError(

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tunegate.harness.cli._guess_format import cases_table
-from tunegate.harness.cli.guardrail import read_labelled_texts
 from tunegate.harness.judges.backends.scripted import scripted as scripted_judge
 from tunegate.harness.models.adapters.weight_files import read_json
 from tunegate.harness.models.replay import replay
 from tunegate.harness.models.scripted import scripted
+from tunegate.harness.production.guardrail.check_rates import read_labelled_texts
 from tunegate.harness.records.errors import TunegateError
 from tunegate.harness.records.labels import read_labels
 from tunegate.harness.results._files import csv_records, json_document, json_lines

@@ -102,20 +102,6 @@ def test_what_a_judge_gave_is_written_into_the_suite(tmp_path: Path) -> None:
     assert load_suite(folder).metrics[0].options["deterministic"] is False
 
 
-def test_runs_without_a_common_case_or_score_are_refused(tmp_path: Path) -> None:
-    """Nothing would be compared; the message says what each run has."""
-    base = write_rows(tmp_path / "base.jsonl", [{"id": "q1", "score": 1}])
-    other = write_rows(tmp_path / "other.jsonl", [{"id": "p1", "score": 1}])
-    named = write_rows(tmp_path / "named.jsonl", [{"id": "q1", "scores": {"tone": 1}}])
-
-    with pytest.raises(UsageError, match=r"no case is in both runs: base has 'q1', tuned 'p1'"):
-        run("results", base, other)
-    with pytest.raises(
-        UsageError, match=r"no score is in both runs: base has score; tuned has tone"
-    ):
-        run("results", base, named)
-
-
 def test_the_way_to_a_verdict_names_the_run_that_was_given() -> None:
     both = RECORDED / "promptfoo" / "results.json"
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
-import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +80,6 @@ def test_an_adapter_names_its_base_and_the_folder_has_its_suites(tiny: Any, suit
     assert ended.value.exit_code == 0
 
 
-def test_base_is_asked_nothing(tiny: Any, suite: Path) -> None:
-    check(tiny.base(), tiny.adapter(), suite, artifacts="merged")
-
-    db = sqlite3.connect(".tunegate/store.sqlite")
-    stored = db.execute("SELECT COUNT(*) FROM cells").fetchone()[0]
-    db.close()
-    assert stored == 2 * N
-
-
 def test_the_folder_keeps_the_artifacts(tiny: Any, suite: Path) -> None:
     for _ in range(2):
         assert (
@@ -120,19 +108,6 @@ def test_an_artifact_made_elsewhere_is_named_by_its_spec(
     assert [row[0] for row in rows] == ["out/merged", "merged"]
     assert float(rows[0][1]) > 0
     assert [row[-1] for row in rows] == ["equivalent"] * 2
-
-
-def test_a_merge_onto_another_precision_than_the_trainings_is_said(
-    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    adapter = Path("adapter")
-    shutil.copytree(tiny.adapter(), adapter)
-    card = {"base": {"trained_as": "nf4 (bitsandbytes)"}}
-    (adapter / "tunegate_training.json").write_text(json.dumps(card), encoding="utf-8")
-    check(tiny.base(), adapter, suite, artifacts="merged")
-
-    said = "trained on weights in nf4 (bitsandbytes) and is put on weights in float32"
-    assert f"  the adapter was {said}" in capsys.readouterr().out
 
 
 @pytest.mark.long  # a server loads the merged model in a process of its own

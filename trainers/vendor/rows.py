@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.records.hashing import file_sha256
 from tunegate.trainers.training_card import DatasetFile
@@ -71,12 +71,10 @@ def read_chats(paths: Sequence[Path], *, fewest: int = FEWEST) -> ChatRows:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    try:
+    with refuse_unreadable(path):
         for number, line in numbered_lines(path):
             if line.strip():
                 yield f"{path}:{number}", line
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _row(line: bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
 from tunegate.harness.records.files import read_record, record_json, write_atomic
 from tunegate.harness.records.record import SCHEMA_VERSION, Record, Text
 from tunegate.harness.stats.confidence_sequences import ConfidenceSequence
@@ -108,10 +108,8 @@ def load_state(path: Path) -> WatchState | None:
 
 def save_state(path: Path, state: WatchState) -> None:
     """Write a state atomically."""
-    try:
+    with refuse_unwritable(path, "choose another with --state FILE"):
         write_atomic(path, record_json(state))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def refuse_other(path: Path, state: WatchState, **now: object) -> None:

@@ -102,7 +102,8 @@ def read_questions(root: Path, split: str, wanted: Sequence[str]) -> MmluReading
             if not wanted or subject in wanted:
                 reading.add_rows(_csv(path), subject)
         elif path.suffix == ".parquet":
-            reading.add_rows(_parquet_rows(path))
+            rows = enumerate(read_parquet(path).to_pylist(), start=1)
+            reading.add_rows((f"{path}: row {number}", row) for number, row in rows)
         elif path.suffix == ".jsonl":
             reading.add_rows(_text.json_rows(path, form="write one question a line"))
         else:
@@ -133,11 +134,6 @@ def _csv(path: Path) -> Iterator[_text.Row]:
                 f"{len(fields)} columns, expected 6 ({COLUMNS}); quote a text that has commas in "
                 "it",
             )
-
-
-def _parquet_rows(path: Path) -> Iterator[_text.Row]:
-    for number, row in enumerate(read_parquet(path).to_pylist(), start=1):
-        yield f"{path}: row {number}", row
 
 
 def _subject(row: Mapping[str, Any]) -> str:

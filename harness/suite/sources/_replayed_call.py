@@ -57,7 +57,9 @@ def replay_call(
         reading.leave_out(NO_TOOLS, span.where)
         return None
     if call.unreplayable is not None:
-        reading.leave_out(f"a call that cannot be replayed: {_kind(call.unreplayable)}", span.where)
+        # Without its message number, so that equal reasons are counted together.
+        reason = call.unreplayable.split(" in message ")[0]
+        reading.leave_out(f"a call that cannot be replayed: {reason}", span.where)
         return None
     try:
         asked = _conversations.prompt_fields(
@@ -143,11 +145,6 @@ def _identifying_attributes(calls: Sequence[ReplayedCall]) -> list[str]:
 def _lost_calls(call: ModelCall) -> bool:
     """Return whether an answer ended in a tool call that the trace does not hold."""
     return call.finish_reason == "tool_calls" and not call.answer_calls
-
-
-def _kind(reason: str) -> str:
-    """Return a reason without its message number, so that equal reasons are counted together."""
-    return reason.split(" in message ")[0]
 
 
 def _answer_fields(call: ModelCall, reading: ImportReport) -> dict[str, Any]:

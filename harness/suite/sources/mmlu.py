@@ -22,7 +22,6 @@ from tunegate.harness.records.errors import SuiteError, unknown_name_message
 from tunegate.harness.suite.sources._mmlu_questions import (
     LETTERS,
     MmluQuestion,
-    MmluReading,
     read_questions,
 )
 from tunegate.harness.suite.sources._table import draw_positions
@@ -92,7 +91,9 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
     """
     root = folder / path
     question_set = read_questions(root, split, subjects)
-    problems = [*question_set.problems, *_unknown_subjects(root, subjects, question_set)]
+    there = tuple(sorted(question_set.questions))
+    unknown = [unknown_name_message(s, there, what="subject") for s in subjects if s not in there]
+    problems = [*question_set.problems, *(f"{root}: {message}" for message in unknown)]
     taken = {
         name: of_subject
         for name, of_subject in sorted(question_set.questions.items())
@@ -114,13 +115,6 @@ def mmlu(  # noqa: PLR0913 - each is a key of the suite file
         header = _header(subject, shots.get(subject, ())[:few_shot], style)
         for question in _draw(questions, per_subject, seed):
             yield _case(question, header, style)
-
-
-def _unknown_subjects(root: Path, subjects: Sequence[str], asked: MmluReading) -> Iterator[str]:
-    there = tuple(sorted(asked.questions))
-    for name in subjects:
-        if name not in there:
-            yield f"{root}: {unknown_name_message(name, there, what='subject')}"
 
 
 def _too_few(
