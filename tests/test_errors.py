@@ -1,15 +1,20 @@
-"""Errors: what a message shows of the values that it quotes."""
+"""Errors: what a message shows of the values that it quotes, and of a file that fails."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from tunegate.harness.records.errors import (
     ModelError,
     SuiteError,
+    UsageError,
     error_reason,
     error_summary,
     hide_credentials,
+    refuse_unreadable,
+    refuse_unwritable,
 )
 
 
@@ -67,3 +72,29 @@ def test_an_error_whose_text_fails_is_named_by_its_type() -> None:
             raise RuntimeError("no text")
 
     assert error_summary(NoText()) == "NoText"
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+
+    with pytest.raises(UsageError) as gone, refuse_unreadable("--config x", "give a file"):
+        (tmp_path / "gone").read_text(encoding="utf-8")
+    with pytest.raises(UsageError) as latin, refuse_unreadable("latin.txt"):
+        (tmp_path / "latin.txt").read_text(encoding="utf-8")
+
+    assert str(gone.value) == (
+        "--config x: cannot be read (No such file or directory); give a file"
+    )
+    assert str(latin.value) == "latin.txt: not UTF-8 (unexpected end of data); save it as UTF-8"
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error, refuse_unwritable("out"):
+        tmp_path.write_text("", encoding="utf-8")
+
+    assert str(error.value) == "out: cannot be written (Is a directory); choose another place"
+
+
+def test_an_error_without_an_operating_systems_reason_keeps_its_text() -> None:
+    with pytest.raises(UsageError, match=r"p: cannot be read \(a pipe\)"), refuse_unreadable("p"):
+        raise OSError("a pipe")
