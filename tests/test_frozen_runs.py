@@ -49,6 +49,8 @@ COVERED = {
     "block_all_arms": "shipped is not equivalent; incumbent and recorded arms",
     "block_slow": "latency gate; clusters; three samples a case; broken ceiling",
     "hold_any_goal": "goal_rule any: every worthwhile gain is ruled out",
+    "hold_prompted": "a prompt alone does it; a teacher beside it",
+    "ship_teacher": "recorded teacher with a declared prompt; quality and price against it",
     "undecided_any_goal": "goal_rule any: proven by itself, and not after Holm",
     "undecided_few_cases": "part of the cases; too little evidence; required sample size",
     "undecided_unscored": "four missing answers: the worst case decides",
@@ -159,7 +161,7 @@ def test_every_verdict_and_arm_occurs() -> None:
     found = verdicts().values()
 
     assert {v["verdict"] for v in found} == set(Verdict)
-    arms = {"base", "tuned", "incumbent", "shipped", "recorded"}
+    arms = {"base", "tuned", "incumbent", "shipped", "recorded", "teacher"}
     assert {arm for v in found for arm in v["arms"]} == arms
     compared = [v.get("further_arms", {}) for v in found]
     assert {arms["shipped"]["status"] for arms in compared if "shipped" in arms} >= {

@@ -307,6 +307,55 @@ def hold_any_goal(p: Project) -> None:
     p.gate("HOLD", f"--base={base}", f"--tuned={tuned}")
 
 
+def hold_prompted(p: Project) -> None:
+    """Base with an example in front of each case is as good as tuned; a teacher is asked, too."""
+    against = '[[gates]]\nmetric = "exact_match"\nagainst = "teacher"\ntolerance = 0.1\n'
+    p.suite("routing", ROUTING + against, questions())
+    p.lines("shots.jsonl", [{"prompt": "Is blue a number?", "completion": "no"}])
+    shown = "user: Is blue a number?\nassistant: no\nuser: Is {} a number?"
+    behind = {shown.format(i): "yes" if i < 93 else "no" for i in range(100)}
+    base = p.script("base", completions={**yes_no(30), **behind})
+    arms = {"tuned": yes_no(94, skip=6), "teacher": yes_no(95)}
+    p.gate("HOLD", f"--base={base}", "--prompted=shots.jsonl",
+           *(f"--{arm}={p.script(arm, completions=to)}" for arm, to in arms.items()))  # fmt: skip
+
+
+def ship_teacher(p: Project) -> None:
+    """Recorded answers of tuned replace those of a teacher with an instruction of its own."""
+    p.suite("routing", """
+[teacher]
+system = "careful.txt"
+[[metrics]]
+use = "exact_match"
+[[metrics]]
+use = "cost"
+[[gates]]
+metric = "exact_match"
+gain = 0.1
+[[gates]]
+metric = "exact_match"
+against = "teacher"
+tolerance = 0.1
+[[gates]]
+metric = "cost"
+against = "teacher"
+ratio_at_most = 0.5
+""", questions())  # fmt: skip
+    instruction = "Answer yes or no."
+    (p.folder / "suites" / "routing" / "careful.txt").write_text(instruction, encoding="utf-8")
+
+    def recorded(arm: str, right: int, price: float, *first: dict[str, str]) -> str:
+        return p.replay(arm, [
+            {"id": f"c{i:03}", "completion": "yes" if i < right else "no", "cost": price + i % 3,
+             "messages": [*first, {"role": "user", "content": f"Is {i} a number?"}]}
+            for i in range(100)
+        ])  # fmt: skip
+
+    own = {"role": "system", "content": instruction}
+    p.gate("SHIP", f"--base={recorded('base', 30, 1)}", f"--tuned={recorded('tuned', 97, 1)}",
+           f"--teacher={recorded('teacher', 98, 9, own)}")  # fmt: skip
+
+
 def ship_any_goal(p: Project) -> None:
     """Any of two goals would do, and they share the error at an interim look; one is proven."""
     p.suite("routing", 'goal_rule = "any"\n' + two_goals(""), questions(120))
@@ -726,6 +775,8 @@ RUNS = (
     block_all_arms,
     block_slow,
     hold_any_goal,
+    hold_prompted,
+    ship_teacher,
     undecided_any_goal,
     undecided_few_cases,
     undecided_unscored,
