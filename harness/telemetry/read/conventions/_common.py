@@ -247,9 +247,12 @@ _NO_SETTINGS = {
     "store", "timeout", "request_timeout", "extra_headers", "extra_query", "headers", "api_key",
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
     "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
-    "max_retries", "num_retries",
+    "max_retries", "num_retries", "prompts", "extra_args", "include_usage", "response_include",
+    "retry", "extra_body", "preserve_raw_usage", "prompt_cache_retention", "choices", "content", "usage",
+    "stop_reason", "stop_sequence", "role", "output", "system_fingerprint", "status",
 }  # fmt: skip
-"""Fields of requests besides their settings: read elsewhere, or without effect on the answer."""
+"""Fields of requests and replies besides settings: read elsewhere, or without effect on the answer.
+"""
 _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
 _STOPS = "stop_sequences"
@@ -261,12 +264,13 @@ def parse_parameters(raw: Any) -> dict[str, Any]:
     Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; an unknown setting keeps
     its name. None and empty values are left out.
     """
-    found = load_object(raw)
-    known: dict[str, Any] = {}
-    for name, value in [*(found.get("extra_body") or {}).items(), *found.items()]:
+    fields = load_object(raw)
+    further = [load_object(fields.get(name)) for name in ("extra_body", "extra_args")]
+    settings: dict[str, Any] = {}
+    for name, value in (pair for part in (*further, fields) for pair in part.items()):
         if _is_setting(name, value):
-            known[_NAMES.get(name, name)] = value
-    return _shape_settings(_flatten_responses(known))
+            settings[_NAMES.get(name, name)] = value
+    return _shape_settings(_flatten_responses(settings))
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -328,7 +332,7 @@ def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_setting(name: str, value: Any) -> bool:
-    if name.startswith("_") or name in _NO_SETTINGS or name == "extra_body":
+    if name.startswith("_") or name in _NO_SETTINGS:
         return False
     return value is not None and (name in _SEARCHES or value not in ([], (), {}))
 

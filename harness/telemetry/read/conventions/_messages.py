@@ -151,14 +151,19 @@ def message_answer(value: Any) -> FirstAnswer:
 
 
 def _unwrap_message(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the message in `{"message": {…}}`, as OpenInference and choices have it."""
-    inner = value.get("message")
-    return inner if isinstance(inner, Mapping) else value
+    """Return the message in `{"message": {…}}`, as OpenInference and choices have it.
+
+    OpenInference has the texts of completions in `{"prompt": {…}}` and `{"completion": {…}}`.
+    """
+    for name in ("message", "prompt", "completion"):
+        if isinstance(inner := value.get(name), Mapping):
+            return inner
+    return value
 
 
 def _parts(message: Mapping[str, Any]) -> MessageParts:
     read = MessageParts()
-    whole = message.get("content")
+    whole = _first(message, "content", "text")
     for name in ("contents", "parts", "blocks"):
         read.add(message.get(name))
     # OpenInference's agents write a text as `content`, and once more as the only one of `contents`.

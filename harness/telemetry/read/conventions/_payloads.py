@@ -7,7 +7,7 @@ serialized messages and results.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,31 +28,27 @@ _TOKENS_IN = ("input_tokens", "prompt_tokens", "inputTokens", "input")
 _TOKENS_OUT = ("output_tokens", "completion_tokens", "outputTokens", "output")
 
 
-def request_transcript(request: Any) -> MessageTranscript:
-    """Return the messages of a request, of a list of messages, or of a prompt."""
+def request_transcript(
+    request: Any, convert: Callable[[Any], Any] = lambda message: message
+) -> MessageTranscript:
+    """Return the messages of a request, of a list of messages, or of a prompt.
+
+    `convert` returns each message in a form that is known here.
+    """
     transcript = MessageTranscript()
+    values, systems = request, ()
     if isinstance(request, Mapping):
-        _add_all(transcript, _question(request))
-        for name in ("instructions", "system"):
-            if request.get(name):
-                transcript.add_system(request[name])
-    else:
-        _add_all(transcript, request)
-    return transcript
-
-
-def _question(request: Mapping[str, Any]) -> Any:
-    return next(
-        (request[n] for n in ("messages", "input", "prompt", "prompts") if request.get(n)), None
-    )
-
-
-def _add_all(transcript: MessageTranscript, values: Any) -> None:
+        names = ("messages", "input", "prompt", "prompts")
+        values = next((request[name] for name in names if request.get(name)), None)
+        systems = (request.get("instructions"), request.get("system"))
     if isinstance(values, list | tuple) and len(values) == 1 and isinstance(values[0], list):
         values = values[0]  # LangChain's batch of one
     for value in values if isinstance(values, list | tuple) else [values]:
         if value is not None:
-            transcript.add(_turn(plain_message(value)))
+            transcript.add(_turn(plain_message(convert(value))))
+    for system in systems:
+        transcript.add_system(system)
+    return transcript
 
 
 def plain_message(value: Any) -> Any:
