@@ -248,8 +248,8 @@ _NO_SETTINGS = {
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
     "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
     "max_retries", "num_retries", "prompts", "extra_args", "include_usage", "response_include",
-    "retry", "extra_body", "preserve_raw_usage", "prompt_cache_retention", "choices", "content", "usage",
-    "stop_reason", "stop_sequence", "role", "output", "system_fingerprint", "status",
+    "retry", "extra_body", "preserve_raw_usage", "prompt_cache_retention", "choices", "content",
+    "usage", "stop_reason", "stop_sequence", "role", "output", "system_fingerprint", "status",
 }  # fmt: skip
 """Fields of requests and replies besides settings: read elsewhere, or without effect on the answer.
 """

@@ -36,7 +36,8 @@ def request_transcript(
     `convert` returns each message in a form that is known here.
     """
     transcript = MessageTranscript()
-    values, systems = request, ()
+    values: Any = request
+    systems: tuple[Any, ...] = ()
     if isinstance(request, Mapping):
         names = ("messages", "input", "prompt", "prompts")
         values = next((request[name] for name in names if request.get(name)), None)
