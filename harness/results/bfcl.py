@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
-from tunegate.harness.results._values import text_of, token_count
+from tunegate.harness.results._values import read_rows, text_of, token_count
 
 RESULT_FILE = re.compile(r"BFCL_v(\d+)_(\w+)_result\.json")
 VERSIONS = ("3", "4")
@@ -120,16 +121,10 @@ def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
     """Yield a category's answers."""
     scored = _failures(files.score)
     seen: set[str] = set()
-    for where, line in json_lines(files.result):
-        if isinstance(line, UnreadLine):
-            yield line
-            continue
-        name = text_of(line.get("id"))
-        if name is None or "result" not in line:
-            yield UnreadLine(where, "no id or result; is this a result file of bfcl?")
-            continue
-        seen.add(name)
-        yield _row(files.category, where, name, line, scored.failures.get(name))
+    for row in read_rows(json_lines(files.result), partial(_row, files.category, scored.failures)):
+        if isinstance(row, ResultRow):
+            seen.add(row.id)
+        yield row
     others = sorted(set(scored.failures) - seen)
     if others or scored.total != len(seen):
         raise UsageError(
@@ -140,12 +135,12 @@ def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
 
 
 def _row(
-    category: str,
-    where: str,
-    name: str,
-    line: Mapping[str, Any],
-    failure: Mapping[str, Any] | None,
+    category: str, failures: Mapping[str, Mapping[str, Any]], where: str, line: Mapping[str, Any]
 ) -> ResultRow:
+    name = text_of(line.get("id"))
+    if name is None or "result" not in line:
+        raise ValueError("no id or result; is this a result file of bfcl?")
+    failure = failures.get(name)
     answer = text_of(line["result"])
     failed = answer is not None and answer.startswith(FAILED)
     return ResultRow(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     ScoreTraits,
-    UnreadLine,
     content_id,
     result_reader,
     score_value,
@@ -28,7 +28,14 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document
-from tunegate.harness.results._values import fields_of, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    convert_scores,
+    fields_of,
+    list_at,
+    read_rows,
+    row_fields,
+    text_of,
+)
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
 """Names that DeepEval makes from a position."""
@@ -60,7 +67,7 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     files = _files(path)
     document = json_document(files[-1])
     run = document.get("testRunData", document) if isinstance(document, dict) else None
-    cases = _test_cases(run) if isinstance(run, dict) else []
+    cases = _test_cases(files[-1], run) if isinstance(run, dict) else []
     if not cases:
         raise UsageError(f"{files[-1]}: no testCases; DeepEval writes them when a run has ended")
     if id and not any(value_at(case.get("metadata"), id) is not None for _, case in cases):
@@ -68,19 +75,20 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     older = len(files) - 1
     yield ResultLog(
         tool="deepeval",
-        rows=lambda: _rows(files[-1], cases, id),
+        rows=lambda: read_rows(cases, partial(_row, id)),
         settings=_judges(cases),
         traits=_traits(cases),
         notes=(f"{older} older test runs in {path} are not read",) if older else (),
     )
 
 
-def _test_cases(run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+def _test_cases(file: Path, run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    cases = []
     for kind in ("testCases", "conversationalTestCases"):
         for number, case in enumerate(list_at(run, kind)):
-            found.append((f"{kind}[{number}]", case if isinstance(case, dict) else {}))
-    return found
+            place = f"{file}: {kind}[{number}]"
+            cases.append((place, case if isinstance(case, dict) else {}))
+    return cases
 
 
 def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -131,26 +139,19 @@ def _metrics(case: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(
-    path: Path, cases: list[tuple[str, dict[str, Any]]], id: str
-) -> Iterator[ResultRow | UnreadLine]:
-    for place, case in cases:
-        where = f"{path}: {place}"
-        try:
-            yield _row(where, case, id)
-        except ValueError as error:
-            yield UnreadLine(where, str(error))
-
-
-def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
+def _row(id: str, where: str, case: Mapping[str, Any]) -> ResultRow:
     """Return a test case as a row."""
     prompt = _prompt(case)
-    scores, errors = _scores(_metrics(case))
+    metrics = dict(_by_key(_metrics(case)))
+    scores, errors = convert_scores(
+        {key: metric.get("score") for key, metric in metrics.items()},
+        {key: metric.get("error") for key, metric in metrics.items()},
+    )
     order = case.get("order")
     return ResultRow(
         id=_identity(case, id, prompt),
         where=where,
-        position=order if isinstance(order, int) and not isinstance(order, bool) else None,
+        position=order if type(order) is int else None,
         prompt=prompt,
         completion=_completion(case),
         scores=scores,
@@ -159,11 +160,14 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
         rules=fields_of(case, ("context", "expectedTools")),
         score_rules=dict(_criteria(_metrics(case))),
         whole=not (case.get("toolsCalled") or case.get("retrievalContext")),
-        input_tokens=token_count(case.get("inputTokenCount")),
-        output_tokens=token_count(case.get("outputTokenCount")),
-        latency_s=score_value(case.get("completionTime"))[0],
-        cost=score_value(case.get("tokenCost"))[0],
         fields=case,
+        **row_fields(
+            case,
+            input_tokens="inputTokenCount",
+            output_tokens="outputTokenCount",
+            latency_s="completionTime",
+            cost="tokenCost",
+        ),
     )
 
 
@@ -218,15 +222,3 @@ def _criteria(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, st
         if found := G_EVAL.match(text_of(metric.get("verboseLogs")) or ""):
             criteria, steps, rubric = found.groups()
             yield key, {"criteria": steps if criteria == "None" else criteria, "rubric": rubric}
-
-
-def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return each metric's score and why it has none."""
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    for key, metric in _by_key(metrics):
-        error = metric.get("error")
-        scores[key], problem = (None, str(error)) if error else score_value(metric.get("score"))
-        if problem is not None:
-            errors[key] = problem
-    return scores, errors

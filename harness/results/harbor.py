@@ -19,7 +19,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
@@ -29,8 +28,9 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
+    row_fields,
     text_of,
-    token_count,
 )
 
 NAME = "result.json"
@@ -126,27 +126,27 @@ def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, An
 
 def _rows(files: list[Path], unread: list[UnreadLine]) -> Iterator[ResultRow | UnreadLine]:
     yield from unread
-    for file in files:
-        trial = _trial(file)
-        yield trial if isinstance(trial, UnreadLine) else _row(str(file), trial)
+    yield from read_rows(((str(file), _trial(file)) for file in files), _row)
 
 
 def _row(where: str, trial: Mapping[str, Any]) -> ResultRow:
     scores, errors = convert_scores(dict_at(trial, "verifier_result.rewards"))
-    result = value_at(trial, "agent_result")
     return ResultRow(
         id=str(trial["task_name"]),
         where=where,
         task=text_of(trial.get("source")) or "",
-        prompt_sha256=text_of(trial.get("task_checksum")),
         scores=scores,
         errors=errors,
         error=_failure(trial) or (None if scores else "the verifier gave no reward"),
-        input_tokens=token_count(value_at(result, "n_input_tokens")),
-        output_tokens=token_count(value_at(result, "n_output_tokens")),
         latency_s=_seconds(trial.get("agent_execution")),
-        cost=score_value(value_at(result, "cost_usd"))[0],
         fields=trial,
+        **row_fields(
+            trial,
+            prompt_sha256="task_checksum",
+            input_tokens="agent_result.n_input_tokens",
+            output_tokens="agent_result.n_output_tokens",
+            cost="agent_result.cost_usd",
+        ),
     )
 
 

@@ -24,18 +24,18 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     fields_of,
     is_conversation,
     list_at,
+    row_fields,
     text_of,
-    token_count,
 )
 
 FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")
@@ -168,7 +168,12 @@ def _row(
     task: str,
     several: bool,
 ) -> ResultRow:
-    scores, errors, request = _scores(record["stats"])
+    values = {
+        text_of(value_at(stat, "name.name")): value_at(stat, "mean") for stat in record["stats"]
+    }
+    scores, errors = convert_scores(
+        {name: value for name, value in values.items() if name and not DESCRIBES.fullmatch(name)}
+    )
     state = states[0] if states else {}
     instance = dict_at(state, "instance")
     split = text_of(instance.get("split"))
@@ -181,35 +186,17 @@ def _row(
         sample=trial if isinstance(trial, int) else None,
         prompt=_question(instance) if several else _prompt(state) if whole is None else None,
         prompt_sha256=content_id(whole, length=64) if whole else None,
-        completion=_completion(state) if len(states) == 1 else None,
+        completion=text_of(value_at(state, "result.completions.0.text"))
+        if len(states) == 1
+        else None,
         whole=not state.get("annotations") and len(list_at(state, "result.completions")) == 1,
         scores=scores,
         errors=errors,
         error=_failure(states),
         expected=_right_answers(instance),
-        output_tokens=token_count(request.get("num_output_tokens")),
-        latency_s=request.get("inference_runtime"),
         fields={"instance": instance, "perturbation": record.get("perturbation")},
+        **row_fields(values, output_tokens="num_output_tokens", latency_s="inference_runtime"),
     )
-
-
-def _scores(
-    stats: Sequence[Any],
-) -> tuple[dict[str, float | None], dict[str, str], dict[str, float | None]]:
-    """Return the scores, why some are missing, and what describes the request."""
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    request: dict[str, float | None] = {}
-    for stat in stats:
-        name = text_of(value_at(stat, "name.name"))
-        value, problem = score_value(value_at(stat, "mean"))
-        if name is None or DESCRIBES.fullmatch(name):
-            request[name or ""] = value
-            continue
-        scores[name] = value
-        if problem is not None:
-            errors[name] = problem
-    return scores, errors, request
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -234,10 +221,6 @@ def _question(instance: Mapping[str, Any]) -> str | None:
     asked = text_of(value_at(instance, "input.text"))
     choices = [_reference_text(one) for one in list_at(instance, "references")]
     return None if asked is None else "\n".join([asked, *choices] if len(choices) > 1 else [asked])
-
-
-def _completion(state: Mapping[str, Any]) -> str | None:
-    return text_of(value_at(state, "result.completions.0.text"))
 
 
 def _failure(states: Sequence[Mapping[str, Any]]) -> str | None:

@@ -23,7 +23,6 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
@@ -32,7 +31,7 @@ from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import first_bytes, json_document, json_text
 from tunegate.harness.results._inspect_header import LogHeader, read_header
-from tunegate.harness.results._values import dict_at, list_at, text_of
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of
 from tunegate.harness.results._zip_archive import open_zip
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -244,21 +243,20 @@ def _error(sample: Mapping[str, Any]) -> str | None:
 
 
 def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    said: dict[str, str | None] = {}
     for name, score in recorded.items() if isinstance(recorded, Mapping) else ():
         raw = value_at(score, "value")
         several = raw.items() if isinstance(raw, Mapping) else [("", raw)]
         for key, value in several:
             full = f"{name}.{key}" if key else str(name)
-            letter = _LETTERS.get(value) if isinstance(value, str) else None
-            scores[full], problem = (
-                (letter, None) if letter is not None else score_value(value, words=_WORDS)
-            )
-            if problem is not None:
-                said = text_of(value_at(score, "explanation"))
-                errors[full] = f"{problem}: {said}" if said else problem
-    return scores, errors
+            values[full] = _LETTERS.get(value, value) if isinstance(value, str) else value
+            said[full] = text_of(value_at(score, "explanation"))
+    scores, errors = convert_scores(values, words=_WORDS)
+    return scores, {
+        name: f"{problem}: {said[name]}" if said[name] else problem
+        for name, problem in errors.items()
+    }
 
 
 def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:

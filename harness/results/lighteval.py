@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
     sampling_of,
     text_of,
 )
@@ -83,8 +85,8 @@ def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
 
     def rows() -> Iterator[ResultRow | UnreadLine]:
         for task, file in files.items():
-            for position, (where, record) in enumerate(parquet_records(file)):
-                yield _row(where, record, task, position)
+            for position, record in enumerate(parquet_records(file)):
+                yield from read_rows([record], partial(_row, task, position))
 
     return ResultLog(
         tool="lighteval",
@@ -134,10 +136,10 @@ def _header(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"sampling": sampling}, dict_at(found, "config_tasks")
 
 
-def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> ResultRow | UnreadLine:
+def _row(task: str, position: int, where: str, record: Mapping[str, Any]) -> ResultRow:
     asked = text_of(value_at(record, "doc.query"))
     if asked is None:
-        return UnreadLine(where, "no doc.query; is this a details file of lighteval?")
+        raise ValueError("no doc.query; is this a details file of lighteval?")
     scores, errors = convert_scores(dict_at(record, "metric"))
     texts = value_at(record, "model_response.text")
     return ResultRow(
@@ -146,7 +148,7 @@ def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> Res
         task=task,
         position=position,
         prompt=_prompt(record, asked),
-        completion=_completion(record),
+        completion=_first_text(texts),
         reasoning=_first_text(value_at(record, "model_response.reasonings")) or None,
         scores=scores,
         errors=errors,
@@ -163,10 +165,6 @@ def _prompt(record: Mapping[str, Any], asked: str) -> str | Sequence[Mapping[str
     if isinstance(given, list) and given and all(isinstance(turn, dict) for turn in given):
         return given
     return text_of(given) or asked
-
-
-def _completion(record: Mapping[str, Any]) -> str | None:
-    return _first_text(value_at(record, "model_response.text"))
 
 
 def _first_text(texts: Any) -> str | None:

@@ -19,7 +19,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.results._files import json_lines
@@ -30,6 +29,7 @@ from tunegate.harness.results._lm_eval_files import (
     sample_logs,
 )
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     sampling_of,
     text_of,
@@ -88,13 +88,12 @@ class _DocumentScores:
         name = line.get("filter")
         self.first = self.first or str(name)
         listed = line.get("metrics")
-        for metric in listed if isinstance(listed, list) else line.keys() - _OWN_KEYS:
-            key = f"{metric},{name}" if name else str(metric)
-            raw = line.get(metric)
-            value, problem = score_value(raw)
-            self.scores[key] = value
-            if problem is not None:
-                self.errors[key] = CORPUS if isinstance(raw, list) else problem
+        metrics = listed if isinstance(listed, list) else line.keys() - _OWN_KEYS
+        raw = {f"{metric},{name}" if name else str(metric): line.get(metric) for metric in metrics}
+        corpus = [key for key, value in raw.items() if isinstance(value, list)]
+        scores, errors = convert_scores(raw, dict.fromkeys(corpus, CORPUS))
+        self.scores |= scores
+        self.errors |= errors
 
 
 def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:

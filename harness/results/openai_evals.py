@@ -18,13 +18,12 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.results._files import first_bytes, json_lines
-from tunegate.harness.results._values import dict_at, fields_of, prompt_of, text_of
+from tunegate.harness.results._values import convert_scores, dict_at, fields_of, prompt_of, text_of
 
 FILE = re.compile(r"(jsonl?|path|dir|file)$")
 """Arguments of an eval that say where its data are."""
@@ -82,8 +81,7 @@ class _SampleEvents:
     prompt: Any = None
     answer: str | None = None
     expected: Any = None
-    scores: dict[str, float | None] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     calls: int = 0
 
@@ -106,23 +104,21 @@ class _SampleEvents:
             self.error = self.error or text_of(data.get("message")) or "the sample failed"
 
     def _score(self, name: str, raw: Any) -> None:
-        if name in self.scores or isinstance(raw, Mapping | list):
-            return
-        self.scores[name], problem = score_value(raw)
-        if problem is not None:
-            self.errors[name] = problem
+        if not isinstance(raw, Mapping | list):
+            self.scores.setdefault(name, raw)
 
     def row(self, name: str) -> ResultRow:
         """Return the sample as a row."""
         right = self.expected
+        scores, errors = convert_scores(self.scores)
         return ResultRow(
             id=name,
             where=self.where,
             prompt=prompt_of(self.prompt),
             completion=self.answer,
             whole=self.calls == 1,
-            scores=self.scores,
-            errors=self.errors,
+            scores=scores,
+            errors=errors,
             error=self.error or (None if self.scores else "no event scores this sample"),
             expected=[str(one) for one in right] if isinstance(right, list) else text_of(right),
         )

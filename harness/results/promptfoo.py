@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
+    row_fields,
     sampling_of,
     text_of,
-    token_count,
 )
 
 VERSION = 3
@@ -83,10 +85,19 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     if id and not known:
         raise UsageError(f"results:{path}?id={id}: in the metadata of no test")
     for provider, model in providers.items():
+
+        def rows(provider: str = provider) -> Iterator[ResultRow | UnreadLine]:
+            mine = (
+                (where, record)
+                for where, record in records()
+                if isinstance(record, UnreadLine) or _provider(record) == provider
+            )
+            return read_rows(mine, partial(_row, id, has_task=len(prompts) > 1))
+
         yield ResultLog(
             tool="promptfoo",
             tool_version=tool_version,
-            rows=_rows_of(records, provider, id, several_prompts=len(prompts) > 1),
+            rows=rows,
             run=provider,
             model=model,
             settings=arguments.get(provider, {}),
@@ -142,47 +153,36 @@ def _named_id(record: Mapping[str, Any], name: str) -> Any:
     return found if found is not None else value_at(record, f"metadata.{name}")
 
 
-def _rows_of(
-    records: Records, provider: str, id: str, *, several_prompts: bool
-) -> Callable[[], Iterator[ResultRow | UnreadLine]]:
-    def rows() -> Iterator[ResultRow | UnreadLine]:
-        for where, record in records():
-            if isinstance(record, UnreadLine):
-                yield record
-            elif _provider(record) == provider:
-                name = text_of(_named_id(record, id)) if id else content_id(record.get("vars"))
-                if not name:
-                    yield UnreadLine(where, f"no {id!r} in its metadata; every test needs one")
-                    continue
-                task = text_of(value_at(record, "prompt.label")) if several_prompts else ""
-                yield _row(where, record, name, task or "")
-
-    return rows
-
-
-def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultRow:
-    scores, errors = _scores(record)
+def _row(id: str, where: str, record: Mapping[str, Any], *, has_task: bool) -> ResultRow:
+    name = text_of(_named_id(record, id)) if id else content_id(record.get("vars"))
+    if not name:
+        raise ValueError(f"no {id!r} in its metadata; every test needs one")
+    raw: dict[str, Any] = {total: record.get(total) for total in TOTALS}
+    for key, value in dict_at(record, "namedScores").items():
+        raw[f"named.{key}" if key in TOTALS else str(key)] = value
+    scores, errors = convert_scores(raw, _broken_graders(record))
     failed = record.get("failureReason") == CALL_FAILED or value_at(record, "response.error")
     message = text_of(record.get("error")) or text_of(value_at(record, "response.error"))
-    latency, _ = score_value(record.get("latencyMs"))
-    cost, _ = score_value(record.get("cost"))
     return ResultRow(
         id=name,
         where=where,
-        task=task,
-        prompt=text_of(value_at(record, "prompt.raw")),
-        completion=text_of(value_at(record, "response.output")),
+        task=(text_of(value_at(record, "prompt.label")) or "") if has_task else "",
         rules=_rules(record),
         score_rules=_score_rules(record),
         scores=scores,
         errors=errors,
         error=(message or "the call failed").splitlines()[0] if failed else None,
-        finish_reason=text_of(value_at(record, "response.finishReason")),
-        input_tokens=token_count(value_at(record, "tokenUsage.prompt")),
-        output_tokens=token_count(value_at(record, "tokenUsage.completion")),
-        latency_s=None if latency is None else latency / 1000,
-        cost=cost or None,
+        cost=score_value(record.get("cost"))[0] or None,
         fields=record,
+        **row_fields(
+            record,
+            prompt="prompt.raw",
+            completion="response.output",
+            finish_reason="response.finishReason",
+            input_tokens="tokenUsage.prompt",
+            output_tokens="tokenUsage.completion",
+            latency_ms="latencyMs",
+        ),
     )
 
 
@@ -225,15 +225,6 @@ def _judged(record: Mapping[str, Any]) -> Iterator[str]:
             yield from TOTALS
             if name := value_at(one, "metric"):
                 yield f"named.{name}" if name in TOTALS else str(name)
-
-
-def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    raw: dict[str, Any] = {name: record.get(name) for name in TOTALS}
-    for name, value in dict_at(record, "namedScores").items():
-        raw[f"named.{name}" if name in TOTALS else str(name)] = value
-    scores, errors = convert_scores(raw)
-    broken = {key: why for key, why in _broken_graders(record).items() if key in raw}
-    return {**scores, **dict.fromkeys(broken)}, {**errors, **broken}
 
 
 def _broken_graders(record: Mapping[str, Any]) -> dict[str, str]:

@@ -27,14 +27,18 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
-    UnreadLine,
     content_id,
     result_reader,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import TABLES, first_bytes, table_records
-from tunegate.harness.results._values import convert_scores, prompt_of, text_of
+from tunegate.harness.results._values import (
+    convert_scores,
+    prompt_of,
+    read_rows,
+    text_of,
+)
 
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
@@ -111,7 +115,7 @@ def table(  # noqa: PLR0913  # each names a column in a spec
     judge = next((found[1] for part in path.parts[::-1] if (found := FOLDER.fullmatch(part))), None)
     yield ResultLog(
         tool="table",
-        rows=lambda: _rows(path, columns),
+        rows=lambda: read_rows(table_records(path), columns.row),
         settings={"judge": judge} if judge else {},
         repeats=sample in there,
     )
@@ -177,14 +181,3 @@ def _sample(raw: Any) -> int | None:
         return int(raw)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"sample={raw!r:.40} is not a whole number") from None
-
-
-def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine]:
-    for where, record in table_records(path):
-        if isinstance(record, UnreadLine):
-            yield record
-            continue
-        try:
-            yield columns.row(where, record)
-        except ValueError as error:
-            yield UnreadLine(where, str(error))

@@ -30,6 +30,7 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    row_fields,
     sampling_of,
     text_of,
     token_count,
@@ -125,14 +126,12 @@ def _rows(
             yield UnreadLine(where, "not a simulation of a task")
             continue
         scores, errors = _scores(simulation.get("reward_info"))
-        trial = simulation.get("trial")
         said = [m for m in list_at(simulation, "messages") if value_at(m, "role") == "assistant"]
         name = str(simulation["task_id"])
         yield ResultRow(
             id=name,
             where=where,
             task=domain,
-            sample=trial if isinstance(trial, int) else None,
             prompt=_prompt(tasks[name]) if name in tasks else None,
             completion=_completion(said),
             rules=fields_of(tasks.get(name), ("evaluation_criteria",)),
@@ -140,10 +139,10 @@ def _rows(
             scores=scores,
             errors=errors,
             error=_failure(simulation),
-            finish_reason=text_of(simulation.get("termination_reason")),
             output_tokens=_tokens(said),
             cost=score_value(simulation.get("agent_cost"))[0] or None,
             fields=simulation,
+            **row_fields(simulation, sample="trial", finish_reason="termination_reason"),
         )
 
 
