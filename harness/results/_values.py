@@ -14,6 +14,7 @@ from tunegate.harness.contracts.result_reader import (
     score_value,
     value_at,
 )
+from tunegate.harness.records.answers import reported_amount
 
 SAMPLING = (
     "do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p", "num_beams", "best_of", "n",
@@ -105,7 +106,8 @@ def convert_scores(
 def row_fields(record: Any, **paths: str) -> dict[str, Any]:
     """Return fields of a `ResultRow`: name → the value at a dotted path, as the row takes it.
 
-    `latency_ms` becomes `latency_s`. An empty text is None, but for an answer.
+    `latency_ms` becomes `latency_s`. An empty text is None, but for an answer; so is an amount that
+    cannot be true.
     """
     fields: dict[str, Any] = {}
     for name, path in paths.items():
@@ -113,9 +115,9 @@ def row_fields(record: Any, **paths: str) -> dict[str, Any]:
         if name in ("input_tokens", "output_tokens"):
             fields[name] = token_count(value)
         elif name in ("latency_s", "cost"):
-            fields[name] = score_value(value)[0]
+            fields[name] = reported_amount(score_value(value)[0])
         elif name == "latency_ms":
-            number = score_value(value)[0]
+            number = reported_amount(score_value(value)[0])
             fields["latency_s"] = None if number is None else number / 1000
         elif name == "sample":
             fields[name] = value if type(value) is int else None

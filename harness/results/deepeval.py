@@ -53,11 +53,8 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_deepeval(path: Path) -> bool:
-    found = _files(path) if path.exists() else []
-    return bool(found) and found[-1].suffix == ".json" and _has_mark(first_bytes(found[-1]))
-
-
-def _has_mark(head: bytes) -> bool:
+    files = _files(path) if path.exists() else []
+    head = first_bytes(files[-1]) if files and files[-1].suffix == ".json" else b""
     return head.lstrip()[:1] == b"{" and any(mark in head for mark in MARKS)
 
 

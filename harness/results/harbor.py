@@ -55,19 +55,14 @@ ADDRESSES = ("api_base", "base_url", "api_key")
 
 def _files(path: Path) -> list[Path]:
     folder = path.parent if path.name == NAME else path
-    return sorted(file for file in folder.glob(f"*/{NAME}") if _is_trial(file))
+    marks = (b'"trial_name"', b'"task_name"')
+    files = ((file, first_bytes(file)) for file in folder.glob(f"*/{NAME}"))
+    return sorted(file for file, head in files if all(mark in head for mark in marks))
 
 
-def _is_trial(file: Path) -> bool:
-    head = first_bytes(file)
-    return b'"trial_name"' in head and b'"task_name"' in head
-
-
-def _is_harbor(path: Path) -> bool:
-    return bool(_files(path))
-
-
-@result_reader(files="the folder of a job with TRIAL/result.json", recognize=_is_harbor)
+@result_reader(
+    files="the folder of a job with TRIAL/result.json", recognize=lambda path: bool(_files(path))
+)
 def harbor(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each agent and model of a job."""
     runs: dict[tuple[str, str], list[Path]] = {}
@@ -77,7 +72,9 @@ def harbor(path: Path) -> Iterator[ResultLog]:
         if isinstance(trial, UnreadLine):
             unread.append(trial)
         else:
-            runs.setdefault(_agent_and_model(trial), []).append(file)
+            agent = text_of(value_at(trial, "agent_info.name")) or "agent"
+            model = text_of(value_at(trial, "agent_info.model_info.name")) or ""
+            runs.setdefault((agent, model), []).append(file)
     agents = {agent for agent, _ in runs}
     for (agent, model), files in runs.items():
         named = model if len(agents) == 1 else f"{agent}/{model}"
@@ -103,11 +100,6 @@ def _trial(file: Path) -> dict[str, Any] | UnreadLine:
     if version != VERSION:
         raise UsageError(f"{file}: schema_version {version!r}; this reader knows {VERSION}")
     return found
-
-
-def _agent_and_model(trial: Mapping[str, Any]) -> tuple[str, str]:
-    agent = text_of(value_at(trial, "agent_info.name")) or "agent"
-    return agent, text_of(value_at(trial, "agent_info.model_info.name")) or ""
 
 
 def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, Any]:

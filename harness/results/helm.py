@@ -68,11 +68,9 @@ def _folders(path: Path) -> list[Path]:
     return [one for one in [*inside, *below] if all((one / name).is_file() for name in FILES)]
 
 
-def _is_helm(path: Path) -> bool:
-    return bool(_folders(path))
-
-
-@result_reader(files="a run's folder with per_instance_stats.json", recognize=_is_helm)
+@result_reader(
+    files="a run's folder with per_instance_stats.json", recognize=lambda path: bool(_folders(path))
+)
 def helm(path: Path) -> Iterator[ResultLog]:
     """Yield the runs of a folder, named by their model if there are several."""
     specs = [(folder, _spec(folder)) for folder in _folders(path)]

@@ -31,7 +31,7 @@ from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import first_bytes, json_document, json_text
 from tunegate.harness.results._inspect_header import LogHeader, read_header
-from tunegate.harness.results._values import convert_scores, dict_at, list_at, text_of
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, row_fields, text_of
 from tunegate.harness.results._zip_archive import open_zip
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -54,10 +54,6 @@ def _is_log(path: Path) -> bool:
     return path.suffix == ".json" and bool(_JSON_LOG.match(first_bytes(path)))
 
 
-def _is_inspect(path: Path) -> bool:
-    return bool(_log_files(path))
-
-
 def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
     """Return what the model wrote in each turn, with the calls that were run and their results."""
     attachments = dict_at(sample, "attachments")
@@ -68,11 +64,15 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
     for number, message in enumerate(messages):
         if message.get("role") == "user" and found and not found[-1].calls:
             found[-1] = found[-1].model_copy(update={"message": _message_text(message)})
-        if message.get("role") != "assistant" or message.get("source") == "input":
+        if not _is_new(message):
             continue
         found.append(
             EpisodeTurn(
-                prompt_sha256=content_id(_sent_fields(messages[:number]), length=64),
+                # Without Inspect's ids and sources.
+                prompt_sha256=content_id(
+                    [{key: m[key] for key in _KEPT if m.get(key)} for m in messages[:number]],
+                    length=64,
+                ),
                 text=_message_text(message),
                 calls=tuple(
                     _call(call, results.get(text_of(call.get("id")), {}))
@@ -104,14 +104,9 @@ def _message_text(message: Mapping[str, Any]) -> str:
     return str(replace_surrogates(text))
 
 
-def _sent_fields(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages as they are sent, without Inspect's ids and sources."""
-    return [{key: one[key] for key in _KEPT if one.get(key)} for one in messages]
-
-
 @result_reader(
     files="an Inspect log (.eval, .json), or a folder of logs",
-    recognize=_is_inspect,
+    recognize=lambda path: bool(_log_files(path)),
     turns=_turns,
 )
 def inspect(path: Path) -> Iterator[ResultLog]:
@@ -200,12 +195,10 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
     scores, errors = _scores(sample.get("scores"))
     usage = dict_at(dict_at(sample, "model_usage"), model)
     first = dict_at(sample, "output.choices.0")
-    epoch = sample.get("epoch")
     return ResultRow(
         id=name,
         where=where,
         task=task,
-        sample=epoch if type(epoch) is int else None,
         prompt=_prompt(sample),
         completion=text_of(value_at(sample, "output.completion")) if first else None,
         reasoning=message_thoughts(dict_at(first, "message")),
@@ -217,20 +210,22 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
         finish_reason=text_of(value_at(sample, "limit.type") or first.get("stop_reason")),
         input_tokens=_count(usage.get("input_tokens")),
         output_tokens=_count(usage.get("output_tokens")),
-        latency_s=_seconds(sample.get("working_time")),
         fields=sample,
+        **row_fields(sample, sample="epoch", latency_s="working_time"),
     )
+
+
+def _is_new(message: Any) -> bool:
+    """Return whether the model wrote a message; data may hold some of its role."""
+    is_input = value_at(message, "source") == "input"
+    return value_at(message, "role") == "assistant" and not is_input
 
 
 def _acted(sample: Mapping[str, Any]) -> bool:
     """Return whether the model called tools or wrote several messages, which scorers may read."""
     messages = list_at(sample, "messages")
-    wrote = [m for m in messages if value_at(m, "role") == "assistant" and _is_new(m)]
+    wrote = [m for m in messages if _is_new(m)]
     return len(wrote) > 1 or any(value_at(m, "tool_calls") for m in wrote)
-
-
-def _is_new(message: Any) -> bool:
-    return bool(value_at(message, "source") != "input")
 
 
 def _error(sample: Mapping[str, Any]) -> str | None:
@@ -266,7 +261,7 @@ def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | No
     for turn in list_at(sample, "messages"):
         if not isinstance(turn, Mapping):
             return None
-        if turn.get("role") == "assistant" and turn.get("source") != "input":
+        if _is_new(turn):
             break
         sent.append(
             {key: _resolve_attachments(turn[key], attachments) for key in _KEPT if turn.get(key)}
@@ -296,7 +291,3 @@ def _right_answer(target: Any) -> str | list[str] | None:
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None

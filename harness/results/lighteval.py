@@ -45,15 +45,15 @@ TASK_RULES = ("version", "hf_revision", "evaluation_splits", "num_samples")
 TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
 
 
-def _is_lighteval(path: Path) -> bool:
-    return path.is_dir() and next(_files(path), None) is not None
-
-
 def _files(path: Path) -> Iterator[Path]:
-    return (file for file in sorted(path.rglob(PATTERN)) if TASK.fullmatch(file.name))
+    files = sorted(path.rglob(PATTERN)) if path.is_dir() else []
+    return (file for file in files if TASK.fullmatch(file.name))
 
 
-@result_reader(files="the folder with details_TASK_DATE.parquet", recognize=_is_lighteval)
+@result_reader(
+    files="the folder with details_TASK_DATE.parquet",
+    recognize=lambda path: next(_files(path), None) is not None,
+)
 def lighteval(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each model, of its newest date."""
     dates: dict[Path, list[Path]] = {}

@@ -50,12 +50,9 @@ _FORM = SampleForm(
 )
 
 
-def _is_lmms_eval(path: Path) -> bool:
-    return bool(find_samples(path, _SAMPLES))
-
-
 @result_reader(
-    files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl", recognize=_is_lmms_eval
+    files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl",
+    recognize=lambda path: bool(find_samples(path, _SAMPLES)),
 )
 def lmms_eval(path: Path) -> Iterator[ResultLog]:
     """Yield a log for each model and task.

@@ -44,12 +44,14 @@ def openai_evals(path: Path) -> Iterator[ResultLog]:
     if not isinstance(spec, dict):
         raise UsageError(f"{path}:1: no spec; oaieval writes it into the first line of its log")
     models = spec.get("completion_fns")
+    # Events may follow the final report.
+    has_ended = any(line.startswith(b'{"final_report"') for _, line in numbered_lines(path))
     yield ResultLog(
         tool="openai evals",
         rows=lambda: _rows(path),
         model=", ".join(map(str, models)) if isinstance(models, list) else None,
         settings=_settings(spec),
-        notes=() if _has_report(path) else (f"{path}: no final report; the run did not end",),
+        notes=() if has_ended else (f"{path}: no final report; the run did not end",),
     )
 
 
@@ -68,11 +70,6 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "grader": graders,
     }
-
-
-def _has_report(path: Path) -> bool:
-    """Return whether the log has a final report; events may follow it."""
-    return any(line.startswith(b'{"final_report"') for _, line in numbered_lines(path))
 
 
 @dataclass

@@ -47,11 +47,10 @@ def _file(path: Path) -> Path:
     return path / NAME if path.is_dir() else path
 
 
-def _is_tau2(path: Path) -> bool:
-    return bool(HEAD.match(first_bytes(_file(path))))
-
-
-@result_reader(files="a results file of tau2-bench, or its folder", recognize=_is_tau2)
+@result_reader(
+    files="a results file of tau2-bench, or its folder",
+    recognize=lambda path: bool(HEAD.match(first_bytes(_file(path)))),
+)
 def tau2(path: Path) -> Iterator[ResultLog]:
     """Yield the run of a file or folder."""
     file = _file(path)
@@ -125,8 +124,11 @@ def _rows(
         if not isinstance(simulation, dict) or simulation.get("task_id") is None:
             yield UnreadLine(where, "not a simulation of a task")
             continue
-        scores, errors = _scores(simulation.get("reward_info"))
+        reward = simulation.get("reward_info")
+        parts = {f"reward.{kind}": v for kind, v in dict_at(reward, "reward_breakdown").items()}
+        scores, errors = convert_scores({"reward": value_at(reward, "reward"), **parts})
         said = [m for m in list_at(simulation, "messages") if value_at(m, "role") == "assistant"]
+        tokens = [token_count(value_at(message, "usage.completion_tokens")) for message in said]
         name = str(simulation["task_id"])
         yield ResultRow(
             id=name,
@@ -139,7 +141,7 @@ def _rows(
             scores=scores,
             errors=errors,
             error=_failure(simulation),
-            output_tokens=_tokens(said),
+            output_tokens=sum(filter(None, tokens)) or None,
             cost=score_value(simulation.get("agent_cost"))[0] or None,
             fields=simulation,
             **row_fields(simulation, sample="trial", finish_reason="termination_reason"),
@@ -161,17 +163,6 @@ def _completion(said: list[Any]) -> str | None:
         if value_at(message, "content") is not None:
             return text_of(value_at(message, "content"))
     return "" if said else None
-
-
-def _tokens(said: list[Any]) -> int | None:
-    counts = [token_count(value_at(one, "usage.completion_tokens")) for one in said]
-    return sum(known) if (known := [count for count in counts if count is not None]) else None
-
-
-def _scores(reward: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    parts = dict_at(reward, "reward_breakdown")
-    named = {f"reward.{name}": value for name, value in parts.items()}
-    return convert_scores({"reward": value_at(reward, "reward"), **named})
 
 
 def _failure(simulation: Mapping[str, Any]) -> str | None:

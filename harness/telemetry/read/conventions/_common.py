@@ -268,9 +268,16 @@ def parse_parameters(raw: Any) -> dict[str, Any]:
     further = [load_object(fields.get(name)) for name in ("extra_body", "extra_args")]
     settings: dict[str, Any] = {}
     for name, value in (pair for part in (*further, fields) for pair in part.items()):
-        if _is_setting(name, value):
+        is_setting = not name.startswith("_") and name not in _NO_SETTINGS and value is not None
+        if is_setting and (name in _SEARCHES or value not in ([], (), {})):
             settings[_NAMES.get(name, name)] = value
-    return _shape_settings(_flatten_responses(settings))
+    settings = _flatten_responses(settings)
+    if "stop" in settings:
+        stop = settings["stop"]
+        settings["stop"] = [stop] if isinstance(stop, str) else list(stop)
+    if "tool_choice" in settings:
+        settings["tool_choice"] = _tool_choice(load_json(settings["tool_choice"]))
+    return settings
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -329,20 +336,6 @@ def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
         return dict(form)
     schema = {name: value for name, value in form.items() if name != "type"}
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _is_setting(name: str, value: Any) -> bool:
-    if name.startswith("_") or name in _NO_SETTINGS:
-        return False
-    return value is not None and (name in _SEARCHES or value not in ([], (), {}))
-
-
-def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:
-    if "stop" in known:
-        known["stop"] = [known["stop"]] if isinstance(known["stop"], str) else list(known["stop"])
-    if "tool_choice" in known:
-        known["tool_choice"] = _tool_choice(load_json(known["tool_choice"]))
-    return known
 
 
 def _tool_choice(value: Any) -> Any:

@@ -6,7 +6,6 @@ Spans of the types CHAT_MODEL and LLM are requests; every value is JSON
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,17 +29,14 @@ def matches(span: Span) -> bool:
 
 
 def _add_streamed_calls(reading: CallReading) -> None:
-    if reading.answer.finish_reason == "tool_calls" and not reading.answer.calls:
-        calls = tuple(join_deltas([*_deltas(reading.span)]))
-        reading.answer = replace(reading.answer, calls=calls)
-
-
-def _deltas(span: Span) -> Iterator[Any]:
-    """Yield the pieces of tool calls in the chunks of a stream."""
-    for event in span.events:
+    if reading.answer.finish_reason != "tool_calls" or reading.answer.calls:
+        return
+    deltas: list[Any] = []
+    for event in reading.span.events:
         chunk = load_object(event.attributes.get("mlflow.chunk.value"))
         choices = chunk.get("choices") or [{}]
-        yield from (choices[0].get("delta") or {}).get("tool_calls") or ()
+        deltas += (choices[0].get("delta") or {}).get("tool_calls") or ()
+    reading.answer = replace(reading.answer, calls=tuple(join_deltas(deltas)))
 
 
 call = Convention(
