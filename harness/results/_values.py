@@ -106,8 +106,8 @@ def convert_scores(
 def row_fields(record: Any, **paths: str) -> dict[str, Any]:
     """Return fields of a `ResultRow`: name → the value at a dotted path, as the row takes it.
 
-    `latency_ms` becomes `latency_s`. An empty text is None, but for an answer; so is an amount that
-    cannot be true.
+    `latency_ms` becomes `latency_s`. An empty text other than the completion is None, and
+    so is an amount that cannot be true.
     """
     fields: dict[str, Any] = {}
     for name, path in paths.items():

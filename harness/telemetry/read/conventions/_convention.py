@@ -14,6 +14,7 @@ from tunegate.harness.telemetry.read.conventions._common import (
 from tunegate.harness.telemetry.read.conventions._flattened import (
     load_json,
     load_object,
+    load_structure,
     unflatten_attributes,
 )
 from tunegate.harness.telemetry.read.conventions._messages import (
@@ -130,6 +131,11 @@ class Convention:
             reading.answer,
         )
         return replace(call, **{name: value for name, value in reading.fields.items() if value})
+
+
+def structure(name: str) -> Path:
+    """Return the path of an attribute that is an object or array; one that was cut off is None."""
+    return lambda attributes: load_structure(attributes.get(name))
 
 
 def first_value(attributes: Mapping[str, Any], paths: tuple[Path, ...]) -> Any:

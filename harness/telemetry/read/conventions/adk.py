@@ -24,7 +24,6 @@ from tunegate.harness.telemetry.read.conventions._messages import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
-NAME = "adk"
 ORDER = 49
 _REQUEST = "gcp.vertex.agent.llm_request"
 _RESPONSE = "gcp.vertex.agent.llm_response"
@@ -56,7 +55,7 @@ def call(span: Span) -> ModelCall:
     transcript.add_system(system.get("parts") if isinstance(system, Mapping) else system)
     offered = [*_tools(config.get("tools") or ())]
     answer = _answer(load_object(span.attributes.get(_RESPONSE)))
-    return assemble_call(span, NAME, transcript, offered, _settings(config), answer)
+    return assemble_call(span, "adk", transcript, offered, _settings(config), answer)
 
 
 @dataclass(slots=True)

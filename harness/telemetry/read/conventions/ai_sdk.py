@@ -16,12 +16,12 @@ from tunegate.harness.telemetry.read.conventions._convention import (
     REQUEST_SETTINGS,
     CallReading,
     Convention,
+    structure,
 )
 from tunegate.harness.telemetry.read.conventions._flattened import dump_javascript, load_structure
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, tool_calls
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "ai-sdk"
 ORDER = 44
 _OPERATION = "ai.operationId"
 _REQUESTS = (".doGenerate", ".doStream")
@@ -82,8 +82,8 @@ def _complete(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
-    request=("ai.prompt.messages", "ai.prompt"),
+    name="ai-sdk",
+    request=(structure("ai.prompt.messages"), structure("ai.prompt")),
     tools=("ai.prompt.tools",),
     single_settings={"tool_choice": "ai.prompt.toolChoice"},
     settings=(REQUEST_SETTINGS, _settings),

@@ -19,7 +19,6 @@ from tunegate.harness.telemetry.read.conventions._convention import (
 )
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "genai"
 ORDER = 50
 DETAILS = "gen_ai.client.inference.operation.details"
 TOOLS = "gen_ai.tool.definitions"
@@ -60,7 +59,7 @@ def _note_cut_messages(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
+    name="genai",
     attributes=_merge_details,
     request=(a.INPUT_MESSAGES,),
     system=("gen_ai.system_instructions",),

@@ -21,7 +21,6 @@ from tunegate.harness.telemetry.read.conventions._messages import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span, SpanEvent
 
-NAME = "genai-events"
 ORDER = 40
 _ROLES = {
     "gen_ai.system.message": "system", "gen_ai.developer.message": "system",
@@ -50,7 +49,9 @@ def call(span: Span) -> ModelCall:
         elif event.name == _CHOICE and found == FirstAnswer():
             found = message_answer(_body(event))
     tools = span.attributes.get(genai.TOOLS)
-    return assemble_call(span, NAME, transcript, tools, request_parameters(span.attributes), found)
+    return assemble_call(
+        span, "genai-events", transcript, tools, request_parameters(span.attributes), found
+    )
 
 
 def _body(event: SpanEvent) -> Mapping[str, Any]:

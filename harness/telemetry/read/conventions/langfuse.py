@@ -19,7 +19,6 @@ from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.conventions._payloads import reply_answer
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "langfuse"
 ORDER = 46
 _PREFIX = "langfuse.observation."
 _DEFAULTS = {
@@ -53,7 +52,7 @@ def _complete(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
+    name="langfuse",
     request=(f"{_PREFIX}input",),
     settings=(_settings,),
     single_settings={

@@ -16,7 +16,6 @@ from tunegate.harness.telemetry.read.conventions._convention import CallReading,
 from tunegate.harness.telemetry.read.conventions._flattened import load_structure
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "langsmith"
 ORDER = 47
 _METADATA = "langsmith.metadata."
 _SETTINGS = (
@@ -50,7 +49,7 @@ def _note_failure(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
+    name="langsmith",
     request=("gen_ai.prompt",),
     tools=("gen_ai.prompt#tools", "langsmith.invocation_params#tools", genai.TOOLS),
     settings=(_langchain_settings, "langsmith.invocation_params", "gen_ai.prompt"),

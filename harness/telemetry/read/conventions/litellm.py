@@ -17,7 +17,6 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
-NAME = "litellm"
 ORDER = 42
 _SPAN = "raw_gen_ai_request"
 _REQUESTS = ("messages", "input", "prompt")
@@ -33,7 +32,7 @@ def call(span: Span) -> ModelCall:
     payload = _payload(span)
     return assemble_call(
         span,
-        NAME,
+        "litellm",
         request_transcript(payload),
         payload.get("tools"),
         parse_parameters(payload),

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
-from tunegate.harness.telemetry.read.conventions._convention import Convention, value_of
+from tunegate.harness.telemetry.read.conventions._convention import Convention, structure, value_of
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "logfire"
 ORDER = 45
 _ANSWERS = ("gen_ai.assistant.message", "gen_ai.choice")
 
@@ -44,9 +43,15 @@ def _answer_events(attributes: Mapping[str, Any]) -> list[Any]:
 
 
 call = Convention(
-    name=NAME,
-    request=(_responses_request, "input", "request_data"),
+    name="logfire",
+    request=(_responses_request, structure("input"), structure("request_data")),
     tools=("request_data#tools", "response_data#tools", "response#tools"),
     settings=("request_data", "model_settings", "model_config"),
-    reply=(_answer_events, "output", "response_data#message", "response_data", "response"),
+    reply=(
+        _answer_events,
+        structure("output"),
+        "response_data#message",
+        structure("response_data"),
+        structure("response"),
+    ),
 ).call

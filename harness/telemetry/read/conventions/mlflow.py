@@ -18,7 +18,6 @@ from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.conventions._payloads import join_deltas
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "mlflow"
 ORDER = 48
 
 
@@ -40,7 +39,7 @@ def _add_streamed_calls(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
+    name="mlflow",
     request=("mlflow.spanInputs",),
     tools=("mlflow.spanInputs#tools", "mlflow.chat.tools"),
     settings=("mlflow.spanInputs",),

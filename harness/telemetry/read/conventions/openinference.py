@@ -13,6 +13,7 @@ from tunegate.harness.telemetry.read.conventions._common import parse_parameters
 from tunegate.harness.telemetry.read.conventions._convention import (
     CallReading,
     Convention,
+    structure,
     value_of,
 )
 from tunegate.harness.telemetry.read.conventions._flattened import (
@@ -24,7 +25,6 @@ from tunegate.harness.telemetry.read.conventions._messages import LastingObstacl
 from tunegate.harness.telemetry.read.conventions._payloads import reply_answer, request_transcript
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "openinference"
 ORDER = 10
 
 
@@ -76,8 +76,8 @@ def _join_turns(transcript: MessageTranscript) -> None:
 
 
 call = Convention(
-    name=NAME,
-    request=("llm.input_messages.*", "llm.prompts", "llm.prompts.*"),
+    name="openinference",
+    request=("llm.input_messages.*", structure("llm.prompts"), "llm.prompts.*"),
     tools=("llm.tools.*",),
     settings=("llm.invocation_parameters",),
     messages=("llm.output_messages.*", "llm.choices.*"),

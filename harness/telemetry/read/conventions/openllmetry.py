@@ -25,7 +25,6 @@ from tunegate.harness.telemetry.read.conventions._flattened import load_object, 
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, message_answer
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "openllmetry"
 ORDER = 30
 _KIND = "llm.request.type"
 _CALLS = ("chat", "completion", "acompletion")
@@ -88,7 +87,7 @@ def _complete_answer(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
+    name="openllmetry",
     request=(lambda known: _entity(known, _ENTITY_INPUT).get("messages"), f"{_PROMPT}.*"),
     tools=(
         f"{_TOOLS}.*",

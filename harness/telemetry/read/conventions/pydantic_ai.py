@@ -14,7 +14,6 @@ from tunegate.harness.telemetry.read.conventions._convention import Convention
 from tunegate.harness.telemetry.read.conventions._flattened import load_object
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "pydantic-ai"
 ORDER = 60
 _PARAMETERS = "model_request_parameters"
 
@@ -41,4 +40,4 @@ def _answer_format(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {"response_format": schema_format(form["json_schema"], form.get("name") or "answer")}
 
 
-call = Convention(name=NAME, tools=(_tools,), settings=(_answer_format,)).call
+call = Convention(name="pydantic-ai", tools=(_tools,), settings=(_answer_format,)).call

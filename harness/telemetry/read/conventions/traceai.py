@@ -19,8 +19,9 @@ from tunegate.harness.telemetry.read.conventions._convention import (
     CallReading,
     Convention,
     first_value,
+    structure,
 )
-from tunegate.harness.telemetry.read.conventions._flattened import load_structure
+from tunegate.harness.telemetry.read.conventions._flattened import load_object, load_structure
 from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, message_answer
 from tunegate.harness.telemetry.read.conventions._payloads import (
     join_deltas,
@@ -29,10 +30,9 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
 )
 from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "traceai"
 ORDER = 20
 _PARAMETERS = ("llm.invocation_parameters", "gen_ai.request.parameters")
-_MESSAGES = (f"{a.OUTPUT_MESSAGES}.*", a.OUTPUT_MESSAGES, "llm.output_messages.*")
+_MESSAGES = (f"{a.OUTPUT_MESSAGES}.*", structure(a.OUTPUT_MESSAGES), "llm.output_messages.*")
 _KINDS = ("gen_ai.span.kind", "fi.span.kind")
 
 
@@ -58,7 +58,7 @@ def _parse_message(message: Any, attributes: Mapping[str, Any]) -> Any:
 
 def _complete(reading: CallReading) -> None:
     """Add the system prompt and the model, and take the whole reply, as messages lack parts."""
-    parameters = first_value(reading.attributes, _PARAMETERS) or {}
+    parameters = load_object(first_value(reading.attributes, _PARAMETERS))
     reading.transcript.add_system(parameters.get("system"))
     reading.fields["model"] = call_fields(reading.attributes)["model"] or parameters.get("model")
     reply, answer = reading.reply, reading.answer
@@ -79,8 +79,8 @@ def _complete(reading: CallReading) -> None:
 
 
 call = Convention(
-    name=NAME,
-    request=(f"{a.INPUT_MESSAGES}.*", a.INPUT_MESSAGES, "llm.input_messages.*"),
+    name="traceai",
+    request=(f"{a.INPUT_MESSAGES}.*", structure(a.INPUT_MESSAGES), "llm.input_messages.*"),
     tools=(
         f"{genai.TOOLS}.*",
         genai.TOOLS,
