@@ -56,8 +56,8 @@ class _CategoryFiles:
 def bfcl(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each model."""
     models: dict[str, list[_CategoryFiles]] = {}
-    for file, found in _result_files(path):
-        version, category = found.groups()
+    for file, match in _result_files(path):
+        version, category = match.groups()
         if version not in VERSIONS:
             raise UsageError(f"{file}: version {version} of BFCL is not known; known: 3 and 4")
         inner = file.relative_to(path / "result")

@@ -90,13 +90,13 @@ def _test_cases(file: Path, run: Mapping[str, Any]) -> list[tuple[str, dict[str,
 
 def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Return the judge model of each metric, which must be equal in both runs."""
-    found: dict[str, set[str]] = {}
+    judges: dict[str, set[str]] = {}
     for _, case in cases:
         for metric in _metrics(case):
             model = metric.get("evaluationModel")
             if isinstance(model, str):
-                found.setdefault(f"judge of {metric['name']}", set()).add(model)
-    return {name: ", ".join(sorted(models)) for name, models in sorted(found.items())}
+                judges.setdefault(f"judge of {metric['name']}", set()).add(model)
+    return {name: ", ".join(sorted(models)) for name, models in sorted(judges.items())}
 
 
 def _traits(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, ScoreTraits]:
@@ -170,12 +170,12 @@ def _row(id: str, where: str, case: Mapping[str, Any]) -> ResultRow:
 
 def _prompt(case: Mapping[str, Any]) -> str:
     """Return the input; of a conversation its scenario, else the user's first message."""
-    given = case.get("input") or case.get("scenario")
-    if given is None:
-        given = value_at(case, "turns.0.content")
-    if given is None:
+    prompt = case.get("input") or case.get("scenario")
+    if prompt is None:
+        prompt = value_at(case, "turns.0.content")
+    if prompt is None:
         raise ValueError("a test case without input")
-    return text_of(given) or ""
+    return text_of(prompt) or ""
 
 
 def _completion(case: Mapping[str, Any]) -> str | None:
@@ -190,10 +190,10 @@ def _completion(case: Mapping[str, Any]) -> str | None:
 
 def _identity(case: Mapping[str, Any], id: str, prompt: str) -> str:
     if id:
-        given = text_of(value_at(case.get("metadata"), id))
-        if not given:
+        value = text_of(value_at(case.get("metadata"), id))
+        if not value:
             raise ValueError(f"no {id!r} in its metadata; every test case needs one")
-        return given
+        return value
     name = case.get("name")
     if isinstance(name, str) and name.strip() and MADE_UP.fullmatch(name) is None:
         return name

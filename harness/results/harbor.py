@@ -91,15 +91,15 @@ def harbor(path: Path) -> Iterator[ResultLog]:
 def _trial(file: Path) -> dict[str, Any] | UnreadLine:
     """Return the record of a trial."""
     try:
-        found = json_document(file)
+        trial = json_document(file)
     except UsageError as error:
         return UnreadLine(str(file), str(error).removeprefix(f"{file}: "), cut=True)
-    if not isinstance(found, dict) or found.get("task_name") is None:
+    if not isinstance(trial, dict) or trial.get("task_name") is None:
         return UnreadLine(str(file), "not a result of a trial")
-    version = found.get("schema_version", VERSION)
+    version = trial.get("schema_version", VERSION)
     if version != VERSION:
         raise UsageError(f"{file}: schema_version {version!r}; this reader knows {VERSION}")
-    return found
+    return trial
 
 
 def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, Any]:

@@ -143,10 +143,10 @@ def _rows(folder: Path, task: str, adapter: Mapping[str, Any]) -> Iterator[Resul
         states.setdefault(key, []).append(state)
     file = folder / FILES[2]
     several = adapter.get("num_train_trials") not in (None, 1)
-    found = json_document(file)
-    if not isinstance(found, list):
+    records = json_document(file)
+    if not isinstance(records, list):
         raise UsageError(f"{file}: must be a list; run HELM again")
-    for number, record in enumerate(found):
+    for number, record in enumerate(records):
         where = f"{file}: [{number}]"
         if not isinstance(record, dict) or not isinstance(record.get("stats"), list):
             yield UnreadLine(where, "no statistics of an instance")
@@ -176,7 +176,7 @@ def _row(
     instance = dict_at(state, "instance")
     split = text_of(instance.get("split"))
     trial = record.get("train_trial_index")
-    whole = None if len(states) == 1 else [value_at(one, "request.prompt") for one in states]
+    whole = None if len(states) == 1 else [value_at(each, "request.prompt") for each in states]
     return ResultRow(
         id=_name(record),
         where=where,
@@ -237,8 +237,8 @@ def _reference_text(reference: Any) -> str:
 
 def _right_answers(instance: Mapping[str, Any]) -> str | Sequence[str] | None:
     right = [
-        _reference_text(one)
-        for one in list_at(instance, "references")
-        if "correct" in (value_at(one, "tags") or ())
+        _reference_text(reference)
+        for reference in list_at(instance, "references")
+        if "correct" in (value_at(reference, "tags") or ())
     ]
     return (right[0] if len(right) == 1 else right) or None

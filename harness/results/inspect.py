@@ -58,15 +58,15 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
     """Return what the model wrote in each turn, with the calls that were run and their results."""
     attachments = dict_at(sample, "attachments")
     listed = _resolve_attachments(list_at(sample, "messages"), attachments)
-    messages = [one for one in listed if isinstance(one, Mapping)]
+    messages = [item for item in listed if isinstance(item, Mapping)]
     results = {text_of(m.get("tool_call_id")): m for m in messages if m.get("role") == "tool"}
-    found: list[EpisodeTurn] = []
+    turns: list[EpisodeTurn] = []
     for number, message in enumerate(messages):
-        if message.get("role") == "user" and found and not found[-1].calls:
-            found[-1] = found[-1].model_copy(update={"message": _message_text(message)})
+        if message.get("role") == "user" and turns and not turns[-1].calls:
+            turns[-1] = turns[-1].model_copy(update={"message": _message_text(message)})
         if not _is_new(message):
             continue
-        found.append(
+        turns.append(
             EpisodeTurn(
                 # Without Inspect's ids and sources.
                 prompt_sha256=content_id(
@@ -81,7 +81,7 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
                 ),
             )
         )
-    return tuple(found)
+    return tuple(turns)
 
 
 def _call(call: Mapping[str, Any], result: Mapping[str, Any]) -> EpisodeCall:
@@ -125,7 +125,7 @@ def inspect(path: Path) -> Iterator[ResultLog]:
                 f"{header.task!r} with different arguments; name one of them"
             )
         older[place] += other is not None
-        newest[place] = max(other or header, header, key=lambda one: (one.created, str(one.path)))
+        newest[place] = max(other or header, header, key=lambda log: (log.created, str(log.path)))
     for place, header in newest.items():
         notes = [*header.notes]
         if older[place]:
@@ -145,8 +145,8 @@ def _samples(
         samples = list_at(json_document(path), "samples")
         for number, sample in enumerate(samples, start=1):
             where = f"{path}: sample {number}"
-            known = isinstance(sample, Mapping)
-            yield where, sample if known else UnreadLine(where, "must be an object")
+            is_object = isinstance(sample, Mapping)
+            yield where, sample if is_object else UnreadLine(where, "must be an object")
         return
     with open_zip(path) as archive:
         for name in archive.names:
@@ -158,8 +158,8 @@ def _samples(
             except UsageError as error:
                 yield where, UnreadLine(where, str(error).removeprefix(f"{where}: "))
                 continue
-            known = isinstance(sample, Mapping)
-            yield where, sample if known else UnreadLine(where, "must be an object")
+            is_object = isinstance(sample, Mapping)
+            yield where, sample if is_object else UnreadLine(where, "must be an object")
 
 
 def _rows(path: Path, task: str, model: str, *, numbered: bool) -> Iterator[ResultRow | UnreadLine]:
@@ -268,8 +268,8 @@ def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | No
         )
     if len(sent) == 1 and sent[0].get("role") == "user" and isinstance(sent[0].get("content"), str):
         return str(sent[0]["content"])
-    given = sample.get("input")
-    return sent or (given if isinstance(given, str) else None)
+    text = sample.get("input")
+    return sent or (text if isinstance(text, str) else None)
 
 
 def _resolve_attachments(value: Any, attachments: Mapping[str, Any]) -> Any:
@@ -277,9 +277,9 @@ def _resolve_attachments(value: Any, attachments: Mapping[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("attachment://"):
         return attachments.get(value.removeprefix("attachment://"), value)
     if isinstance(value, list):
-        return [_resolve_attachments(one, attachments) for one in value]
+        return [_resolve_attachments(part, attachments) for part in value]
     if isinstance(value, Mapping):
-        return {key: _resolve_attachments(one, attachments) for key, one in value.items()}
+        return {key: _resolve_attachments(part, attachments) for key, part in value.items()}
     return value
 
 

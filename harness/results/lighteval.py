@@ -69,18 +69,18 @@ def lighteval(path: Path) -> Iterator[ResultLog]:
 
 def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
     files = {
-        found[1].rpartition("|")[0] or found[1]: file
+        name[1].rpartition("|")[0] or name[1]: file
         for file in sorted(folder.glob(PATTERN))
-        if (found := TASK.fullmatch(file.name))
+        if (name := TASK.fullmatch(file.name))
     }
     general, tasks = _header(folder)
     settings = {
-        found[1].rpartition("|")[0] or found[1]: {
-            **({"few-shot": found[1].rpartition("|")[2]} if "|" in found[1] else {}),
-            **fields_of(tasks.get(found[1]), TASK_RULES),
+        name[1].rpartition("|")[0] or name[1]: {
+            **({"few-shot": name[1].rpartition("|")[2]} if "|" in name[1] else {}),
+            **fields_of(tasks.get(name[1]), TASK_RULES),
         }
         for file in files.values()
-        if (found := TASK.fullmatch(file.name))
+        if (name := TASK.fullmatch(file.name))
     }
 
     def rows() -> Iterator[ResultRow | UnreadLine]:
@@ -128,26 +128,26 @@ def _header(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     at = len(parts) - 1 - parts[::-1].index("details")
     file = Path(*parts[:at], "results", *parts[at + 1 : -1], f"results_{folder.name}.json")
-    found = json_document(file) if file.is_file() else None
-    model = dict_at(found, "config_general.model_config")
+    results = json_document(file) if file.is_file() else None
+    model = dict_at(results, "config_general.model_config")
     if not model:
-        return {}, dict_at(found, "config_tasks")
+        return {}, dict_at(results, "config_tasks")
     sampling = {**sampling_of(model), **sampling_of(model.get("generation_parameters"))}
-    return {"sampling": sampling}, dict_at(found, "config_tasks")
+    return {"sampling": sampling}, dict_at(results, "config_tasks")
 
 
 def _row(task: str, position: int, where: str, record: Mapping[str, Any]) -> ResultRow:
-    asked = text_of(value_at(record, "doc.query"))
-    if asked is None:
+    question = text_of(value_at(record, "doc.query"))
+    if question is None:
         raise ValueError("no doc.query; is this a details file of lighteval?")
     scores, errors = convert_scores(dict_at(record, "metric"))
     texts = value_at(record, "model_response.text")
     return ResultRow(
-        id=content_id([asked, value_at(record, "doc.choices")]),
+        id=content_id([question, value_at(record, "doc.choices")]),
         where=where,
         task=task,
         position=position,
-        prompt=_prompt(record, asked),
+        prompt=_prompt(record, question),
         completion=_first_text(texts),
         reasoning=_first_text(value_at(record, "model_response.reasonings")) or None,
         scores=scores,

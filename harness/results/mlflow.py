@@ -116,12 +116,14 @@ def _assessments(record: Mapping[str, Any]) -> list[Any]:
 
 def _expectations(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the data expects: name → value."""
-    found = {}
+    expectations = {}
     for each in _assessments(record):
         value = value_at(each, "expectation.value")
         if value is not None:
-            found[str(value_at(each, "assessment_name"))] = value
-    if not found:
+            expectations[str(value_at(each, "assessment_name"))] = value
+    if not expectations:
         names = [column.removesuffix(ENDING) for column in record if column.endswith(ENDING)]
-        found = {name: record[name + ENDING] for name in names if name.startswith("expected_")}
-    return found
+        expectations = {
+            name: record[name + ENDING] for name in names if name.startswith("expected_")
+        }
+    return expectations

@@ -117,7 +117,9 @@ class _SampleEvents:
             scores=scores,
             errors=errors,
             error=self.error or (None if self.scores else "no event scores this sample"),
-            expected=[str(one) for one in right] if isinstance(right, list) else text_of(right),
+            expected=[str(answer) for answer in right]
+            if isinstance(right, list)
+            else text_of(right),
         )
 
 

@@ -74,15 +74,15 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     providers: dict[str, str] = {}
     prompts: dict[Any, None] = {}
     judged: set[str] = set()
-    known = False
+    has_id = False
     for _, record in records():
         if isinstance(record, UnreadLine):
             continue
         providers.setdefault(_provider(record), text_of(value_at(record, "provider.id")) or "")
         prompts.setdefault(value_at(record, "prompt.label"))
         judged.update(_judged(record))
-        known = known or bool(id and text_of(_named_id(record, id)))
-    if id and not known:
+        has_id = has_id or bool(id and text_of(_named_id(record, id)))
+    if id and not has_id:
         raise UsageError(f"results:{path}?id={id}: in the metadata of no test")
     for provider, model in providers.items():
 
@@ -122,23 +122,23 @@ def _records(path: Path) -> tuple[Records, str | None, Mapping[str, Mapping[str,
             f"{path}: version {version!r} of promptfoo's results; this reader knows {VERSION}, "
             f"which promptfoo 0.100 and later write"
         )
-    found = [
+    rows = [
         (where, row if isinstance(row, dict) else UnreadLine(where, "must be an object"))
         for number, row in enumerate(list_at(document, "results.results"))
         for where in [f"{path}: results[{number}]"]
     ]
     tool_version = text_of(value_at(document, "metadata.promptfooVersion"))
-    return lambda: iter(found), tool_version, _provider_arguments(document)
+    return lambda: iter(rows), tool_version, _provider_arguments(document)
 
 
 def _provider_arguments(document: Any) -> dict[str, dict[str, Any]]:
     """Return provider → how it was asked, where the configuration lists it with its arguments."""
-    found = {}
+    arguments = {}
     for entry in list_at(document, "config.providers"):
         if isinstance(entry, dict) and (name := text_of(entry.get("label") or entry.get("id"))):
             config = sampling_of(entry.get("config"))
-            found[name] = {"provider's arguments": config, **fields_of(entry, ("transform",))}
-    return found
+            arguments[name] = {"provider's arguments": config, **fields_of(entry, ("transform",))}
+    return arguments
 
 
 def _provider(record: Mapping[str, Any]) -> str:
@@ -199,42 +199,42 @@ def _score_rules(record: Mapping[str, Any]) -> dict[str, Any]:
     test = dict_at(record, "testCase")
     if not test:
         return {}
-    found = {name: [test.get("assert")] for name in TOTALS}
-    found["success"] += [test.get("threshold"), test.get("assertScoringFunction")]
-    found["score"] += [test.get("assertScoringFunction")]
-    for one in _assertions(record):
-        if name := value_at(one, "metric"):
-            found.setdefault(f"named.{name}" if name in TOTALS else str(name), []).append(one)
+    rules = {name: [test.get("assert")] for name in TOTALS}
+    rules["success"] += [test.get("threshold"), test.get("assertScoringFunction")]
+    rules["score"] += [test.get("assertScoringFunction")]
+    for assertion in _assertions(record):
+        if name := value_at(assertion, "metric"):
+            rules.setdefault(f"named.{name}" if name in TOTALS else str(name), []).append(assertion)
     grading = fields_of(test.get("options"), GRADING)
     judged = set(_judged(record))
-    return {name: [*rule, grading] if name in judged else rule for name, rule in found.items()}
+    return {name: [*rule, grading] if name in judged else rule for name, rule in rules.items()}
 
 
 def _assertions(record: Mapping[str, Any]) -> list[Any]:
     """Return the assertions of a test, those of sets among them."""
-    found = []
-    for one in list_at(record, "testCase.assert"):
-        found += list_at(one, "assert") or [one]
-    return found
+    assertions = []
+    for entry in list_at(record, "testCase.assert"):
+        assertions += list_at(entry, "assert") or [entry]
+    return assertions
 
 
 def _judged(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield the scores of a test that rest on more than the text of the answer."""
-    for one in _assertions(record):
-        if NOT_BY_TEXT.fullmatch(text_of(value_at(one, "type")) or ""):
+    for assertion in _assertions(record):
+        if NOT_BY_TEXT.fullmatch(text_of(value_at(assertion, "type")) or ""):
             yield from TOTALS
-            if name := value_at(one, "metric"):
+            if name := value_at(assertion, "metric"):
                 yield f"named.{name}" if name in TOTALS else str(name)
 
 
 def _broken_graders(record: Mapping[str, Any]) -> dict[str, str]:
     """Return score → reason, for ungraded assertions and the totals over them."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for part in list_at(record, "gradingResult.componentResults"):
         if value_at(part, "metadata.graderError") is not True:
             continue
         reason = f"the grader failed: {text_of(value_at(part, 'reason')) or 'no reason'}"
         name = value_at(part, "assertion.metric")
         for key in (*TOTALS, *((str(name),) if name else ())):
-            found.setdefault(key, reason.splitlines()[0])
-    return found
+            reasons.setdefault(key, reason.splitlines()[0])
+    return reasons

@@ -54,15 +54,15 @@ def _file(path: Path) -> Path:
 def tau2(path: Path) -> Iterator[ResultLog]:
     """Yield the run of a file or folder."""
     file = _file(path)
-    found = json_document(file)
-    info, tasks = value_at(found, "info"), value_at(found, "tasks")
+    document = json_document(file)
+    info, tasks = value_at(document, "info"), value_at(document, "tasks")
     if not isinstance(info, dict) or not isinstance(tasks, list):
         raise UsageError(f"{file}: no info and tasks; name a results file of tau2-bench")
     by_id = {str(value_at(task, "id")): task for task in tasks}
     domain = text_of(value_at(info, "environment_info.domain_name")) or ""
     yield ResultLog(
         tool="tau2-bench",
-        rows=lambda: _rows(file, found, domain, by_id),
+        rows=lambda: _rows(file, document, domain, by_id),
         model=text_of(value_at(info, "agent_info.llm")),
         settings=_settings(info),
         tasks=(domain,),
@@ -71,7 +71,7 @@ def tau2(path: Path) -> Iterator[ResultLog]:
             for key in ("reward", *(f"reward.{kind}" for kind in REWARDS))
         },
         repeats=True,
-        notes=_notes(found),
+        notes=_notes(document),
     )
 
 
@@ -98,8 +98,10 @@ def _hash(text: Any) -> str | None:
 
 def _prompt(task: Any) -> str:
     """Return the simulated user's instructions and the initial state."""
-    given = value_at(task, "user_scenario.instructions")
-    parts = given.items() if isinstance(given, dict) else [("instructions", given)]
+    instructions = value_at(task, "user_scenario.instructions")
+    parts = (
+        instructions.items() if isinstance(instructions, dict) else [("instructions", instructions)]
+    )
     lines = [f"{name}: {text_of(part)}" for name, part in parts if part]
     for name in ("user_scenario.persona", "initial_state", "ticket"):
         value = value_at(task, name)
@@ -107,10 +109,10 @@ def _prompt(task: Any) -> str:
     return "\n".join(lines)
 
 
-def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
-    wanted = value_at(found, "info.num_trials")
-    index = found.get("simulations", found.get("simulation_index"))
-    wanted = wanted * len(found["tasks"]) if isinstance(wanted, int) else 0
+def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted = value_at(document, "info.num_trials")
+    index = document.get("simulations", document.get("simulation_index"))
+    wanted = wanted * len(document["tasks"]) if isinstance(wanted, int) else 0
     missing = wanted - len(index) if isinstance(index, list) else 0
     if missing <= 0:
         return ()
@@ -118,9 +120,9 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rows(
-    file: Path, found: Mapping[str, Any], domain: str, tasks: Mapping[str, Any]
+    file: Path, document: Mapping[str, Any], domain: str, tasks: Mapping[str, Any]
 ) -> Iterator[ResultRow | UnreadLine]:
-    for where, simulation in _simulations(file, found):
+    for where, simulation in _simulations(file, document):
         if not isinstance(simulation, dict) or simulation.get("task_id") is None:
             yield UnreadLine(where, "not a simulation of a task")
             continue
@@ -148,11 +150,13 @@ def _rows(
         )
 
 
-def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _simulations(file: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield each simulation, from the file itself or the files next to it."""
-    inside = found.get("simulations")
+    inside = document.get("simulations")
     if isinstance(inside, list):
-        yield from ((f"{file}: simulations[{at}]", one) for at, one in enumerate(inside))
+        yield from (
+            (f"{file}: simulations[{at}]", simulation) for at, simulation in enumerate(inside)
+        )
         return
     for path in sorted((file.parent / "simulations").glob("*.json")):
         yield str(path), json_document(path)

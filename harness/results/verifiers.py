@@ -122,8 +122,8 @@ def _row(agent: str, where: str, episode: Mapping[str, Any]) -> ResultRow:
     scores, errors = _scores(trace)
     weights = {
         f"weight of reward {key}": weight
-        for key, one in dict_at(trace, "rewards").items()
-        if (weight := value_at(one, "weight")) is not None
+        for key, reward in dict_at(trace, "rewards").items()
+        if (weight := value_at(reward, "weight")) is not None
     }
     name = text_of(data.get("id")) or text_of(value_at(task, "key")) or content_id(data)
     return ResultRow(
@@ -153,12 +153,12 @@ def _row(agent: str, where: str, episode: Mapping[str, Any]) -> ResultRow:
 
 def _prompt(data: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
     """Return what the task asks, with its system prompt."""
-    given, system = data.get("prompt"), data.get("system_prompt")
-    turns = is_conversation(given)
-    if given is None or not (system or turns):
-        return text_of(given)
+    prompt, system = data.get("prompt"), data.get("system_prompt")
+    turns = is_conversation(prompt)
+    if prompt is None or not (system or turns):
+        return text_of(prompt)
     first = [{"role": "system", "content": system}] if system else []
-    return [*first, *(given if turns else [{"role": "user", "content": text_of(given)}])]
+    return [*first, *(prompt if turns else [{"role": "user", "content": text_of(prompt)}])]
 
 
 def _completion(trace: Mapping[str, Any]) -> str | None:
@@ -185,8 +185,8 @@ def _scores(trace: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str
     scores, errors = convert_scores(raw)
     weighted: list[float] = []
     for name, reward in rewards.items():
-        given = value_at(reward, "weight")
-        weight, _ = score_value(1.0 if given is None else given)
+        raw_weight = value_at(reward, "weight")
+        weight, _ = score_value(1.0 if raw_weight is None else raw_weight)
         value = scores[f"reward.{name}"]
         if value is not None and weight is not None:
             weighted.append(value * weight)

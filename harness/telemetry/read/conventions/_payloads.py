@@ -125,9 +125,13 @@ def _response(reply: Mapping[str, Any]) -> FirstAnswer:
 
 def _generation(first: Any) -> FirstAnswer:
     """Return the answer of a LangChain generation, or of a batch of them."""
-    one = first[0] if isinstance(first, list) else first
-    message = plain_message(one["message"]) if "message" in one else {"content": one["text"]}
-    reason = (one.get("generation_info") or {}).get("finish_reason")
+    generation = first[0] if isinstance(first, list) else first
+    message = (
+        plain_message(generation["message"])
+        if "message" in generation
+        else {"content": generation["text"]}
+    )
+    reason = (generation.get("generation_info") or {}).get("finish_reason")
     reason = reason or (message.get("response_metadata") or {}).get("finish_reason")
     return message_answer({"message": message, "finish_reason": reason})
 
@@ -144,13 +148,13 @@ def _count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
 
 def load_python(value: Any) -> Any:
     """Return the value of a text in JSON or in Python's repr."""
-    found = load_json(value)
-    if not isinstance(found, str) or found[:1] not in ("{", "["):
-        return found
+    text = load_json(value)
+    if not isinstance(text, str) or text[:1] not in ("{", "["):
+        return text
     try:
-        return ast.literal_eval(found)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return found
+        return text
 
 
 def join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:

@@ -75,7 +75,7 @@ def _complete(reading: CallReading) -> None:
         reading.settings["response_format"] = schema_format(schema, name)
     text = attributes.get("ai.response.text", attributes.get("ai.response.object"))
     made = load_structure(attributes.get("ai.response.toolCalls")) or []
-    calls = tuple(tool_calls([_plain_part(one) for one in made]))
+    calls = tuple(tool_calls([_plain_part(part) for part in made]))
     if not isinstance(text, str):
         text = "" if calls else None
     reading.answer = FirstAnswer(text, calls, attributes.get("ai.response.finishReason"))

@@ -49,10 +49,10 @@ def matches(span: Span) -> bool:
 
 def _entity(attributes: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return the arguments or the result of a LlamaIndex chat; empty for anything else."""
-    found = load_object(attributes.get(name))
-    messages = found.get("messages", [found.get("message")])
+    entity = load_object(attributes.get(name))
+    messages = entity.get("messages", [entity.get("message")])
     is_chat = all(isinstance(message, Mapping) and "blocks" in message for message in messages)
-    return found if is_chat else {}
+    return entity if is_chat else {}
 
 
 def _parse_parts(message: Any, attributes: Mapping[str, Any]) -> Any:

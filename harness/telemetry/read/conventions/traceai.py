@@ -72,8 +72,8 @@ def _complete(reading: CallReading) -> None:
     elif len(messages) > 1 and reading.settings.get("n") in (None, 1):
         # A thought of the Responses API is listed as a text before the answer's.
         said = [message_answer(message) for message in messages]
-        text = next((one.text for one in reversed(said) if one.text), None)
-        reading.answer = FirstAnswer(text, tuple(made for one in said for made in one.calls))
+        text = next((turn.text for turn in reversed(said) if turn.text), None)
+        reading.answer = FirstAnswer(text, tuple(made for turn in said for made in turn.calls))
     elif answer == FirstAnswer():
         reading.answer = reply_answer(reading.attributes.get("output.value"))
 
