@@ -162,10 +162,10 @@ def table_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine
 
 
 def _list_records(path: Path) -> Iterator[tuple[str, dict[str, Any] | UnreadLine]]:
-    found = json_document(path)
-    if not isinstance(found, list):
+    records = json_document(path)
+    if not isinstance(records, list):
         raise UsageError(f"{path}: must be a list of objects; write JSON lines as .jsonl")
-    for number, record in enumerate(found, start=1):
+    for number, record in enumerate(records, start=1):
         where = f"{path}: record {number}"
         if isinstance(record, dict):
             yield where, record

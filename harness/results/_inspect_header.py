@@ -138,16 +138,16 @@ class LogHeader:
 
     def _scorer_settings(self) -> dict[str, Any]:
         """Return the options of each scorer, and the models that graded."""
-        found: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         roles = dict_at(self.evaluation, "model_roles")
         for name, key, scorer in self._scorers():
             options = dict_at(scorer, "options")
-            found[f"options of scorer {key}"] = options
+            settings[f"options of scorer {key}"] = options
             if "model_graded" in name and not options.get("model"):
                 # Without a grader Inspect asks the evaluated model itself.
                 grader = value_at(roles, "grader.model") or roles.get("grader")
-                found[f"grader of scorer {key}"] = grader or self.model
-        return found | ({"set of other models": self.others} if self.others else {})
+                settings[f"grader of scorer {key}"] = grader or self.model
+        return settings | ({"set of other models": self.others} if self.others else {})
 
     def _judged(self) -> Iterator[str]:
         """Yield the scores that a model may have given; old headers do not list their scorers."""
@@ -166,23 +166,23 @@ class LogHeader:
 
 def read_header(path: Path) -> LogHeader:
     if path.suffix == ".json":
-        found = json_document(path)
+        header = json_document(path)
     else:
         with open_zip(path) as archive:
             names = archive.names
             name = "header.json" if "header.json" in names else "_journal/start.json"
             if name not in names:
                 raise UsageError(f"{path}: not a log of Inspect: it has no header.json")
-            found = json_text(archive.read(name), f"{path}: {name}")
-    if not isinstance(found, Mapping) or found.get("version") != VERSION:
-        version = value_at(found, "version")
+            header = json_text(archive.read(name), f"{path}: {name}")
+    if not isinstance(header, Mapping) or header.get("version") != VERSION:
+        version = value_at(header, "version")
         raise UsageError(
             f"{path}: version {version!r:.40} of Inspect's format; version {VERSION} is read: "
             "convert it with `inspect log convert`"
         )
-    status = text_of(found.get("status")) or "started"
-    error = " ".join((text_of(value_at(found, "error.message")) or "").split())
-    evaluation = dict_at(found, "eval")
-    asked = dict_at(found, "stats.model_usage").keys() - {text_of(evaluation.get("model"))}
-    others = tuple(sorted(asked))
-    return LogHeader(path, status, evaluation, dict_at(found, "plan"), error, others)
+    status = text_of(header.get("status")) or "started"
+    error = " ".join((text_of(value_at(header, "error.message")) or "").split())
+    evaluation = dict_at(header, "eval")
+    models = dict_at(header, "stats.model_usage").keys() - {text_of(evaluation.get("model"))}
+    others = tuple(sorted(models))
+    return LogHeader(path, status, evaluation, dict_at(header, "plan"), error, others)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from tunegate.harness.contracts.result_reader import score_value, value_at
+from tunegate.harness.contracts.result_reader import (
+    NUMBERS,
+    ResultRow,
+    UnreadLine,
+    score_value,
+    value_at,
+)
+from tunegate.harness.records.answers import reported_amount
 
 SAMPLING = (
     "do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p", "num_beams", "best_of", "n",
@@ -74,11 +82,64 @@ def prompt_of(value: Any) -> Any:
     return value if is_conversation(value) else text_of(value)
 
 
-def convert_scores(raw: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the numbers by score key, and why some are missing."""
-    values = {str(key): score_value(value) for key, value in raw.items()}
-    errors = {key: problem for key, (_, problem) in values.items() if problem is not None}
-    return {key: value for key, (value, _) in values.items()}, errors
+def convert_scores(
+    raw: Mapping[str, Any],
+    failures: Mapping[str, Any] = MappingProxyType({}),
+    words: Mapping[str, float] = NUMBERS,
+) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the numbers by score key, and why some are missing.
+
+    `failures` holds, by score key, why a score does not count whatever the file has for it; empty
+    reasons are none. `words` are texts that are numbers.
+    """
+    scores: dict[str, float | None] = {}
+    errors: dict[str, str] = {}
+    for key, value in raw.items():
+        number, problem = score_value(value, words=words)
+        problem = text_of(failures.get(key) or None) or problem
+        scores[str(key)] = None if problem else number
+        if problem:
+            errors[str(key)] = problem
+    return scores, errors
+
+
+def row_fields(record: Any, **paths: str) -> dict[str, Any]:
+    """Return fields of a `ResultRow`: name → the value at a dotted path, as the row takes it.
+
+    `latency_ms` becomes `latency_s`. An empty text other than the completion is None, and
+    so is an amount that cannot be true.
+    """
+    fields: dict[str, Any] = {}
+    for name, path in paths.items():
+        value = value_at(record, path)
+        if name in ("input_tokens", "output_tokens"):
+            fields[name] = token_count(value)
+        elif name in ("latency_s", "cost"):
+            fields[name] = reported_amount(score_value(value)[0])
+        elif name == "latency_ms":
+            number = reported_amount(score_value(value)[0])
+            fields["latency_s"] = None if number is None else number / 1000
+        elif name == "sample":
+            fields[name] = value if type(value) is int else None
+        else:
+            text = prompt_of(value) if name == "prompt" else text_of(value)
+            fields[name] = text if name == "completion" else text or None
+    return fields
+
+
+def read_rows(
+    records: Iterable[tuple[str, dict[str, Any] | UnreadLine]],
+    make_row: Callable[[str, dict[str, Any]], ResultRow],
+) -> Iterator[ResultRow | UnreadLine]:
+    """Yield a row for each record; one that `make_row` refuses by a ValueError is unread."""
+    for where, record in records:
+        if isinstance(record, UnreadLine):
+            yield record
+            continue
+        try:
+            yield make_row(where, record)
+        except ValueError as error:
+            yield UnreadLine(where, str(error))
 
 
 def token_count(raw: Any) -> int | None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,12 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
-from tunegate.harness.results._values import text_of, token_count
+from tunegate.harness.results._values import read_rows, text_of, token_count
 
 RESULT_FILE = re.compile(r"BFCL_v(\d+)_(\w+)_result\.json")
 VERSIONS = ("3", "4")
 FAILED = "Error during inference"
 SCORE = "valid"
-
-
-def _is_bfcl(path: Path) -> bool:
-    return (path / "result").is_dir() and next(_result_files(path), None) is not None
 
 
 def _result_files(path: Path) -> Iterator[tuple[Path, re.Match[str]]]:
@@ -52,12 +49,15 @@ class _CategoryFiles:
     score: Path
 
 
-@result_reader(files="the folder with result/ and score/ of bfcl", recognize=_is_bfcl)
+@result_reader(
+    files="the folder with result/ and score/ of bfcl",
+    recognize=lambda path: next(_result_files(path), None) is not None,
+)
 def bfcl(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each model."""
     models: dict[str, list[_CategoryFiles]] = {}
-    for file, found in _result_files(path):
-        version, category = found.groups()
+    for file, match in _result_files(path):
+        version, category = match.groups()
         if version not in VERSIONS:
             raise UsageError(f"{file}: version {version} of BFCL is not known; known: 3 and 4")
         inner = file.relative_to(path / "result")
@@ -68,35 +68,17 @@ def bfcl(path: Path) -> Iterator[ResultLog]:
             )
         models.setdefault(inner.parts[0], []).append(_CategoryFiles(category, file, score))
     for model, files in models.items():
-        yield _log(model, files)
+        yield ResultLog(
+            tool="bfcl",
+            rows=partial(_rows, files),
+            run=model,
+            model=model,
+            tasks=tuple(file.category for file in files),
+        )
 
 
-def _log(model: str, files: list[_CategoryFiles]) -> ResultLog:
-    def rows() -> Iterator[ResultRow | UnreadLine]:
-        for each in files:
-            yield from _rows(each)
-
-    return ResultLog(
-        tool="bfcl",
-        rows=rows,
-        run=model,
-        model=model,
-        tasks=tuple(each.category for each in files),
-        traits={},
-    )
-
-
-@dataclass(frozen=True)
-class _CategoryFailures:
-    """Contents of a file of scores."""
-
-    total: int | None = None
-    passed: int | None = None
-    failures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-
-def _failures(path: Path) -> _CategoryFailures:
-    """Return the header's counts and the failure of each id."""
+def _failures(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Return the number of answers, and the failure of each id."""
     total = passed = None
     failures = {}
     for where, line in json_lines(path):
@@ -113,39 +95,33 @@ def _failures(path: Path) -> _CategoryFailures:
             f"{path}: holds {len(failures)} failures, its header counts {total - passed}; run "
             f"`bfcl evaluate` again"
         )
-    return _CategoryFailures(total, passed, failures)
+    return total, failures
 
 
-def _rows(files: _CategoryFiles) -> Iterator[ResultRow | UnreadLine]:
-    """Yield a category's answers."""
-    scored = _failures(files.score)
-    seen: set[str] = set()
-    for where, line in json_lines(files.result):
-        if isinstance(line, UnreadLine):
-            yield line
-            continue
-        name = text_of(line.get("id"))
-        if name is None or "result" not in line:
-            yield UnreadLine(where, "no id or result; is this a result file of bfcl?")
-            continue
-        seen.add(name)
-        yield _row(files.category, where, name, line, scored.failures.get(name))
-    others = sorted(set(scored.failures) - seen)
-    if others or scored.total != len(seen):
-        raise UsageError(
-            f"{files.score}: scores {scored.total} answers, {files.result.name} has {len(seen)}"
-            + (f" and no {others[0]}" if others else "")
-            + "; run `bfcl evaluate` again"
-        )
+def _rows(categories: list[_CategoryFiles]) -> Iterator[ResultRow | UnreadLine]:
+    for files in categories:
+        total, failures = _failures(files.score)
+        seen: set[str] = set()
+        for row in read_rows(json_lines(files.result), partial(_row, files.category, failures)):
+            if isinstance(row, ResultRow):
+                seen.add(row.id)
+            yield row
+        others = sorted(set(failures) - seen)
+        if others or total != len(seen):
+            raise UsageError(
+                f"{files.score}: scores {total} answers, {files.result.name} has {len(seen)}"
+                + (f" and no {others[0]}" if others else "")
+                + "; run `bfcl evaluate` again"
+            )
 
 
 def _row(
-    category: str,
-    where: str,
-    name: str,
-    line: Mapping[str, Any],
-    failure: Mapping[str, Any] | None,
+    category: str, failures: Mapping[str, Mapping[str, Any]], where: str, line: Mapping[str, Any]
 ) -> ResultRow:
+    name = text_of(line.get("id"))
+    if name is None or "result" not in line:
+        raise ValueError("no id or result; is this a result file of bfcl?")
+    failure = failures.get(name)
     answer = text_of(line["result"])
     failed = answer is not None and answer.startswith(FAILED)
     return ResultRow(

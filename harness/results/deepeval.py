@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     ScoreTraits,
-    UnreadLine,
     content_id,
     result_reader,
     score_value,
@@ -28,7 +28,14 @@ from tunegate.harness.contracts.result_reader import (
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import first_bytes, json_document
-from tunegate.harness.results._values import fields_of, list_at, text_of, token_count
+from tunegate.harness.results._values import (
+    convert_scores,
+    fields_of,
+    list_at,
+    read_rows,
+    row_fields,
+    text_of,
+)
 
 MADE_UP = re.compile(r"(conversational_)?test_case_\d+")
 """Names that DeepEval makes from a position."""
@@ -46,11 +53,8 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_deepeval(path: Path) -> bool:
-    found = _files(path) if path.exists() else []
-    return bool(found) and found[-1].suffix == ".json" and _has_mark(first_bytes(found[-1]))
-
-
-def _has_mark(head: bytes) -> bool:
+    files = _files(path) if path.exists() else []
+    head = first_bytes(files[-1]) if files and files[-1].suffix == ".json" else b""
     return head.lstrip()[:1] == b"{" and any(mark in head for mark in MARKS)
 
 
@@ -60,7 +64,7 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     files = _files(path)
     document = json_document(files[-1])
     run = document.get("testRunData", document) if isinstance(document, dict) else None
-    cases = _test_cases(run) if isinstance(run, dict) else []
+    cases = _test_cases(files[-1], run) if isinstance(run, dict) else []
     if not cases:
         raise UsageError(f"{files[-1]}: no testCases; DeepEval writes them when a run has ended")
     if id and not any(value_at(case.get("metadata"), id) is not None for _, case in cases):
@@ -68,30 +72,31 @@ def deepeval(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     older = len(files) - 1
     yield ResultLog(
         tool="deepeval",
-        rows=lambda: _rows(files[-1], cases, id),
+        rows=lambda: read_rows(cases, partial(_row, id)),
         settings=_judges(cases),
         traits=_traits(cases),
         notes=(f"{older} older test runs in {path} are not read",) if older else (),
     )
 
 
-def _test_cases(run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+def _test_cases(file: Path, run: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    cases = []
     for kind in ("testCases", "conversationalTestCases"):
         for number, case in enumerate(list_at(run, kind)):
-            found.append((f"{kind}[{number}]", case if isinstance(case, dict) else {}))
-    return found
+            place = f"{file}: {kind}[{number}]"
+            cases.append((place, case if isinstance(case, dict) else {}))
+    return cases
 
 
 def _judges(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """Return the judge model of each metric, which must be equal in both runs."""
-    found: dict[str, set[str]] = {}
+    judges: dict[str, set[str]] = {}
     for _, case in cases:
         for metric in _metrics(case):
             model = metric.get("evaluationModel")
             if isinstance(model, str):
-                found.setdefault(f"judge of {metric['name']}", set()).add(model)
-    return {name: ", ".join(sorted(models)) for name, models in sorted(found.items())}
+                judges.setdefault(f"judge of {metric['name']}", set()).add(model)
+    return {name: ", ".join(sorted(models)) for name, models in sorted(judges.items())}
 
 
 def _traits(cases: list[tuple[str, dict[str, Any]]]) -> dict[str, ScoreTraits]:
@@ -131,26 +136,19 @@ def _metrics(case: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows(
-    path: Path, cases: list[tuple[str, dict[str, Any]]], id: str
-) -> Iterator[ResultRow | UnreadLine]:
-    for place, case in cases:
-        where = f"{path}: {place}"
-        try:
-            yield _row(where, case, id)
-        except ValueError as error:
-            yield UnreadLine(where, str(error))
-
-
-def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
+def _row(id: str, where: str, case: Mapping[str, Any]) -> ResultRow:
     """Return a test case as a row."""
     prompt = _prompt(case)
-    scores, errors = _scores(_metrics(case))
+    metrics = dict(_by_key(_metrics(case)))
+    scores, errors = convert_scores(
+        {key: metric.get("score") for key, metric in metrics.items()},
+        {key: metric.get("error") for key, metric in metrics.items()},
+    )
     order = case.get("order")
     return ResultRow(
         id=_identity(case, id, prompt),
         where=where,
-        position=order if isinstance(order, int) and not isinstance(order, bool) else None,
+        position=order if type(order) is int else None,
         prompt=prompt,
         completion=_completion(case),
         scores=scores,
@@ -159,22 +157,25 @@ def _row(where: str, case: Mapping[str, Any], id: str) -> ResultRow:
         rules=fields_of(case, ("context", "expectedTools")),
         score_rules=dict(_criteria(_metrics(case))),
         whole=not (case.get("toolsCalled") or case.get("retrievalContext")),
-        input_tokens=token_count(case.get("inputTokenCount")),
-        output_tokens=token_count(case.get("outputTokenCount")),
-        latency_s=score_value(case.get("completionTime"))[0],
-        cost=score_value(case.get("tokenCost"))[0],
         fields=case,
+        **row_fields(
+            case,
+            input_tokens="inputTokenCount",
+            output_tokens="outputTokenCount",
+            latency_s="completionTime",
+            cost="tokenCost",
+        ),
     )
 
 
 def _prompt(case: Mapping[str, Any]) -> str:
     """Return the input; of a conversation its scenario, else the user's first message."""
-    given = case.get("input") or case.get("scenario")
-    if given is None:
-        given = value_at(case, "turns.0.content")
-    if given is None:
+    prompt = case.get("input") or case.get("scenario")
+    if prompt is None:
+        prompt = value_at(case, "turns.0.content")
+    if prompt is None:
         raise ValueError("a test case without input")
-    return text_of(given) or ""
+    return text_of(prompt) or ""
 
 
 def _completion(case: Mapping[str, Any]) -> str | None:
@@ -189,10 +190,10 @@ def _completion(case: Mapping[str, Any]) -> str | None:
 
 def _identity(case: Mapping[str, Any], id: str, prompt: str) -> str:
     if id:
-        given = text_of(value_at(case.get("metadata"), id))
-        if not given:
+        value = text_of(value_at(case.get("metadata"), id))
+        if not value:
             raise ValueError(f"no {id!r} in its metadata; every test case needs one")
-        return given
+        return value
     name = case.get("name")
     if isinstance(name, str) and name.strip() and MADE_UP.fullmatch(name) is None:
         return name
@@ -218,15 +219,3 @@ def _criteria(metrics: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, st
         if found := G_EVAL.match(text_of(metric.get("verboseLogs")) or ""):
             criteria, steps, rubric = found.groups()
             yield key, {"criteria": steps if criteria == "None" else criteria, "rubric": rubric}
-
-
-def _scores(metrics: list[dict[str, Any]]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return each metric's score and why it has none."""
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    for key, metric in _by_key(metrics):
-        error = metric.get("error")
-        scores[key], problem = (None, str(error)) if error else score_value(metric.get("score"))
-        if problem is not None:
-            errors[key] = problem
-    return scores, errors

@@ -19,7 +19,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
@@ -29,8 +28,9 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
+    row_fields,
     text_of,
-    token_count,
 )
 
 NAME = "result.json"
@@ -55,19 +55,14 @@ ADDRESSES = ("api_base", "base_url", "api_key")
 
 def _files(path: Path) -> list[Path]:
     folder = path.parent if path.name == NAME else path
-    return sorted(file for file in folder.glob(f"*/{NAME}") if _is_trial(file))
+    marks = (b'"trial_name"', b'"task_name"')
+    files = ((file, first_bytes(file)) for file in folder.glob(f"*/{NAME}"))
+    return sorted(file for file, head in files if all(mark in head for mark in marks))
 
 
-def _is_trial(file: Path) -> bool:
-    head = first_bytes(file)
-    return b'"trial_name"' in head and b'"task_name"' in head
-
-
-def _is_harbor(path: Path) -> bool:
-    return bool(_files(path))
-
-
-@result_reader(files="the folder of a job with TRIAL/result.json", recognize=_is_harbor)
+@result_reader(
+    files="the folder of a job with TRIAL/result.json", recognize=lambda path: bool(_files(path))
+)
 def harbor(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each agent and model of a job."""
     runs: dict[tuple[str, str], list[Path]] = {}
@@ -77,7 +72,9 @@ def harbor(path: Path) -> Iterator[ResultLog]:
         if isinstance(trial, UnreadLine):
             unread.append(trial)
         else:
-            runs.setdefault(_agent_and_model(trial), []).append(file)
+            agent = text_of(value_at(trial, "agent_info.name")) or "agent"
+            model = text_of(value_at(trial, "agent_info.model_info.name")) or ""
+            runs.setdefault((agent, model), []).append(file)
     agents = {agent for agent, _ in runs}
     for (agent, model), files in runs.items():
         named = model if len(agents) == 1 else f"{agent}/{model}"
@@ -94,20 +91,15 @@ def harbor(path: Path) -> Iterator[ResultLog]:
 def _trial(file: Path) -> dict[str, Any] | UnreadLine:
     """Return the record of a trial."""
     try:
-        found = json_document(file)
+        trial = json_document(file)
     except UsageError as error:
         return UnreadLine(str(file), str(error).removeprefix(f"{file}: "), cut=True)
-    if not isinstance(found, dict) or found.get("task_name") is None:
+    if not isinstance(trial, dict) or trial.get("task_name") is None:
         return UnreadLine(str(file), "not a result of a trial")
-    version = found.get("schema_version", VERSION)
+    version = trial.get("schema_version", VERSION)
     if version != VERSION:
         raise UsageError(f"{file}: schema_version {version!r}; this reader knows {VERSION}")
-    return found
-
-
-def _agent_and_model(trial: Mapping[str, Any]) -> tuple[str, str]:
-    agent = text_of(value_at(trial, "agent_info.name")) or "agent"
-    return agent, text_of(value_at(trial, "agent_info.model_info.name")) or ""
+    return trial
 
 
 def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, Any]:
@@ -126,27 +118,27 @@ def _settings(trial: Mapping[str, Any] | UnreadLine, agent: str) -> dict[str, An
 
 def _rows(files: list[Path], unread: list[UnreadLine]) -> Iterator[ResultRow | UnreadLine]:
     yield from unread
-    for file in files:
-        trial = _trial(file)
-        yield trial if isinstance(trial, UnreadLine) else _row(str(file), trial)
+    yield from read_rows(((str(file), _trial(file)) for file in files), _row)
 
 
 def _row(where: str, trial: Mapping[str, Any]) -> ResultRow:
     scores, errors = convert_scores(dict_at(trial, "verifier_result.rewards"))
-    result = value_at(trial, "agent_result")
     return ResultRow(
         id=str(trial["task_name"]),
         where=where,
         task=text_of(trial.get("source")) or "",
-        prompt_sha256=text_of(trial.get("task_checksum")),
         scores=scores,
         errors=errors,
         error=_failure(trial) or (None if scores else "the verifier gave no reward"),
-        input_tokens=token_count(value_at(result, "n_input_tokens")),
-        output_tokens=token_count(value_at(result, "n_output_tokens")),
         latency_s=_seconds(trial.get("agent_execution")),
-        cost=score_value(value_at(result, "cost_usd"))[0],
         fields=trial,
+        **row_fields(
+            trial,
+            prompt_sha256="task_checksum",
+            input_tokens="agent_result.n_input_tokens",
+            output_tokens="agent_result.n_output_tokens",
+            cost="agent_result.cost_usd",
+        ),
     )
 
 

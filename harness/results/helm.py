@@ -24,18 +24,18 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     fields_of,
     is_conversation,
     list_at,
+    row_fields,
     text_of,
-    token_count,
 )
 
 FILES = ("run_spec.json", "scenario_state.json", "per_instance_stats.json")
@@ -68,11 +68,9 @@ def _folders(path: Path) -> list[Path]:
     return [one for one in [*inside, *below] if all((one / name).is_file() for name in FILES)]
 
 
-def _is_helm(path: Path) -> bool:
-    return bool(_folders(path))
-
-
-@result_reader(files="a run's folder with per_instance_stats.json", recognize=_is_helm)
+@result_reader(
+    files="a run's folder with per_instance_stats.json", recognize=lambda path: bool(_folders(path))
+)
 def helm(path: Path) -> Iterator[ResultLog]:
     """Yield the runs of a folder, named by their model if there are several."""
     specs = [(folder, _spec(folder)) for folder in _folders(path)]
@@ -145,10 +143,10 @@ def _rows(folder: Path, task: str, adapter: Mapping[str, Any]) -> Iterator[Resul
         states.setdefault(key, []).append(state)
     file = folder / FILES[2]
     several = adapter.get("num_train_trials") not in (None, 1)
-    found = json_document(file)
-    if not isinstance(found, list):
+    records = json_document(file)
+    if not isinstance(records, list):
         raise UsageError(f"{file}: must be a list; run HELM again")
-    for number, record in enumerate(found):
+    for number, record in enumerate(records):
         where = f"{file}: [{number}]"
         if not isinstance(record, dict) or not isinstance(record.get("stats"), list):
             yield UnreadLine(where, "no statistics of an instance")
@@ -168,12 +166,17 @@ def _row(
     task: str,
     several: bool,
 ) -> ResultRow:
-    scores, errors, request = _scores(record["stats"])
+    values = {
+        text_of(value_at(stat, "name.name")): value_at(stat, "mean") for stat in record["stats"]
+    }
+    scores, errors = convert_scores(
+        {name: value for name, value in values.items() if name and not DESCRIBES.fullmatch(name)}
+    )
     state = states[0] if states else {}
     instance = dict_at(state, "instance")
     split = text_of(instance.get("split"))
     trial = record.get("train_trial_index")
-    whole = None if len(states) == 1 else [value_at(one, "request.prompt") for one in states]
+    whole = None if len(states) == 1 else [value_at(each, "request.prompt") for each in states]
     return ResultRow(
         id=_name(record),
         where=where,
@@ -181,35 +184,17 @@ def _row(
         sample=trial if isinstance(trial, int) else None,
         prompt=_question(instance) if several else _prompt(state) if whole is None else None,
         prompt_sha256=content_id(whole, length=64) if whole else None,
-        completion=_completion(state) if len(states) == 1 else None,
+        completion=text_of(value_at(state, "result.completions.0.text"))
+        if len(states) == 1
+        else None,
         whole=not state.get("annotations") and len(list_at(state, "result.completions")) == 1,
         scores=scores,
         errors=errors,
         error=_failure(states),
         expected=_right_answers(instance),
-        output_tokens=token_count(request.get("num_output_tokens")),
-        latency_s=request.get("inference_runtime"),
         fields={"instance": instance, "perturbation": record.get("perturbation")},
+        **row_fields(values, output_tokens="num_output_tokens", latency_s="inference_runtime"),
     )
-
-
-def _scores(
-    stats: Sequence[Any],
-) -> tuple[dict[str, float | None], dict[str, str], dict[str, float | None]]:
-    """Return the scores, why some are missing, and what describes the request."""
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    request: dict[str, float | None] = {}
-    for stat in stats:
-        name = text_of(value_at(stat, "name.name"))
-        value, problem = score_value(value_at(stat, "mean"))
-        if name is None or DESCRIBES.fullmatch(name):
-            request[name or ""] = value
-            continue
-        scores[name] = value
-        if problem is not None:
-            errors[name] = problem
-    return scores, errors, request
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -236,10 +221,6 @@ def _question(instance: Mapping[str, Any]) -> str | None:
     return None if asked is None else "\n".join([asked, *choices] if len(choices) > 1 else [asked])
 
 
-def _completion(state: Mapping[str, Any]) -> str | None:
-    return text_of(value_at(state, "result.completions.0.text"))
-
-
 def _failure(states: Sequence[Mapping[str, Any]]) -> str | None:
     """Return why a request of the instance failed, or None."""
     if not states:
@@ -256,8 +237,8 @@ def _reference_text(reference: Any) -> str:
 
 def _right_answers(instance: Mapping[str, Any]) -> str | Sequence[str] | None:
     right = [
-        _reference_text(one)
-        for one in list_at(instance, "references")
-        if "correct" in (value_at(one, "tags") or ())
+        _reference_text(reference)
+        for reference in list_at(instance, "references")
+        if "correct" in (value_at(reference, "tags") or ())
     ]
     return (right[0] if len(right) == 1 else right) or None

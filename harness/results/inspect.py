@@ -23,7 +23,6 @@ from tunegate.harness.contracts.result_reader import (
     UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.episodes import EpisodeCall, EpisodeTurn
@@ -32,7 +31,7 @@ from tunegate.harness.records.record import replace_surrogates
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.results._files import first_bytes, json_document, json_text
 from tunegate.harness.results._inspect_header import LogHeader, read_header
-from tunegate.harness.results._values import dict_at, list_at, text_of
+from tunegate.harness.results._values import convert_scores, dict_at, list_at, row_fields, text_of
 from tunegate.harness.results._zip_archive import open_zip
 
 _LETTERS = {"C": 1.0, "P": 0.5, "I": 0.0, "N": 0.0}
@@ -55,25 +54,25 @@ def _is_log(path: Path) -> bool:
     return path.suffix == ".json" and bool(_JSON_LOG.match(first_bytes(path)))
 
 
-def _is_inspect(path: Path) -> bool:
-    return bool(_log_files(path))
-
-
 def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
     """Return what the model wrote in each turn, with the calls that were run and their results."""
     attachments = dict_at(sample, "attachments")
     listed = _resolve_attachments(list_at(sample, "messages"), attachments)
-    messages = [one for one in listed if isinstance(one, Mapping)]
+    messages = [item for item in listed if isinstance(item, Mapping)]
     results = {text_of(m.get("tool_call_id")): m for m in messages if m.get("role") == "tool"}
-    found: list[EpisodeTurn] = []
+    turns: list[EpisodeTurn] = []
     for number, message in enumerate(messages):
-        if message.get("role") == "user" and found and not found[-1].calls:
-            found[-1] = found[-1].model_copy(update={"message": _message_text(message)})
-        if message.get("role") != "assistant" or message.get("source") == "input":
+        if message.get("role") == "user" and turns and not turns[-1].calls:
+            turns[-1] = turns[-1].model_copy(update={"message": _message_text(message)})
+        if not _is_new(message):
             continue
-        found.append(
+        turns.append(
             EpisodeTurn(
-                prompt_sha256=content_id(_sent_fields(messages[:number]), length=64),
+                # Without Inspect's ids and sources.
+                prompt_sha256=content_id(
+                    [{key: m[key] for key in _KEPT if m.get(key)} for m in messages[:number]],
+                    length=64,
+                ),
                 text=_message_text(message),
                 calls=tuple(
                     _call(call, results.get(text_of(call.get("id")), {}))
@@ -82,7 +81,7 @@ def _turns(sample: Mapping[str, Any]) -> tuple[EpisodeTurn, ...]:
                 ),
             )
         )
-    return tuple(found)
+    return tuple(turns)
 
 
 def _call(call: Mapping[str, Any], result: Mapping[str, Any]) -> EpisodeCall:
@@ -105,14 +104,9 @@ def _message_text(message: Mapping[str, Any]) -> str:
     return str(replace_surrogates(text))
 
 
-def _sent_fields(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return messages as they are sent, without Inspect's ids and sources."""
-    return [{key: one[key] for key in _KEPT if one.get(key)} for one in messages]
-
-
 @result_reader(
     files="an Inspect log (.eval, .json), or a folder of logs",
-    recognize=_is_inspect,
+    recognize=lambda path: bool(_log_files(path)),
     turns=_turns,
 )
 def inspect(path: Path) -> Iterator[ResultLog]:
@@ -131,7 +125,7 @@ def inspect(path: Path) -> Iterator[ResultLog]:
                 f"{header.task!r} with different arguments; name one of them"
             )
         older[place] += other is not None
-        newest[place] = max(other or header, header, key=lambda one: (one.created, str(one.path)))
+        newest[place] = max(other or header, header, key=lambda log: (log.created, str(log.path)))
     for place, header in newest.items():
         notes = [*header.notes]
         if older[place]:
@@ -151,8 +145,8 @@ def _samples(
         samples = list_at(json_document(path), "samples")
         for number, sample in enumerate(samples, start=1):
             where = f"{path}: sample {number}"
-            known = isinstance(sample, Mapping)
-            yield where, sample if known else UnreadLine(where, "must be an object")
+            is_object = isinstance(sample, Mapping)
+            yield where, sample if is_object else UnreadLine(where, "must be an object")
         return
     with open_zip(path) as archive:
         for name in archive.names:
@@ -164,8 +158,8 @@ def _samples(
             except UsageError as error:
                 yield where, UnreadLine(where, str(error).removeprefix(f"{where}: "))
                 continue
-            known = isinstance(sample, Mapping)
-            yield where, sample if known else UnreadLine(where, "must be an object")
+            is_object = isinstance(sample, Mapping)
+            yield where, sample if is_object else UnreadLine(where, "must be an object")
 
 
 def _rows(path: Path, task: str, model: str, *, numbered: bool) -> Iterator[ResultRow | UnreadLine]:
@@ -201,12 +195,10 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
     scores, errors = _scores(sample.get("scores"))
     usage = dict_at(dict_at(sample, "model_usage"), model)
     first = dict_at(sample, "output.choices.0")
-    epoch = sample.get("epoch")
     return ResultRow(
         id=name,
         where=where,
         task=task,
-        sample=epoch if type(epoch) is int else None,
         prompt=_prompt(sample),
         completion=text_of(value_at(sample, "output.completion")) if first else None,
         reasoning=message_thoughts(dict_at(first, "message")),
@@ -218,20 +210,22 @@ def _row(where: str, task: str, model: str, sample: Mapping[str, Any], name: str
         finish_reason=text_of(value_at(sample, "limit.type") or first.get("stop_reason")),
         input_tokens=_count(usage.get("input_tokens")),
         output_tokens=_count(usage.get("output_tokens")),
-        latency_s=_seconds(sample.get("working_time")),
         fields=sample,
+        **row_fields(sample, sample="epoch", latency_s="working_time"),
     )
+
+
+def _is_new(message: Any) -> bool:
+    """Return whether the model wrote a message; data may hold some of its role."""
+    is_input = value_at(message, "source") == "input"
+    return value_at(message, "role") == "assistant" and not is_input
 
 
 def _acted(sample: Mapping[str, Any]) -> bool:
     """Return whether the model called tools or wrote several messages, which scorers may read."""
     messages = list_at(sample, "messages")
-    wrote = [m for m in messages if value_at(m, "role") == "assistant" and _is_new(m)]
+    wrote = [m for m in messages if _is_new(m)]
     return len(wrote) > 1 or any(value_at(m, "tool_calls") for m in wrote)
-
-
-def _is_new(message: Any) -> bool:
-    return bool(value_at(message, "source") != "input")
 
 
 def _error(sample: Mapping[str, Any]) -> str | None:
@@ -244,21 +238,20 @@ def _error(sample: Mapping[str, Any]) -> str | None:
 
 
 def _scores(recorded: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    said: dict[str, str | None] = {}
     for name, score in recorded.items() if isinstance(recorded, Mapping) else ():
         raw = value_at(score, "value")
         several = raw.items() if isinstance(raw, Mapping) else [("", raw)]
         for key, value in several:
             full = f"{name}.{key}" if key else str(name)
-            letter = _LETTERS.get(value) if isinstance(value, str) else None
-            scores[full], problem = (
-                (letter, None) if letter is not None else score_value(value, words=_WORDS)
-            )
-            if problem is not None:
-                said = text_of(value_at(score, "explanation"))
-                errors[full] = f"{problem}: {said}" if said else problem
-    return scores, errors
+            values[full] = _LETTERS.get(value, value) if isinstance(value, str) else value
+            said[full] = text_of(value_at(score, "explanation"))
+    scores, errors = convert_scores(values, words=_WORDS)
+    return scores, {
+        name: f"{problem}: {said[name]}" if said[name] else problem
+        for name, problem in errors.items()
+    }
 
 
 def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
@@ -268,15 +261,15 @@ def _prompt(sample: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | No
     for turn in list_at(sample, "messages"):
         if not isinstance(turn, Mapping):
             return None
-        if turn.get("role") == "assistant" and turn.get("source") != "input":
+        if _is_new(turn):
             break
         sent.append(
             {key: _resolve_attachments(turn[key], attachments) for key in _KEPT if turn.get(key)}
         )
     if len(sent) == 1 and sent[0].get("role") == "user" and isinstance(sent[0].get("content"), str):
         return str(sent[0]["content"])
-    given = sample.get("input")
-    return sent or (given if isinstance(given, str) else None)
+    text = sample.get("input")
+    return sent or (text if isinstance(text, str) else None)
 
 
 def _resolve_attachments(value: Any, attachments: Mapping[str, Any]) -> Any:
@@ -284,9 +277,9 @@ def _resolve_attachments(value: Any, attachments: Mapping[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("attachment://"):
         return attachments.get(value.removeprefix("attachment://"), value)
     if isinstance(value, list):
-        return [_resolve_attachments(one, attachments) for one in value]
+        return [_resolve_attachments(part, attachments) for part in value]
     if isinstance(value, Mapping):
-        return {key: _resolve_attachments(one, attachments) for key, one in value.items()}
+        return {key: _resolve_attachments(part, attachments) for key, part in value.items()}
     return value
 
 
@@ -298,7 +291,3 @@ def _right_answer(target: Any) -> str | list[str] | None:
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and value >= 0 else None
-
-
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value < 1e9 else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
     sampling_of,
     text_of,
 )
@@ -43,15 +45,15 @@ TASK_RULES = ("version", "hf_revision", "evaluation_splits", "num_samples")
 TASK = re.compile(r"details_(.+)_\d{4}-\d{2}-\d{2}T[\d\-.]+\.parquet")
 
 
-def _is_lighteval(path: Path) -> bool:
-    return path.is_dir() and next(_files(path), None) is not None
-
-
 def _files(path: Path) -> Iterator[Path]:
-    return (file for file in sorted(path.rglob(PATTERN)) if TASK.fullmatch(file.name))
+    files = sorted(path.rglob(PATTERN)) if path.is_dir() else []
+    return (file for file in files if TASK.fullmatch(file.name))
 
 
-@result_reader(files="the folder with details_TASK_DATE.parquet", recognize=_is_lighteval)
+@result_reader(
+    files="the folder with details_TASK_DATE.parquet",
+    recognize=lambda path: next(_files(path), None) is not None,
+)
 def lighteval(path: Path) -> Iterator[ResultLog]:
     """Yield a run for each model, of its newest date."""
     dates: dict[Path, list[Path]] = {}
@@ -67,24 +69,24 @@ def lighteval(path: Path) -> Iterator[ResultLog]:
 
 def _log(folder: Path, model: str, notes: tuple[str, ...]) -> ResultLog:
     files = {
-        found[1].rpartition("|")[0] or found[1]: file
+        name[1].rpartition("|")[0] or name[1]: file
         for file in sorted(folder.glob(PATTERN))
-        if (found := TASK.fullmatch(file.name))
+        if (name := TASK.fullmatch(file.name))
     }
     general, tasks = _header(folder)
     settings = {
-        found[1].rpartition("|")[0] or found[1]: {
-            **({"few-shot": found[1].rpartition("|")[2]} if "|" in found[1] else {}),
-            **fields_of(tasks.get(found[1]), TASK_RULES),
+        name[1].rpartition("|")[0] or name[1]: {
+            **({"few-shot": name[1].rpartition("|")[2]} if "|" in name[1] else {}),
+            **fields_of(tasks.get(name[1]), TASK_RULES),
         }
         for file in files.values()
-        if (found := TASK.fullmatch(file.name))
+        if (name := TASK.fullmatch(file.name))
     }
 
     def rows() -> Iterator[ResultRow | UnreadLine]:
         for task, file in files.items():
-            for position, (where, record) in enumerate(parquet_records(file)):
-                yield _row(where, record, task, position)
+            for position, record in enumerate(parquet_records(file)):
+                yield from read_rows([record], partial(_row, task, position))
 
     return ResultLog(
         tool="lighteval",
@@ -126,27 +128,27 @@ def _header(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     at = len(parts) - 1 - parts[::-1].index("details")
     file = Path(*parts[:at], "results", *parts[at + 1 : -1], f"results_{folder.name}.json")
-    found = json_document(file) if file.is_file() else None
-    model = dict_at(found, "config_general.model_config")
+    results = json_document(file) if file.is_file() else None
+    model = dict_at(results, "config_general.model_config")
     if not model:
-        return {}, dict_at(found, "config_tasks")
+        return {}, dict_at(results, "config_tasks")
     sampling = {**sampling_of(model), **sampling_of(model.get("generation_parameters"))}
-    return {"sampling": sampling}, dict_at(found, "config_tasks")
+    return {"sampling": sampling}, dict_at(results, "config_tasks")
 
 
-def _row(where: str, record: Mapping[str, Any], task: str, position: int) -> ResultRow | UnreadLine:
-    asked = text_of(value_at(record, "doc.query"))
-    if asked is None:
-        return UnreadLine(where, "no doc.query; is this a details file of lighteval?")
+def _row(task: str, position: int, where: str, record: Mapping[str, Any]) -> ResultRow:
+    question = text_of(value_at(record, "doc.query"))
+    if question is None:
+        raise ValueError("no doc.query; is this a details file of lighteval?")
     scores, errors = convert_scores(dict_at(record, "metric"))
     texts = value_at(record, "model_response.text")
     return ResultRow(
-        id=content_id([asked, value_at(record, "doc.choices")]),
+        id=content_id([question, value_at(record, "doc.choices")]),
         where=where,
         task=task,
         position=position,
-        prompt=_prompt(record, asked),
-        completion=_completion(record),
+        prompt=_prompt(record, question),
+        completion=_first_text(texts),
         reasoning=_first_text(value_at(record, "model_response.reasonings")) or None,
         scores=scores,
         errors=errors,
@@ -163,10 +165,6 @@ def _prompt(record: Mapping[str, Any], asked: str) -> str | Sequence[Mapping[str
     if isinstance(given, list) and given and all(isinstance(turn, dict) for turn in given):
         return given
     return text_of(given) or asked
-
-
-def _completion(record: Mapping[str, Any]) -> str | None:
-    return _first_text(value_at(record, "model_response.text"))
 
 
 def _first_text(texts: Any) -> str | None:

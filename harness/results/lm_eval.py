@@ -19,7 +19,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.results._files import json_lines
@@ -30,6 +29,7 @@ from tunegate.harness.results._lm_eval_files import (
     sample_logs,
 )
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     sampling_of,
     text_of,
@@ -88,13 +88,12 @@ class _DocumentScores:
         name = line.get("filter")
         self.first = self.first or str(name)
         listed = line.get("metrics")
-        for metric in listed if isinstance(listed, list) else line.keys() - _OWN_KEYS:
-            key = f"{metric},{name}" if name else str(metric)
-            raw = line.get(metric)
-            value, problem = score_value(raw)
-            self.scores[key] = value
-            if problem is not None:
-                self.errors[key] = CORPUS if isinstance(raw, list) else problem
+        metrics = listed if isinstance(listed, list) else line.keys() - _OWN_KEYS
+        raw = {f"{metric},{name}" if name else str(metric): line.get(metric) for metric in metrics}
+        corpus = [key for key, value in raw.items() if isinstance(value, list)]
+        scores, errors = convert_scores(raw, dict.fromkeys(corpus, CORPUS))
+        self.scores |= scores
+        self.errors |= errors
 
 
 def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:
@@ -110,8 +109,8 @@ def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:
         if isinstance(line, UnreadLine):
             cut |= line.cut
             yield line
-        elif str(line.get("filter")) == (found := documents[_name(line)]).first:
-            yield _row(where, task, line, found)
+        elif str(line.get("filter")) == (document := documents[_name(line)]).first:
+            yield _row(where, task, line, document)
     if isinstance(planned, int) and planned > len(documents) and not cut:
         problem = f"{len(documents)} of {planned} documents are there"
         yield UnreadLine(str(file), problem, cut=True)
@@ -122,22 +121,22 @@ def _name(line: Mapping[str, Any]) -> tuple[Any, str]:
     return (number if isinstance(number, int) else None, str(line.get("doc_hash") or number))
 
 
-def _row(where: str, task: str, line: Mapping[str, Any], found: _DocumentScores) -> ResultRow:
+def _row(where: str, task: str, line: Mapping[str, Any], document: _DocumentScores) -> ResultRow:
     number, name = _name(line)
-    given = _first_arguments(line)
-    asked = sampling_of(value_at(given, "1"))
+    arguments = _first_arguments(line)
+    generation = sampling_of(value_at(arguments, "1"))
     return ResultRow(
         id=name[:16],
         where=where,
         task=task,
         position=number,
-        prompt=(text_of(given[0]) if given else None) or None,
+        prompt=(text_of(arguments[0]) if arguments else None) or None,
         prompt_sha256=text_of(line.get("prompt_hash")),
         completion=_completion(line),
-        scores=found.scores,
-        errors=found.errors,
+        scores=document.scores,
+        errors=document.errors,
         expected=text_of(line.get("target")) or None,
-        rules={"generation": asked} if asked else {},
+        rules={"generation": generation} if generation else {},
         whole=_answers(line) == 1,
         fields=line,
     )
@@ -154,15 +153,15 @@ def _first_arguments(line: Mapping[str, Any]) -> list[Any]:
 
 def _answers(line: Mapping[str, Any]) -> int:
     """Return how many answers were scored together."""
-    found = line.get("resps")
-    listed = found if isinstance(found, list) else []
+    replies = line.get("resps")
+    listed = replies if isinstance(replies, list) else []
     return sum(len(one) if isinstance(one, list) else 1 for one in listed)
 
 
 def _completion(line: Mapping[str, Any]) -> str | None:
     """Return the first text that the model wrote; None for log-likelihoods."""
-    given, found = _first_arguments(line), line.get("resps")
+    arguments, answer = _first_arguments(line), line.get("resps")
     for _ in range(2):
-        found = found[0] if isinstance(found, list) and found else None
-    written = len(given) > 1 and isinstance(given[1], Mapping)  # generation settings
-    return found if written and isinstance(found, str) else None
+        answer = answer[0] if isinstance(answer, list) and answer else None
+    written = len(arguments) > 1 and isinstance(arguments[1], Mapping)  # generation settings
+    return answer if written and isinstance(answer, str) else None

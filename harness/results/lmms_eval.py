@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
-    value_at,
 )
 from tunegate.harness.results._files import json_lines
 from tunegate.harness.results._lm_eval_files import (
@@ -28,7 +27,7 @@ from tunegate.harness.results._lm_eval_files import (
     find_samples,
     sample_logs,
 )
-from tunegate.harness.results._values import text_of, token_count
+from tunegate.harness.results._values import convert_scores, read_rows, row_fields
 
 _SAMPLES = re.compile(r"(?P<date>\d{8}_\d{6})_samples_(?P<task>.+)\.jsonl")
 _NO_SCORES = frozenset(
@@ -51,12 +50,9 @@ _FORM = SampleForm(
 )
 
 
-def _is_lmms_eval(path: Path) -> bool:
-    return bool(find_samples(path, _SAMPLES))
-
-
 @result_reader(
-    files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl", recognize=_is_lmms_eval
+    files="the output folder of lmms-eval, or its DATE_samples_TASK.jsonl",
+    recognize=lambda path: bool(find_samples(path, _SAMPLES)),
 )
 def lmms_eval(path: Path) -> Iterator[ResultLog]:
     """Yield a log for each model and task.
@@ -69,36 +65,38 @@ def lmms_eval(path: Path) -> Iterator[ResultLog]:
 
 def _rows(sample: SampleFile) -> Iterator[ResultRow | UnreadLine]:
     score_key = str(sample.config.get("score_key") or "score")
-    for where, line in json_lines(sample.file):
-        yield line if isinstance(line, UnreadLine) else _row(where, sample.task, line, score_key)
+    return read_rows(json_lines(sample.file), partial(_row, sample.task, score_key))
 
 
-def _row(where: str, task: str, line: Mapping[str, Any], score_key: str) -> ResultRow:
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    for name in line.keys() - _NO_SCORES:
-        raw = line[name]
-        whole = isinstance(raw, list) or (isinstance(raw, Mapping) and score_key not in raw)
-        value, problem = score_value(raw.get(score_key) if isinstance(raw, Mapping) else raw)
-        scores[name] = value
-        if problem is not None:
-            errors[name] = CORPUS if whole else problem
-    answer = line.get("filtered_resps")
-    replies = line.get("resps", answer)
-    single = replies if isinstance(replies, str) else None
-    if isinstance(replies, list) and len(replies) == 1 and isinstance(replies[0], str):
-        single = replies[0]
+def _row(task: str, score_key: str, where: str, line: Mapping[str, Any]) -> ResultRow:
+    raw = {name: line[name] for name in line.keys() - _NO_SCORES}
+    corpus = [
+        name
+        for name, value in raw.items()
+        if isinstance(value, list) or (isinstance(value, Mapping) and score_key not in value)
+    ]
+    scores, errors = convert_scores(
+        {k: v.get(score_key) if isinstance(v, Mapping) else v for k, v in raw.items()},
+        dict.fromkeys(corpus, CORPUS),
+    )
+    replies = line.get("resps", line.get("filtered_resps"))
+    if isinstance(replies, list) and len(replies) == 1:
+        replies = replies[0]
+    answer = replies if isinstance(replies, str) else None
     return ResultRow(
         id=str(line.get("doc_id")),
         where=where,
         task=task,
-        prompt=text_of(line.get("input")) or None,
-        completion=single,
+        completion=answer,
+        whole=answer is not None,
         scores=scores,
         errors=errors,
-        expected=text_of(line.get("target")) or None,
-        whole=single is not None,
-        input_tokens=token_count(value_at(line, "token_counts.0.input_tokens")),
-        output_tokens=token_count(value_at(line, "token_counts.0.output_tokens")),
         fields=line,
+        **row_fields(
+            line,
+            prompt="input",
+            expected="target",
+            input_tokens="token_counts.0.input_tokens",
+            output_tokens="token_counts.0.output_tokens",
+        ),
     )

@@ -18,15 +18,19 @@ from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
     ScoreTraits,
-    UnreadLine,
     content_id,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import MissingExtra, UsageError
 from tunegate.harness.results._files import TABLES, table_records
-from tunegate.harness.results._values import is_conversation, text_of
+from tunegate.harness.results._values import (
+    convert_scores,
+    is_conversation,
+    read_rows,
+    row_fields,
+    text_of,
+)
 
 ENDING = "/value"
 JUDGES = ("LLM_JUDGE", "AI_JUDGE")
@@ -56,35 +60,22 @@ def mlflow(path: Path) -> Iterator[ResultLog]:
     records = (record for _, record in table_records(path) if isinstance(record, dict))
     judged = {name for record in records for name, _ in _judges(record)}
     traits = {name: ScoreTraits(deterministic=False) for name in judged}
-    yield ResultLog(tool="mlflow", rows=lambda: _rows(path), traits=traits)
-
-
-def _rows(path: Path) -> Iterator[ResultRow | UnreadLine]:
-    for where, record in table_records(path):
-        if isinstance(record, UnreadLine):
-            yield record
-        elif _json(record.get("request")) is None:
-            yield UnreadLine(where, "no request; save the whole result_df")
-        else:
-            yield _row(where, record)
+    yield ResultLog(tool="mlflow", rows=lambda: read_rows(table_records(path), _row), traits=traits)
 
 
 def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
-    request, response = _json(record["request"]), _json(record.get("response"))
+    request, response = _json(record.get("request")), _json(record.get("response"))
+    if request is None:
+        raise ValueError("no request; save the whole result_df")
     expectations = _expectations(record)
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    for column, raw in record.items():
-        name = column.removesuffix(ENDING)
-        if name == column or name in expectations:
-            continue
-        failure = text_of(record.get(f"{name}/error_message"))
-        scores[name], problem = (None, failure) if failure else score_value(raw)
-        if problem is not None:
-            errors[name] = problem
+    columns = [column.removesuffix(ENDING) for column in record if column.endswith(ENDING)]
+    names = [name for name in columns if name not in expectations]
+    scores, errors = convert_scores(
+        {name: record[name + ENDING] for name in names},
+        {name: record.get(f"{name}/error_message") for name in names},
+    )
     turns = value_at(request, "messages")
     state = text_of(record.get("state"))
-    duration, _ = score_value(record.get("execution_duration"))
     return ResultRow(
         id=text_of(record.get("client_request_id")) or content_id(request),
         where=where,
@@ -96,8 +87,8 @@ def _row(where: str, record: Mapping[str, Any]) -> ResultRow:
         expected=text_of(expectations.get("expected_response")),
         rules={f"expectation {n}": v for n, v in expectations.items() if n != "expected_response"},
         score_rules=dict(_judges(record)),
-        latency_s=None if duration is None else duration / 1000,
         fields={**record, "request": request, "response": response},
+        **row_fields(record, latency_ms="execution_duration"),
     )
 
 
@@ -125,12 +116,14 @@ def _assessments(record: Mapping[str, Any]) -> list[Any]:
 
 def _expectations(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the data expects: name → value."""
-    found = {}
+    expectations = {}
     for each in _assessments(record):
         value = value_at(each, "expectation.value")
         if value is not None:
-            found[str(value_at(each, "assessment_name"))] = value
-    if not found:
+            expectations[str(value_at(each, "assessment_name"))] = value
+    if not expectations:
         names = [column.removesuffix(ENDING) for column in record if column.endswith(ENDING)]
-        found = {name: record[name + ENDING] for name in names if name.startswith("expected_")}
-    return found
+        expectations = {
+            name: record[name + ENDING] for name in names if name.startswith("expected_")
+        }
+    return expectations

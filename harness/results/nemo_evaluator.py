@@ -10,6 +10,7 @@ Format: `docs/result-format.mdx` and `engine/eval_loop.py` of NVIDIA-NeMo/Evalua
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from tunegate.harness.contracts.result_reader import (
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_document, json_lines
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     list_at,
+    read_rows,
+    row_fields,
     sampling_of,
     text_of,
-    token_count,
 )
 
 RESULTS = "results.jsonl"
@@ -75,7 +78,7 @@ def nemo_evaluator(path: Path) -> Iterator[ResultLog]:
     yield ResultLog(
         tool="NeMo Evaluator",
         tool_version=text_of(value_at(first, "sdk_version")),
-        rows=lambda: _all_rows(bundles),
+        rows=lambda: _rows(bundles),
         model=text_of(value_at(first, "config.model")),
         task_settings={
             name: {**sampling_of(config), "scorers": config.get("scorers")}
@@ -88,19 +91,20 @@ def nemo_evaluator(path: Path) -> Iterator[ResultLog]:
     )
 
 
-def _all_rows(
+def _rows(
     bundles: Mapping[str, tuple[Path, Mapping[str, Any]]],
 ) -> Iterator[ResultRow | UnreadLine]:
     for benchmark, (file, _) in bundles.items():
-        for where, line in json_lines(file.parent / RESULTS):
-            yield line if isinstance(line, UnreadLine) else _row(where, benchmark, line)
+        yield from read_rows(json_lines(file.parent / RESULTS), partial(_row, benchmark))
 
 
-def _row(where: str, benchmark: str, line: Mapping[str, Any]) -> ResultRow:
+def _row(benchmark: str, where: str, line: Mapping[str, Any]) -> ResultRow:
     details = dict_at(line, "scoring_details")
-    scores, errors = _scores(line, details)
+    # The file has a 0 for a scorer or judge that failed.
+    raw = {"reward": line.get("reward"), **dict_at(line, "scorer_rewards")}
+    failures = {name: value_at(details, f"{name}.error") for name in raw if name in details}
+    scores, errors = convert_scores(raw, {"reward": value_at(details, "judge.error"), **failures})
     failed = details.get("method") in FAILED and details.get("error_category") not in LIMITS
-    repeat = line.get("repeat")
     trajectory: Any = next(iter(list_at(line, "trajectory")), {})
     steps = [step for step in list_at(trajectory, "steps") if isinstance(step, dict)]
     system = [text_of(step.get("message")) for step in steps if step.get("source") == "system"]
@@ -108,40 +112,23 @@ def _row(where: str, benchmark: str, line: Mapping[str, Any]) -> ResultRow:
         id=str(line.get("problem_idx")),
         where=where,
         task=benchmark,
-        sample=repeat if isinstance(repeat, int) else None,
-        prompt=text_of(line.get("prompt")) or None,
-        completion=text_of(line.get("model_response")),
         scores=scores,
         errors=errors,
         error=(text_of(details.get("error")) or "the call failed") if failed else None,
-        expected=text_of(line.get("expected_answer")) or None,
         rules={"system prompt": system} if steps else {},
         whole=sum(step.get("source") == "agent" for step in steps) < 2,
-        input_tokens=token_count(value_at(trajectory, "final_metrics.total_prompt_tokens")),
-        output_tokens=token_count(value_at(trajectory, "final_metrics.total_completion_tokens")),
-        latency_s=_seconds(line.get("latency_ms")),
+        latency_s=(score_value(line.get("latency_ms"))[0] or 0) / 1000 or None,
         fields=line,
+        **row_fields(
+            line,
+            sample="repeat",
+            prompt="prompt",
+            completion="model_response",
+            expected="expected_answer",
+        ),
+        **row_fields(
+            trajectory,
+            input_tokens="final_metrics.total_prompt_tokens",
+            output_tokens="final_metrics.total_completion_tokens",
+        ),
     )
-
-
-def _scores(
-    line: Mapping[str, Any], details: Mapping[str, Any]
-) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Return the scores, and why some are missing although the file has a 0."""
-    raw = {"reward": line.get("reward"), **dict_at(line, "scorer_rewards")}
-    causes = {"reward": value_at(details, "judge.error")}
-    causes |= {name: value_at(details, f"{name}.error") for name in raw if name in details}
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-    for name, value in raw.items():
-        number, problem = score_value(value)
-        cause = text_of(causes.get(name)) or problem
-        scores[name] = None if cause else number
-        if cause:
-            errors[name] = cause
-    return scores, errors
-
-
-def _seconds(milliseconds: Any) -> float | None:
-    value, _ = score_value(milliseconds)
-    return value / 1000 if value else None

@@ -18,13 +18,12 @@ from tunegate.harness.contracts.result_reader import (
     ResultRow,
     UnreadLine,
     result_reader,
-    score_value,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.files import numbered_lines
 from tunegate.harness.results._files import first_bytes, json_lines
-from tunegate.harness.results._values import dict_at, fields_of, prompt_of, text_of
+from tunegate.harness.results._values import convert_scores, dict_at, fields_of, prompt_of, text_of
 
 FILE = re.compile(r"(jsonl?|path|dir|file)$")
 """Arguments of an eval that say where its data are."""
@@ -45,12 +44,14 @@ def openai_evals(path: Path) -> Iterator[ResultLog]:
     if not isinstance(spec, dict):
         raise UsageError(f"{path}:1: no spec; oaieval writes it into the first line of its log")
     models = spec.get("completion_fns")
+    # Events may follow the final report.
+    has_ended = any(line.startswith(b'{"final_report"') for _, line in numbered_lines(path))
     yield ResultLog(
         tool="openai evals",
         rows=lambda: _rows(path),
         model=", ".join(map(str, models)) if isinstance(models, list) else None,
         settings=_settings(spec),
-        notes=() if _has_report(path) else (f"{path}: no final report; the run did not end",),
+        notes=() if has_ended else (f"{path}: no final report; the run did not end",),
     )
 
 
@@ -71,19 +72,13 @@ def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _has_report(path: Path) -> bool:
-    """Return whether the log has a final report; events may follow it."""
-    return any(line.startswith(b'{"final_report"') for _, line in numbered_lines(path))
-
-
 @dataclass
 class _SampleEvents:
     where: str
     prompt: Any = None
     answer: str | None = None
     expected: Any = None
-    scores: dict[str, float | None] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     calls: int = 0
 
@@ -106,25 +101,25 @@ class _SampleEvents:
             self.error = self.error or text_of(data.get("message")) or "the sample failed"
 
     def _score(self, name: str, raw: Any) -> None:
-        if name in self.scores or isinstance(raw, Mapping | list):
-            return
-        self.scores[name], problem = score_value(raw)
-        if problem is not None:
-            self.errors[name] = problem
+        if not isinstance(raw, Mapping | list):
+            self.scores.setdefault(name, raw)
 
     def row(self, name: str) -> ResultRow:
         """Return the sample as a row."""
         right = self.expected
+        scores, errors = convert_scores(self.scores)
         return ResultRow(
             id=name,
             where=self.where,
             prompt=prompt_of(self.prompt),
             completion=self.answer,
             whole=self.calls == 1,
-            scores=self.scores,
-            errors=self.errors,
+            scores=scores,
+            errors=errors,
             error=self.error or (None if self.scores else "no event scores this sample"),
-            expected=[str(one) for one in right] if isinstance(right, list) else text_of(right),
+            expected=[str(answer) for answer in right]
+            if isinstance(right, list)
+            else text_of(right),
         )
 
 

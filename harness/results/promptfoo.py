@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,10 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    read_rows,
+    row_fields,
     sampling_of,
     text_of,
-    token_count,
 )
 
 VERSION = 3
@@ -72,21 +74,30 @@ def promptfoo(path: Path, *, id: str = "") -> Iterator[ResultLog]:
     providers: dict[str, str] = {}
     prompts: dict[Any, None] = {}
     judged: set[str] = set()
-    known = False
+    has_id = False
     for _, record in records():
         if isinstance(record, UnreadLine):
             continue
         providers.setdefault(_provider(record), text_of(value_at(record, "provider.id")) or "")
         prompts.setdefault(value_at(record, "prompt.label"))
         judged.update(_judged(record))
-        known = known or bool(id and text_of(_named_id(record, id)))
-    if id and not known:
+        has_id = has_id or bool(id and text_of(_named_id(record, id)))
+    if id and not has_id:
         raise UsageError(f"results:{path}?id={id}: in the metadata of no test")
     for provider, model in providers.items():
+
+        def rows(provider: str = provider) -> Iterator[ResultRow | UnreadLine]:
+            mine = (
+                (where, record)
+                for where, record in records()
+                if isinstance(record, UnreadLine) or _provider(record) == provider
+            )
+            return read_rows(mine, partial(_row, id, has_task=len(prompts) > 1))
+
         yield ResultLog(
             tool="promptfoo",
             tool_version=tool_version,
-            rows=_rows_of(records, provider, id, several_prompts=len(prompts) > 1),
+            rows=rows,
             run=provider,
             model=model,
             settings=arguments.get(provider, {}),
@@ -111,23 +122,23 @@ def _records(path: Path) -> tuple[Records, str | None, Mapping[str, Mapping[str,
             f"{path}: version {version!r} of promptfoo's results; this reader knows {VERSION}, "
             f"which promptfoo 0.100 and later write"
         )
-    found = [
+    rows = [
         (where, row if isinstance(row, dict) else UnreadLine(where, "must be an object"))
         for number, row in enumerate(list_at(document, "results.results"))
         for where in [f"{path}: results[{number}]"]
     ]
     tool_version = text_of(value_at(document, "metadata.promptfooVersion"))
-    return lambda: iter(found), tool_version, _provider_arguments(document)
+    return lambda: iter(rows), tool_version, _provider_arguments(document)
 
 
 def _provider_arguments(document: Any) -> dict[str, dict[str, Any]]:
     """Return provider → how it was asked, where the configuration lists it with its arguments."""
-    found = {}
+    arguments = {}
     for entry in list_at(document, "config.providers"):
         if isinstance(entry, dict) and (name := text_of(entry.get("label") or entry.get("id"))):
             config = sampling_of(entry.get("config"))
-            found[name] = {"provider's arguments": config, **fields_of(entry, ("transform",))}
-    return found
+            arguments[name] = {"provider's arguments": config, **fields_of(entry, ("transform",))}
+    return arguments
 
 
 def _provider(record: Mapping[str, Any]) -> str:
@@ -142,47 +153,36 @@ def _named_id(record: Mapping[str, Any], name: str) -> Any:
     return found if found is not None else value_at(record, f"metadata.{name}")
 
 
-def _rows_of(
-    records: Records, provider: str, id: str, *, several_prompts: bool
-) -> Callable[[], Iterator[ResultRow | UnreadLine]]:
-    def rows() -> Iterator[ResultRow | UnreadLine]:
-        for where, record in records():
-            if isinstance(record, UnreadLine):
-                yield record
-            elif _provider(record) == provider:
-                name = text_of(_named_id(record, id)) if id else content_id(record.get("vars"))
-                if not name:
-                    yield UnreadLine(where, f"no {id!r} in its metadata; every test needs one")
-                    continue
-                task = text_of(value_at(record, "prompt.label")) if several_prompts else ""
-                yield _row(where, record, name, task or "")
-
-    return rows
-
-
-def _row(where: str, record: Mapping[str, Any], name: str, task: str) -> ResultRow:
-    scores, errors = _scores(record)
+def _row(id: str, where: str, record: Mapping[str, Any], *, has_task: bool) -> ResultRow:
+    name = text_of(_named_id(record, id)) if id else content_id(record.get("vars"))
+    if not name:
+        raise ValueError(f"no {id!r} in its metadata; every test needs one")
+    raw: dict[str, Any] = {total: record.get(total) for total in TOTALS}
+    for key, value in dict_at(record, "namedScores").items():
+        raw[f"named.{key}" if key in TOTALS else str(key)] = value
+    scores, errors = convert_scores(raw, _broken_graders(record))
     failed = record.get("failureReason") == CALL_FAILED or value_at(record, "response.error")
     message = text_of(record.get("error")) or text_of(value_at(record, "response.error"))
-    latency, _ = score_value(record.get("latencyMs"))
-    cost, _ = score_value(record.get("cost"))
     return ResultRow(
         id=name,
         where=where,
-        task=task,
-        prompt=text_of(value_at(record, "prompt.raw")),
-        completion=text_of(value_at(record, "response.output")),
+        task=(text_of(value_at(record, "prompt.label")) or "") if has_task else "",
         rules=_rules(record),
         score_rules=_score_rules(record),
         scores=scores,
         errors=errors,
         error=(message or "the call failed").splitlines()[0] if failed else None,
-        finish_reason=text_of(value_at(record, "response.finishReason")),
-        input_tokens=token_count(value_at(record, "tokenUsage.prompt")),
-        output_tokens=token_count(value_at(record, "tokenUsage.completion")),
-        latency_s=None if latency is None else latency / 1000,
-        cost=cost or None,
+        cost=score_value(record.get("cost"))[0] or None,
         fields=record,
+        **row_fields(
+            record,
+            prompt="prompt.raw",
+            completion="response.output",
+            finish_reason="response.finishReason",
+            input_tokens="tokenUsage.prompt",
+            output_tokens="tokenUsage.completion",
+            latency_ms="latencyMs",
+        ),
     )
 
 
@@ -199,51 +199,42 @@ def _score_rules(record: Mapping[str, Any]) -> dict[str, Any]:
     test = dict_at(record, "testCase")
     if not test:
         return {}
-    found = {name: [test.get("assert")] for name in TOTALS}
-    found["success"] += [test.get("threshold"), test.get("assertScoringFunction")]
-    found["score"] += [test.get("assertScoringFunction")]
-    for one in _assertions(record):
-        if name := value_at(one, "metric"):
-            found.setdefault(f"named.{name}" if name in TOTALS else str(name), []).append(one)
+    rules = {name: [test.get("assert")] for name in TOTALS}
+    rules["success"] += [test.get("threshold"), test.get("assertScoringFunction")]
+    rules["score"] += [test.get("assertScoringFunction")]
+    for assertion in _assertions(record):
+        if name := value_at(assertion, "metric"):
+            rules.setdefault(f"named.{name}" if name in TOTALS else str(name), []).append(assertion)
     grading = fields_of(test.get("options"), GRADING)
     judged = set(_judged(record))
-    return {name: [*rule, grading] if name in judged else rule for name, rule in found.items()}
+    return {name: [*rule, grading] if name in judged else rule for name, rule in rules.items()}
 
 
 def _assertions(record: Mapping[str, Any]) -> list[Any]:
     """Return the assertions of a test, those of sets among them."""
-    found = []
-    for one in list_at(record, "testCase.assert"):
-        found += list_at(one, "assert") or [one]
-    return found
+    assertions = []
+    for entry in list_at(record, "testCase.assert"):
+        assertions += list_at(entry, "assert") or [entry]
+    return assertions
 
 
 def _judged(record: Mapping[str, Any]) -> Iterator[str]:
     """Yield the scores of a test that rest on more than the text of the answer."""
-    for one in _assertions(record):
-        if NOT_BY_TEXT.fullmatch(text_of(value_at(one, "type")) or ""):
+    for assertion in _assertions(record):
+        if NOT_BY_TEXT.fullmatch(text_of(value_at(assertion, "type")) or ""):
             yield from TOTALS
-            if name := value_at(one, "metric"):
+            if name := value_at(assertion, "metric"):
                 yield f"named.{name}" if name in TOTALS else str(name)
-
-
-def _scores(record: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    raw: dict[str, Any] = {name: record.get(name) for name in TOTALS}
-    for name, value in dict_at(record, "namedScores").items():
-        raw[f"named.{name}" if name in TOTALS else str(name)] = value
-    scores, errors = convert_scores(raw)
-    broken = {key: why for key, why in _broken_graders(record).items() if key in raw}
-    return {**scores, **dict.fromkeys(broken)}, {**errors, **broken}
 
 
 def _broken_graders(record: Mapping[str, Any]) -> dict[str, str]:
     """Return score → reason, for ungraded assertions and the totals over them."""
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for part in list_at(record, "gradingResult.componentResults"):
         if value_at(part, "metadata.graderError") is not True:
             continue
         reason = f"the grader failed: {text_of(value_at(part, 'reason')) or 'no reason'}"
         name = value_at(part, "assertion.metric")
         for key in (*TOTALS, *((str(name),) if name else ())):
-            found.setdefault(key, reason.splitlines()[0])
-    return found
+            reasons.setdefault(key, reason.splitlines()[0])
+    return reasons

@@ -27,14 +27,18 @@ from typing import Any
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
-    UnreadLine,
     content_id,
     result_reader,
     value_at,
 )
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import TABLES, first_bytes, table_records
-from tunegate.harness.results._values import convert_scores, prompt_of, text_of
+from tunegate.harness.results._values import (
+    convert_scores,
+    prompt_of,
+    read_rows,
+    text_of,
+)
 
 PROMPTS = ("prompt", "input", "question", "messages")
 COMPLETIONS = ("completion", "output", "response")
@@ -80,12 +84,12 @@ def table(  # noqa: PLR0913  # each names a column in a spec
         raise UsageError(f"{path}: no records; write one result a line")
     there = tuple(dict.fromkeys(name for row in head for name in row))
 
-    def column(option: str, given: str, usual: Sequence[str]) -> str:
-        if given and not any(value_at(row, given) is not None for row in head):
+    def column(option: str, name: str, usual: Sequence[str]) -> str:
+        if name and not any(value_at(row, name) is not None for row in head):
             raise UsageError(
-                f"results:{path}?{option}={given}: no such column; there are: {', '.join(there)}"
+                f"results:{path}?{option}={name}: no such column; there are: {', '.join(there)}"
             )
-        return given or next((name for name in usual if name in there), "")
+        return name or next((each for each in usual if each in there), "")
 
     columns = _TableColumns(
         id=column("id", id, ("id",)),
@@ -108,10 +112,10 @@ def table(  # noqa: PLR0913  # each names a column in a spec
             f"{path}: no column 'score'; name those with scores: results:{path}?scores=COLUMN, "
             f"of {', '.join(there)}"
         )
-    judge = next((found[1] for part in path.parts[::-1] if (found := FOLDER.fullmatch(part))), None)
+    judge = next((match[1] for part in path.parts[::-1] if (match := FOLDER.fullmatch(part))), None)
     yield ResultLog(
         tool="table",
-        rows=lambda: _rows(path, columns),
+        rows=lambda: read_rows(table_records(path), columns.row),
         settings={"judge": judge} if judge else {},
         repeats=sample in there,
     )
@@ -141,7 +145,7 @@ class _TableColumns:
         name = text_of(value_at(record, self.id)) if self.id else content_id(prompt)
         if name is None or not name.strip():
             raise ValueError(f"no {self.id!r}; every result needs one")
-        found, errors = convert_scores(dict(self._raw_scores(record)))
+        numbers, errors = convert_scores(dict(self._raw_scores(record)))
         answer, right = value_at(record, self.completion), value_at(record, self.expected)
         return ResultRow(
             id=name.strip(),
@@ -151,7 +155,7 @@ class _TableColumns:
             prompt=prompt_of(prompt),
             completion=text_of(answer),
             reasoning=text_of(record.get("reasoning")) or None,
-            scores=found,
+            scores=numbers,
             errors=errors,
             error=text_of(value_at(record, self.error)) or None,
             expected=right if isinstance(right, list) else text_of(right) or None,
@@ -177,14 +181,3 @@ def _sample(raw: Any) -> int | None:
         return int(raw)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"sample={raw!r:.40} is not a whole number") from None
-
-
-def _rows(path: Path, columns: _TableColumns) -> Iterator[ResultRow | UnreadLine]:
-    for where, record in table_records(path):
-        if isinstance(record, UnreadLine):
-            yield record
-            continue
-        try:
-            yield columns.row(where, record)
-        except ValueError as error:
-            yield UnreadLine(where, str(error))

@@ -30,6 +30,7 @@ from tunegate.harness.results._values import (
     dict_at,
     fields_of,
     list_at,
+    row_fields,
     sampling_of,
     text_of,
     token_count,
@@ -46,23 +47,22 @@ def _file(path: Path) -> Path:
     return path / NAME if path.is_dir() else path
 
 
-def _is_tau2(path: Path) -> bool:
-    return bool(HEAD.match(first_bytes(_file(path))))
-
-
-@result_reader(files="a results file of tau2-bench, or its folder", recognize=_is_tau2)
+@result_reader(
+    files="a results file of tau2-bench, or its folder",
+    recognize=lambda path: bool(HEAD.match(first_bytes(_file(path)))),
+)
 def tau2(path: Path) -> Iterator[ResultLog]:
     """Yield the run of a file or folder."""
     file = _file(path)
-    found = json_document(file)
-    info, tasks = value_at(found, "info"), value_at(found, "tasks")
+    document = json_document(file)
+    info, tasks = value_at(document, "info"), value_at(document, "tasks")
     if not isinstance(info, dict) or not isinstance(tasks, list):
         raise UsageError(f"{file}: no info and tasks; name a results file of tau2-bench")
     by_id = {str(value_at(task, "id")): task for task in tasks}
     domain = text_of(value_at(info, "environment_info.domain_name")) or ""
     yield ResultLog(
         tool="tau2-bench",
-        rows=lambda: _rows(file, found, domain, by_id),
+        rows=lambda: _rows(file, document, domain, by_id),
         model=text_of(value_at(info, "agent_info.llm")),
         settings=_settings(info),
         tasks=(domain,),
@@ -71,7 +71,7 @@ def tau2(path: Path) -> Iterator[ResultLog]:
             for key in ("reward", *(f"reward.{kind}" for kind in REWARDS))
         },
         repeats=True,
-        notes=_notes(found),
+        notes=_notes(document),
     )
 
 
@@ -98,8 +98,10 @@ def _hash(text: Any) -> str | None:
 
 def _prompt(task: Any) -> str:
     """Return the simulated user's instructions and the initial state."""
-    given = value_at(task, "user_scenario.instructions")
-    parts = given.items() if isinstance(given, dict) else [("instructions", given)]
+    instructions = value_at(task, "user_scenario.instructions")
+    parts = (
+        instructions.items() if isinstance(instructions, dict) else [("instructions", instructions)]
+    )
     lines = [f"{name}: {text_of(part)}" for name, part in parts if part]
     for name in ("user_scenario.persona", "initial_state", "ticket"):
         value = value_at(task, name)
@@ -107,10 +109,10 @@ def _prompt(task: Any) -> str:
     return "\n".join(lines)
 
 
-def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
-    wanted = value_at(found, "info.num_trials")
-    index = found.get("simulations", found.get("simulation_index"))
-    wanted = wanted * len(found["tasks"]) if isinstance(wanted, int) else 0
+def _notes(document: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted = value_at(document, "info.num_trials")
+    index = document.get("simulations", document.get("simulation_index"))
+    wanted = wanted * len(document["tasks"]) if isinstance(wanted, int) else 0
     missing = wanted - len(index) if isinstance(index, list) else 0
     if missing <= 0:
         return ()
@@ -118,21 +120,22 @@ def _notes(found: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _rows(
-    file: Path, found: Mapping[str, Any], domain: str, tasks: Mapping[str, Any]
+    file: Path, document: Mapping[str, Any], domain: str, tasks: Mapping[str, Any]
 ) -> Iterator[ResultRow | UnreadLine]:
-    for where, simulation in _simulations(file, found):
+    for where, simulation in _simulations(file, document):
         if not isinstance(simulation, dict) or simulation.get("task_id") is None:
             yield UnreadLine(where, "not a simulation of a task")
             continue
-        scores, errors = _scores(simulation.get("reward_info"))
-        trial = simulation.get("trial")
+        reward = simulation.get("reward_info")
+        parts = {f"reward.{kind}": v for kind, v in dict_at(reward, "reward_breakdown").items()}
+        scores, errors = convert_scores({"reward": value_at(reward, "reward"), **parts})
         said = [m for m in list_at(simulation, "messages") if value_at(m, "role") == "assistant"]
+        tokens = [token_count(value_at(message, "usage.completion_tokens")) for message in said]
         name = str(simulation["task_id"])
         yield ResultRow(
             id=name,
             where=where,
             task=domain,
-            sample=trial if isinstance(trial, int) else None,
             prompt=_prompt(tasks[name]) if name in tasks else None,
             completion=_completion(said),
             rules=fields_of(tasks.get(name), ("evaluation_criteria",)),
@@ -140,18 +143,20 @@ def _rows(
             scores=scores,
             errors=errors,
             error=_failure(simulation),
-            finish_reason=text_of(simulation.get("termination_reason")),
-            output_tokens=_tokens(said),
+            output_tokens=sum(filter(None, tokens)) or None,
             cost=score_value(simulation.get("agent_cost"))[0] or None,
             fields=simulation,
+            **row_fields(simulation, sample="trial", finish_reason="termination_reason"),
         )
 
 
-def _simulations(file: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _simulations(file: Path, document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield each simulation, from the file itself or the files next to it."""
-    inside = found.get("simulations")
+    inside = document.get("simulations")
     if isinstance(inside, list):
-        yield from ((f"{file}: simulations[{at}]", one) for at, one in enumerate(inside))
+        yield from (
+            (f"{file}: simulations[{at}]", simulation) for at, simulation in enumerate(inside)
+        )
         return
     for path in sorted((file.parent / "simulations").glob("*.json")):
         yield str(path), json_document(path)
@@ -162,17 +167,6 @@ def _completion(said: list[Any]) -> str | None:
         if value_at(message, "content") is not None:
             return text_of(value_at(message, "content"))
     return "" if said else None
-
-
-def _tokens(said: list[Any]) -> int | None:
-    counts = [token_count(value_at(one, "usage.completion_tokens")) for one in said]
-    return sum(known) if (known := [count for count in counts if count is not None]) else None
-
-
-def _scores(reward: Any) -> tuple[dict[str, float | None], dict[str, str]]:
-    parts = dict_at(reward, "reward_breakdown")
-    named = {f"reward.{name}": value for name, value in parts.items()}
-    return convert_scores({"reward": value_at(reward, "reward"), **named})
 
 
 def _failure(simulation: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ in the task set: run both arms on the same selection. Episodes of the same task 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from tunegate.harness.contracts.reasoning import message_thoughts
 from tunegate.harness.contracts.result_reader import (
     ResultLog,
     ResultRow,
-    UnreadLine,
     content_id,
     result_reader,
     score_value,
@@ -27,13 +27,15 @@ from tunegate.harness.contracts.result_reader import (
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.results._files import json_lines
 from tunegate.harness.results._values import (
+    convert_scores,
     dict_at,
     fields_of,
     is_conversation,
     list_at,
+    read_rows,
+    row_fields,
     sampling_of,
     text_of,
-    token_count,
 )
 
 NAME = "traces.jsonl"
@@ -79,7 +81,7 @@ def verifiers(path: Path, *, agent: str = "") -> Iterator[ResultLog]:
     yield ResultLog(
         tool="verifiers",
         tool_version=text_of(value_at(trace, "verifiers.version")),
-        rows=lambda: _rows(file, agent),
+        rows=lambda: read_rows(json_lines(file), partial(_row, agent)),
         model=text_of(value_at(trace, "agent.config.model")),
         settings=_settings(first, agent),
         repeats=True,
@@ -106,30 +108,22 @@ def _agent(trace: Mapping[str, Any]) -> str:
     return text_of(value_at(trace, "agent.name")) or "agent"
 
 
-def _rows(file: Path, agent: str) -> Iterator[ResultRow | UnreadLine]:
-    for where, episode in json_lines(file):
-        if isinstance(episode, UnreadLine):
-            yield episode
-            continue
-        wanted = [t for t in _traces(episode) if not agent or _agent(t) == agent]
-        version = value_at(wanted[0], "version") if wanted else VERSION
-        if version != VERSION:
-            raise UsageError(f"{where}: version {version!r} of traces; this reader knows {VERSION}")
-        if len(wanted) > 1:
-            yield UnreadLine(where, f"{len(wanted)} traces of one agent in an episode; name one")
-            continue
-        yield _row(where, episode, wanted[0] if wanted else {})
-
-
-def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> ResultRow:
+def _row(agent: str, where: str, episode: Mapping[str, Any]) -> ResultRow:
+    traces = [trace for trace in _traces(episode) if not agent or _agent(trace) == agent]
+    version = value_at(traces[0], "version") if traces else VERSION
+    if version != VERSION:
+        raise UsageError(f"{where}: version {version!r} of traces; this reader knows {VERSION}")
+    if len(traces) > 1:
+        raise ValueError(f"{len(traces)} traces of one agent in an episode; name one")
+    trace = traces[0] if traces else {}
     task = episode.get("task")
     data = dict_at(task, "data")
     prompt = _prompt(data)
     scores, errors = _scores(trace)
     weights = {
         f"weight of reward {key}": weight
-        for key, one in dict_at(trace, "rewards").items()
-        if (weight := value_at(one, "weight")) is not None
+        for key, reward in dict_at(trace, "rewards").items()
+        if (weight := value_at(reward, "weight")) is not None
     }
     name = text_of(data.get("id")) or text_of(value_at(task, "key")) or content_id(data)
     return ResultRow(
@@ -146,22 +140,25 @@ def _row(where: str, episode: Mapping[str, Any], trace: Mapping[str, Any]) -> Re
             **weights,
         },
         whole=sum(value_at(node, "sampled") is True for node in list_at(trace, "nodes")) == 1,
-        finish_reason=text_of(trace.get("stop_condition")),
-        input_tokens=token_count(trace.get("num_input_tokens")),
-        output_tokens=token_count(trace.get("num_output_tokens")),
-        latency_s=score_value(value_at(trace, "timing.agent.model.duration"))[0],
         fields=data,
+        **row_fields(
+            trace,
+            finish_reason="stop_condition",
+            input_tokens="num_input_tokens",
+            output_tokens="num_output_tokens",
+            latency_s="timing.agent.model.duration",
+        ),
     )
 
 
 def _prompt(data: Mapping[str, Any]) -> str | Sequence[Mapping[str, Any]] | None:
     """Return what the task asks, with its system prompt."""
-    given, system = data.get("prompt"), data.get("system_prompt")
-    turns = is_conversation(given)
-    if given is None or not (system or turns):
-        return text_of(given)
+    prompt, system = data.get("prompt"), data.get("system_prompt")
+    turns = is_conversation(prompt)
+    if prompt is None or not (system or turns):
+        return text_of(prompt)
     first = [{"role": "system", "content": system}] if system else []
-    return [*first, *(given if turns else [{"role": "user", "content": text_of(given)}])]
+    return [*first, *(prompt if turns else [{"role": "user", "content": text_of(prompt)}])]
 
 
 def _completion(trace: Mapping[str, Any]) -> str | None:
@@ -182,29 +179,22 @@ def _last_message(trace: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _scores(trace: Mapping[str, Any]) -> tuple[dict[str, float | None], dict[str, str]]:
-    scores: dict[str, float | None] = {}
-    errors: dict[str, str] = {}
-
-    def add(key: str, raw: Any) -> float | None:
-        scores[key], problem = score_value(raw)
-        if problem is not None:
-            errors[key] = problem
-        return scores[key]
-
-    values: list[float | None] = []
-    for name, reward in dict_at(trace, "rewards").items():
-        value = add(f"reward.{name}", value_at(reward, "score"))
-        given = value_at(reward, "weight")
-        weight, _ = score_value(1.0 if given is None else given)
-        values.append(None if value is None or weight is None else value * weight)
-    known = [value for value in values if value is not None]
-    if values and len(known) == len(values):
-        add("reward", sum(known))
-    elif values:
-        scores["reward"] = None
-        errors["reward"] = "a reward was not computed"
-    for name, value in dict_at(trace, "metrics").items():
-        add(f"metric.{name}", value)
+    rewards = dict_at(trace, "rewards")
+    raw = {f"reward.{name}": value_at(reward, "score") for name, reward in rewards.items()}
+    raw |= {f"metric.{name}": value for name, value in dict_at(trace, "metrics").items()}
+    scores, errors = convert_scores(raw)
+    weighted: list[float] = []
+    for name, reward in rewards.items():
+        raw_weight = value_at(reward, "weight")
+        weight, _ = score_value(1.0 if raw_weight is None else raw_weight)
+        value = scores[f"reward.{name}"]
+        if value is not None and weight is not None:
+            weighted.append(value * weight)
+    if rewards:
+        failed = len(weighted) < len(rewards)
+        failures = {"reward": "a reward was not computed"} if failed else {}
+        total, problem = convert_scores({"reward": sum(weighted)}, failures)
+        scores, errors = scores | total, errors | problem
     return scores, errors
 
 

@@ -41,7 +41,7 @@ class JsonCursor:
         self.peek()
         while True:
             try:
-                found, end = DECODER.raw_decode(self._text, self._at)
+                value, end = DECODER.raw_decode(self._text, self._at)
             except json.JSONDecodeError as error:
                 near = error.pos > len(self._text) - _CUT
                 if not (near or error.msg.startswith("Unterminated string")) or not self._more():
@@ -49,7 +49,7 @@ class JsonCursor:
                 continue
             if end < len(self._text) or not self._more():
                 self._at = end
-                return found
+                return value
 
     def members(self) -> Iterator[str]:
         """Take an object: yield each key; take its value before the next."""

@@ -68,9 +68,9 @@ def convert_values(
     for value, where in values:
         try:
             for record in read_items(value, nesting, where, content.reading):
-                found = _convert(record, convert, reading)
-                if found is not None:
-                    yield found
+                converted = _convert(record, convert, reading)
+                if converted is not None:
+                    yield converted
         except MALFORMED:
             content.reading.leave_out("a value that breaks the rules of its format", where)
 
@@ -113,8 +113,8 @@ def _lines(content: FileContent) -> Iterator[tuple[Any, str]]:
             reason = "a line that is not JSON" if whole else "the last line, which is cut off"
             content.reading.leave_out(reason, where)
             continue
-        for one in top if isinstance(top, list) else [top]:
-            yield one, where
+        for value in top if isinstance(top, list) else [top]:
+            yield value, where
 
 
 def _documents(content: FileContent) -> Iterator[tuple[Any, str]]:
@@ -182,8 +182,8 @@ def _store_records(top: Any, where: str, reading: ImportReport) -> Iterator[File
         yield from store.records(top, where, reading)
         return
     inner = [*_inner_records(top)]
-    for one in inner:
-        yield from read_items(one, SPANS, where, reading)
+    for item in inner:
+        yield from read_items(item, SPANS, where, reading)
     if not inner:
         keys = ", ".join(str(name)[:30] for name in list(top)[:_SHOWN_KEYS]) or "nothing"
         reading.leave_out(NEITHER, f"{where}: at its top {keys}")

@@ -114,33 +114,33 @@ class _SpanWindow:
         self.taken += 1
         self.parents[key] = (span.trace_id, span.parent_id) if span.parent_id else None
         if (named := named_conversation(span)) is not None:
-            known = self.sessions.setdefault(span.trace_id, named)
-            self.sessions[span.trace_id] = named if known == named else None
+            session = self.sessions.setdefault(span.trace_id, named)
+            self.sessions[span.trace_id] = named if session == named else None
         inner = self.below.pop(key, [])
         try:
-            found = call_of(span, self.repair)
+            call = call_of(span, self.repair)
         except MALFORMED:
             self.leave_out(BROKEN, span.where)
             return
-        if found is None:
+        if call is None:
             self.leave_out(OTHER, span.where)
-        elif not self._is_around(found, inner) and not self._is_beside(key, found):
-            self._hold(key, found)
+        elif not self._is_around(call, inner) and not self._is_beside(key, call):
+            self._hold(key, call)
             inner = [*inner, key]
         self._rise(key, inner)
 
-    def _hold(self, key: _Key, found: ModelCall) -> None:
-        self.held[key] = self._with_outer(key, found)
-        self.scopes.setdefault(key, set()).add(found.span.scope)
-        place = self.parents[key] or (ANSWERED if _has_answer(found) else UNANSWERED)
+    def _hold(self, key: _Key, call: ModelCall) -> None:
+        self.held[key] = self._with_outer(key, call)
+        self.scopes.setdefault(key, set()).add(call.span.scope)
+        place = self.parents[key] or (ANSWERED if _has_answer(call) else UNANSWERED)
         self.beside.setdefault(place, deque(maxlen=NEAR)).append(key)
-        if found.reply_id is not None:
-            self.replies[found.reply_id] = key
+        if call.reply_id is not None:
+            self.replies[call.reply_id] = key
 
-    def with_session(self, found: ModelCall) -> ModelCall:
+    def with_session(self, call: ModelCall) -> ModelCall:
         """Return a call with the session that its trace names."""
-        named = self.sessions.get(found.span.trace_id)
-        return replace(found, session=named) if named is not None else found
+        named = self.sessions.get(call.span.trace_id)
+        return replace(call, session=named) if named is not None else call
 
     def ripe(self) -> Iterator[ModelCall]:
         """Yield the calls that leave the window."""
@@ -157,49 +157,49 @@ class _SpanWindow:
             near = {trace for trace, _ in self.parents}
             self.sessions = {k: v for k, v in self.sessions.items() if k in near}
 
-    def _is_around(self, found: ModelCall, inner: list[_Key]) -> bool:
+    def _is_around(self, call: ModelCall, inner: list[_Key]) -> bool:
         """Return whether calls read before are this one; a single one takes over its data."""
-        same = [key for key in inner if key in self.held and _is_same(self.held[key], found)]
+        same = [key for key in inner if key in self.held and _is_same(self.held[key], call)]
         if len(same) == 1:
-            self.held[same[0]] = _merge_calls(self.held[same[0]], found)
+            self.held[same[0]] = _merge_calls(self.held[same[0]], call)
         if same:
-            self.leave_out(AROUND, found.span.where)
+            self.leave_out(AROUND, call.span.where)
         return bool(same)
 
-    def _is_beside(self, key: _Key, found: ModelCall) -> bool:
+    def _is_beside(self, key: _Key, call: ModelCall) -> bool:
         """Return whether the same request was recorded in a span next to this one."""
         around = self.parents[key]
-        same_reply = self.replies.get(found.reply_id or "")
+        same_reply = self.replies.get(call.reply_id or "")
         places = (around,) if around is not None else (UNANSWERED, ANSWERED)
         beside = [near for place in places for near in self.beside.get(place, ())]
         for near in [*([same_reply] if same_reply else ()), *beside]:
             other = self.held.get(near)
             if other is None:
                 continue
-            if found.span.scope in self.scopes[near]:
-                is_same = _is_one(found, other) and _is_streamed(found, other)
+            if call.span.scope in self.scopes[near]:
+                is_same = _is_one(call, other) and _is_streamed(call, other)
             elif around is None or near == same_reply:
-                is_same = _is_one_of_roots(found, other)
+                is_same = _is_one_of_roots(call, other)
             else:
-                is_same = _is_one(found, other)
+                is_same = _is_one(call, other)
             if not is_same:
                 continue
-            inner, outer = (found, other) if _is_within(found, other) else (other, found)
+            inner, outer = (call, other) if _is_within(call, other) else (other, call)
             self.held[near] = _merge_calls(inner, outer)
-            self.scopes[near].add(found.span.scope)
+            self.scopes[near].add(call.span.scope)
             self.leave_out(AROUND, outer.span.where)
             return True
         return False
 
-    def _with_outer(self, key: _Key, found: ModelCall) -> ModelCall:
+    def _with_outer(self, key: _Key, call: ModelCall) -> ModelCall:
         """Return the call with the data of a span around it, which is then dropped."""
         around = next((place for place in self._around(key) if place in self.held), None)
-        if around is None or not _is_same(found, self.held[around]):
-            return found
+        if around is None or not _is_same(call, self.held[around]):
+            return call
         outer = self.held.pop(around)
         self.scopes[key] = self.scopes.pop(around)
         self.leave_out(AROUND, outer.span.where)
-        return _merge_calls(found, outer)
+        return _merge_calls(call, outer)
 
     def _rise(self, key: _Key, inner: list[_Key]) -> None:
         """Note the calls at the nearest span around them that is still to come."""
@@ -235,20 +235,20 @@ def _is_one(one: ModelCall, other: ModelCall) -> bool:
     return _last_text(one) == _last_text(other) and near and len(answers) <= 1
 
 
-def _is_one_of_roots(one: ModelCall, other: ModelCall) -> bool:
+def _is_one_of_roots(call: ModelCall, other: ModelCall) -> bool:
     """Return whether two libraries recorded one request in traces of their own.
 
     They got the same reply; or both failed, and one holds no content, as Anthropic's client writes
     it; or both hold the same question and answer.
     """
-    if one.model != other.model:
+    if call.model != other.model:
         return False
-    if one.reply_id is not None and other.reply_id is not None:
-        return one.reply_id == other.reply_id and _gap_s(one, other) <= APART_S
-    if not one.messages or not other.messages:
-        both_failed = one.span.error is not None and other.span.error is not None
-        return both_failed and (_is_during(one, other) or _is_during(other, one))
-    return bool(one.answer) and one.answer == other.answer and _is_one(one, other)
+    if call.reply_id is not None and other.reply_id is not None:
+        return call.reply_id == other.reply_id and _gap_s(call, other) <= APART_S
+    if not call.messages or not other.messages:
+        both_failed = call.span.error is not None and other.span.error is not None
+        return both_failed and (_is_during(call, other) or _is_during(other, call))
+    return bool(call.answer) and call.answer == other.answer and _is_one(call, other)
 
 
 def _reply_id(span: Span) -> str | None:

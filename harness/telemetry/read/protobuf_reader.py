@@ -115,10 +115,10 @@ def _begins_with_varint(head: bytes) -> bool:
 def _bytes(read: Callable[[int], bytes], size: int) -> bytes:
     if size > LONGEST:
         raise MalformedProtobuf(f"a message of {size} bytes")
-    found = read(size)
-    if len(found) < size:
+    content = read(size)
+    if len(content) < size:
         raise MalformedProtobuf("it ends too early")
-    return found
+    return content
 
 
 def _varint(read: Callable[[int], bytes]) -> int:

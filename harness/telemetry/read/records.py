@@ -77,8 +77,8 @@ def make_span(item: FileRecord, reading: ImportReport) -> Span | None:
 def event_record(item: FileRecord, reading: ImportReport) -> EventRecord | None:
     """Return the event of a model call that a log record is; None, counted, for any other."""
     fields = _camel(item.fields)
-    known = plain_attributes(fields.get("attributes"))
-    name = fields.get("eventName") or known.get("event.name") or ""
+    attributes = plain_attributes(fields.get("attributes"))
+    name = fields.get("eventName") or attributes.get("event.name") or ""
     trace_id = _hex_id(fields.get("traceId"), TRACE_ID)
     span_id = _hex_id(fields.get("spanId"), SPAN_ID)
     if not name.startswith("gen_ai."):
@@ -87,7 +87,7 @@ def event_record(item: FileRecord, reading: ImportReport) -> EventRecord | None:
     if trace_id is None or span_id is None:
         reading.leave_out("an event that names no span", item.where)
         return None
-    event = SpanEvent(name, known, _plain_value(fields.get("body") or {}))
+    event = SpanEvent(name, attributes, _plain_value(fields.get("body") or {}))
     return EventRecord(trace_id, span_id, event, item.where)
 
 

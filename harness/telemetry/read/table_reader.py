@@ -58,8 +58,8 @@ def read_table_spans(content: FileContent, reading: ImportReport) -> Iterator[Sp
         return
     columns, rows = table
     if not holds_records(columns):
-        found = set(columns)
-        content.reading.leave_out(TRACES if found >= _TRACES else UNKNOWN, content.name)
+        names = set(columns)
+        content.reading.leave_out(TRACES if names >= _TRACES else UNKNOWN, content.name)
         return
     placed = ((row, f"{content.name}: row {n}") for n, row in enumerate(rows, 1))
     yield from convert_values(placed, SPANS, make_span, content, reading)
@@ -146,7 +146,7 @@ def _of_json(value: Any) -> Any:
         return float(value)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, list) and value and all(isinstance(one, tuple) for one in value):
+    if isinstance(value, list) and value and all(isinstance(item, tuple) for item in value):
         value = dict(value)  # Parquet's map
     if isinstance(value, dict):
         return {name: _of_json(inner) for name, inner in value.items()}

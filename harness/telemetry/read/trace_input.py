@@ -164,19 +164,19 @@ def _expand_path(path: Path) -> list[Path]:
 
 def _folder_files(folder: Path) -> list[Path]:
     """Return the traces of a run folder, or every file with a suffix of traces."""
-    own = [
+    named = [
         path
         for pattern in ("traces*", "logs*")
         for path in sorted(folder.glob(pattern))
         if path.is_file() and _has_suffix(path)
     ]
-    if any(path.name.startswith("traces") for path in own):
-        return own
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and _has_suffix(path))
-    if (folder / "manifest.json").is_file() or not found:
+    if any(path.name.startswith("traces") for path in named):
+        return named
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and _has_suffix(path))
+    if (folder / "manifest.json").is_file() or not files:
         ends = " ".join(SUFFIXES)
         raise UsageError(f"{folder}: no traces in it; names end in {ends} or one of them with .gz")
-    return found
+    return files
 
 
 def _has_suffix(path: Path) -> bool:

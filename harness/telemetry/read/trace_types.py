@@ -193,7 +193,9 @@ class ModelCall:
     def completion(self) -> Completion:
         """The first answer, with its calls written out; without a text if it was not recorded."""
         functions = [made.get("function", made) for made in self.answer_calls]
-        calls = [call_text(one.get("name"), one.get("arguments")) for one in functions]
+        calls = [
+            call_text(function.get("name"), function.get("arguments")) for function in functions
+        ]
         return Completion(
             text="\n".join(filter(None, [self.answer, *calls])) if calls else self.answer,
             finish_reason="stop" if self.finish_reason == "tool_calls" else self.finish_reason,

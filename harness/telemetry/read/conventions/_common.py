@@ -41,7 +41,7 @@ def assemble_call(
     `offered` are tool definitions in any known form, `settings` the parameters of the request.
     """
     transcript.pair()
-    known, strange = tool_definitions(offered)
+    tools, strange = tool_definitions(offered)
     obstacles = [*transcript.obstacles, *strange]
     if is_continued(settings) or _PREVIOUS in span.attributes:
         obstacles.append(CONTINUED)
@@ -51,14 +51,15 @@ def assemble_call(
     lacking = ELSEWHERE if _STORED in span.attributes else NO_CONTENT
     fields = {
         "messages": tuple(transcript.messages),
-        "tools": tuple(known),
+        "tools": tuple(tools),
         "parameters": dict(settings),
         "answer": answer.text,
         "answer_calls": tuple(answer.calls),
         "finish_reason": finish_reason(span.attributes, answer.finish_reason),
         "unreplayable": _join_obstacles(obstacles) if transcript.messages else lacking,
-        "has_gaps": not transcript.messages or any(isinstance(one, RecordGap) for one in obstacles),
-        "never_replayable": any(isinstance(one, LastingObstacle) for one in obstacles),
+        "has_gaps": not transcript.messages
+        or any(isinstance(obstacle, RecordGap) for obstacle in obstacles),
+        "never_replayable": any(isinstance(obstacle, LastingObstacle) for obstacle in obstacles),
         **call_fields(span.attributes),
     }
     return ModelCall(span=span, convention=convention, **replace_surrogates(fields))
@@ -153,9 +154,9 @@ def call_fields(attributes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def finish_reason(attributes: Mapping[str, Any], own: str | None) -> str | None:
-    """Return why the answer ended, in OpenAI's words; `own` is the reason in the answer itself."""
-    for value in (own, *(attributes.get(name) for name in _REASON)):
+def finish_reason(attributes: Mapping[str, Any], reason: str | None) -> str | None:
+    """Return why the answer ended, in OpenAI's words; `reason` is the one in the answer itself."""
+    for value in (reason, *(attributes.get(name) for name in _REASON)):
         listed = load_structure(value)
         if isinstance(listed, list | tuple):
             value = listed[0] if listed else None
@@ -186,20 +187,20 @@ def tool_definitions(values: Any) -> tuple[list[dict[str, Any]], list[str]]:
     A tool that the provider runs itself (`web_search`) cannot be offered to another model. Of
     Anthropic's OpenLLMetry keeps only the name.
     """
-    found = load_json(values)
-    known: list[dict[str, Any]] = []
+    entries = load_json(values)
+    definitions: list[dict[str, Any]] = []
     obstacles: list[str] = []
-    for value in found if isinstance(found, list | tuple) else ():
+    for value in entries if isinstance(entries, list | tuple) else ():
         plain = _unwrap_definition(load_json(value))
         kind = plain.get("type", "function")
         if plain.keys() == {"name"}:
             obstacles.append(RecordGap(f"a tool recorded by its name alone ({plain['name']})"))
         elif kind in ("function", "custom", "object") and (tool := _function(plain)):
-            known.append(tool)
+            definitions.append(tool)
         else:
             name = str(kind if kind != "function" else plain.get("name", "without a name"))
             obstacles.append(f"a tool of another kind ({name[:40]})")
-    return known, obstacles
+    return definitions, obstacles
 
 
 _SCHEMAS = (
@@ -247,9 +248,12 @@ _NO_SETTINGS = {
     "store", "timeout", "request_timeout", "extra_headers", "extra_query", "headers", "api_key",
     "base_url", "context_window", "num_output", "is_chat_model", "is_function_calling_model",
     "system_role", "service_tier", "betas", "id", "created", "created_at", "object", "include",
-    "max_retries", "num_retries",
+    "max_retries", "num_retries", "prompts", "extra_args", "include_usage", "response_include",
+    "retry", "extra_body", "preserve_raw_usage", "prompt_cache_retention", "choices", "content",
+    "usage", "stop_reason", "stop_sequence", "role", "output", "system_fingerprint", "status",
 }  # fmt: skip
-"""Fields of requests besides their settings: read elsewhere, or without effect on the answer."""
+"""Fields of requests and replies besides settings: read elsewhere, or without effect on the answer.
+"""
 _REQUEST = "gen_ai.request."
 _SCHEMA = "structured_output_schema"
 _STOPS = "stop_sequences"
@@ -261,30 +265,38 @@ def parse_parameters(raw: Any) -> dict[str, Any]:
     Names are OpenAI's, `stop` is a list, `tool_choice` as OpenAI has it; an unknown setting keeps
     its name. None and empty values are left out.
     """
-    found = load_object(raw)
-    known: dict[str, Any] = {}
-    for name, value in [*(found.get("extra_body") or {}).items(), *found.items()]:
-        if _is_setting(name, value):
-            known[_NAMES.get(name, name)] = value
-    return _shape_settings(_flatten_responses(known))
+    fields = load_object(raw)
+    further = [load_object(fields.get(name)) for name in ("extra_body", "extra_args")]
+    settings: dict[str, Any] = {}
+    for name, value in (pair for part in (*further, fields) for pair in part.items()):
+        is_setting = not name.startswith("_") and name not in _NO_SETTINGS and value is not None
+        if is_setting and (name in _SEARCHES or value not in ([], (), {})):
+            settings[_NAMES.get(name, name)] = value
+    settings = _flatten_responses(settings)
+    if "stop" in settings:
+        stop = settings["stop"]
+        settings["stop"] = [stop] if isinstance(stop, str) else list(stop)
+    if "tool_choice" in settings:
+        settings["tool_choice"] = _tool_choice(load_json(settings["tool_choice"]))
+    return settings
 
 
 def request_parameters(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that are in attributes of their own: `gen_ai.request.temperature`."""
-    found = {
+    fields = {
         name.removeprefix(_REQUEST): value
         for name, value in attributes.items()
         if name.startswith(_REQUEST)
     }
-    schema = load_structure(found.pop(_SCHEMA, None))
-    if isinstance(stops := load_structure(found.get(_STOPS)), list):
-        found[_STOPS] = stops  # Logfire writes the list as JSON
-    known = parse_parameters(found)
+    schema = load_structure(fields.pop(_SCHEMA, None))
+    if isinstance(stops := load_structure(fields.get(_STOPS)), list):
+        fields[_STOPS] = stops  # Logfire writes the list as JSON
+    settings = parse_parameters(fields)
     if isinstance(schema, Mapping):
-        known["response_format"] = schema_format(schema)
+        settings["response_format"] = schema_format(schema)
     elif (kind := _output_type(attributes)) is not None:
-        known["response_format"] = {"type": kind}
-    return known
+        settings["response_format"] = {"type": kind}
+    return settings
 
 
 def schema_format(schema: Mapping[str, Any], name: str = "answer") -> dict[str, Any]:
@@ -305,19 +317,22 @@ def _output_type(attributes: Mapping[str, Any]) -> str | None:
     return "json_object" if attributes.get("gen_ai.output.type") == "json" else None
 
 
-def _flatten_responses(known: dict[str, Any]) -> dict[str, Any]:
+def _flatten_responses(settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings of OpenAI's Responses API as its chat API has them."""
-    text, reasoning = load_structure(known.get("text")), load_structure(known.get("reasoning"))
+    text, reasoning = (
+        load_structure(settings.get("text")),
+        load_structure(settings.get("reasoning")),
+    )
     if isinstance(text, Mapping):
-        known = {**known, **{name: value for name, value in text.items() if name != "format"}}
-        del known["text"]
+        settings = {**settings, **{name: value for name, value in text.items() if name != "format"}}
+        del settings["text"]
         if isinstance(form := text.get("format"), Mapping):
-            known["response_format"] = _response_format(form)
+            settings["response_format"] = _response_format(form)
     if isinstance(reasoning, Mapping):
-        del known["reasoning"]
+        del settings["reasoning"]
         if isinstance(effort := reasoning.get("effort"), str):
-            known["reasoning_effort"] = effort
-    return known
+            settings["reasoning_effort"] = effort
+    return settings
 
 
 def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,20 +340,6 @@ def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
         return dict(form)
     schema = {name: value for name, value in form.items() if name != "type"}
     return {"type": "json_schema", "json_schema": schema}
-
-
-def _is_setting(name: str, value: Any) -> bool:
-    if name.startswith("_") or name in _NO_SETTINGS or name == "extra_body":
-        return False
-    return value is not None and (name in _SEARCHES or value not in ([], (), {}))
-
-
-def _shape_settings(known: dict[str, Any]) -> dict[str, Any]:
-    if "stop" in known:
-        known["stop"] = [known["stop"]] if isinstance(known["stop"], str) else list(known["stop"])
-    if "tool_choice" in known:
-        known["tool_choice"] = _tool_choice(load_json(known["tool_choice"]))
-    return known
 
 
 def _tool_choice(value: Any) -> Any:

@@ -52,8 +52,8 @@ def _plain(node: Any) -> Any:
     below = {step: _plain(value) for step, value in node.items() if step is not None}
     if not all(map(str.isdecimal, below)):
         return below
-    own = [node[_OWN]] if _OWN in node else []
-    return own + [below[step] for step in sorted(below, key=int)]
+    first = [node[_OWN]] if _OWN in node else []
+    return first + [below[step] for step in sorted(below, key=int)]
 
 
 def load_json(value: Any) -> Any:

@@ -63,9 +63,9 @@ class MessageTranscript:
         message = _unwrap_message(value)
         named = str(message.get("role") or role).lower()
         read = _parts(message)
-        if named == "user" and isinstance(known := message.get("tool_call_id"), str):
+        if named == "user" and isinstance(call_id := message.get("tool_call_id"), str):
             # traceAI writes the result of Anthropic's tools as the first text of a message.
-            said = {"role": "tool", "content": "".join(read.texts[:1]), "tool_call_id": known}
+            said = {"role": "tool", "content": "".join(read.texts[:1]), "tool_call_id": call_id}
             read.results, read.texts = [said], read.texts[1:]
         place = f"message {len(self.messages) + 1}"
         self.obstacles += [_with_place(what, place) for what in read.obstacles]
@@ -102,7 +102,7 @@ class MessageTranscript:
                 continue
             if set(named) != {call.get("id") for call in calls}:
                 pairs = zip(calls, named, strict=True)
-                message["tool_calls"] = [{**call, "id": known} for call, known in pairs]
+                message["tool_calls"] = [{**call, "id": call_id} for call, call_id in pairs]
 
 
 def _with_place(what: str, place: str) -> str:
@@ -122,16 +122,16 @@ class FirstAnswer:
 
 def answer_of(values: Sequence[Any], choices: Any = 1) -> FirstAnswer:
     """Return the first answer in a list: of `choices` answers, or in pieces of a single one."""
-    found = message_answer(values[0]) if values else FirstAnswer()
+    answer = message_answer(values[0]) if values else FirstAnswer()
     for value in values[1:] if choices in (None, 1) else ():
         more = message_answer(value)
-        if found.text and more.text:
+        if answer.text and more.text:
             break
-        text = None if found.text is more.text is None else (found.text or "") + (more.text or "")
-        reason = more.finish_reason or found.finish_reason
-        ran = found.ran or more.ran
-        found = FirstAnswer(text, (*found.calls, *more.calls), reason, ran)
-    return found
+        text = None if answer.text is more.text is None else (answer.text or "") + (more.text or "")
+        reason = more.finish_reason or answer.finish_reason
+        ran = answer.ran or more.ran
+        answer = FirstAnswer(text, (*answer.calls, *more.calls), reason, ran)
+    return answer
 
 
 def message_answer(value: Any) -> FirstAnswer:
@@ -151,14 +151,19 @@ def message_answer(value: Any) -> FirstAnswer:
 
 
 def _unwrap_message(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the message in `{"message": {…}}`, as OpenInference and choices have it."""
-    inner = value.get("message")
-    return inner if isinstance(inner, Mapping) else value
+    """Return the message in `{"message": {…}}`, as OpenInference and choices have it.
+
+    OpenInference has the texts of completions in `{"prompt": {…}}` and `{"completion": {…}}`.
+    """
+    for name in ("message", "prompt", "completion"):
+        if isinstance(inner := value.get(name), Mapping):
+            return inner
+    return value
 
 
 def _parts(message: Mapping[str, Any]) -> MessageParts:
     read = MessageParts()
-    whole = message.get("content")
+    whole = _first(message, "content", "text")
     for name in ("contents", "parts", "blocks"):
         read.add(message.get(name))
     # OpenInference's agents write a text as `content`, and once more as the only one of `contents`.
@@ -201,9 +206,9 @@ def _message(role: str, source: Mapping[str, Any], read: MessageParts) -> dict[s
         message["tool_calls"] = read.calls
     if any(read.reasoning) and role == "assistant":
         message["reasoning_content"] = "".join(read.reasoning)
-    known = source.get("tool_call_id") or source.get("id") or _more(source).get("tool_call_id")
-    if role == "tool" and isinstance(known, str):
-        message["tool_call_id"] = known
+    call_id = source.get("tool_call_id") or source.get("id") or _more(source).get("tool_call_id")
+    if role == "tool" and isinstance(call_id, str):
+        message["tool_call_id"] = call_id
     if isinstance(name := source.get("name"), str) and name:
         message["name"] = name
     return message
@@ -277,10 +282,10 @@ class MessageParts:
         elif value is not None:
             # Only programs in JavaScript leave a result as an object.
             said.texts.append(value if isinstance(value, str) else dump_javascript(value))
-        known = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
+        call_id = _first(part, "id", "tool_use_id", "tool_call_id", "call_id")
         self.results.append(
             {"role": "tool", "content": "\n".join(said.texts)}
-            | ({"tool_call_id": known} if isinstance(known, str) else {})
+            | ({"tool_call_id": call_id} if isinstance(call_id, str) else {})
         )
         self.obstacles += said.obstacles
 
@@ -294,7 +299,7 @@ def _sdk_result(output: Mapping[str, Any]) -> Any:
     if kind in ("json", "error-json"):
         return dump_javascript(value)
     if kind == "content" and isinstance(value, list):
-        is_text = all(isinstance(one, Mapping) and one.get("type") == "text" for one in value)
+        is_text = all(isinstance(part, Mapping) and part.get("type") == "text" for part in value)
         return dump_javascript(value) if is_text else value
     return value if kind in ("text", "error-text") else output
 
@@ -324,8 +329,8 @@ def tool_call(value: Mapping[str, Any]) -> dict[str, Any]:
     inner = function if isinstance(function, Mapping) else call
     name = _first(inner, "name", "tool_name")
     arguments = _first(inner, "arguments", "args", "input", "tool_kwargs")
-    known = _first(call, "id", "tool_call_id", "call_id")
-    return ({"id": known} if isinstance(known, str) and known else {}) | {
+    call_id = _first(call, "id", "tool_call_id", "call_id")
+    return ({"id": call_id} if isinstance(call_id, str) and call_id else {}) | {
         "type": "function",
         "function": {
             "name": "" if name is None else dump_text(name),

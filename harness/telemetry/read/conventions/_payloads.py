@@ -7,7 +7,7 @@ serialized messages and results.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,31 +28,28 @@ _TOKENS_IN = ("input_tokens", "prompt_tokens", "inputTokens", "input")
 _TOKENS_OUT = ("output_tokens", "completion_tokens", "outputTokens", "output")
 
 
-def request_transcript(request: Any) -> MessageTranscript:
-    """Return the messages of a request, of a list of messages, or of a prompt."""
+def request_transcript(
+    request: Any, convert: Callable[[Any], Any] = lambda message: message
+) -> MessageTranscript:
+    """Return the messages of a request, of a list of messages, or of a prompt.
+
+    `convert` returns each message in a form that is known here.
+    """
     transcript = MessageTranscript()
+    values: Any = request
+    systems: tuple[Any, ...] = ()
     if isinstance(request, Mapping):
-        _add_all(transcript, _question(request))
-        for name in ("instructions", "system"):
-            if request.get(name):
-                transcript.add_system(request[name])
-    else:
-        _add_all(transcript, request)
-    return transcript
-
-
-def _question(request: Mapping[str, Any]) -> Any:
-    return next(
-        (request[n] for n in ("messages", "input", "prompt", "prompts") if request.get(n)), None
-    )
-
-
-def _add_all(transcript: MessageTranscript, values: Any) -> None:
+        names = ("messages", "input", "prompt", "prompts")
+        values = next((request[name] for name in names if request.get(name)), None)
+        systems = (request.get("instructions"), request.get("system"))
     if isinstance(values, list | tuple) and len(values) == 1 and isinstance(values[0], list):
         values = values[0]  # LangChain's batch of one
     for value in values if isinstance(values, list | tuple) else [values]:
         if value is not None:
-            transcript.add(_turn(plain_message(value)))
+            transcript.add(_turn(plain_message(convert(value))))
+    for system in systems:
+        transcript.add_system(system)
+    return transcript
 
 
 def plain_message(value: Any) -> Any:
@@ -128,9 +125,13 @@ def _response(reply: Mapping[str, Any]) -> FirstAnswer:
 
 def _generation(first: Any) -> FirstAnswer:
     """Return the answer of a LangChain generation, or of a batch of them."""
-    one = first[0] if isinstance(first, list) else first
-    message = plain_message(one["message"]) if "message" in one else {"content": one["text"]}
-    reason = (one.get("generation_info") or {}).get("finish_reason")
+    generation = first[0] if isinstance(first, list) else first
+    message = (
+        plain_message(generation["message"])
+        if "message" in generation
+        else {"content": generation["text"]}
+    )
+    reason = (generation.get("generation_info") or {}).get("finish_reason")
     reason = reason or (message.get("response_metadata") or {}).get("finish_reason")
     return message_answer({"message": message, "finish_reason": reason})
 
@@ -147,13 +148,13 @@ def _count(usage: Mapping[str, Any], names: Iterable[str]) -> int | None:
 
 def load_python(value: Any) -> Any:
     """Return the value of a text in JSON or in Python's repr."""
-    found = load_json(value)
-    if not isinstance(found, str) or found[:1] not in ("{", "["):
-        return found
+    text = load_json(value)
+    if not isinstance(text, str) or text[:1] not in ("{", "["):
+        return text
     try:
-        return ast.literal_eval(found)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return found
+        return text
 
 
 def join_deltas(deltas: list[Any]) -> list[dict[str, Any]]:

@@ -24,7 +24,6 @@ from tunegate.harness.telemetry.read.conventions._messages import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
-NAME = "adk"
 ORDER = 49
 _REQUEST = "gcp.vertex.agent.llm_request"
 _RESPONSE = "gcp.vertex.agent.llm_response"
@@ -56,7 +55,7 @@ def call(span: Span) -> ModelCall:
     transcript.add_system(system.get("parts") if isinstance(system, Mapping) else system)
     offered = [*_tools(config.get("tools") or ())]
     answer = _answer(load_object(span.attributes.get(_RESPONSE)))
-    return assemble_call(span, NAME, transcript, offered, _settings(config), answer)
+    return assemble_call(span, "adk", transcript, offered, _settings(config), answer)
 
 
 @dataclass(slots=True)
@@ -78,9 +77,9 @@ class _GeminiCalls:
         if made := part.get("function_call"):
             return {"type": "function_call", "id": self._new_id(made), **made}
         if said := part.get("function_response"):
-            known = said.get("id") or self._answered_id(said.get("name"))
+            call_id = said.get("id") or self._answered_id(said.get("name"))
             text = dump_text(said.get("response"))
-            return {"type": "tool_call_response", "id": known, "response": text}
+            return {"type": "tool_call_response", "id": call_id, "response": text}
         if "executable_code" in part:
             return {"type": "server_tool_use", "name": "code_execution"}
         return {"type": next(iter(part), "empty"), **part}
@@ -102,13 +101,13 @@ def _answer(reply: Mapping[str, Any]) -> FirstAnswer:
     content = reply.get("content")
     if not isinstance(content, Mapping):
         return FirstAnswer()
-    found = message_answer(_GeminiCalls().message(content))
+    answer = message_answer(_GeminiCalls().message(content))
     ended = str(reply.get("finish_reason") or "").lower() or None
     searched = load_object(reply.get("grounding_metadata")).get("web_search_queries")
     return replace(
-        found,
-        finish_reason="tool_calls" if found.calls else ended,
-        ran=found.ran or ("google_search" if searched else None),
+        answer,
+        finish_reason="tool_calls" if answer.calls else ended,
+        ran=answer.ran or ("google_search" if searched else None),
     )
 
 
@@ -126,25 +125,25 @@ def _tools(groups: Any) -> Iterator[Mapping[str, Any]]:
 def _json_schema(schema: Any) -> Any:
     """Return Gemini's schema, whose types are in capitals, as a JSON schema."""
     if isinstance(schema, list):
-        return [_json_schema(one) for one in schema]
+        return [_json_schema(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    found: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     for name, value in schema.items():
         if name == "type" and isinstance(value, str):
-            found[name] = value.lower()
+            converted[name] = value.lower()
         elif name == "properties":
-            found[name] = {key: _json_schema(inner) for key, inner in value.items()}
+            converted[name] = {key: _json_schema(inner) for key, inner in value.items()}
         elif name != "property_ordering":
-            found[_SCHEMA_KEYS.get(str(name), str(name))] = _json_schema(value)
-    return found
+            converted[_SCHEMA_KEYS.get(str(name), str(name))] = _json_schema(value)
+    return converted
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    given = {name: config.get(name) for name in _SETTINGS}
+    raw = {name: config.get(name) for name in _SETTINGS}
     calling = load_object(load_object(config.get("tool_config")).get("function_calling_config"))
-    given["tool_choice"] = _CHOICES.get(str(calling.get("mode")))
-    settings = parse_parameters(given)
+    raw["tool_choice"] = _CHOICES.get(str(calling.get("mode")))
+    settings = parse_parameters(raw)
     if isinstance(schema := config.get("response_json_schema"), Mapping):
         settings["response_format"] = schema_format(schema)
     elif config.get("response_mime_type") == "application/json":

@@ -11,26 +11,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tunegate.harness.telemetry.read.conventions._common import (
-    assemble_call,
-    parse_parameters,
-    request_parameters,
-    schema_format,
+from tunegate.harness.telemetry.read.conventions._common import schema_format
+from tunegate.harness.telemetry.read.conventions._convention import (
+    REQUEST_SETTINGS,
+    CallReading,
+    Convention,
+    structure,
 )
-from tunegate.harness.telemetry.read.conventions._flattened import (
-    dump_javascript,
-    load_json,
-    load_structure,
-)
-from tunegate.harness.telemetry.read.conventions._messages import (
-    FirstAnswer,
-    MessageTranscript,
-    tool_calls,
-)
-from tunegate.harness.telemetry.read.conventions._payloads import request_transcript
-from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
+from tunegate.harness.telemetry.read.conventions._flattened import dump_javascript, load_structure
+from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, tool_calls
+from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "ai-sdk"
 ORDER = 44
 _OPERATION = "ai.operationId"
 _REQUESTS = (".doGenerate", ".doStream")
@@ -50,40 +41,19 @@ def matches(span: Span) -> bool:
     return operation.endswith(_REQUESTS) or operation in _OBJECTS
 
 
-def call(span: Span) -> ModelCall:
-    """Read a call from the prompt as the provider got it."""
-    known = span.attributes
-    messages = load_structure(known.get("ai.prompt.messages"))
-    if messages is None:
-        transcript = request_transcript(load_structure(known.get("ai.prompt")))
-    else:
-        transcript = MessageTranscript()
-        for message in messages:
-            transcript.add(_plain_message(message))
-    own = {
+def _settings(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         _CAPITAL.sub(r"_\1", name.removeprefix(_SETTINGS)).lower(): value
-        for name, value in known.items()
+        for name, value in attributes.items()
         if name.startswith(_SETTINGS) and name.removeprefix(_SETTINGS) not in _CLIENT
     }
-    own["tool_choice"] = known.get("ai.prompt.toolChoice")
-    settings = request_parameters(known) | parse_parameters(own)
-    schema = load_structure(known.get("ai.schema"))
-    if isinstance(schema, Mapping):
-        schema = {name: value for name, value in schema.items() if name != "$schema"}
-        named = known.get("ai.schema.name")
-        settings["response_format"] = schema_format(schema, named or "response")
-    return assemble_call(
-        span, NAME, transcript, known.get("ai.prompt.tools"), settings, _answer(known)
-    )
 
 
-def _plain_message(message: Any) -> Any:
+def _plain_message(message: Any, attributes: Mapping[str, Any]) -> Any:
     content = message.get("content") if isinstance(message, Mapping) else None
-    return (
-        {**message, "content": [*map(_plain_part, content)]}
-        if isinstance(content, list)
-        else message
-    )
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [*map(_plain_part, content)]}
 
 
 def _plain_part(part: Any) -> Any:
@@ -95,11 +65,28 @@ def _plain_part(part: Any) -> Any:
     return plain
 
 
-def _answer(known: Mapping[str, Any]) -> FirstAnswer:
-    text = known.get("ai.response.text", known.get("ai.response.object"))
-    made = load_json(known.get("ai.response.toolCalls"))
-    listed = made if isinstance(made, list) else []
-    calls = tool_calls([_plain_part(one) for one in listed])
+def _complete(reading: CallReading) -> None:
+    """Add the answer, and the form that was asked for."""
+    attributes = reading.attributes
+    schema = load_structure(attributes.get("ai.schema"))
+    if isinstance(schema, Mapping):
+        schema = {name: value for name, value in schema.items() if name != "$schema"}
+        name = attributes.get("ai.schema.name") or "response"
+        reading.settings["response_format"] = schema_format(schema, name)
+    text = attributes.get("ai.response.text", attributes.get("ai.response.object"))
+    made = load_structure(attributes.get("ai.response.toolCalls")) or []
+    calls = tuple(tool_calls([_plain_part(part) for part in made]))
     if not isinstance(text, str):
         text = "" if calls else None
-    return FirstAnswer(text, tuple(calls), known.get("ai.response.finishReason"))
+    reading.answer = FirstAnswer(text, calls, attributes.get("ai.response.finishReason"))
+
+
+call = Convention(
+    name="ai-sdk",
+    request=(structure("ai.prompt.messages"), structure("ai.prompt")),
+    tools=("ai.prompt.tools",),
+    single_settings={"tool_choice": "ai.prompt.toolChoice"},
+    settings=(REQUEST_SETTINGS, _settings),
+    message=_plain_message,
+    fix=_complete,
+).call

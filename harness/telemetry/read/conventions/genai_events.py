@@ -21,7 +21,6 @@ from tunegate.harness.telemetry.read.conventions._messages import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span, SpanEvent
 
-NAME = "genai-events"
 ORDER = 40
 _ROLES = {
     "gen_ai.system.message": "system", "gen_ai.developer.message": "system",
@@ -43,14 +42,16 @@ def matches(span: Span) -> bool:
 def call(span: Span) -> ModelCall:
     """Read a call whose messages are the events of its span, in their order."""
     transcript = MessageTranscript()
-    found = FirstAnswer()
+    answer = FirstAnswer()
     for event in span.events:
         if event.name in _ROLES:
             transcript.add(_body(event), _ROLES[event.name])
-        elif event.name == _CHOICE and found == FirstAnswer():
-            found = message_answer(_body(event))
+        elif event.name == _CHOICE and answer == FirstAnswer():
+            answer = message_answer(_body(event))
     tools = span.attributes.get(genai.TOOLS)
-    return assemble_call(span, NAME, transcript, tools, request_parameters(span.attributes), found)
+    return assemble_call(
+        span, "genai-events", transcript, tools, request_parameters(span.attributes), answer
+    )
 
 
 def _body(event: SpanEvent) -> Mapping[str, Any]:

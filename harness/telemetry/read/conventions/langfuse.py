@@ -10,24 +10,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import (
-    load_json,
-    load_object,
-    load_structure,
+from tunegate.harness.telemetry.read.conventions._convention import (
+    CallReading,
+    Convention,
+    value_of,
 )
-from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer
-from tunegate.harness.telemetry.read.conventions._payloads import (
-    reply_answer,
-    reply_tokens,
-    request_transcript,
-)
-from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
+from tunegate.harness.telemetry.read.conventions._flattened import load_object
+from tunegate.harness.telemetry.read.conventions._payloads import reply_answer
+from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "langfuse"
 ORDER = 46
-_OWN = "langfuse.observation."
-_METADATA = f"{_OWN}metadata."
+_PREFIX = "langfuse.observation."
 _DEFAULTS = {
     "temperature": 1, "top_p": 1, "frequency_penalty": 0, "presence_penalty": 0,
     "max_tokens": "Infinity",
@@ -38,44 +31,36 @@ _REPLIES = {"role", "content", "choices", "tool_calls", "output", "generations",
 
 def matches(span: Span) -> bool:
     """Return whether the span is a generation."""
-    return span.attributes.get(f"{_OWN}type") == "generation"
+    return span.attributes.get(f"{_PREFIX}type") == "generation"
 
 
-def call(span: Span) -> ModelCall:
-    """Read a generation; its input is a list of messages, a request or a prompt."""
-    known = span.attributes
-    asked = load_json(known.get(f"{_OWN}input"))
-    request = load_object(asked)
-    settings = parse_parameters(_settings(known))
-    for name in ("response_format", "tool_choice"):
-        held = load_json(known.get(f"{_METADATA}{name}"))
-        if held is not None:
-            settings |= parse_parameters({name: held})
-    offered = request.get("tools") or request.get("functions")
-    answer = _answer(known.get(f"{_OWN}output"))
-    reason = load_json(known.get(f"{_METADATA}finish_reason"))
-    if answer.finish_reason is None:
-        answer = replace(answer, finish_reason=reason)
-    found = assemble_call(span, NAME, request_transcript(asked), offered, settings, answer)
-    total = load_object(known.get(f"{_OWN}cost_details")).get("total")
-    return replace(
-        found,
-        model=known.get(f"{_OWN}model.name") or found.model,
-        cost=float(total) if total else found.cost,
-        **reply_tokens(load_object(known.get(f"{_OWN}usage_details"))),
-    )
+def _settings(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    settings = load_object(attributes.get(f"{_PREFIX}model.parameters"))
+    return {name: value for name, value in settings.items() if value != _DEFAULTS.get(name)}
 
 
-def _settings(known: Mapping[str, Any]) -> dict[str, Any]:
-    given = load_object(known.get(f"{_OWN}model.parameters"))
-    return {name: value for name, value in given.items() if value != _DEFAULTS.get(name)}
+def _complete(reading: CallReading) -> None:
+    """Add the reason and the cost; an output that is no reply or message is the answer itself."""
+    reply = reading.reply[0] if isinstance(reading.reply, list) else reading.reply
+    if not isinstance(reply, Mapping) or not _REPLIES & reply.keys():
+        reading.answer = reply_answer(reading.attributes.get(f"{_PREFIX}output"))
+    if reading.answer.finish_reason is None:
+        reason = value_of(reading.attributes, f"{_PREFIX}metadata.finish_reason")
+        reading.answer = replace(reading.answer, finish_reason=reason)
+    total = value_of(reading.attributes, f"{_PREFIX}cost_details#total")
+    reading.fields["cost"] = float(total) if total else None
 
 
-def _answer(output: Any) -> FirstAnswer:
-    """Return the answer of a reply or message; any other text is the answer itself."""
-    found = load_structure(output)
-    if isinstance(found, list) and found:
-        found = found[0]
-    if isinstance(found, Mapping) and _REPLIES & found.keys():
-        return reply_answer(found)
-    return reply_answer(output)
+call = Convention(
+    name="langfuse",
+    request=(f"{_PREFIX}input",),
+    settings=(_settings,),
+    single_settings={
+        "response_format": f"{_PREFIX}metadata.response_format",
+        "tool_choice": f"{_PREFIX}metadata.tool_choice",
+    },
+    reply=(f"{_PREFIX}output",),
+    model=(f"{_PREFIX}model.name",),
+    usage=(f"{_PREFIX}usage_details",),
+    fix=_complete,
+).call

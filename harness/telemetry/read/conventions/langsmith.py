@@ -12,22 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.telemetry.read.conventions import genai
-from tunegate.harness.telemetry.read.conventions._common import assemble_call, parse_parameters
-from tunegate.harness.telemetry.read.conventions._flattened import (
-    load_json,
-    load_object,
-    load_structure,
-)
-from tunegate.harness.telemetry.read.conventions._payloads import (
-    reply_answer,
-    reply_tokens,
-    request_transcript,
-)
-from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
+from tunegate.harness.telemetry.read.conventions._convention import CallReading, Convention
+from tunegate.harness.telemetry.read.conventions._flattened import load_structure
+from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "langsmith"
 ORDER = 47
-_ASKED = {"messages", "input", "prompt", "prompts", "system", "instructions", "tools"}
 _METADATA = "langsmith.metadata."
 _SETTINGS = (
     "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "stop", "seed", "n",
@@ -38,51 +27,35 @@ _SETTINGS = (
 
 def matches(span: Span) -> bool:
     """Return whether the span is of the kind llm and holds what was asked."""
-    known = span.attributes
-    return known.get("langsmith.span.kind") == "llm" and "gen_ai.prompt" in known
+    is_call = span.attributes.get("langsmith.span.kind") == "llm"
+    return is_call and "gen_ai.prompt" in span.attributes
 
 
-def call(span: Span) -> ModelCall:
-    """Read a call from the request and the reply."""
-    known = span.attributes
-    request = load_json(known["gen_ai.prompt"])
-    given = load_object(request)
-    further = load_object(known.get("langsmith.invocation_params"))
-    settings = {k: v for k, v in {**_noted(known), **further, **given}.items() if k not in _ASKED}
-    offered = given.get("tools") or further.get("tools") or known.get(genai.TOOLS)
-    reply = load_json(known.get("gen_ai.completion"))
-    found = assemble_call(
-        span,
-        NAME,
-        request_transcript(request),
-        offered,
-        parse_parameters(settings),
-        reply_answer(reply),
-    )
-    held = load_object(reply)
-    usage = reply_tokens(held.get("usage") or held.get("usage_metadata") or {})
-    failure = None if found.answer or found.answer_calls else _failure(span)
-    if span.error is None and failure is not None:
-        found = replace(found, span=replace(span, error=failure))
-    model = further.get("model") or given.get("model") or known.get(f"{_METADATA}ls_model_name")
-    provider = known.get(f"{_METADATA}ls_provider")
-    return replace(
-        found,
-        model=model or found.model,
-        provider=provider or found.provider,
-        **{name: count for name, count in usage.items() if getattr(found, name) is None},
-    )
-
-
-def _noted(known: Mapping[str, Any]) -> dict[str, Any]:
+def _langchain_settings(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings in the metadata, where LangChain, whose mark is `_type`, wrote them."""
-    if f"{_METADATA}_type" not in known:
+    if f"{_METADATA}_type" not in attributes:
         return {}
-    held = {name: known.get(_METADATA + name) for name in _SETTINGS}
-    return {name: load_structure(value) or value for name, value in held.items()}
+    settings = {name: attributes.get(_METADATA + name) for name in _SETTINGS}
+    return {name: load_structure(value) or value for name, value in settings.items()}
 
 
-def _failure(span: Span) -> str | None:
-    """Return the exception of a call; the SDK writes it, and then that the call succeeded."""
-    raised = (event.attributes for event in span.events if event.name == "exception")
-    return next((str(one.get("exception.message", "")) for one in raised), None)
+def _note_failure(reading: CallReading) -> None:
+    """Note the exception of a call; the SDK writes it, and then that the call succeeded."""
+    answer, span = reading.answer, reading.span
+    exceptions = [event.attributes for event in span.events if event.name == "exception"]
+    if exceptions and span.error is None and not answer.text and not answer.calls:
+        failure = str(exceptions[0].get("exception.message", ""))
+        reading.span = replace(span, error=failure)
+
+
+call = Convention(
+    name="langsmith",
+    request=("gen_ai.prompt",),
+    tools=("gen_ai.prompt#tools", "langsmith.invocation_params#tools", genai.TOOLS),
+    settings=(_langchain_settings, "langsmith.invocation_params", "gen_ai.prompt"),
+    reply=("gen_ai.completion",),
+    model=("langsmith.invocation_params#model", "gen_ai.prompt#model", f"{_METADATA}ls_model_name"),
+    provider=(f"{_METADATA}ls_provider",),
+    usage=("gen_ai.completion#usage", "gen_ai.completion#usage_metadata"),
+    fix=_note_failure,
+).call

@@ -17,42 +17,33 @@ from tunegate.harness.telemetry.read.conventions._payloads import (
 )
 from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
 
-NAME = "litellm"
 ORDER = 42
 _SPAN = "raw_gen_ai_request"
-_PREFIX = "llm."
-_REPLY = {
-    "choices", "content", "usage", "stop_reason", "stop_sequence", "role", "type", "output",
-    "system_fingerprint", "status",
-}  # fmt: skip
-_LARGEST = {"messages", "input", "prompt", "system", "instructions", "tools"}
+_REQUESTS = ("messages", "input", "prompt")
 
 
 def matches(span: Span) -> bool:
     """Return whether the span is a raw request that holds what was asked."""
-    return span.name == _SPAN and any(
-        name in _payload(span) for name in ("messages", "input", "prompt")
-    )
+    return span.name == _SPAN and any(name in _REQUESTS for name in _payload(span))
 
 
 def call(span: Span) -> ModelCall:
     """Read a call from the request and the reply of a provider's API."""
-    known = {name: load_python(value) for name, value in _payload(span).items()}
-    kept = {name: value for name, value in known.items() if name not in _REPLY | _LARGEST}
+    payload = _payload(span)
     return assemble_call(
         span,
-        NAME,
-        request_transcript(known),
-        known.get("tools"),
-        parse_parameters(kept),
-        reply_answer(known),
+        "litellm",
+        request_transcript(payload),
+        payload.get("tools"),
+        parse_parameters(payload),
+        reply_answer(payload),
     )
 
 
 def _payload(span: Span) -> dict[str, Any]:
-    """Return the attributes without the provider in their names."""
+    """Return the values of the attributes without the provider in their names."""
     return {
-        name.split(".", 2)[2]: value
+        name.split(".", 2)[2]: load_python(value)
         for name, value in span.attributes.items()
-        if name.startswith(_PREFIX) and name.count(".") == 2
+        if name.startswith("llm.") and name.count(".") == 2
     }

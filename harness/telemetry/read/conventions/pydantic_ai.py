@@ -6,12 +6,14 @@ Its messages are OpenTelemetry's, or OpenInference's too where that processor re
 
 from __future__ import annotations
 
-from tunegate.harness.telemetry.read.conventions._common import assemble_call, schema_format
-from tunegate.harness.telemetry.read.conventions._flattened import load_object
-from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, MessageTranscript
-from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
+from collections.abc import Mapping
+from typing import Any
 
-NAME = "pydantic-ai"
+from tunegate.harness.telemetry.read.conventions._common import schema_format
+from tunegate.harness.telemetry.read.conventions._convention import Convention
+from tunegate.harness.telemetry.read.conventions._flattened import load_object
+from tunegate.harness.telemetry.read.trace_types import Span
+
 ORDER = 60
 _PARAMETERS = "model_request_parameters"
 
@@ -21,18 +23,21 @@ def matches(span: Span) -> bool:
     return _PARAMETERS in span.attributes
 
 
-def call(span: Span) -> ModelCall:
-    """Read tools and the form of the answer; the messages are in other attributes."""
-    known = load_object(span.attributes[_PARAMETERS])
-    tools = [
+def _tools(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    parameters = load_object(attributes[_PARAMETERS])
+    return [
         {name: value for name, value in tool.items() if name != "kind"}
         for group in ("function_tools", "output_tools")
-        for tool in known.get(group) or ()
+        for tool in parameters.get(group) or ()
     ]
-    settings = {}
-    if known.get("output_mode") == "native":
-        form = known["output_object"]
-        settings["response_format"] = schema_format(
-            form["json_schema"], form.get("name") or "answer"
-        )
-    return assemble_call(span, NAME, MessageTranscript(), tools, settings, FirstAnswer())
+
+
+def _answer_format(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = load_object(attributes[_PARAMETERS])
+    if parameters.get("output_mode") != "native":
+        return {}
+    form = parameters["output_object"]
+    return {"response_format": schema_format(form["json_schema"], form.get("name") or "answer")}
+
+
+call = Convention(name="pydantic-ai", tools=(_tools,), settings=(_answer_format,)).call

@@ -9,41 +9,31 @@ such as the tool calls of LangChain's, is read from the reply in `output.value`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from tunegate.harness.telemetry.export import attribute_names as a
 from tunegate.harness.telemetry.read.conventions import genai
-from tunegate.harness.telemetry.read.conventions._common import (
-    assemble_call,
-    parse_parameters,
-    request_parameters,
+from tunegate.harness.telemetry.read.conventions._common import call_fields
+from tunegate.harness.telemetry.read.conventions._convention import (
+    REQUEST_SETTINGS,
+    CallReading,
+    Convention,
+    first_value,
+    structure,
 )
-from tunegate.harness.telemetry.read.conventions._flattened import (
-    load_object,
-    load_structure,
-    unflatten_attributes,
-)
-from tunegate.harness.telemetry.read.conventions._messages import (
-    FirstAnswer,
-    MessageTranscript,
-    answer_of,
-    message_answer,
-)
+from tunegate.harness.telemetry.read.conventions._flattened import load_object, load_structure
+from tunegate.harness.telemetry.read.conventions._messages import FirstAnswer, message_answer
 from tunegate.harness.telemetry.read.conventions._payloads import (
     join_deltas,
     load_python,
     reply_answer,
 )
-from tunegate.harness.telemetry.read.trace_types import ModelCall, Span
+from tunegate.harness.telemetry.read.trace_types import Span
 
-NAME = "traceai"
 ORDER = 20
+_PARAMETERS = ("llm.invocation_parameters", "gen_ai.request.parameters")
+_MESSAGES = (f"{a.OUTPUT_MESSAGES}.*", structure(a.OUTPUT_MESSAGES), "llm.output_messages.*")
 _KINDS = ("gen_ai.span.kind", "fi.span.kind")
-_INPUT = (a.INPUT_MESSAGES, "llm.input_messages")
-_OUTPUT = (a.OUTPUT_MESSAGES, "llm.output_messages")
-_TOOLS = (genai.TOOLS, "llm.tools", "huggingface.tools")
-_PARAMETERS = ("gen_ai.request.parameters", "llm.invocation_parameters")
 
 
 def matches(span: Span) -> bool:
@@ -51,65 +41,57 @@ def matches(span: Span) -> bool:
     return any(str(span.attributes.get(name)).upper() == "LLM" for name in _KINDS)
 
 
-def call(span: Span) -> ModelCall:
-    """Read a call from flattened messages, or from a JSON of them."""
-    known = span.attributes
-    settings = next((s for name in _PARAMETERS if (s := load_object(known.get(name)))), {})
-    transcript = MessageTranscript()
-    for message in _first_list(known, _INPUT):
-        _add(transcript, message, known)
-    if settings.get("system"):
-        transcript.add_system(settings["system"])
-    chosen = {"tool_choice": known.get("huggingface.tool_choice")}
-    every = parse_parameters(chosen) | request_parameters(known) | parse_parameters(settings)
-    offered = _first_list(known, _TOOLS) or settings.get("tools")
-    read = assemble_call(span, NAME, transcript, offered, every, _answer(known, every.get("n")))
-    return replace(read, model=read.model or settings.get("model"))
-
-
-def _first_list(attributes: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
-    for name in names:
-        found = unflatten_attributes(attributes, name) or load_structure(attributes.get(name))
-        if isinstance(found, list) and found:
-            return found
-    return []
-
-
-def _add(transcript: MessageTranscript, message: Any, attributes: Mapping[str, Any]) -> None:
-    """Add a message; Hugging Face's have content in Python's repr."""
+def _parse_message(message: Any, attributes: Mapping[str, Any]) -> Any:
+    """Return a message; Hugging Face's have content in Python's repr."""
     inner = message.get("message") if isinstance(message, Mapping) else None
-    if attributes.get(a.PROVIDER) == "huggingface" and isinstance(inner, Mapping):
-        content = inner.get("content")
-        if content == "None":
-            inner = {**inner, "content": None}
-        elif isinstance(content, str) and content.startswith("[{"):
-            inner = {**inner, "content": _parse_python_parts(content)}
-        message = inner
-    transcript.add(message)
+    if attributes.get(a.PROVIDER) != "huggingface" or not isinstance(inner, Mapping):
+        return message
+    content = inner.get("content")
+    if content == "None":
+        return {**inner, "content": None}
+    if isinstance(content, str) and content.startswith("[{"):
+        parts = load_python(content)
+        if isinstance(parts, list) and all(isinstance(p, dict) and "type" in p for p in parts):
+            return {**inner, "content": parts}
+    return inner
 
 
-def _parse_python_parts(content: str) -> Any:
-    """Return the parts that Python printed; any other text as it is."""
-    parts = load_python(content)
-    is_parts = isinstance(parts, list) and all(isinstance(p, dict) and "type" in p for p in parts)
-    return parts if is_parts else content
-
-
-def _answer(attributes: Mapping[str, Any], choices: Any) -> FirstAnswer:
-    """Return the answer from the whole reply if it was kept, as the messages lack parts."""
-    reply = load_structure(attributes.get("output.value"))
-    flat = _first_list(attributes, _OUTPUT)
-    found = answer_of(flat, choices)
+def _complete(reading: CallReading) -> None:
+    """Add the system prompt and the model, and take the whole reply, as messages lack parts."""
+    parameters = load_object(first_value(reading.attributes, _PARAMETERS))
+    reading.transcript.add_system(parameters.get("system"))
+    reading.fields["model"] = call_fields(reading.attributes)["model"] or parameters.get("model")
+    reply, answer = reading.reply, reading.answer
+    messages = first_value(reading.attributes, _MESSAGES) or []
+    deltas = load_structure(reading.attributes.get("huggingface.tool_calls"))
     if isinstance(reply, Mapping):
         whole = reply_answer(reply)
-        return whole if whole != FirstAnswer() else found
-    deltas = load_structure(attributes.get("huggingface.tool_calls"))
-    if isinstance(deltas, list) and not found.calls:
-        return FirstAnswer(found.text, tuple(join_deltas(deltas)), "tool_calls")
-    if len(flat) > 1 and choices in (None, 1):
+        reading.answer = whole if whole != FirstAnswer() else answer
+    elif isinstance(deltas, list) and not answer.calls:
+        reading.answer = FirstAnswer(answer.text, tuple(join_deltas(deltas)), "tool_calls")
+    elif len(messages) > 1 and reading.settings.get("n") in (None, 1):
         # A thought of the Responses API is listed as a text before the answer's.
-        said = [message_answer(one) for one in flat]
-        text = next((one.text for one in reversed(said) if one.text), None)
-        return FirstAnswer(text, tuple(call for one in said for call in one.calls))
-    text = attributes.get("output.value")
-    return FirstAnswer(text) if found == FirstAnswer() and isinstance(text, str) and text else found
+        said = [message_answer(message) for message in messages]
+        text = next((turn.text for turn in reversed(said) if turn.text), None)
+        reading.answer = FirstAnswer(text, tuple(made for turn in said for made in turn.calls))
+    elif answer == FirstAnswer():
+        reading.answer = reply_answer(reading.attributes.get("output.value"))
+
+
+call = Convention(
+    name="traceai",
+    request=(f"{a.INPUT_MESSAGES}.*", structure(a.INPUT_MESSAGES), "llm.input_messages.*"),
+    tools=(
+        f"{genai.TOOLS}.*",
+        genai.TOOLS,
+        "llm.tools.*",
+        "huggingface.tools",
+        *(f"{name}#tools" for name in _PARAMETERS),
+    ),
+    single_settings={"tool_choice": "huggingface.tool_choice"},
+    settings=(REQUEST_SETTINGS, *_PARAMETERS),
+    messages=_MESSAGES,
+    reply=("output.value",),
+    fix=_complete,
+    message=_parse_message,
+).call

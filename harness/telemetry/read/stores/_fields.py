@@ -79,24 +79,24 @@ def plain_number(name: str, value: Any) -> Any:
     if not isinstance(value, str) or not name.startswith(NUMBERS):
         return value
     try:
-        found = json.loads(value)
+        number = json.loads(value)
     except ValueError:
         return value
-    return found if isinstance(found, int | float | list) else value
+    return number if isinstance(number, int | float | list) else value
 
 
 def flat_attributes(value: Any, prefix: str = "") -> dict[str, Any]:
     """Return nested attributes under names with dots, as instrumentations write them."""
     if isinstance(value, Mapping):
         pairs = [*value.items()]
-    elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         pairs = [(str(at), inner) for at, inner in enumerate(value)]
     else:
         return {} if value is None or not prefix else {prefix: value}
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     for name, inner in pairs:
-        found |= flat_attributes(inner, f"{prefix}.{name}" if prefix else name)
-    return found
+        attributes |= flat_attributes(inner, f"{prefix}.{name}" if prefix else name)
+    return attributes
 
 
 def dump_json(value: Any) -> str | None:

@@ -42,48 +42,54 @@ def matches(record: Mapping[str, Any]) -> bool:
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the observations, those of a trace with its session."""
     session = first_of(record, "sessionId", "session_id")
-    for one in record.get("observations") or [record]:
-        yield _observation(one, session, where)
+    for observation in record.get("observations") or [record]:
+        yield _observation(observation, session, where)
 
 
-def _observation(one: Mapping[str, Any], session: Any, where: str) -> FileRecord:
-    costs = first_of(one, "costDetails", "cost_details")
-    total = first_of(one, "calculatedTotalCost", "totalCost", "total_cost")
-    known = {
-        f"{_OWN}type": str(one.get("type")).lower(),
-        f"{_OWN}input": dump_json(one.get("input")),
-        f"{_OWN}output": dump_json(one.get("output")),
-        f"{_OWN}model.name": first_of(one, "model", "providedModelName", "provided_model_name"),
-        f"{_OWN}model.parameters": dump_json(_numbers(one)),
-        f"{_OWN}usage_details": dump_json(first_of(one, "usageDetails", "usage_details", "usage")),
+def _observation(observation: Mapping[str, Any], session: Any, where: str) -> FileRecord:
+    costs = first_of(observation, "costDetails", "cost_details")
+    total = first_of(observation, "calculatedTotalCost", "totalCost", "total_cost")
+    attributes = {
+        f"{_OWN}type": str(observation.get("type")).lower(),
+        f"{_OWN}input": dump_json(observation.get("input")),
+        f"{_OWN}output": dump_json(observation.get("output")),
+        f"{_OWN}model.name": first_of(
+            observation, "model", "providedModelName", "provided_model_name"
+        ),
+        f"{_OWN}model.parameters": dump_json(_numbers(observation)),
+        f"{_OWN}usage_details": dump_json(
+            first_of(observation, "usageDetails", "usage_details", "usage")
+        ),
         f"{_OWN}cost_details": dump_json(costs or (None if total is None else {"total": total})),
-        "langfuse.session.id": first_of(one, "sessionId", "session_id") or session,
+        "langfuse.session.id": first_of(observation, "sessionId", "session_id") or session,
     }
-    metadata = one.get("metadata")
+    metadata = observation.get("metadata")
     for name in ("response_format", "finish_reason", "tool_choice"):
         if isinstance(metadata, Mapping) and metadata.get(name) is not None:
-            known[f"{_OWN}metadata.{name}"] = dump_json(metadata[name])
-    failed = one.get("level") == "ERROR"
+            attributes[f"{_OWN}metadata.{name}"] = dump_json(metadata[name])
+    failed = observation.get("level") == "ERROR"
     return make_record(
         where,
-        trace=first_of(one, "traceId", "trace_id"),
-        span=one["id"],
-        parent=first_of(one, "parentObservationId", "parent_observation_id"),
-        name=one.get("name"),
-        start_s=iso_seconds(first_of(one, "startTime", "start_time")),
-        end_s=iso_seconds(first_of(one, "endTime", "end_time")),
-        attributes={name: value for name, value in known.items() if value is not None},
-        error=str(first_of(one, "statusMessage", "status_message") or "") if failed else None,
+        trace=first_of(observation, "traceId", "trace_id"),
+        span=observation["id"],
+        parent=first_of(observation, "parentObservationId", "parent_observation_id"),
+        name=observation.get("name"),
+        start_s=iso_seconds(first_of(observation, "startTime", "start_time")),
+        end_s=iso_seconds(first_of(observation, "endTime", "end_time")),
+        attributes={name: value for name, value in attributes.items() if value is not None},
+        error=str(first_of(observation, "statusMessage", "status_message") or "")
+        if failed
+        else None,
         scope="langfuse",
     )
 
 
-def _numbers(one: Mapping[str, Any]) -> Any:
+def _numbers(observation: Mapping[str, Any]) -> Any:
     """Return the model's parameters, with numbers for the texts that the API has for them."""
-    given = first_of(one, "modelParameters", "model_parameters")
-    if not isinstance(given, Mapping):
-        return given
-    return {name: _number(value) for name, value in given.items()}
+    parameters = first_of(observation, "modelParameters", "model_parameters")
+    if not isinstance(parameters, Mapping):
+        return parameters
+    return {name: _number(value) for name, value in parameters.items()}
 
 
 def _number(value: Any) -> Any:

@@ -32,11 +32,11 @@ def matches(record: Mapping[str, Any]) -> bool:
 def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Iterator[FileRecord]:
     """Yield the run, with the facts of its `extra` about the request."""
     extra = record.get("extra") or {}
-    known = {
+    attributes = {
         f"langsmith.metadata.{name}": dump_json(value) if isinstance(value, Mapping) else value
         for name, value in (extra.get("metadata") or {}).items()
     }
-    known |= {
+    attributes |= {
         "langsmith.span.kind": record["run_type"],
         "gen_ai.prompt": dump_json(record["inputs"]),
         "gen_ai.completion": dump_json(record.get("outputs")),
@@ -52,7 +52,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         name=record.get("name"),
         start_s=iso_seconds(record.get("start_time")),
         end_s=iso_seconds(record.get("end_time")),
-        attributes={name: value for name, value in known.items() if value is not None},
+        attributes={name: value for name, value in attributes.items() if value is not None},
         error=record.get("error") or None,
         scope="langsmith",
     )

@@ -47,7 +47,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
     if not request.get("messages") and not request.get("input"):
         reading.leave_out(_NO_MESSAGES, where)
         return
-    known = {
+    attributes = {
         "langsmith.span.kind": "llm",
         "gen_ai.system": "openai",
         "gen_ai.prompt": dump_json(request),
@@ -56,14 +56,14 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
     metadata = record.get("metadata") or {}
     for name in ("session_id", "conversation_id", "thread_id"):
         if metadata.get(name):
-            known["session.id"] = metadata[name]
+            attributes["session.id"] = metadata[name]
     yield make_record(
         where,
         trace=record["id"],
         span=record["id"],
         name=str(record["object"]),
         start_s=first_of(record, "created", "created_at"),
-        attributes=known,
+        attributes=attributes,
         error=dump_json(record.get("error")),
         scope="openai",
     )

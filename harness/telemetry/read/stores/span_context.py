@@ -36,12 +36,12 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
     context = record.get("context") or {
         name: record[f"context.{name}"] for name in ("trace_id", "span_id")
     }
-    known = flat_attributes(record.get("attributes"))
+    attributes = flat_attributes(record.get("attributes"))
     for name, value in record.items():
         if name.startswith(_ATTRIBUTES):
-            known |= flat_attributes(value, name.removeprefix(_ATTRIBUTES))
+            attributes |= flat_attributes(value, name.removeprefix(_ATTRIBUTES))
     if "span_kind" in record:  # Phoenix has it next to the attributes
-        known.setdefault("openinference.span.kind", record["span_kind"])
+        attributes.setdefault("openinference.span.kind", record["span_kind"])
     yield make_record(
         where,
         trace=context["trace_id"],
@@ -50,7 +50,7 @@ def records(record: Mapping[str, Any], where: str, reading: ImportReport) -> Ite
         name=record.get("name"),
         start_s=iso_seconds(record.get("start_time")),
         end_s=iso_seconds(record.get("end_time")),
-        attributes=known,
+        attributes=attributes,
         events=record.get("events") or (),
         error=_error(record),
         resource=(record.get("resource") or {}).get("attributes"),

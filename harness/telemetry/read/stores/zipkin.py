@@ -55,5 +55,5 @@ def _events(annotations: Any) -> Iterator[dict[str, Any]]:
             named = json.loads(value)
         except ValueError:
             named = {value: {}}
-        for name, known in named.items():
-            yield {"name": name, "attributes": known}
+        for name, attributes in named.items():
+            yield {"name": name, "attributes": attributes}
