@@ -29,6 +29,8 @@ class TrainingSituation:
     """`passes` or `fails` the floors of the suite, or `unknown`."""
     succeeds: bool = True
     """Whether base gets any case of the suite right; true if not measured."""
+    prompt_suffices: bool = False
+    """Whether base reaches every floor with a prompt that was measured."""
     prompted: bool | None = None
     lacks: str | None = None
     """`behaviour`, `knowledge` or `both`."""
@@ -173,11 +175,17 @@ def missing_data(situation: TrainingSituation) -> tuple[str, ...]:
 
 
 def step_commands(
-    rule: AdviceRule, situation: TrainingSituation, *, base: str, suite: str, reward: str
+    rule: AdviceRule,
+    situation: TrainingSituation,
+    *,
+    base: str,
+    suite: str,
+    reward: str,
+    prompted: str = "",
 ) -> Iterator[str]:
-    """Yield the commands of a step, ready to run."""
+    """Yield the commands of a step, ready to run; `prompted` is the option that names a prompt."""
     hosted = base.removeprefix("litellm:") if rule.method == "vendor" else base
-    names = {"base": hosted, "suite": suite, "reward": reward}
+    names = {"base": hosted, "suite": suite, "reward": reward, "prompted": prompted}
     trainer = lookup.ordered_module(TRAINERS, rule.method) if rule.method is not None else None
     if rule.method is not None and trainer is not None:
         files = situation.files.get(rule.rows or "", ()) or ("ROWS.jsonl",)
@@ -203,4 +211,4 @@ def _trains_gated_model(trainer: ModuleType) -> bool:
 def _fill_words(words: Sequence[str], names: Mapping[str, str]) -> str:
     for name, value in names.items():
         words = [value if word == f"{{{name}}}" else word for word in words]
-    return shlex.join(words)
+    return shlex.join(word for word in words if word)

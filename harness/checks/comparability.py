@@ -5,7 +5,7 @@ Two arms that answered different prompts under one id are not a pair.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunegate.harness.checks.answerable import check_labels, check_rankings
@@ -261,16 +261,24 @@ def refuse_long_prompts(requests: Iterable[Request], arms: Mapping[str, Arm]) ->
         for name, arm in arms.items()
         if isinstance(arm, LocalArm) and further_arm(name).reference
     }
+    for problem, name in long_prompts(requests, limits):
+        raise UsageError(
+            f"{problem}; lower n_examples under [{name}], shorten its system prompt, or lower "
+            "max_new_tokens"
+        )
+
+
+def long_prompts(
+    requests: Iterable[Request], limits: Mapping[str, int | None]
+) -> Iterator[tuple[str, str]]:
+    """Yield each prompt that an arm's context, in tokens, has no room for: (what is wrong, arm)."""
     for request in requests if limits else ():
         name, limit = request.cell.arm, limits.get(request.cell.arm)
         answer = request.generation.most_tokens if request.kind in GENERATED else 0
         needed = len(request.prompt.token_ids or ()) + answer
         if limit is not None and needed > limit:
-            raise UsageError(
-                f"{request.suite}, case {request.case.id!r} takes up to {needed} tokens of {name}, "
-                f"whose context has {limit}; lower n_examples under [{name}], shorten its system "
-                "prompt, or lower max_new_tokens"
-            )
+            case = f"{request.suite}, case {request.case.id!r}"
+            yield f"{case} takes up to {needed} tokens of {name}, whose context has {limit}", name
 
 
 def refuse_unseen_images(suite: Suite, name: str, arm: Arm) -> None:

@@ -1,13 +1,15 @@
 """`tunegate advise [SUITE] --base SPEC [--data FILE …]`: what to do about a model, and why.
 
 Base is measured first: where it already reaches the floors of the suite, there is nothing to train.
+Where it doesn't, it is measured with the suite's `[prompted]` and with examples from the rows, too.
 What no option gives is asked for on a terminal.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,9 @@ from tunegate.harness.records.errors import (
 if TYPE_CHECKING:
     from tunegate.trainers.advise import AdviceQuestion, AdviceRule, TrainingSituation
     from tunegate.trainers.base_measurement import BaseMeasurement
+    from tunegate.trainers.datasets import TrainingRows
     from tunegate.trainers.estimate.fit import TrainingMachine
+    from tunegate.trainers.prompt_trials import PromptTrial
 
 ORDER = 130
 PANEL = Panel.BEFORE_TRAINING
@@ -65,6 +69,10 @@ _Memory = Annotated[
     float | None, typer.Option(min=0.1, help="Memory of the GPU; found if the machine has one.")
 ]
 _MaxCases = Annotated[int | None, typer.Option(min=1, help="Ask base only the first cases.")]
+_Examples = Annotated[
+    bool,
+    typer.Option("--examples/--no-examples", help="Measure base with other prompts, too."),
+]
 _Dtype = Annotated[str, typer.Option(help="Number format in which base is measured.")]
 
 
@@ -85,10 +93,12 @@ def advise(  # noqa: PLR0913  # a question each
     reward_model: _RewardModel = None,
     memory_gb: _Memory = None,
     max_cases: _MaxCases = None,
+    examples: _Examples = True,
     dtype: _Dtype = "auto",
 ) -> None:
-    """Measure base, and say whether and how to train."""
+    """Measure base, alone and with prompts, and say whether and how to train."""
     from tunegate.trainers.advise import TrainingSituation, advice_steps
+    from tunegate.trainers.prompt_trials import sufficient_trial
 
     refuse_unknown(dtype)
     _refuse_lacks(lacks)
@@ -96,10 +106,14 @@ def advise(  # noqa: PLR0913  # a question each
         say(guards)
         return
     files, rows = _rows(data or ())
-    measured = _measure(suite, base, dtype, max_cases)
+    measured, trials, lines = _measure(suite, base, dtype, max_cases, rows if examples else None)
+    enough = sufficient_trial(trials)
+    if prompted is None and any(trial.measured for trial in trials):
+        prompted = True
     situation = TrainingSituation(
         base=measured.base if measured else "unknown",
         succeeds=measured.succeeds if measured else True,
+        prompt_suffices=enough is not None,
         prompted=prompted,
         lacks=lacks,
         weights=False if base.startswith("litellm:") and weights is None else weights,
@@ -108,19 +122,20 @@ def advise(  # noqa: PLR0913  # a question each
         reward_model=reward_model,
         fits=_fits(base, memory_gb),
         files=files,
-        rows=rows,
+        rows={name: len(of.rows) for name, of in rows.items()},
     )
-    for line in (*_finding_lines(measured, situation, suite), *_last_run(suite)):
+    for line in (*_finding_lines(measured, situation, suite), *lines, *_last_run(suite)):
         say(line)
     situation = _ask_questions(situation)
     print()
     reward = measured.goal if measured else "METRIC"
+    option, kept = ("", []) if enough is None else _keep_prompt(suite, enough)
     names = {"base": base or "BASE", "suite": suite or "SUITE", "reward": reward}
     for number, rule in enumerate(advice_steps(situation), start=1):
-        say(*_step(number, rule, situation, names))
+        say(*_step(number, rule, situation, {**names, "prompted": option}))
         for line in _memory(rule, base, memory_gb):
             say(f"   {line}")
-    say(*_afterwards(situation))
+    say(*kept, *_afterwards(situation))
 
 
 def _guards_alone(word: str) -> str:
@@ -149,7 +164,7 @@ def _refuse_lacks(lacks: str | None) -> None:
         raise UsageError(unknown_name_message(lacks, choices, what="value of --lacks"))
 
 
-def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, int]]:
+def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, TrainingRows]]:
     """Check every file in the format that it seems to have; return files and rows by format."""
     from tunegate.trainers import datasets
 
@@ -158,28 +173,64 @@ def _rows(paths: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], dict[str, i
         name = datasets.guess_file_format(path).name
         by_format[name] = (*by_format.get(name, ()), path)
     forms = {form.name: form for form in datasets.ALL}
-    counts = {
-        name: len(datasets.load_rows(files, forms[name], seed=0).rows)
-        for name, files in by_format.items()
+    rows = {
+        name: datasets.load_rows(files, forms[name], seed=0) for name, files in by_format.items()
     }
-    return by_format, counts
+    return by_format, rows
 
 
-def _measure(word: str, base: str, dtype: str, max_cases: int | None) -> BaseMeasurement | None:
+def _measure(
+    word: str,
+    base: str,
+    dtype: str,
+    max_cases: int | None,
+    rows: Mapping[str, TrainingRows] | None,
+) -> tuple[BaseMeasurement | None, list[PromptTrial], list[str]]:
+    """Return base alone, base with other prompts, and lines on these; no rows: base alone."""
     if not word:
-        return None
+        return None, [], []
     if not base:
         raise UsageError("which base? name it with --base SPEC, to be measured on the suite")
     from tunegate.harness.cli._run_suites import load_one_suite
-    from tunegate.trainers.base_measurement import measure_base
+    from tunegate.trainers import prompt_trials
+    from tunegate.trainers.base_measurement import measure_base, open_base
 
     suite = load_one_suite(word, max_cases)
-    say(f"tunegate: asking base {len(suite.cases)} cases of {suite.name}", file=sys.stderr)
+    asking = f"tunegate: asking base {len(suite.cases)} cases of {suite.name}"
+    say(asking, file=sys.stderr)
     try:
-        return measure_base(suite, base, dtype=dtype)
+        arm = open_base(suite, base, dtype=dtype)
+        measured = measure_base(suite, arm)
+        if rows is None or measured.base == "passes":
+            return measured, [], []
+        if why := prompt_trials.unpromptable(arm):
+            return measured, [], [f"prompts: not measured: {why}"]
+        examples, why = prompt_trials.draw_examples(load_one_suite(word, None), rows)
+        lines = [f"examples: not measured: {why}"] if why and rows else []
+        trials = []
+        for name, prompt in prompt_trials.trial_prompts(suite, examples).items():
+            say(f"{asking} with {name}", file=sys.stderr)
+            trials.append(prompt_trials.measure_trial(suite, arm, name, prompt))
     except RunInterrupted as error:
         text = f"{error}; finished answers are stored: the same command continues from there"
         raise RunInterrupted(text, error.exit_code - 128) from error
+    if trials:
+        lines += ["", *prompt_trials.trial_table(measured, trials)]
+    return measured, trials, lines
+
+
+def _keep_prompt(word: str, trial: PromptTrial) -> tuple[str, list[str]]:
+    """Write a prompt that suffices; return the gate's option, and how to put it into the suite."""
+    from tunegate.harness.suite.find import find_suites
+    from tunegate.trainers.prompt_trials import write_prompt
+
+    file = Path(find_suites(word)[0])
+    written = write_prompt(file.parent.name, trial)
+    if written is None:
+        return "", [f"   {file} has it under {trial.name}"]
+    copy = shlex.join(["cp", str(written), str(file.parent / "prompted.jsonl")])
+    table = ["      [prompted]", '      examples = "prompted.jsonl"']
+    return f"--prompted={written}", [f"   next: {copy}", f"   write into {file}:", *table]
 
 
 def _fits(base: str, memory_gb: float | None) -> bool:

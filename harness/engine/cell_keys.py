@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, Request
 from tunegate.harness.engine.scheduling import PlannedQuestion
 from tunegate.harness.records.answers import CellKind
@@ -16,9 +17,11 @@ from tunegate.harness.suite.suite import Suite
 def arm_key(name: str, arm: Arm, base: Arm) -> str:
     """Return the key of an arm's answers: base, asked again, is another arm.
 
-    From base's own cells it would read what base answered, and differ from it in nothing.
+    From base's own cells it would read what base answered, and differ from it in nothing. With a
+    prompt of its own it is base itself, whose answers to that prompt may be stored.
     """
     again = name != "base" and arm.fingerprint == base.fingerprint
+    again = again and not further_arm(name).needs_prompt
     return sha256([name, arm.fingerprint]) if again else arm.fingerprint
 
 

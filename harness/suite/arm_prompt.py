@@ -44,6 +44,11 @@ class SolvedExample:
     turns: tuple[Turn, ...]
     """The user's turns and the assistant's, ending with the answer."""
 
+    @classmethod
+    def of(cls, where: str, row: Any) -> SolvedExample:
+        """Return the example in a row; ValueError if it has no question, no answer or no form."""
+        return cls(where, tuple(_turns(row)))
+
     def as_text(self, delimiter: str = " ") -> str:
         """Return prompt and answer as text, for prompts without a chat template."""
         *asked, answer = map(_content, self.turns)
@@ -189,7 +194,7 @@ def read_examples(path: Path, where: str) -> tuple[SolvedExample, ...]:
     examples, problems = [], []
     for place, row in rows:
         try:
-            examples.append(SolvedExample(place, tuple(_turns(row))))
+            examples.append(SolvedExample.of(place, row))
         except ValueError as error:
             problems.append(f"{place}: {error}")
     if problems:

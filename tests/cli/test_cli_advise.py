@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,153 @@ def test_floors_are_decided_as_the_gate_does(project: Any, gates: str, text: str
     project.suite(gates=gates)
 
     assert text in advise("suites/demo", "--base", project.model("base", 85), *READY)
+
+
+SHOT = {"prompt": "Say it", "completion": "yes"}
+
+
+def shots(path: Path, n: int, *others: str) -> Path:
+    """Write n equal rows that no case has, and rows with other prompts."""
+    found = [SHOT] * n + [{"prompt": prompt, "completion": "yes"} for prompt in others]
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return path
+
+
+def prompted_model(project: Any, n: int, right: int, *, alone: int = 30) -> str:
+    """A script with `right` right answers behind n examples, and `alone` otherwise."""
+    spec: str = project.model("base", alone)
+    path = Path(spec.removeprefix("scripted:"))
+    script = json.loads(path.read_text())
+    examples = "user: Say it\nassistant: yes\n" * n
+    answers = {f"{examples}user: q{i}": "yes" if i < right else "no" for i in range(100)}
+    path.write_text(json.dumps({"completions": script["completions"] | answers}))
+    return spec
+
+
+def table(text: str) -> dict[str, list[str]]:
+    """The rows of the table: name → cells."""
+    lines = [re.split(r"  +", line) for line in text.splitlines()]
+    return {cells[0]: cells[1:] for cells in lines if len(cells) >= 4 and "+" in cells[3]}
+
+
+def test_the_prompt_that_reaches_the_floor_comes_before_a_training(project: Any) -> None:
+    """At 90 %, Clopper and Pearson give 30 of 100 0.225 to 0.384, and 90 of 100 0.836 to 0.945."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = shots(project.path / "rows.jsonl", 60)
+    base = prompted_model(project, 2, 90)
+
+    text = advise("suites/demo", "--base", base, "--data", data)
+
+    assert table(text) == {
+        "alone": ["0.3 [0.225, 0.384]", "not met", "2 + 1"],
+        "1 example": ["0.3 [0.225, 0.384]", "not met", "7 + 1"],
+        "2 examples": ["0.9 [0.836, 0.945]", "met", "12 + 1"],
+        "4 examples": ["0.3 [0.225, 0.384]", "not met", "22 + 1"],
+        "8 examples": ["0.3 [0.225, 0.384]", "not met", "42 + 1"],
+    }
+    assert "1. Use the prompt" in text
+    assert "2. " not in text
+    option = "--prompted=.tunegate/examples/demo-2.jsonl"
+    assert f"next: tunegate gate suites/demo --base {base} --tuned ADAPTER {option}" in text
+    assert 500 == len(project.stored())
+
+
+def test_the_gate_with_that_prompt_asks_base_nothing_more(project: Any) -> None:
+    """What the advice says is done: copy the examples and name them in suite.toml."""
+    file = project.suite(gates="floor = 0.8\ngain = 0.1")
+    base, tuned = prompted_model(project, 2, 90), project.model("tuned", 99)
+    data = shots(project.path / "rows.jsonl", 60)
+    text = advise("suites/demo", "--base", base, "--data", data)
+    first = project.stored()
+    (copy,) = (line for line in text.splitlines() if "next: cp " in line)
+    _, source, target = shlex.split(copy.partition("next: ")[2])
+    shutil.copy(source, target)
+    with file.open("a") as lines:
+        lines.write('\n[prompted]\nexamples = "prompted.jsonl"\n')
+
+    project.gate(f"--gate-base={base}", f"--gate-tuned={tuned}", "--gate-early-stop=off")
+
+    assert 600 == len(project.stored())
+    assert first == {key: n for key, n in project.stored().items() if key in first}
+    again = advise("suites/demo", "--base", base)
+    assert table(again)["[prompted]"] == ["0.9 [0.836, 0.945]", "met", "12 + 1"]
+    assert 600 == len(project.stored())
+    assert "suites/demo/suite.toml has it under [prompted]" in again
+
+
+def test_a_measured_prompt_is_not_asked_about(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = shots(project.path / "rows.jsonl", 60)
+
+    text = advise("suites/demo", "--base", project.model("base", 30), "--data", data, *READY[1:])
+
+    assert "1. LoRA" in text
+    assert "8 examples" in table(text)
+
+
+def test_no_examples_asks_base_alone(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = shots(project.path / "rows.jsonl", 60)
+    words = ("suites/demo", "--base", project.model("base", 30), "--data", data, "--no-examples")
+
+    with pytest.raises(UsageError, match="Answer with --prompted"):
+        advise(*words, *READY[1:])
+
+    assert 100 == len(project.stored())
+
+
+def test_rows_that_hold_a_case_are_no_examples(project: Any) -> None:
+    """Neither those of cases that are not asked: a later gate asks them all."""
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = shots(project.path / "rows.jsonl", 3, *(f"q{i}" for i in range(50, 90)))
+    words = ("--base", project.model("base", 30), "--data", data, "--max-cases=50")
+
+    text = advise("suites/demo", *words, *READY)
+
+    assert list(table(text)) == ["alone", "1 example", "2 examples"]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"completion": "a"}, "all 60 rows with an answer hold cases of demo"),
+        ({"answer": "yes"}, "no row has a question and its answer, which an example needs"),
+    ],
+)
+def test_rows_that_make_no_example_are_told(project: Any, row: dict[str, Any], why: str) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    data = rows(project.path / "rows.jsonl", row, 60)
+
+    text = advise("suites/demo", "--base", project.model("base", 30), "--data", data, *READY)
+
+    assert f"examples: not measured: {why}" in text
+    assert not table(text)
+
+
+def test_prices_of_the_suite_are_in_the_table(project: Any) -> None:
+    """At a dollar a token, two tokens of prompt and one of answer are three dollars."""
+    file = project.suite(gates="floor = 0.8\ngain = 0.1")
+    price = '\n[[metrics]]\nuse = "cost"\nprice_in = 1e6\nprice_out = 1e6\n'
+    file.write_text(file.read_text() + price)
+    data = shots(project.path / "rows.jsonl", 1)
+
+    text = advise("suites/demo", "--base", project.model("base", 30), "--data", data, *READY)
+
+    assert {name: cells[-1] for name, cells in table(text).items()} == {
+        "alone": "3",
+        "1 example": "8",
+    }
+
+
+def test_a_recorded_base_is_asked_with_no_prompt(project: Any) -> None:
+    project.suite(gates="floor = 0.8\ngain = 0.1")
+    answers = ({"id": f"c{i:03}", "completion": "no"} for i in range(100))
+    Path("base.jsonl").write_text("".join(json.dumps(line) + "\n" for line in answers))
+    data = shots(project.path / "rows.jsonl", 60)
+
+    text = advise("suites/demo", "--base=replay:base.jsonl", "--data", data, *READY)
+
+    assert "prompts: not measured: base's answers are recorded" in text
 
 
 def test_grpo_waits_for_a_first_right_answer(project: Any) -> None:

@@ -30,6 +30,7 @@ READY: dict[str, Any] = {
 
 TABLE: list[tuple[dict[str, Any], dict[str, int], list[str]]] = [
     ({"base": "passes"}, {"completions": 900}, ["nothing"]),
+    ({"prompt_suffices": True}, {"completions": 900}, ["use_prompt"]),
     ({"base": "unknown", "prompted": False}, {"completions": 900}, ["prompt"]),
     ({"prompted": False}, {"completions": 900}, ["prompt"]),
     ({"lacks": "knowledge"}, {"completions": 900}, ["rag"]),
@@ -155,6 +156,16 @@ def test_a_vendor_is_told_its_own_name_of_the_model() -> None:
 
     assert 1 == len(found)
     assert found[0].startswith("tunegate train vendor --model_name_or_path openai/m --train_files")
+
+
+@pytest.mark.parametrize("prompted", ["", "--prompted=shots.jsonl"])
+def test_a_fine_tune_is_compared_with_the_prompt_that_suffices(prompted: str) -> None:
+    rule = next(rule for rule in decision_tree()[1] if rule.name == "use_prompt")
+    names = {"base": "b", "suite": "s", "reward": "m", "prompted": prompted}
+
+    (found,) = step_commands(rule, TrainingSituation(), **names)
+
+    assert found == f"tunegate gate s --base b --tuned ADAPTER {prompted}".strip()
 
 
 def test_a_method_that_is_not_installed_has_no_command(monkeypatch: pytest.MonkeyPatch) -> None:

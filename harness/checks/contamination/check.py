@@ -15,7 +15,7 @@ template (`tunegate.harness.checks.contamination.templates`). Paraphrases are no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tunegate.harness.checks.contamination.index import CaseIndex, CaseOverlap
 from tunegate.harness.checks.contamination.scan import TrainingText, scan_rows
@@ -34,7 +34,7 @@ from tunegate.harness.records.errors import NotComparable, SuiteError
 from tunegate.harness.records.problems import summarize_problems
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
-from tunegate.harness.suite.arm_prompt import ArmPrompt
+from tunegate.harness.suite.arm_prompt import SolvedExample
 
 RUN = 13
 """Words in a row that cannot be an accident."""
@@ -105,18 +105,35 @@ def refuse_cases_as_examples(suites: Sequence[Suite]) -> None:
         "examples from the training rows"
         for suite in suites
         for name, prompt in suite.arm_prompts.items()
-        for match in _matches_of_examples(suite, prompt)
+        for match in _touched_by_examples(suite, _index_of(suite), prompt.examples)
     ]
     if problems:
         raise SuiteError(summarize_problems(problems))
 
 
-def _matches_of_examples(suite: Suite, prompt: ArmPrompt) -> list[ContaminationMatch]:
-    index = CaseIndex.of([[case_text(case) for case in suite.cases]])
-    scan_rows(
-        index,
-        (TrainingText(e.where, tuple(row_texts([*e.turns]))) for e in prompt.examples),
-    )
+def examples_without_cases(
+    suite: Suite, examples: Iterable[SolvedExample], most: int
+) -> tuple[SolvedExample, ...]:
+    """Return the first examples, at most so many, that `refuse_cases_as_examples` accepts."""
+    index = _index_of(suite)
+    kept: tuple[SolvedExample, ...] = ()
+    for example in examples:
+        if not _touched_by_examples(suite, index, (*kept, example)):
+            kept = (*kept, example)
+        if len(kept) == most:
+            break
+    return kept
+
+
+def _index_of(suite: Suite) -> CaseIndex:
+    return CaseIndex.of([[case_text(case) for case in suite.cases]])
+
+
+def _touched_by_examples(
+    suite: Suite, index: CaseIndex, examples: Iterable[SolvedExample]
+) -> list[ContaminationMatch]:
+    index.overlaps = [CaseOverlap(words=o.words, runs=o.runs) for o in index.overlaps]
+    scan_rows(index, (TrainingText(e.where, tuple(row_texts([*e.turns]))) for e in examples))
     return [match for match in _suite(suite, index.overlaps).matches if match.touched]
 
 
