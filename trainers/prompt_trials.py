@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tunegate.harness.checks.contamination.check import examples_without_cases
 from tunegate.harness.contracts.further_arm import PROMPTED
@@ -68,7 +69,7 @@ def _all_of(count: int) -> str:
     return "the only row" if count == 1 else f"all {count} rows"
 
 
-def _example(where: str, row: Mapping[str, object]) -> SolvedExample | None:
+def _example(where: str, row: Mapping[str, Any]) -> SolvedExample | None:
     """Return a row as an example; None where it has no question."""
     prompt, answer = row["prompt"], row.get("completion", row.get("chosen"))
     turns = {"messages": [*prompt, *answer]} if isinstance(prompt, list) else None

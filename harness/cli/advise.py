@@ -205,7 +205,8 @@ def _measure(
             return measured, [], []
         if why := prompt_trials.unpromptable(arm):
             return measured, [], [f"prompts: not measured: {why}"]
-        examples, why = prompt_trials.draw_examples(load_one_suite(word, None), rows)
+        whole = suite if max_cases is None else load_one_suite(word, None)
+        examples, why = prompt_trials.draw_examples(whole, rows)
         lines = [f"examples: not measured: {why}"] if why and rows else []
         trials = []
         for name, prompt in prompt_trials.trial_prompts(suite, examples).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
+from tunegate.harness.suite.arm_prompt import ArmPrompt
 
 TOML = """
 name = "{name}"
@@ -237,6 +238,20 @@ def test_base_once_more_is_asked_again(suite_folder: Write) -> None:
 
     assert base != tuned
     assert make_plan([loaded], others, seed=0).cells[1].key == base
+
+
+def test_base_with_a_prompt_of_its_own_has_one_key_in_every_run(suite_folder: Write) -> None:
+    """Whether it is asked beside base, or alone to see what the prompt does."""
+    toml = TOML.format(name="s", use="exact_match", generation="")
+    loaded = suites.load_suite(suite_folder(toml, [CASE]))
+    prompt, arm = ArmPrompt(system="S"), Stub(fingerprint="b")
+    alone = replace(loaded, arm_prompts={"base": prompt})
+
+    beside = make_plan([loaded.with_prompted(prompt)], {"base": arm, "prompted": arm}, seed=0)
+
+    base, prompted = (cell.key for cell in beside.cells)
+    assert [prompted] == [cell.key for cell in make_plan([alone], {"base": arm}, seed=0).cells]
+    assert prompted != base
 
 
 def test_a_case_that_cannot_be_rendered(suite_folder: Write) -> None:

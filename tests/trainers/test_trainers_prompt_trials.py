@@ -95,19 +95,21 @@ def test_as_many_examples_are_tried_as_there_are(suite: Suite, rows: int, names:
 def test_a_prompt_beyond_the_context_is_left_out_with_its_tokens(
     suite: Suite, tiny_base: Path
 ) -> None:
-    """The tokens are bytes: `<|im_start|>`, 11 for the role and the line, 300, the end, twice."""
+    """Of 355 tokens, 308 are the question of the example, 14 its answer, 18 the case's question,
+    11 open the answer, and 4 are the answer: the tokenizer's tokens are bytes.
+    """
     example = SolvedExample("rows.jsonl:1", (turn("user", "a" * 300), turn("assistant", "b")))
     arm = open_base(suite, str(tiny_base))
 
     trial = measure_trial(suite, arm, "1 example", ArmPrompt(examples=(example,)))
 
     assert trial.measured is None
-    assert "demo, case 'c0' takes up to 3" in trial.left_out
-    assert trial.left_out.endswith("tokens of base, whose context has 256")
+    needed = "demo, case 'c0' takes up to 355 tokens of base, whose context has 256"
+    assert trial.left_out == needed
 
 
 def test_a_real_model_is_measured_with_an_example(suite: Suite, tiny_base: Path) -> None:
-    """The chat template adds to an example of `a` and `b`: 26 tokens in all."""
+    """The example adds 23 tokens: 19 bytes, and the start and end of two turns."""
     example = SolvedExample("rows.jsonl:1", (turn("user", "a"), turn("assistant", "b")))
     arm = open_base(suite, str(tiny_base))
     costs = [

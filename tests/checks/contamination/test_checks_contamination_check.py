@@ -13,7 +13,11 @@ import pytest
 
 from tests.image_files import png, write_image_suite
 from tunegate.harness import suite as suites
-from tunegate.harness.checks.contamination.check import check_contamination, refuse_too_many
+from tunegate.harness.checks.contamination.check import (
+    check_contamination,
+    examples_without_cases,
+    refuse_too_many,
+)
 from tunegate.harness.checks.contamination.text import case_text, row_texts, split_words
 from tunegate.harness.checks.contamination.training_rows import (
     TrainingRowStream,
@@ -32,6 +36,7 @@ from tunegate.harness.records.hashing import content_sha256
 from tunegate.harness.records.training_card import FILE, TrainingSummary, read_training_card
 from tunegate.harness.run.training_provenance import DataOptions, TrainingProvenance
 from tunegate.harness.suite import Suite
+from tunegate.harness.suite.arm_prompt import SolvedExample
 
 ROOT = Path(__file__).parents[3]
 TOML = """\
@@ -466,3 +471,14 @@ def test_cases_with_images_are_not_compared_and_said_so(tmp_path: Path) -> None:
     assert found.sentence == (
         "leakage: none of 0 cases are in 1 training rows; 3 cases with images not compared"
     )
+
+
+def test_examples_hold_no_case_even_together(suite: Suite) -> None:
+    """Words 0 to 11 and 8 to 19 of a case hold 5 of its 13 8-grams each, 10 together."""
+    words = sentence(0).split()
+    texts = (sentence(1), " ".join(words[:12]), " ".join(words[8:]), sentence(60), sentence(61))
+    examples = [SolvedExample.of(text, {"prompt": text, "completion": "fine"}) for text in texts]
+
+    kept = examples_without_cases(suite, examples, 2)
+
+    assert kept == (examples[1], examples[3])
