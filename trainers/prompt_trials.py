@@ -61,12 +61,8 @@ def draw_examples(
     if drawn := examples_without_cases(suite, solved, COUNTS[-1]):
         return drawn, ""
     if solved:
-        return (), f"{_all_of(len(solved))} with an answer hold cases of {suite.name}"
+        return (), f"every row with an answer holds a case of {suite.name}"
     return (), "no row has a question and its answer, which an example needs"
-
-
-def _all_of(count: int) -> str:
-    return "the only row" if count == 1 else f"all {count} rows"
 
 
 def _example(where: str, row: Mapping[str, Any]) -> SolvedExample | None:

@@ -206,7 +206,7 @@ def test_rows_that_hold_a_case_are_no_examples(project: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({"completion": "a"}, "all 60 rows with an answer hold cases of demo"),
+        ({"completion": "a"}, "every row with an answer holds a case of demo"),
         ({"answer": "yes"}, "no row has a question and its answer, which an example needs"),
     ],
 )
