@@ -32,8 +32,8 @@ def eligibility_sentence(calibration: Calibration) -> str:
     )
     return (
         f"It may gate where the margin is {calibration.least_margin:.3g} or more: kappa is at "
-        f"least {LEAST_KAPPA}, and its differential error is within half of that margin. That holds for "
-        "the candidate whose answers were labelled."
+        f"least {LEAST_KAPPA}, and its differential error is within half of that margin. That "
+        "holds for the candidate whose answers were labelled."
         f"{unasked if calibration.recorded else ''}"
     )
 
