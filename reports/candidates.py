@@ -157,7 +157,8 @@ def render_markdown(comparison: CandidateComparison) -> str:
             "",
             escape_markdown(comparison.sentence),
             "",
-            f"{len(comparison.candidates)} candidates, each gate at 1/{comparison.of} of its error.",
+            f"{len(comparison.candidates)} candidates, each gate at 1/{comparison.of} of its "
+            "error.",
             "",
             format_table(
                 ("", "tuned", "run", "verdict", "alone", "gain", "interval", "tolerance used"),

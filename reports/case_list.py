@@ -93,9 +93,9 @@ class CaseListing:
             "about": run_facts(self.data.run),
             "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
             "gates": [
-                {"suite": gate_cases.suite, "metric": gate_cases.gate.metric, "words": gate_cases.words,
-                 "name": f"{gate_cases.suite}: {gate_cases.gate.subject} {gate_cases.gate.kind}"}
-                for gate_cases in self.data.gate_cases
+                {"suite": of.suite, "metric": of.gate.metric, "words": of.words,
+                 "name": f"{of.suite}: {of.gate.subject} {of.gate.kind}"}
+                for of in self.data.gate_cases
             ],
             "metrics": [
                 {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,

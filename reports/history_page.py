@@ -155,8 +155,8 @@ def _value(gate: GateResult) -> str:
 def _words(gate: GateResult, outcomes: Sequence[HistoricalOutcome]) -> str:
     passed = sum(outcome.gate.status is GateStatus.PASS for outcome in outcomes)
     return (
-        f"{gate.subject} {gate.kind} over {count_noun(len(outcomes), 'run')}, oldest first: {passed} "
-        f"passed; the newest is {_value(gate)}. Every number is in the table."
+        f"{gate.subject} {gate.kind} over {count_noun(len(outcomes), 'run')}, oldest first: "
+        f"{passed} passed; the newest is {_value(gate)}. Every number is in the table."
     )
 
 
