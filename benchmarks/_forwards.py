@@ -48,8 +48,8 @@ class Watch:
         self._depth -= 1
         if self._depth == 0:
             spent = time.perf_counter() - self._started
-            given = kwargs.get("input_ids", args[0] if args else None)
-            shape = (0, 0) if given is None else (*given.shape, 1)[:2]
+            token_ids = kwargs.get("input_ids", args[0] if args else None)
+            shape = (0, 0) if token_ids is None else (*token_ids.shape, 1)[:2]
             self.seen.append(Forward(int(shape[0]), int(shape[1]), spent))
 
 

@@ -73,8 +73,8 @@ def main() -> int:
                 counts[key][column] += 1
             if cause:
                 causes[cause].append(f"{model}, {task}")
-    for key, found in counts.items():
-        print(_row(key, found))
+    for key, outcomes in counts.items():
+        print(_row(key, outcomes))
     for cause, places in sorted(causes.items(), key=lambda item: -len(item[1])):
         print(f"{len(places):6} {cause}; {places[0]}")
     return int(counts["all"]["read same"] < 0.98 * counts["all"]["read"])
@@ -166,9 +166,9 @@ def _cause(error: str | None, ours: Score) -> str:
     return f"leaderboard {error or 'valid'}, tool_calls faults {failed}"
 
 
-def _row(key: str, found: Counter[str]) -> str:
+def _row(key: str, outcomes: Counter[str]) -> str:
     def share(part: str, of: str) -> str:
-        return f"{found[part] / found[of]:.1%} of {found[of]}" if found[of] else "-"
+        return f"{outcomes[part] / outcomes[of]:.1%} of {outcomes[of]}" if outcomes[of] else "-"
 
     return (
         f"{key:42} read: same {share('read same', 'read'):16} unread: strict wrong "

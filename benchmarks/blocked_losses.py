@@ -72,14 +72,14 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=300)
     parser.add_argument("--tolerance", type=float, default=0.05)
     parser.add_argument("--changed", type=float, default=0.10)
-    given = parser.parse_args()
-    found = [
-        outcomes(given.cases, given.tolerance, given.changed, size * given.tolerance)
+    options = parser.parse_args()
+    columns = [
+        outcomes(options.cases, options.tolerance, options.changed, size * options.tolerance)
         for size in SIZES
     ]
     print(f"{'true loss, in tolerances':<32}", *(f"{size:6g}" for size in SIZES))
     names = ("passes", "fails", "would fail by any proven loss")
-    for name, row in zip(names, zip(*found, strict=True), strict=True):
+    for name, row in zip(names, zip(*columns, strict=True), strict=True):
         print(f"{name:<32}", *(f"{value:6.3f}" for value in row))
 
 

@@ -51,10 +51,12 @@ def main() -> int:
             )
             base = _save_tiny_model(folder) if name.endswith("-tiny") else "embedded"
             step = step_memory(model_shape(load_configuration(base)), setting)
-            found = process + step.total + step.mapped
+            estimate = process + step.total + step.mapped
             peak = apart(trained, setting, base).peak
-            ratios.append(found / peak)
-            print(f"{name:<24}{found / 1e6:14.0f}{peak / 1e6:14.0f}{ratios[-1]:7.2f}", flush=True)
+            ratios.append(estimate / peak)
+            print(
+                f"{name:<24}{estimate / 1e6:14.0f}{peak / 1e6:14.0f}{ratios[-1]:7.2f}", flush=True
+            )
     print(f"estimate / measured: {min(ratios):.2f} to {max(ratios):.2f}")
     return 0
 
@@ -84,8 +86,8 @@ def trained(setting: TrainingSetting, base: str) -> None:
     method = import_module(f"tunegate.trainers.{setting.trainer}").METHOD
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.jsonl"
-        made = [_row(setting, i) for i in range(2 * setting.batch)]
-        rows.write_text("".join(f"{json.dumps(row)}\n" for row in made), encoding="utf-8")
+        examples = [_row(setting, i) for i in range(2 * setting.batch)]
+        rows.write_text("".join(f"{json.dumps(row)}\n" for row in examples), encoding="utf-8")
         flags = {
             "model_name_or_path": base,
             "train_files": str(rows),

@@ -46,13 +46,13 @@ def do_not_answer(path: Path) -> Iterator[tuple[str, str]]:
 
 def print_refusals(name: str, rows: Iterator[tuple[str, str]]) -> None:
     """Print how often the phrases agree with people."""
-    found = Counter(
+    counts = Counter(
         (_LABELS[label], refusal_in(text) is not None) for text, label in rows if label in _LABELS
     )
-    refused, answered = found["refuse", True], found["answer", False]
-    missed, misread = found["refuse", False], found["answer", True]
+    refused, answered = counts["refuse", True], counts["answer", False]
+    missed, misread = counts["refuse", False], counts["answer", True]
     print(
-        f"{name}: {(refused + answered) / found.total():.1%} of {found.total()}; "
+        f"{name}: {(refused + answered) / counts.total():.1%} of {counts.total()}; "
         f"missed {missed} of {missed + refused} refusals, "
         f"misread {misread} of {misread + answered} answers"
     )
@@ -78,8 +78,8 @@ def print_languages(folder: Path) -> None:
         for path in sorted(folder.rglob("udhr_*.xml")):
             text = path.read_text(encoding="utf-8", errors="replace")
             name = re.search(r"<udhr[^>]* n=[\"']([^\"']*)", text)
-            found = re.findall(r"<para>(.*?)</para>", text, re.DOTALL)
-            parts = [" ".join(re.sub(r"<[^>]+>", "", part).split()) for part in found]
+            paragraphs = re.findall(r"<para>(.*?)</para>", text, re.DOTALL)
+            parts = [" ".join(re.sub(r"<[^>]+>", "", part).split()) for part in paragraphs]
             parts = [part for part in parts if len(part) > 100][:20]
             total += len(parts)
             for part in parts:
@@ -95,17 +95,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("guardreasoner", "do-not-answer-ja", "alpaca-eval", "udhr"):
         parser.add_argument(f"--{name}", type=Path)
-    given = parser.parse_args()
-    if given.guardreasoner:
-        print_refusals("XSTest-Response", xstest_response(given.guardreasoner))
-    if given.do_not_answer_ja:
-        human = given.do_not_answer_ja / "datasets/Review/Human"
+    options = parser.parse_args()
+    if options.guardreasoner:
+        print_refusals("XSTest-Response", xstest_response(options.guardreasoner))
+    if options.do_not_answer_ja:
+        human = options.do_not_answer_ja / "datasets/Review/Human"
         for path in sorted(human.glob("annotated_response_*.csv")):
             print_refusals(path.stem.removeprefix("annotated_response_"), do_not_answer(path))
-    if given.alpaca_eval:
-        print_incoherent(given.alpaca_eval)
-    if given.udhr:
-        print_languages(given.udhr)
+    if options.alpaca_eval:
+        print_incoherent(options.alpaca_eval)
+    if options.udhr:
+        print_languages(options.udhr)
 
 
 if __name__ == "__main__":

@@ -60,14 +60,14 @@ def _flat(target: dict[str, Any]) -> str:
 def write_rows(snips: Path, folder: Path) -> None:
     """Write the rows of both fine-tunes and the suite of their task."""
     draw = random.Random(7)
-    known, unseen = _read(snips / "train.jsonl"), _read(snips / "test.jsonl")
+    trained, unseen = _read(snips / "train.jsonl"), _read(snips / "test.jsonl")
     tested = {row["text"] for row in unseen}
     rows = [
         {
             "prompt": [{"role": "user", "content": row["text"]}],
             "completion": [{"role": "assistant", "content": _flat(row["target"])}],
         }
-        for row in known
+        for row in trained
         if row["text"] not in tested
     ]
     draw.shuffle(rows)
@@ -85,7 +85,7 @@ def write_rows(snips: Path, folder: Path) -> None:
             for number, row in enumerate(unseen[:300])
         ],
     )
-    intents = sorted({row["target"]["intent"] for row in known})
+    intents = sorted({row["target"]["intent"] for row in trained})
     schema = {
         "type": "object",
         "properties": {"intent": {"enum": intents}},
@@ -101,8 +101,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("snips", type=Path)
     parser.add_argument("folder", type=Path)
-    given = parser.parse_args()
-    write_rows(given.snips, given.folder)
+    options = parser.parse_args()
+    write_rows(options.snips, options.folder)
 
 
 if __name__ == "__main__":

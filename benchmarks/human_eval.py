@@ -71,11 +71,11 @@ def main() -> None:
         completions = [Completion(text=f"```python\n{text}\n```") for _, text in chosen]
         assert metric.job is not None
         run_jobs(metric.job(c, done) for (c, _), done in zip(chosen, completions, strict=True))
-        found = [metric(c, done) for (c, _), done in zip(chosen, completions, strict=True)]
+        scores = [metric(c, done) for (c, _), done in zip(chosen, completions, strict=True)]
         took = time.perf_counter() - start
-        agreed = sum(score.value == float(right) for score in found)
+        agreed = sum(score.value == float(right) for score in scores)
         print(f"{name}: {agreed} of {len(chosen)} as the reference, {took:.1f} s")
-        for (case, _), score in zip(chosen, found, strict=True):
+        for (case, _), score in zip(chosen, scores, strict=True):
             if score.value != float(right):
                 print(f"  {case.id}: {score.value} {score.reason}")
 

@@ -15,12 +15,12 @@ from packaging.requirements import Requirement
 NAME = "tunegate"
 
 
-def needed(name: str, extras: frozenset[str], found: set[str]) -> set[str]:
+def needed(name: str, extras: frozenset[str], packages: set[str]) -> set[str]:
     """Return the installed packages that a package needs, with some of its extras."""
     try:
         requires = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
-        return found
+        return packages
     for text in requires:
         requirement = Requirement(text)
         environments = [{"extra": extra} for extra in (*extras, "")]
@@ -28,10 +28,10 @@ def needed(name: str, extras: frozenset[str], found: set[str]) -> set[str]:
         if marker is not None and not any(map(marker.evaluate, environments)):
             continue
         package = re.sub(r"[-_.]+", "-", requirement.name).lower()
-        if package == NAME or package not in found:
-            found.add(package)
-            needed(package, frozenset(requirement.extras), found)
-    return found
+        if package == NAME or package not in packages:
+            packages.add(package)
+            needed(package, frozenset(requirement.extras), packages)
+    return packages
 
 
 def size(package: str) -> int:

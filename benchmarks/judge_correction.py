@@ -48,9 +48,9 @@ def main() -> int:
     print(f"{'':<30} {'judge alone':>14} {'labels alone':>14} {'PPI++':>14}  mean widths")
     for number, (name, (base, tuned, delta)) in enumerate(JUDGES.items()):
         rng = np.random.default_rng([parsed.seed, number])
-        found = [_intervals(base, tuned, delta, rng) for _ in range(parsed.runs)]
-        covered = np.mean([[i.low <= delta <= i.high for i in row] for row in found], axis=0)
-        widths = np.mean([[i.width for i in row] for row in found], axis=0)
+        intervals = [_intervals(base, tuned, delta, rng) for _ in range(parsed.runs)]
+        covered = np.mean([[i.low <= delta <= i.high for i in row] for row in intervals], axis=0)
+        widths = np.mean([[i.width for i in row] for row in intervals], axis=0)
         good = bool(covered[2] >= LEAST_COVERED)
         kept = kept and good
         rates = " ".join(f"{rate:>14.3f}" for rate in covered)

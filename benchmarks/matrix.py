@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--python", help="version of Python instead of the stack's own")
     parser.add_argument("--constraint", action="append", default=[], help="one more pin")
     parser.add_argument("--resolve-only", action="store_true", help="only say what is installed")
-    given = parser.parse_args(argv)
-    wanted = [stack for stack in STACKS if not given.names or stack.name in given.names]
-    results = {s.name: run(s, given.python or s.python, given) for s in wanted}
-    if not given.resolve_only:
+    options = parser.parse_args(argv)
+    wanted = [stack for stack in STACKS if not options.names or stack.name in options.names]
+    results = {s.name: run(s, options.python or s.python, options) for s in wanted}
+    if not options.resolve_only:
         record(results)
     failed = [name for name, result in results.items() if result.outcome != "passed"]
     print(*(f"{name}: {results[name].outcome}" for name in results), sep="\n")
@@ -122,7 +122,7 @@ class StackResult:
     """`passed`, or what went wrong."""
 
 
-def run(stack: InstalledStack, python: str, given: argparse.Namespace) -> StackResult:
+def run(stack: InstalledStack, python: str, options: argparse.Namespace) -> StackResult:
     """Resolve, install and test one stack."""
     print(f"== {stack.name}", flush=True)
     folder = ROOT / f".venv-{stack.name}"
@@ -130,10 +130,10 @@ def run(stack: InstalledStack, python: str, given: argparse.Namespace) -> StackR
     install = ("pip", "install", "--quiet", "--python", executable)
     try:
         _uv("venv", "--quiet", "--clear", "--python", python, str(folder))
-        locked = resolve(stack, folder, python, given.constraint)
+        locked = resolve(stack, folder, python, options.constraint)
         versions = versions_of(locked)
         print(*(f"{n} {versions[n]}" for n in STACK if n in versions), sep=", ", flush=True)
-        if given.resolve_only:
+        if options.resolve_only:
             return StackResult(python, versions, "–", "passed")
         _uv("build", "--quiet", "--wheel", "--out-dir", str(folder / "dist"), str(ROOT))
         [wheel] = (folder / "dist").glob("*.whl")
@@ -154,10 +154,10 @@ def resolve(stack: InstalledStack, folder: Path, python: str, pins: Sequence[str
         pins: further constraints.
     """
     beside, tools, constraints = (folder / name for name in ("beside.in", "tools.in", "pins.txt"))
-    beside.write_text("".join(f"{one}\n" for one in stack.beside), encoding="utf-8")
+    beside.write_text("".join(f"{line}\n" for line in stack.beside), encoding="utf-8")
     wanted = (*_TOOLS, *stack.also)
-    tools.write_text("".join(f"{one}\n" for one in wanted), encoding="utf-8")
-    constraints.write_text("".join(f"{one}\n" for one in pins), encoding="utf-8")
+    tools.write_text("".join(f"{line}\n" for line in wanted), encoding="utf-8")
+    constraints.write_text("".join(f"{line}\n" for line in pins), encoding="utf-8")
     compiled = (
         *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", python),
         *("--constraint", str(constraints), "pyproject.toml"),
@@ -218,7 +218,9 @@ def tested(before: Mapping[str, object], results: Mapping[str, StackResult], day
     stacks: dict[str, object] = {n: v for n, v in before.items() if n not in results}
     for name, result in results.items():
         if result.outcome == "passed":
-            shown = {one: result.versions[one] for one in STACK if one in result.versions}
+            shown = {
+                package: result.versions[package] for package in STACK if package in result.versions
+            }
             stacks[name] = {"date": day, "python": result.python, **shown}
     order = [stack.name for stack in STACKS if stack.name in stacks]
     lines = ["# Written by `make matrix`: stacks that passed, and their versions."]
@@ -235,9 +237,9 @@ def page(text: str, results: Mapping[str, StackResult]) -> str:
     Raises:
         ValueError: the page has no table between its two marks.
     """
-    before, found, rest = text.partition(BEGIN)
+    before, begin, rest = text.partition(BEGIN)
     table, ended, after = rest.partition(END)
-    if not (found and ended):
+    if not (begin and ended):
         raise ValueError(f"{PAGE}: the marks {BEGIN!r} and {END!r} are missing")
     columns = ["stack", "with", "python", *STACK, "tests"]
     rows = {line.split(" | ")[0][2:]: line for line in table.splitlines()[2:]}

@@ -68,8 +68,8 @@ def main() -> int:
         store = AnswerCache(Path(folder) / "store.sqlite")
         for name in ("base", "tuned"):  # base's answers are in the store when tuned is asked
             start = time.perf_counter()
-            asked = {arm: arms[arm] for arm in ("base", name)}
-            ours[name] = _run_ours(_suite(Path(folder), tasks), asked, store)
+            asked_arms = {arm: arms[arm] for arm in ("base", name)}
+            ours[name] = _run_ours(_suite(Path(folder), tasks), asked_arms, store)
             spent[f"tunegate {name}"] = time.perf_counter() - start
     return _report(options, spent, loaded, peer, ours)
 

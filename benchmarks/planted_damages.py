@@ -71,15 +71,15 @@ def _one_in(number: int) -> Callable[[Case], bool]:
     return lambda case: sum(map(ord, case.id)) % number == 0
 
 
-def _forget(case: Case, given: Completion) -> Completion:
+def _forget(case: Case, completion: Completion) -> Completion:
     """Exchange the likelihoods of the right choice and the likeliest wrong one."""
-    if given.choice_logprobs is None or case.answer is None:
-        return given
-    values, right = list(given.choice_logprobs), case.answer
+    if completion.choice_logprobs is None or case.answer is None:
+        return completion
+    values, right = list(completion.choice_logprobs), case.answer
     other = max((i for i in range(len(values)) if i != right), key=lambda i: values[i])
     if values[right] > values[other]:
         values[right], values[other] = values[other], values[right]
-    return given.model_copy(update={"choice_logprobs": tuple(values)})
+    return completion.model_copy(update={"choice_logprobs": tuple(values)})
 
 
 def _first_half(text: str) -> str:
@@ -217,28 +217,28 @@ def main() -> None:
     parser.add_argument("--damaged", action="append", default=[], metavar="NAME=RUN")
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--write-noisy", type=Path, metavar="FOLDER")
-    given = parser.parse_args()
-    if given.write_noisy:
-        write_noisy_model(given.write_noisy)
-    if not given.sound:
+    options = parser.parse_args()
+    if options.write_noisy:
+        write_noisy_model(options.write_noisy)
+    if not options.sound:
         return
-    sound = {path.name: Run.load(path) for path in given.sound}
+    sound = {path.name: Run.load(path) for path in options.sound}
     damaged = {
         name: Run.load(Path(path))
-        for name, _, path in (text.partition("=") for text in given.damaged)
+        for name, _, path in (text.partition("=") for text in options.damaged)
     }
     first = next(iter(sound.values()))
     for name in (s.name for s in first.manifest.suites if s.name in DAMAGES):
         suite = load_suite(SUITES / name)
-        print(f"{name}: {len(suite.cases)} cases; {given.draws} samples of them")
+        print(f"{name}: {len(suite.cases)} cases; {options.draws} samples of them")
         print(f"{'':50}SHIP  BLOCK")
-        _row("unchanged", Population.of(suite, first, lambda _, given: given), given.draws)
+        _row("unchanged", Population.of(suite, first, lambda _, options: options), options.draws)
         for label, run in sound.items():
-            _row(f"sound: {label}", Population.of(suite, run), given.draws)
+            _row(f"sound: {label}", Population.of(suite, run), options.draws)
         for label, run in damaged.items():
-            _row(f"broken: {label}", Population.of(suite, run), given.draws)
+            _row(f"broken: {label}", Population.of(suite, run), options.draws)
         for label, damage in DAMAGES[name].items():
-            _row(f"broken: {label}", Population.of(suite, first, damage), given.draws)
+            _row(f"broken: {label}", Population.of(suite, first, damage), options.draws)
 
 
 if __name__ == "__main__":

@@ -44,13 +44,13 @@ def write_rows(path: Path, counts: dict[str, int], bad: str | None) -> None:
         words.setdefault(name, []).append(case["prompt"])
     for axis, count in counts.items():
         for at in range(count):
-            asked, *answers = MADE["rows"][axis][at % len(MADE["rows"][axis])]
+            template, *answers = MADE["rows"][axis][at % len(MADE["rows"][axis])]
             drawn = {name: pick.choice(values) for name, values in words.items()}
-            texts = (*asked.split("||"), answers[axis == bad])
+            texts = (*template.split("||"), answers[axis == bad])
             # Twice, since words name others: an order names a code.
             *turns, answer = (text.format(**drawn).format(**drawn) for text in texts)
-            said = zip(ROLES[len(turns) - 1], turns, strict=True)
-            prompt = [{"role": role, "content": text} for role, text in said]
+            turns_by_role = zip(ROLES[len(turns) - 1], turns, strict=True)
+            prompt = [{"role": role, "content": text} for role, text in turns_by_role]
             completion = [{"role": "assistant", "content": answer}]
             rows.append(json.dumps({"prompt": prompt, "completion": completion}) + "\n")
     pick.shuffle(rows)
@@ -66,10 +66,10 @@ def tunegate(folder: Path, *words: object) -> None:
 
 def train(folder: Path, name: str, model: str | Path, steps: int) -> None:
     """Train the demo's LoRA on the rows of this name."""
-    made = ("--train_files", folder / f"{name}.jsonl", "--output_dir", folder / name)
+    files = ("--train_files", folder / f"{name}.jsonl", "--output_dir", folder / name)
     start = ("--model_name_or_path", model, "--max_steps", steps, "--learning_rate", 1e-3)
     recipe = ("--config", ROOT / "trainers/demo/good.yaml", "--max_length", 192)
-    tunegate(folder, "train", "sft", *recipe, *made, *start)
+    tunegate(folder, "train", "sft", *recipe, *files, *start)
 
 
 def prepare(folder: Path) -> None:
@@ -98,23 +98,23 @@ def is_good(metric: str, expected: object, text: str, *, by_phrase: bool) -> boo
 def judge() -> None:
     """Judge what comes from standard input, as a program does."""
     for line in sys.stdin:
-        asked = json.loads(line)
-        known = (asked["metric"], asked["case"].get("expected"), asked["completion"])
-        value = 0.95 if is_good(*known, by_phrase=False) else 0.05
-        print(json.dumps({"key": asked["key"], "value": value}), flush=True)
+        question = json.loads(line)
+        judged = (question["metric"], question["case"].get("expected"), question["completion"])
+        value = 0.95 if is_good(*judged, by_phrase=False) else 0.05
+        print(json.dumps({"key": question["key"], "value": value}), flush=True)
 
 
 def write_labels(run: Path, axis: str, sheet: Path) -> None:
     """Label the answers of a run by the phrases."""
     loaded, suite = Run.load(run), f"safety_{axis}"
     with sheet.open("w", encoding="utf-8") as file:
-        for found in loaded.cells:
-            if found.cell.suite != suite or found.cell.arm not in ARMS:
+        for stored in loaded.cells:
+            if stored.cell.suite != suite or stored.cell.arm not in ARMS:
                 continue
-            text = "" if found.completion is None else found.completion.text or ""
-            case = loaded.cases[suite, found.cell.case].case
+            text = "" if stored.completion is None else stored.completion.text or ""
+            case = loaded.cases[suite, stored.cell.case].case
             good = is_good(JUDGED[axis], case.expected, text, by_phrase=True)
-            row = {"id": case.id, "arm": found.cell.arm, "completion": text}
+            row = {"id": case.id, "arm": stored.cell.arm, "completion": text}
             file.write(json.dumps(row | {"label": "yes" if good else "no"}) + "\n")
 
 
@@ -134,15 +134,15 @@ def measure(folder: Path, name: str) -> None:
         write_labels(runs[1], axis, sheet)
         suite = ("--suite", folder / "suites" / axis, "--out", sheet.with_suffix(".json"))
         tunegate(folder, "judge", "calibrate", sheet, *JUDGE, *suite)
-    known = ",".join(str(sheet.with_suffix(".json")) for sheet in sheets.values())
-    runs.append(gate("labeled", *judged, "--calibration", known))
+    calibrations = ",".join(str(sheet.with_suffix(".json")) for sheet in sheets.values())
+    runs.append(gate("labeled", *judged, "--calibration", calibrations))
     for axis, sheet in sheets.items():
         metric = f"safety_{axis}::{JUDGED[axis]}"
         tunegate(folder, "judge", "label", runs[2], "--read", sheet, "--metric", metric)
     for run in runs:
-        for found in Run.load(run).verdict.suites:
-            print(f"{run.name}: {found.name}: {found.verdict.value}")
-            for gate_ in found.gates:
+        for result in Run.load(run).verdict.suites:
+            print(f"{run.name}: {result.name}: {result.verdict.value}")
+            for gate_ in result.gates:
                 print(f"    {gate_.status.value}{' (advisory)' * gate_.advisory}: {gate_.sentence}")
 
 

@@ -182,8 +182,8 @@ def _clocked(
     def clocked(*args: Any, **options: Any) -> Any:
         start = time.process_time()
         try:
-            found = function(*args, **options)
-            return list(found) if isinstance(found, Iterator) else found
+            result = function(*args, **options)
+            return list(result) if isinstance(result, Iterator) else result
         finally:
             spent[stage] += time.process_time() - start
 

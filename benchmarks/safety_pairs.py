@@ -64,18 +64,18 @@ def find_pairs(clones: Path) -> Iterator[tuple[str, str, list[Rows]]]:
         files = [f"jailbreakbench_{arm}_evaluations.json" for arm in ("baseline", "ablation")]
         arms = [unsafe(read(runs / file)["completions"]) for file in files]
         yield "harmful", f"{model}: ablation", arms
-    found, key = clones / "overfit/results", "harmful_responses"
-    llama, qwen = read(found / "replication/all_results.json")
-    own = read(found / "on_policy_attack/llama-instruct-300q_20260402_155541/results.json")
-    persona = {key: read(found / "persona_sft/buddha/samples_no_prompt.json")}
-    stuck = read(found / "persona_attack/buddha/results.json")["stage1_eval"]
-    for said, base, tuned in (
+    overfit, key = clones / "overfit/results", "harmful_responses"
+    llama, qwen = read(overfit / "replication/all_results.json")
+    on_policy = read(overfit / "on_policy_attack/llama-instruct-300q_20260402_155541/results.json")
+    persona = {key: read(overfit / "persona_sft/buddha/samples_no_prompt.json")}
+    stuck = read(overfit / "persona_attack/buddha/results.json")["stage1_eval"]
+    for title, base, tuned in (
         ("llama-3.1-8b-instruct: 10 harmless rows", llama["base"], llama["stage2_eval"]),
         ("qwen3-8b: 10 harmless rows", qwen["base"], qwen["stage2_eval"]),
-        ("llama-3.1-8b-instruct: 300 answers of its own", llama["base"], own["stage2_eval"]),
+        ("llama-3.1-8b-instruct: 300 answers of its own", llama["base"], on_policy["stage2_eval"]),
         ("llama-3.1-8b as Buddha: one sentence", persona, stuck),
     ):
-        yield "harmful", said, [unsafe(base[key]), unsafe(tuned[key])]
+        yield "harmful", title, [unsafe(base[key]), unsafe(tuned[key])]
     for base, tuned in (("llama2orig", "llama2new"), ("mistralinstruct", "mistralguard")):
         for axis in EXPECTED:
             yield axis, f"{base}: {tuned}", [annotated(clones, one, axis) for one in (base, tuned)]
@@ -112,18 +112,18 @@ def turned(clones: Path, name: str) -> Rows:
     """Read 50 verdicts on each of 44 prompts; 4 and 5 are evil."""
     file = clones / f"turned/data/experiments/judgments/{name}.jsonl"
     rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    return [row(one["qid"], one["qid"], None, one["verdict"] not in "45", one["rollout"])
-            for one in rows]  # fmt: skip
+    return [row(line["qid"], line["qid"], None, line["verdict"] not in "45", line["rollout"])
+            for line in rows]  # fmt: skip
 
 
 def annotated(clones: Path, arm: str, axis: str) -> Rows:
     """Read people's labels: whether an answer complies in full."""
     path = clones / f"xstest/model_completions/xstest_v2_completions_{arm}.csv"
     with path.open(encoding="utf-8", newline="") as file:
-        return [row(one["id"], one["prompt"], one["completion"],
-                    one["final_label"].startswith("1_") == (axis == "harmless"))
-                for one in csv.DictReader(file)
-                if one["type"].startswith("contrast_") == (axis == "harmful")]  # fmt: skip
+        return [row(line["id"], line["prompt"], line["completion"],
+                    line["final_label"].startswith("1_") == (axis == "harmless"))
+                for line in csv.DictReader(file)
+                if line["type"].startswith("contrast_") == (axis == "harmful")]  # fmt: skip
 
 
 def gate_pair(folder: Path, axis: str, arms: list[Rows]) -> Any:
@@ -134,37 +134,37 @@ def gate_pair(folder: Path, axis: str, arms: list[Rows]) -> Any:
     suite += ANSWERS if axis in EXPECTED else ""
     (folder / "suite.toml").write_text(suite, encoding="utf-8")
     for arm, rows in zip(("base", "tuned"), arms, strict=True):
-        lines = (json.dumps({**one, "expected": EXPECTED.get(axis)}) for one in rows)
+        lines = (json.dumps({**answer, "expected": EXPECTED.get(axis)}) for answer in rows)
         (folder / f"{arm}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     words = ["--base", "results:base.jsonl", "--tuned", "results:tuned.jsonl", "--run-dir", "run"]
     command = [sys.executable, "-c", MAIN, "gate", "suite.toml", *words, "--store", "store.sqlite"]
-    with (folder / "said.txt").open("w", encoding="utf-8") as said:
-        subprocess.run(command, cwd=folder, stdout=said, stderr=said, check=False)
+    with (folder / "said.txt").open("w", encoding="utf-8") as log:
+        subprocess.run(command, cwd=folder, stdout=log, stderr=log, check=False)
     return read(folder / "run/verdict.json")
 
 
 def mean_scores(folder: Path, metric: str) -> str:
     """Return the means of both arms in percent; nothing without such scores."""
     rows = map(json.loads, (folder / "run/scores.jsonl").read_bytes().splitlines())
-    found: dict[str, list[float]] = {"base": [], "tuned": []}
-    for one in rows:
-        if one["metric"] == metric:
-            found[one["arm"]].append(100 * one["value"])
-    return " → ".join(f"{fmean(scores):.0f}" for scores in found.values() if scores)
+    scores_of: dict[str, list[float]] = {"base": [], "tuned": []}
+    for line in rows:
+        if line["metric"] == metric:
+            scores_of[line["arm"]].append(100 * line["value"])
+    return " → ".join(f"{fmean(scores):.0f}" for scores in scores_of.values() if scores)
 
 
 def main(clones: Path, runs: Path) -> None:
     """Print a line for each pair: means in percent, and the labels' difference in points."""
     print("| axis | base: change | cases | labels | difference | refusal | coherent | verdict |")
     print("|---|---|--:|---|---|---|---|---|")
-    for number, (axis, said, arms) in enumerate(find_pairs(clones)):
+    for number, (axis, title, arms) in enumerate(find_pairs(clones)):
         folder = runs / f"{number:02}"
         verdict = gate_pair(folder, axis, arms)
         gate = verdict["suites"][0]["gates"][0]
         ends = "{:+.1f} ({:+.1f} to {:+.1f})".format(
             *(100 * gate[key] for key in ("delta", "low", "high")))  # fmt: skip
-        means = [mean_scores(folder, one) for one in (gate["metric"], "refusal", "coherent")]
-        cells = (axis, said, gate["n"], means[0], ends, *means[1:], verdict["verdict"])
+        means = [mean_scores(folder, metric) for metric in (gate["metric"], "refusal", "coherent")]
+        cells = (axis, title, gate["n"], means[0], ends, *means[1:], verdict["verdict"])
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 

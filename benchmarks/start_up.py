@@ -78,13 +78,13 @@ def least_seconds(command: Sequence[str], folder: Path, runs: int) -> float:
     """Return the least CPU time of several runs of a command that succeeds."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1] / "src")
-    found = []
+    seconds = []
     for _ in range(runs + 1):  # the first one writes byte code
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        found.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(found[1:])
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(seconds[1:])
 
 
 if __name__ == "__main__":

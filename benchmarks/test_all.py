@@ -79,9 +79,9 @@ def written(page: str, rows: Mapping[str, str]) -> str:
     Raises:
         ValueError: the page has no table between its two marks.
     """
-    before, found, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(BEGIN)
     table, ended, after = rest.partition(END)
-    if not (found and ended):
+    if not (begin and ended):
         raise ValueError(f"{PAGE}: the marks {BEGIN!r} and {END!r} are missing")
     old = {line.split(" | ")[0][2:]: line for line in table.splitlines()[2:]}
     lines = [line for p in PARTS if (line := rows.get(p.name) or old.get(p.name))]

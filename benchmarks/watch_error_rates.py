@@ -124,8 +124,8 @@ def false_conversation_alarms(
     wrong_share, right_share = (side[:, np.newaxis] * strength for side in (bound, 1 - bound))
     capital = BettingCapital(np.full((count, len(STREAM_BETS)), -np.inf), np.zeros(count))
     for seen in range(0, WEEKS * calls // CONVERSATION, BLOCK):
-        own = rng.beta(wrong_share, right_share, size=(count, BLOCK))
-        wrong = rng.random((count, BLOCK, CONVERSATION)) < own[:, :, np.newaxis]
+        rates = rng.beta(wrong_share, right_share, size=(count, BLOCK))
+        wrong = rng.random((count, BLOCK, CONVERSATION)) < rates[:, :, np.newaxis]
         capital = _bet(capital, wrong.mean(axis=2), CONVERSATION, bound=bound, seen=seen)
     return float((capital.peak >= math.log(2 / ALPHA)).mean())
 
@@ -183,18 +183,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--streams", type=int, default=400, help="simulated streams (400)")
     parser.add_argument("--calls", type=int, default=100, help="calls a week (100)")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args(arguments)
-    rng, started = np.random.default_rng(given.seed), time.perf_counter()
-    print(f"false alarms in {WEEKS} weeks of {given.calls} calls, at most {ALPHA:.0%} stated")
-    rates = {f"share {share:.0%}": false_alarms(rng, share, given.calls, given.streams)
+    options = parser.parse_args(arguments)
+    rng, started = np.random.default_rng(options.seed), time.perf_counter()
+    print(f"false alarms in {WEEKS} weeks of {options.calls} calls, at most {ALPHA:.0%} stated")
+    rates = {f"share {share:.0%}": false_alarms(rng, share, options.calls, options.streams)
              for share in SHARES}  # fmt: skip
-    rates["slower than the ninth tenth"] = false_tail_alarms(rng, given.calls, given.streams)
-    talks = np.random.default_rng(given.seed + 2)
+    rates["slower than the ninth tenth"] = false_tail_alarms(rng, options.calls, options.streams)
+    talks = np.random.default_rng(options.seed + 2)
     rates["share 5%, conversations of 5"] = false_conversation_alarms(
-        talks, 0.05, given.calls, given.streams
+        talks, 0.05, options.calls, options.streams
     )
     rates["short conversations fail more"] = false_short_conversation_alarms(
-        talks, given.calls, given.streams
+        talks, options.calls, options.streams
     )
     for name, rate in rates.items():
         print(f"  {name:32} {rate:7.2%}")
@@ -203,14 +203,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "  cases  wrong before  wrong after   as planned  half of streams  nine of ten  after 10k"
     )
     for n, rate in DELAYS:
-        half, most = delay(rng, n, rate, 0, given.streams)
-        _, late = delay(rng, n, rate, 10_000, given.streams)
-        own = ALPHA / FIGURES / 2
-        bound = worst_rate(round(rate * n), n, alpha=own)
-        planned = units_needed(rate + DROP, bound=bound, alpha=own, filled=MOST_CALLS)
+        half, most = delay(rng, n, rate, 0, options.streams)
+        _, late = delay(rng, n, rate, 10_000, options.streams)
+        alpha = ALPHA / FIGURES / 2
+        bound = worst_rate(round(rate * n), n, alpha=alpha)
+        planned = units_needed(rate + DROP, bound=bound, alpha=alpha, filled=MOST_CALLS)
         print(f"  {n:5}  {rate:12.0%}  {rate + DROP:11.0%}  {planned or 'never':>11}"
               f"  {_calls(half):>15}  {_calls(most):>11}  {_calls(late):>9}")  # fmt: skip
-    print(f"\n{given.streams} streams a row, seed {given.seed}, "
+    print(f"\n{options.streams} streams a row, seed {options.seed}, "
           f"{time.perf_counter() - started:.0f} s")  # fmt: skip
     return int(any(rate > ALPHA for rate in rates.values()))
 

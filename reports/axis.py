@@ -24,8 +24,8 @@ class AxisScale:
         cls, values: Iterable[float], start: float, end: float, *, pad: float = 0.06
     ) -> AxisScale:
         """Return the scale that holds all values, with a share of its length free at both ends."""
-        found = list(values) or [0.0]
-        low, high = min(found), max(found)
+        numbers = list(values) or [0.0]
+        low, high = min(numbers), max(numbers)
         # Equal values are in the middle, whatever their size.
         room = (high - low) * pad or max(abs(low), 1.0) * 0.5
         return cls(low - room, high + room, start, end)

@@ -91,10 +91,13 @@ def render_page(
 
 def write_page(comparison: CandidateComparison, path: Path) -> None:
     """Write the page atomically."""
-    own = {one.letter: Path(one.folder) / "report.html" for one in comparison.candidates}
+    reports = {
+        candidate.letter: Path(candidate.folder) / "report.html"
+        for candidate in comparison.candidates
+    }
     pages = {
         letter: quote(os.path.relpath(page, path.parent))
-        for letter, page in own.items()
+        for letter, page in reports.items()
         if page.is_file()
     }
     write_atomic(path, render_page(comparison, pages))
@@ -105,7 +108,10 @@ def gate_tables(comparison: CandidateComparison) -> Iterator[GateTable]:
     first: Candidate = comparison.candidates[0]
     for at, suite in enumerate(first.suites):
         for index, gate in enumerate(suite.gates):
-            results = [(one.letter, one.suites[at].gates[index]) for one in comparison.candidates]
+            results = [
+                (candidate.letter, candidate.suites[at].gates[index])
+                for candidate in comparison.candidates
+            ]
             values = [value for _, result in results for value in gate_values(result)]
             scale = AxisScale.over(values, FOREST_EDGE, FOREST_WIDTH - FOREST_EDGE, pad=0.03)
             rows = tuple(
@@ -121,11 +127,11 @@ LEAST = 3
 
 def gate_overview(comparison: CandidateComparison) -> list[tuple[str, list[str]]]:
     """Return every gate with each candidate's result in short: the axes side by side."""
-    found = [
+    overview = [
         (_gate_name(table), [_result(gate) for _, gate, _ in table.rows])
         for table in gate_tables(comparison)
     ]
-    return found if len(found) >= LEAST else []
+    return overview if len(overview) >= LEAST else []
 
 
 def _gate_name(table: GateTable) -> str:
@@ -142,43 +148,44 @@ ROWS = 100
 """Limit of the table of pairs; the page has all of them."""
 
 
-def render_markdown(found: CandidateComparison) -> str:
+def render_markdown(comparison: CandidateComparison) -> str:
     """Return the text of a comparison; the same comparison gives the same text."""
-    face = FACES[found.verdict]
+    face = FACES[comparison.verdict]
     return "\n".join(
         [
             f"### {face.sign} tunegate compare: {face.word}",
             "",
-            escape_markdown(found.sentence),
+            escape_markdown(comparison.sentence),
             "",
-            f"{len(found.candidates)} candidates, each gate at 1/{found.of} of its error.",
+            f"{len(comparison.candidates)} candidates, each gate at 1/{comparison.of} of its "
+            "error.",
             "",
             format_table(
                 ("", "tuned", "run", "verdict", "alone", "gain", "interval", "tolerance used"),
-                map(_candidate, found.candidates),
+                map(_candidate, comparison.candidates),
             ),
             "",
-            *(f"- {escape_markdown(note)}" for note in _notes(found)),
+            *(f"- {escape_markdown(note)}" for note in _notes(comparison)),
             "",
-            *_overview_lines(found),
+            *_overview_lines(comparison),
             "### One against the other",
             "",
             format_table(
                 ("", "suite", "metric", "difference", "interval", "p (Holm)", "proven", "n"),
-                map(_duel, found.duels[:ROWS]),
+                map(_duel, comparison.duels[:ROWS]),
             ),
-            *_more(len(found.duels) - ROWS),
+            *_more(len(comparison.duels) - ROWS),
             "",
         ]
     )
 
 
-def _overview_lines(found: CandidateComparison) -> Iterator[str]:
-    rows = gate_overview(found)
+def _overview_lines(comparison: CandidateComparison) -> Iterator[str]:
+    rows = gate_overview(comparison)
     if rows:
         yield "### Every gate"
         yield ""
-        head = ("gate", *(one.letter for one in found.candidates))
+        head = ("gate", *(candidate.letter for candidate in comparison.candidates))
         yield format_table(head, ([code_span(name), *results] for name, results in rows))
         yield ""
 
@@ -188,18 +195,18 @@ def _notes(found: CandidateComparison) -> Iterator[str]:
     yield from (f"{one.letter}: {note}" for one in found.candidates for note in one.notes)
 
 
-def _candidate(one: Candidate) -> list[str]:
-    gain = one.gain
+def _candidate(candidate: Candidate) -> list[str]:
+    gain = candidate.gain
     how = QuantityFormat(gain is not None and gain.rate)
     return [
-        one.letter,
-        code_span(one.spec),
-        code_span(one.folder),
-        _face(one.verdict),
-        _face(one.alone),
+        candidate.letter,
+        code_span(candidate.spec),
+        code_span(candidate.folder),
+        _face(candidate.verdict),
+        _face(candidate.alone),
         format_difference(gain.estimate, how) if gain else format_level(None),
         format_interval(gain.low, gain.high, how) if gain else format_level(None),
-        format_share(one.forgetting),
+        format_share(candidate.forgetting),
     ]
 
 

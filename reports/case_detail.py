@@ -124,8 +124,8 @@ def compare_choices(view: CaseView) -> tuple[ChoiceComparison, ...]:
     case = view.case
     if not case.choices:
         return ()
-    known = [view.completion(arm, CellKind.CHOICES) for arm in ARMS]
-    base, tuned = ((c.choice_logprobs if c else None) or () for c in known)
+    completions = [view.completion(arm, CellKind.CHOICES) for arm in ARMS]
+    base, tuned = ((c.choice_logprobs if c else None) or () for c in completions)
     return tuple(
         ChoiceComparison(
             text=cut_text(text)[0],

@@ -93,9 +93,9 @@ class CaseListing:
             "about": run_facts(self.data.run),
             "trace": {"id": traced.ids.trace_id, "link": traced.link} if traced else None,
             "gates": [
-                {"suite": one.suite, "metric": one.gate.metric, "words": one.words,
-                 "name": f"{one.suite}: {one.gate.subject} {one.gate.kind}"}
-                for one in self.data.gate_cases
+                {"suite": of.suite, "metric": of.gate.metric, "words": of.words,
+                 "name": f"{of.suite}: {of.gate.subject} {of.gate.kind}"}
+                for of in self.data.gate_cases
             ],
             "metrics": [
                 {"name": m.name, "suite": m.suite, "higher": m.higher_is_better, "gated": m.gated,
@@ -154,25 +154,25 @@ def list_cases(data: ReportData) -> CaseListing:
     """Return the cases of a run in the order of the page."""
     judged = judgements_by_case(data.run.judgements)
     asks = {suite.name: [m.name for m in suite.metrics if m.judge] for suite in _suites(data)}
-    found = {
-        view.anchor: said
+    doubts = {
+        view.anchor: notes
         for view in data.cases
         if (
-            said := disagreement_notes(
+            notes := disagreement_notes(
                 view, judged.get((view.suite, view.name), ()), asks[view.suite]
             )
         )
     }
     rest = [p for p in data.cases if p.outcome in (CaseChange.EQUAL, CaseChange.CHANGED)]
     rest.sort(
-        key=lambda p: (p.anchor not in found, not _is_unscored(p), p.outcome is CaseChange.EQUAL)
+        key=lambda p: (p.anchor not in doubts, not _is_unscored(p), p.outcome is CaseChange.EQUAL)
     )
     views = (*data.regressions, *data.improvements, *rest)
     return CaseListing(
         data=data,
         views=views,
         judged=judged,
-        doubts=found,
+        doubts=doubts,
         traces=trace_viewer(data.run),
         against=_gates_against(data),
         talks=_conversations(data.cases),
@@ -181,11 +181,11 @@ def list_cases(data: ReportData) -> CaseListing:
 
 def _gates_against(data: ReportData) -> dict[tuple[str, str], list[int]]:
     """Return (suite, case) → places of the gates that the case speaks against."""
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, one in enumerate(data.gate_cases):
-        for case in one.cases:
-            found[one.suite, case].append(place)
-    return found
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, gate_cases in enumerate(data.gate_cases):
+        for case in gate_cases.cases:
+            places[gate_cases.suite, case].append(place)
+    return places
 
 
 def _conversations(views: Sequence[CaseView]) -> dict[str, int]:
@@ -227,5 +227,5 @@ def trace_viewer(run: Run) -> TraceViewer | None:
     link = run.manifest.origin.get(viewer.ORIGIN)
     if link is None and find_file(run.folder, TRACES) is None:
         return None
-    known = link if link is not None and viewer.template_problem(link) is None else None
-    return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), known)
+    template = link if link is not None and viewer.template_problem(link) is None else None
+    return TraceViewer(TraceIdentifiers.of(run.manifest, plan_sha256(run.manifest)), template)

@@ -78,11 +78,11 @@ class ReportData:
     @cached_property
     def pair_scores(self) -> Mapping[tuple[str, str], Sequence[tuple[CaseView, PairScore]]]:
         """(suite, metric) → its scores with their cases, in plan order."""
-        found: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
+        pairs: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
         for view in self.cases:
             for score in view.scores:
-                found[view.suite, score.metric.name].append((view, score))
-        return found
+                pairs[view.suite, score.metric.name].append((view, score))
+        return pairs
 
     @cached_property
     def gate_cases(self) -> tuple[GateCases, ...]:
@@ -109,9 +109,9 @@ class ReportData:
     def gate_links(self) -> Mapping[tuple[str, str], tuple[int, str]]:
         """Suite and gate → its place in the page's data, and its cases in words, if it has any."""
         return {
-            (one.suite, one.gate.id): (place, one.words)
-            for place, one in enumerate(self.gate_cases)
-            if one.cases
+            (gate_cases.suite, gate_cases.gate.id): (place, gate_cases.words)
+            for place, gate_cases in enumerate(self.gate_cases)
+            if gate_cases.cases
         }
 
     def with_outcome(self, outcome: CaseChange) -> int:
@@ -121,13 +121,13 @@ class ReportData:
 
 def once_per_report(function: Callable[[ReportData], T]) -> Callable[[ReportData], T]:
     """Return the function with its results kept, each as long as the data that it is about."""
-    known: WeakKeyDictionary[ReportData, T] = WeakKeyDictionary()
+    results: WeakKeyDictionary[ReportData, T] = WeakKeyDictionary()
 
     @wraps(function)
     def kept(data: ReportData) -> T:
-        if data not in known:
-            known[data] = function(data)
-        return known[data]
+        if data not in results:
+            results[data] = function(data)
+        return results[data]
 
     return kept
 
@@ -191,14 +191,15 @@ def _metrics(run: Run) -> Iterable[MetricFacts]:
 def _facts(
     suite: str, metric: MetricRecord, seen: set[float], gates: Sequence[GateResult]
 ) -> MetricFacts:
-    own = [gate for gate in gates if gate.metric == metric.name]
+    metric_gates = [gate for gate in gates if gate.metric == metric.name]
     return MetricFacts(
         suite=suite,
         name=metric.name,
         higher_is_better=metric.higher_is_better,
-        gated=bool(own),
+        gated=bool(metric_gates),
         timed=metric.needs is CellKind.LATENCY,
-        bounded=bool(own) and not any(gate_kind(gate.kind).ranks_cases for gate in own),
+        bounded=bool(metric_gates)
+        and not any(gate_kind(gate.kind).ranks_cases for gate in metric_gates),
         binary=metric.binary and seen <= {0.0, 1.0},
         rate=metric.is_rate,
         picks=metric.picks,
@@ -215,8 +216,8 @@ def _views(run: Run, metrics: Mapping[tuple[str, str], MetricFacts]) -> Iterable
             decided.add(key)
         elif stored.cell.sample == 0:
             places[key][stored.cell.arm, stored.cell.kind] = place
-    known = run.manifest.leakage
-    touched, left_out = (known.touched, known.left_out) if known else ({}, {})
+    leakage = run.manifest.leakage
+    touched, left_out = (leakage.touched, leakage.left_out) if leakage else ({}, {})
     of_suite: dict[str, list[MetricFacts]] = defaultdict(list)
     for facts in metrics.values():
         of_suite[facts.suite].append(facts)

@@ -82,18 +82,22 @@ class TrendDrawing:
 
 def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
     """Return the drawing of a gate's outcomes, oldest first; None if nothing was estimated."""
-    known = [one for one in seen if _point(one.gate) is not None]
-    if not known:
+    estimated = [outcome for outcome in seen if _point(outcome.gate) is not None]
+    if not estimated:
         return None
-    newest = known[-1].gate
-    values = [v for one in known for v in (_point(one.gate), one.gate.low, one.gate.high)]
+    newest = estimated[-1].gate
+    values = [
+        v
+        for outcome in estimated
+        for v in (_point(outcome.gate), outcome.gate.low, outcome.gate.high)
+    ]
     heights = [*(v for v in values if v is not None), *gate_values(newest)]
     y = AxisScale.over(heights, HEIGHT - _BOTTOM, _TOP)
     marks = gate_marks(newest, y, (HEIGHT - _BOTTOM, _TOP))
-    places = _places(len(known))
-    dots = tuple(_dot(one, x, y) for one, x in zip(known, places, strict=True))
-    versions = [one.version for one in known]
-    changed = [i for i in range(1, len(known)) if versions[i] != versions[i - 1]]
+    places = _places(len(estimated))
+    dots = tuple(_dot(outcome, x, y) for outcome, x in zip(estimated, places, strict=True))
+    versions = [outcome.version for outcome in estimated]
+    changed = [i for i in range(1, len(estimated)) if versions[i] != versions[i - 1]]
     return TrendDrawing(
         gate=newest,
         dots=dots,
@@ -104,7 +108,7 @@ def draw_trend(seen: Sequence[HistoricalOutcome]) -> TrendDrawing | None:
         bound=marks.bound,
         zero=marks.reference,
         frame=(_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM),
-        label=_words(newest, known),
+        label=_words(newest, estimated),
     )
 
 
@@ -120,8 +124,8 @@ def _places(n: int) -> list[float]:
     return [round(left + i * (right - left) / (n - 1), 1) for i in range(n)]
 
 
-def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
-    gate = one.gate
+def _dot(outcome: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
+    gate = outcome.gate
     marks = gate_marks(gate, y, (HEIGHT - _BOTTOM, _TOP))
     return TrendDot(
         x=x,
@@ -130,8 +134,8 @@ def _dot(one: HistoricalOutcome, x: float, y: AxisScale) -> TrendDot:
         high=marks.high,
         has_interval=marks.has_interval,
         status=gate.status.value,
-        shipped=one.run.shipped is not None,
-        title=f"{one.run.run_id}: {_value(gate)}, {gate.status.value}",
+        shipped=outcome.run.shipped is not None,
+        title=f"{outcome.run.run_id}: {_value(gate)}, {gate.status.value}",
     )
 
 
@@ -148,11 +152,11 @@ def _value(gate: GateResult) -> str:
     return f"{format_gate_value(gate, _point(gate))}{interval}"
 
 
-def _words(gate: GateResult, known: Sequence[HistoricalOutcome]) -> str:
-    passed = sum(one.gate.status is GateStatus.PASS for one in known)
+def _words(gate: GateResult, outcomes: Sequence[HistoricalOutcome]) -> str:
+    passed = sum(outcome.gate.status is GateStatus.PASS for outcome in outcomes)
     return (
-        f"{gate.subject} {gate.kind} over {count_noun(len(known), 'run')}, oldest first: {passed} "
-        f"passed; the newest is {_value(gate)}. Every number is in the table."
+        f"{gate.subject} {gate.kind} over {count_noun(len(outcomes), 'run')}, oldest first: "
+        f"{passed} passed; the newest is {_value(gate)}. Every number is in the table."
     )
 
 
@@ -197,7 +201,7 @@ def suites_over_time(history: RunHistory) -> Iterator[SuiteTimeline]:
         yield SuiteTimeline(
             name=name,
             rows=tuple(reversed(rows)),
-            trends=tuple(found for found in drawn if found is not None),
+            trends=tuple(drawing for drawing in drawn if drawing is not None),
             wear=tuple(w for w in history.wear if w.name == name),
             gates=tuple(ids),
         )

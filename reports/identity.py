@@ -96,9 +96,9 @@ def run_folder(run: Run) -> str:
 
 def _gate(suite: str, gate: GateResult) -> dict[str, str]:
     how, levels = gate_kind(gate.kind).quantity_format(gate), quantity_of(gate)
-    found = format_gate_interval(gate)
+    estimate = format_gate_interval(gate)
     if gate_kind(gate.kind).tests_difference:
-        found = f"{format_difference(gate.delta, how)} ({found})"
+        estimate = f"{format_difference(gate.delta, how)} ({estimate})"
     return {
         **_face(STATUSES[gate.status]),
         "suite": suite,
@@ -106,7 +106,7 @@ def _gate(suite: str, gate: GateResult) -> dict[str, str]:
         "kind": gate.kind,
         "rule": gate_rule(gate),
         "levels": f"{format_level(gate.base, levels)} → {format_level(gate.tuned, levels)}",
-        "found": found,
+        "found": estimate,
     }
 
 

@@ -25,10 +25,10 @@ def judgements_by_case(
     judgements: Iterable[Judgement],
 ) -> Mapping[tuple[str, str], tuple[Judgement, ...]]:
     """Return (suite, case) → the judges' replies."""
-    found: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
+    by_case: dict[tuple[str, str], list[Judgement]] = defaultdict(list)
     for judgement in judgements:
-        found[judgement.suite, judgement.case].append(judgement)
-    return {key: tuple(lines) for key, lines in found.items()}
+        by_case[judgement.suite, judgement.case].append(judgement)
+    return {key: tuple(lines) for key, lines in by_case.items()}
 
 
 def disagreement_notes(

@@ -66,21 +66,21 @@ class _WorseCases:
 
     @classmethod
     def of(cls, data: ReportData) -> _WorseCases:
-        found: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
+        by_metric: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
         for view in data.regressions:
             for score in view.scores:
                 if (score.change or 0) < 0:
-                    found[view.suite, score.metric.name].append((view, score))
-        return cls(found)
+                    by_metric[view.suite, score.metric.name].append((view, score))
+        return cls(by_metric)
 
     def on(
         self, suite: str, metric: str, tags: Collection[str | None]
     ) -> list[tuple[CaseView, PairScore]]:
         """Return those of a metric with one of the tags; None among the tags is any case."""
-        known = self.by_metric.get((suite, metric), ())
+        worse = self.by_metric.get((suite, metric), ())
         if None in tags:
-            return list(known)
-        return [one for one in known if any(tag in tags for tag in one[0].case.tags)]
+            return list(worse)
+        return [pair for pair in worse if any(tag in tags for tag in pair[0].case.tags)]
 
 
 def _verdict(root: ET.Element, run: Run) -> None:
@@ -116,8 +116,8 @@ def _suite(root: ET.Element, suite: SuiteResult, worse: _WorseCases) -> None:
         if gate.status is GateStatus.FAIL and not gate.advisory:
             failed[gate.metric].add(gate.tag)
     for metric, tags in failed.items():
-        known = worse.on(suite.name, metric, tags)
-        counted = (one for one in known if not one[0].left_out)
+        pairs = worse.on(suite.name, metric, tags)
+        counted = (pair for pair in pairs if not pair[0].left_out)
         for view, score in islice(counted, NAMED):
             _add_regressed_case(parent, view, score)
     _count(parent)

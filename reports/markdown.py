@@ -122,12 +122,12 @@ def comment_lines(data: ReportData) -> Iterator[str]:
 
 def _typical_lines(data: ReportData) -> Iterator[str]:
     """Yield the cases that carry the verdict, both answers below each other."""
-    found = typical_cases(data)
-    if found is None or found.closed:
-        yield from [] if found is None else [found.closed]
+    typical = typical_cases(data)
+    if typical is None or typical.closed:
+        yield from [] if typical is None else [typical.closed]
         return
-    yield f"{found.title}:"
-    for case in found.cases:
+    yield f"{typical.title}:"
+    for case in typical.cases:
         yield f"{case.name} ({case.scores})"
         for name, text in (("asked", case.asked), ("base", case.base), ("tuned", case.tuned)):
             yield f"  {name:<5}  {published(text, WIDTH - 9)}"
@@ -200,9 +200,9 @@ def _scored(run: Run) -> str:
 
 def _typical_table(data: ReportData) -> list[str]:
     """Return the cases that carry the verdict as a table, which opens where it may offend."""
-    found = typical_cases(data)
-    if found is None or found.silent:
-        return [] if found is None else [f"{escape_markdown(found.silent)}\n"]
+    typical = typical_cases(data)
+    if typical is None or typical.silent:
+        return [] if typical is None else [f"{escape_markdown(typical.silent)}\n"]
     rows = [
         [
             f"{code_span(case.name)} {case.scores}",
@@ -211,14 +211,14 @@ def _typical_table(data: ReportData) -> list[str]:
                 for text in (case.asked, case.expected or None, case.base, case.tuned)
             ),
         ]
-        for case in found.cases
+        for case in typical.cases
     ]
-    head = ("case", "asked", "expected", found.reference, "tuned")
+    head = ("case", "asked", "expected", typical.reference, "tuned")
     table = format_table(head, rows)
-    if found.offensive:
-        summary = f"<summary>{html_code(found.title)}: texts may be offensive</summary>"
+    if typical.offensive:
+        summary = f"<summary>{html_code(typical.title)}: texts may be offensive</summary>"
         return [f"<details>{summary}\n\n{table}\n\n</details>\n"]
-    return [f"{escape_markdown(found.title)}:\n", table, ""]
+    return [f"{escape_markdown(typical.title)}:\n", table, ""]
 
 
 def format_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -255,7 +255,7 @@ def gates_table(run: Run) -> str:
 def gate_row(suite: str, gate: GateResult) -> list[str]:
     """Return the cells of a gate: result, suite, metric, rule, both levels and what they show."""
     status = STATUSES[gate.status]
-    known, how = gate.low is not None or gate.high is not None, quantity_of(gate)
+    has_interval, how = gate.low is not None or gate.high is not None, quantity_of(gate)
     better = "higher" if gate.higher_is_better else "lower"
     why = f"; {interim_look(gate)}" if interim_look(gate) else ""
     level = f" ({100 * gate.confidence:.4g} %{why})" if gate.confidence else ""
@@ -270,7 +270,7 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
         format_difference(gate.delta, how)
         if gate.estimate is None
         else format_gate_value(gate, gate.estimate),
-        f"{format_gate_interval(gate)}{level}" if known else "–",
+        f"{format_gate_interval(gate)}{level}" if has_interval else "–",
         str(gate.n),
     ]
 
@@ -311,8 +311,8 @@ def _case(view: CaseView) -> str:
     score = view.deciding
     line = f"{view.outcome} · {html_code(view.suite)} {html_code(scrub_text(view.name))}"
     if score and score.base and score.tuned:
-        both = format_scores(score.base.value, score.tuned.value, rate=score.metric.rate)
-        line += f" · {html_code(score.metric.name)} {both}"
+        levels = format_scores(score.base.value, score.tuned.value, rate=score.metric.rate)
+        line += f" · {html_code(score.metric.name)} {levels}"
     line += " · in training rows" if view.touched else ""
     turns = view.case.input_messages()
     ask = fenced_block(scrub_text(turn_text(turns[-1])), limit=1_500)
@@ -357,9 +357,9 @@ def _judges(data: ReportData) -> dict[str, str]:
 
 
 def _judge(health: judge_health.JudgeHealth) -> str:
-    facts, known = dict(health.facts), dict(health.known)
+    facts, figures = dict(health.facts), dict(health.known)
     parts = [*health.rights, f"judgements: {facts.get('judgements', 'none')}"]
-    parts += [f"kappa {known['kappa']}"] if known else []
+    parts += [f"kappa {figures['kappa']}"] if figures else []
     parts += [facts["cost"]] if facts.get("cost") else []
     sentence = "; ".join(map(escape_markdown, parts))
     return f"- {code_span(health.suite)} {code_span(health.metric.name)}: {sentence}"

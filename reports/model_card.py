@@ -51,7 +51,7 @@ def render_section(run: Run, *, proven: bool) -> str:
         f"{code_span(suite.name)} ({code_span(suite.hash[:12])})" for suite in verdict.suites
     )
     base = verdict.arms.get("base", {}).get("spec", "base")
-    made = (
+    method = (
         "Both models got the same prompts; differences are paired. Base is "
         f"{code_span(str(base))}. "
         f"Suites: {suites or 'none'}. Run {code_span(verdict.run_id)} of "
@@ -63,7 +63,7 @@ def render_section(run: Run, *, proven: bool) -> str:
         "## Evaluation against the base model",
         f"**{face.sign} {face.word}**: {escape_markdown(verdict.sentence)}",
         gates_table(run),
-        made if proven else f"{made} {doubt}",
+        method if proven else f"{method} {doubt}",
     ]
     return "\n\n".join(parts)
 
@@ -73,17 +73,17 @@ def _card(text: str | None) -> ModelCard:
     import yaml  # type: ignore[import-untyped]  # ships no types
     from huggingface_hub import ModelCard
 
-    given = text if text and text.lstrip("\ufeff").startswith("---") else f"---\n---\n{text or ''}"
+    readme = text if text and text.lstrip("\ufeff").startswith("---") else f"---\n---\n{text or ''}"
     try:
-        return ModelCard(given)
+        return ModelCard(readme)
     except (ValueError, yaml.YAMLError) as error:
         cause = one_line(str(error), 200)
         raise UsageError(f"README.md: its metadata cannot be read: {cause}") from error
 
 
-def _replace_section(text: str, own: str) -> str:
+def _replace_section(text: str, section: str) -> str:
     """Replace our section in a text, or append it."""
-    whole = f"{BEGIN}\n{own}\n{END}"
+    whole = f"{BEGIN}\n{section}\n{END}"
     start, end = text.find(BEGIN), text.rfind(END)
     if 0 <= start < end:
         return text[:start] + whole + text[end + len(END) :]

@@ -29,24 +29,24 @@ Labels = tuple[tuple[str, str], ...]
 
 def render_openmetrics(run: Run) -> str:
     """Return the run's numbers; the same run gives the same text."""
-    found: dict[str, dict[Labels, float]] = {name: {} for name in HELP}
-    found["tunegate_ships"][()] = float(run.verdict.verdict is Verdict.SHIP)
+    samples: dict[str, dict[Labels, float]] = {name: {} for name in HELP}
+    samples["tunegate_ships"][()] = float(run.verdict.verdict is Verdict.SHIP)
     for suite in run.verdict.suites:
         for name, labels, value in _numbers(suite):
             if value is not None:
-                found[name].setdefault(labels, value)
-    lines = [line for name, rows in found.items() if rows for line in _family(name, rows)]
+                samples[name].setdefault(labels, value)
+    lines = [line for name, rows in samples.items() if rows for line in _family(name, rows)]
     return "\n".join([*lines, "# EOF"]) + "\n"
 
 
 def _numbers(suite: SuiteResult) -> Iterator[tuple[str, Labels, float | None]]:
-    own: Labels = (("suite", suite.name),)
-    yield "tunegate_cases_scored", own, suite.n_scored
-    yield "tunegate_cases_planned", own, suite.n_planned
+    labels: Labels = (("suite", suite.name),)
+    yield "tunegate_cases_scored", labels, suite.n_scored
+    yield "tunegate_cases_planned", labels, suite.n_planned
     for gate in suite.gates:
         tag: Labels = () if gate.tag is None else (("tag", gate.tag),)
         against: Labels = () if gate.against is None else (("against", gate.against),)
-        metric: Labels = (*own, ("metric", gate.metric), *tag, *against)
+        metric: Labels = (*labels, ("metric", gate.metric), *tag, *against)
         yield "tunegate_base", metric, gate.base
         yield "tunegate_tuned", metric, gate.tuned
         yield "tunegate_delta", metric, gate.delta

@@ -60,7 +60,7 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
     """Yield the page in pieces, as its list of cases is large."""
     from markupsafe import Markup
 
-    data, found, here = data or prepare_data(run), discover_sections(), Markup(_HERE)
+    data, sections, here = data or prepare_data(run), discover_sections(), Markup(_HERE)
     style, script = Markup(_asset("style.css")), Markup(_script())
     shell = fill_page_template(
         "page.html",
@@ -71,7 +71,7 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
         script=script,
         keys=KEYS,
         sections=[
-            part for name in found if (part := _part(name, found[name], data))["html"].strip()
+            part for name in sections if (part := _part(name, sections[name], data))["html"].strip()
         ],
         data=here,
     )
@@ -83,16 +83,16 @@ def page_pieces(run: Run, data: ReportData | None = None) -> Iterator[str]:
 
 def _data(data: ReportData, room: int) -> Iterator[str]:
     """Yield the elements with all scores, two files, and as many texts as fit."""
-    found = list_cases(data)
+    listing = list_cases(data)
     comment = markdown.render_comment(data.run, data).removeprefix(f"{markdown.MARKER}\n")
     ready = escaping.script_json({"junit": junit.render_junit(data.run, data), "markdown": comment})
     for piece in chain(
-        escaping.json_block("index", found.index()), escaping.json_block("files", [ready])
+        escaping.json_block("index", listing.index()), escaping.json_block("files", [ready])
     ):
         room -= len(piece.encode())
         yield piece
     room -= len("".join(escaping.json_block("texts", ["[]"])).encode())
-    yield from escaping.json_block("texts", found.bodies(room))
+    yield from escaping.json_block("texts", listing.bodies(room))
 
 
 def content_policy(style: str, script: str) -> str:

@@ -73,15 +73,15 @@ class ParetoDrawing:
 
 def draw_pareto(comparison: CandidateComparison) -> ParetoDrawing | None:
     """Return the drawing; None unless two candidates have both a gain and a guardrail."""
-    known = [c for c in comparison.candidates if c.gain and c.forgetting]
-    if len(known) < 2:
+    drawn = [c for c in comparison.candidates if c.gain and c.forgetting]
+    if len(drawn) < 2:
         return None
-    gains = [c.gain for c in known if c.gain]
-    losses = [c.forgetting for c in known if c.forgetting]
-    asked = gains[0].bound or 0.0
+    gains = [c.gain for c in drawn if c.gain]
+    losses = [c.forgetting for c in drawn if c.forgetting]
+    hoped = gains[0].bound or 0.0
     left, right, top, bottom = _LEFT, WIDTH - _RIGHT, _TOP, HEIGHT - _BOTTOM
     x = AxisScale.over([0.0, 1.0, *_ends(losses)], left, right)
-    y = AxisScale.over([0.0, asked, *_ends(gains)], bottom, top)
+    y = AxisScale.over([0.0, hoped, *_ends(gains)], bottom, top)
     points = [
         (x.at(e.estimate or 0.0), y.at(g.estimate or 0.0))
         for e, g in zip(losses, gains, strict=True)
@@ -89,7 +89,7 @@ def draw_pareto(comparison: CandidateComparison) -> ParetoDrawing | None:
     labels = _labels(points)
     crosses = tuple(
         _cross(c, (x, y), label, chosen=c.letter == comparison.chosen)
-        for c, label in zip(known, labels, strict=True)
+        for c, label in zip(drawn, labels, strict=True)
     )
     front = sorted((c.x, c.y) for c in crosses if not c.beaten)
     return ParetoDrawing(
@@ -97,11 +97,11 @@ def draw_pareto(comparison: CandidateComparison) -> ParetoDrawing | None:
         front=join_points(front),
         x_ticks=tuple(AxisTick(x.at(v), tick_text(100 * v)) for v in x.ticks()),
         y_ticks=tuple(AxisTick(y.at(v), tick_text(v)) for v in y.ticks()),
-        zone=(left, top, round(x.at(1.0) - left, 1), round(y.at(asked) - top, 1)),
+        zone=(left, top, round(x.at(1.0) - left, 1), round(y.at(hoped) - top, 1)),
         frame=(left, top, right, bottom),
         zero=(x.at(0.0), y.at(0.0)),
         gain=gains[0].metric,
-        label=_words(known, gains[0].metric),
+        label=_words(drawn, gains[0].metric),
     )
 
 
@@ -121,9 +121,13 @@ def _labels(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _cross(
-    one: Candidate, scales: tuple[AxisScale, AxisScale], label: tuple[float, float], *, chosen: bool
+    candidate: Candidate,
+    scales: tuple[AxisScale, AxisScale],
+    label: tuple[float, float],
+    *,
+    chosen: bool,
 ) -> CandidateCross:
-    (x, y), loss, gain = scales, one.forgetting, one.gain
+    (x, y), loss, gain = scales, candidate.forgetting, candidate.gain
     assert loss is not None
     assert gain is not None
 
@@ -131,26 +135,26 @@ def _cross(
         return scale.at(border if value is None else value)
 
     return CandidateCross(
-        letter=one.letter,
+        letter=candidate.letter,
         x=x.at(loss.estimate or 0.0),
         y=y.at(gain.estimate or 0.0),
         left=end(loss.low, x, x.low),
         right=end(loss.high, x, x.high),
         top=end(gain.high, y, y.high),
         bottom=end(gain.low, y, y.low),
-        beaten=bool(one.beaten_by),
+        beaten=bool(candidate.beaten_by),
         chosen=chosen,
         label=(round(label[0], 1), round(label[1], 1)),
     )
 
 
-def _words(known: list[Candidate], metric: str) -> str:
+def _words(candidates: list[Candidate], metric: str) -> str:
     parts = [
         f"{c.letter}: {metric} "
         f"{format_difference(c.gain.estimate, QuantityFormat(c.gain.rate))}, tolerance used "
         f"{format_share(c.forgetting)}"
         f"{', beaten on both by ' + ' and '.join(c.beaten_by) if c.beaten_by else ''}"
-        for c in known
+        for c in candidates
         if c.gain and c.forgetting
     ]
     return f"Gain against forgetting. {'; '.join(parts)}."

@@ -54,8 +54,8 @@ def draw_curves(comparison: CandidateComparison) -> Iterator[StrengthCurve]:
     strengths = comparison.strengths
     for at, suite in enumerate(comparison.candidates[0].suites if strengths else ()):
         for index in range(len(suite.gates)):
-            gates = [one.suites[at].gates[index] for one in comparison.candidates]
-            chosen = [one.letter == comparison.chosen for one in comparison.candidates]
+            gates = [candidate.suites[at].gates[index] for candidate in comparison.candidates]
+            chosen = [candidate.letter == comparison.chosen for candidate in comparison.candidates]
             if all(gate_kind(gate.kind).value(gate) is not None for gate in gates):
                 yield _curve(suite.name, gates, strengths, chosen)
 

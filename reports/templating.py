@@ -26,8 +26,8 @@ def fill_page_template(template: str | Path, /, **values: Any) -> Markup:
 
     if isinstance(template, str):
         return Markup(template_environment().get_template(template).render(values))
-    own = template_environment().from_string(template.read_text(encoding="utf-8"))
-    return Markup(own.render(values))
+    own_template = template_environment().from_string(template.read_text(encoding="utf-8"))
+    return Markup(own_template.render(values))
 
 
 @cache
@@ -35,7 +35,7 @@ def template_environment() -> Environment:
     """Return the environment of all templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(FOLDER, encoding="utf-8"),
         undefined=StrictUndefined,
@@ -43,7 +43,7 @@ def template_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    environment.filters |= {
         "visible": escaping.escape_html,
         "address": escaping.link_address,
         "number": formatting.format_level,
@@ -54,7 +54,7 @@ def template_environment() -> Environment:
         "counted": count_noun,
         "rule": formatting.gate_rule,
     }
-    made.globals |= {
+    environment.globals |= {
         "gate_kind": gate_kind,
         "gate_words": gate_words,
         "written": formatting.format_gate_value,
@@ -64,7 +64,7 @@ def template_environment() -> Environment:
         "parity_format": parity_format,
         "as_rate": QuantityFormat,
     }
-    return made
+    return environment
 
 
 def _finalize(value: Any) -> Any:

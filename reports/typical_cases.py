@@ -99,15 +99,15 @@ class TypicalCases:
 
 def typical_lines(data: ReportData) -> list[str]:
     """Return a title and a line a case for a terminal."""
-    found = typical_cases(data)
-    if found is None:
+    typical = typical_cases(data)
+    if typical is None:
         return []
-    if found.closed:
-        return [found.closed]
-    lines = [f"{found.title}:"]
-    for case in found.cases:
+    if typical.closed:
+        return [typical.closed]
+    lines = [f"{typical.title}:"]
+    for case in typical.cases:
         base, tuned = (published(text, ON_A_LINE) for text in (case.base, case.tuned))
-        lines.append(f"  {case.name} ({case.scores}): {found.reference}: {base} | tuned: {tuned}")
+        lines.append(f"  {case.name} ({case.scores}): {typical.reference}: {base} | tuned: {tuned}")
     return lines
 
 
@@ -115,10 +115,10 @@ def typical_lines(data: ReportData) -> list[str]:
 def typical_cases(data: ReportData) -> TypicalCases | None:
     """Return the cases that carry the verdict of a run; None without a gate that scored any."""
     verdict = data.run.verdict
-    found = headline_gate(verdict.verdict, verdict.suites)
-    if found is None or verdict.verdict in (Verdict.ERROR, Verdict.NOT_COMPARABLE):
+    headline = headline_gate(verdict.verdict, verdict.suites)
+    if headline is None or verdict.verdict in (Verdict.ERROR, Verdict.NOT_COMPARABLE):
         return None
-    suite, gate = found
+    suite, gate = headline
     words, worse_arm, scored = _cases_of(data, suite.name, gate)
     if not scored:
         return None
@@ -185,9 +185,9 @@ def _shown(view: CaseView, score: PairScore, reference: str) -> TypicalCase:
     case = view.case
     right = [] if case.answer is None else [choice.text for choice in compare_choices(view)]
     expected = right[case.answer or 0] if right else " / ".join(case.expected_texts())
-    asked = turn_text(case.input_messages()[-1])
+    prompt = turn_text(case.input_messages()[-1])
     answers = (_answer(view, arm) for arm in (reference, TUNED))
-    return TypicalCase(view, score, asked, "" if view.is_code else expected, *answers)
+    return TypicalCase(view, score, prompt, "" if view.is_code else expected, *answers)
 
 
 def _answer(view: CaseView, arm: str) -> str | None:

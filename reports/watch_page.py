@@ -55,13 +55,13 @@ class FigureTrend:
 
 def render_trend(record: WatchRecord, state: WatchState) -> str:
     """Return the page of a look and of those before it."""
-    found = sorted(record.figures, key=lambda figure: figure.status is not FigureStatus.ALARM)
+    figures = sorted(record.figures, key=lambda figure: figure.status is not FigureStatus.ALARM)
     return render_scriptless_page(
         "watch.html",
         tone=_TONES[record.verdict],
         style="history.css",
         record=record,
-        trends=[draw_trend(figure, state.trend) for figure in found],
+        trends=[draw_trend(figure, state.trend) for figure in figures],
         width=WIDTH,
         height=HEIGHT,
         left=_LEFT,
@@ -72,11 +72,11 @@ def render_trend(record: WatchRecord, state: WatchState) -> str:
 def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
     """Return the drawing of a figure over the looks in which it is known."""
     name = figure.name
-    known = [point for point in points if name in point.shares]
-    shares = [point.shares[name][0] for point in known]
+    known_points = [point for point in points if name in point.shares]
+    shares = [point.shares[name][0] for point in known_points]
     top = _HEADROOM * max([figure.allowed, figure.gate, *shares])
     top = min(1.0, top) or 1.0
-    x = AxisScale(0.0, max(1, len(known) - 1), _LEFT, WIDTH - _RIGHT)
+    x = AxisScale(0.0, max(1, len(known_points) - 1), _LEFT, WIDTH - _RIGHT)
     y = AxisScale(0.0, top, HEIGHT - _BOTTOM, _TOP)
     dots = tuple(
         LookDot(
@@ -85,7 +85,7 @@ def draw_trend(figure: FigureLook, points: Sequence[TrendPoint]) -> FigureTrend:
             name in point.alarms,
             f"{point.at}: {100 * share:.3g} % of {point.shares[name][1]} units",
         )
-        for number, (point, share) in enumerate(zip(known, shares, strict=True))
+        for number, (point, share) in enumerate(zip(known_points, shares, strict=True))
     )
     return FigureTrend(
         figure=figure,

@@ -24,14 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     chosen = parser.parse_args(argv).classes or CLASSES
     if unknown := [name for name in chosen if name not in CLASSES]:
         parser.error(f"unknown class {unknown[0]!r}; there are: {', '.join(CLASSES)}")
-    found: dict[str, tuple[int, int]] = {}
+    totals: dict[str, tuple[int, int]] = {}
     for name in chosen:
         print(f"== {name}", flush=True)
-        found[name] = report(import_module(f"benchmarks.attacks.{name}").attempts())
+        totals[name] = report(import_module(f"benchmarks.attacks.{name}").attempts())
     print(f"\n{'class':<18}{'tried':>7}{'survived':>10}{'failed':>8}")
-    for name, (tried, failed) in found.items():
+    for name, (tried, failed) in totals.items():
         print(f"{name:<18}{tried:>7}{tried - failed:>10}{failed:>8}")
-    return int(any(failed for _, failed in found.values()))
+    return int(any(failed for _, failed in totals.values()))
 
 
 if __name__ == "__main__":

@@ -30,10 +30,10 @@ class AttackAttempt:
 def report(attempts: Iterable[AttackAttempt]) -> tuple[int, int]:
     """Carry attacks out and print what became of each; return how many, and how many failed."""
     tried = failed = 0
-    for one in attempts:
-        survived, outcome = one.carry_out()
+    for attempt in attempts:
+        survived, outcome = attempt.carry_out()
         tried, failed = tried + 1, failed + (not survived)
-        print(f"{'ok  ' if survived else 'FAIL'} {one.name}: {outcome}", flush=True)
+        print(f"{'ok  ' if survived else 'FAIL'} {attempt.name}: {outcome}", flush=True)
     print(f"tried {tried}, survived {tried - failed}, failed {failed}", flush=True)
     return tried, failed
 
@@ -89,13 +89,13 @@ def last_word(text: str) -> str:
     """Return the line that says most about how a command ended."""
     lines = [line for line in text.splitlines() if line.strip()]
     verdicts = ("SHIP", "BLOCK", "UNDECIDED", "HOLD", "ERROR", "NOT COMPARABLE", "no verdict")
-    found = [line for line in lines if line.startswith(verdicts)]
-    told = [
+    endings = [line for line in lines if line.startswith(verdicts)]
+    telling = [
         line
         for line in lines
         if not line.startswith(_PROGRESS) and not re.match(r"\d+ (failed|error|passed|skip)", line)
     ]
-    return (found or told or lines or ["nothing was printed"])[-1]
+    return (endings or telling or lines or ["nothing was printed"])[-1]
 
 
 _PROGRESS = ("tunegate: opening", "tunegate: wrote", "FAILED", "tunegate: leakage", "=", "_", "!")

@@ -63,18 +63,18 @@ def attempts() -> Iterator[AttackAttempt]:
 
 def _broken(task: Task, change: Break) -> Outcome:
     cases = list(task.suite.cases)
-    found = decide(task.suite, change(random.Random(1), cases, list(task.base)), task.right)
-    notes = found.suites[0].notes
-    told = bool(notes) and ("base" in notes[0])
-    return found.verdict is not Verdict.SHIP or told, f"{found.verdict}: {(notes or ('',))[0]}"
+    verdict = decide(task.suite, change(random.Random(1), cases, list(task.base)), task.right)
+    notes = verdict.suites[0].notes
+    noted = bool(notes) and ("base" in notes[0])
+    return verdict.verdict is not Verdict.SHIP or noted, f"{verdict.verdict}: {(notes or ('',))[0]}"
 
 
 def _honest(task: Task, change: Break) -> Outcome:
     cases = list(task.suite.cases)
-    found = decide(task.suite, change(random.Random(1), cases, list(task.base)), task.right)
-    notes = [note for note in found.suites[0].notes if "broken" in note or "earn nothing" in note]
+    verdict = decide(task.suite, change(random.Random(1), cases, list(task.base)), task.right)
+    notes = [note for note in verdict.suites[0].notes if "broken" in note or "earn nothing" in note]
     survived = not any("looks broken" in note for note in notes)
-    return survived, f"{found.verdict}: {(notes or ('',))[0]}"
+    return survived, f"{verdict.verdict}: {(notes or ('',))[0]}"
 
 
 def decide(suite: Suite, base: Sequence[str], tuned: Sequence[str]) -> VerdictRecord:
@@ -87,13 +87,13 @@ def decide(suite: Suite, base: Sequence[str], tuned: Sequence[str]) -> VerdictRe
             status="ok",
             completion=Completion(text=text, finish_reason="stop"),
         )
-        for case, *both in zip(suite.cases, base, tuned, strict=True)
-        for arm, text in zip(ARMS, both, strict=True)
+        for case, *texts in zip(suite.cases, base, tuned, strict=True)
+        for arm, text in zip(ARMS, texts, strict=True)
     ]
     cases = {suite.name: suite.cases}
     manifest = Manifest(
         run_id="0", created="", command=(), arms={arm: {} for arm in ARMS}, seed=0, versions={},
-        suites=(suite.record(),), plan=tuple(one.cell for one in cells), comparability={},
+        suites=(suite.record(),), plan=tuple(cell.cell for cell in cells), comparability={},
         liveness={}, attempts={},
     )  # fmt: skip
     rows = list(score_suite(suite, cells, ARMS))
@@ -120,7 +120,7 @@ def tasks() -> Iterator[Task]:
             for i in range(N)
         ]
         right = [str(case.expected) for case in cases]
-        base = [one if rng.random() < 0.55 else rng.choice(labels) for one in right]
+        base = [label if rng.random() < 0.55 else rng.choice(labels) for label in right]
         yield Task(name, _suite("exact_match", cases), _most(rng, right, "?"), base, labels)
     sums = [(rng.randrange(100, 999), rng.randrange(100, 999)) for _ in range(N)]
     cases = [
@@ -135,7 +135,7 @@ def tasks() -> Iterator[Task]:
              expected=f"shelf {i}") for i in range(60)
     ]  # fmt: skip
     right = [str(case.expected) for case in cases]
-    base = [one if rng.random() < 0.3 else f"maybe shelf {rng.randrange(60)}" for one in right]
+    base = [label if rng.random() < 0.3 else f"maybe shelf {rng.randrange(60)}" for label in right]
     yield Task("shelves", _suite("exact_match", cases), right, base)
     cases = [Case(id=f"c{i:03}", prompt=_ticket(rng, i), expected=_reply(rng, i)) for i in range(N)]
     right = [str(case.expected) for case in cases]

@@ -58,10 +58,10 @@ def _user(content: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": content}]}
 
 
-def _judged(found: list[CheckViolation], check: str, began: float) -> Outcome:
+def _judged(violations: list[CheckViolation], check: str, began: float) -> Outcome:
     took = time.process_time() - began
-    named = [one.check for one in found if not one.failed]
-    failed = [f"{one.check} failed" for one in found if one.failed]
+    named = [violation.check for violation in violations if not violation.failed]
+    failed = [f"{violation.check} failed" for violation in violations if violation.failed]
     survived = check in named and took < LONGEST_S
     return survived, f"{took:.2f} s: {', '.join(named + failed) or 'nothing'}"
 
@@ -69,10 +69,10 @@ def _judged(found: list[CheckViolation], check: str, began: float) -> Outcome:
 def _request(request: Mapping[str, Any], check: str) -> Outcome:
     began = time.process_time()
     try:
-        found = request_violations(request, parse_settings({}))
+        violations = request_violations(request, parse_settings({}))
     except Exception as error:  # the guardrail would take it for a check that failed, and pass
         return False, f"{type(error).__name__}: {error!s:.60}"
-    return _judged(found, check, began)
+    return _judged(violations, check, began)
 
 
 def _answer(response: Any, check: str) -> Outcome:
@@ -80,10 +80,12 @@ def _answer(response: Any, check: str) -> Outcome:
     tools = [{"type": "function", "function": {"name": "mail", "parameters": _ARGUMENTS}}]
     request = {**_user("Write to him."), "tools": tools}
     try:
-        found = ResponseChecks(parse_settings({})).violations(request, choices_of(response) or [])
+        violations = ResponseChecks(parse_settings({})).violations(
+            request, choices_of(response) or []
+        )
     except Exception as error:
         return False, f"{type(error).__name__}: {error!s:.60}"
-    return _judged(found, check, began)
+    return _judged(violations, check, began)
 
 
 def _long(text: str) -> Outcome:

@@ -34,12 +34,12 @@ Change = Callable[[AttackedProject], None]
 
 def attempts() -> Iterator[AttackAttempt]:
     """Yield the attacks."""
-    for told, found in (
+    for message, changes in (
         (COUNTED, _same_file() | _same_suite()),
         (UNKNOWN, _hidden_lines()), (BROKEN, _broken_lines()), (UNREADABLE, _odd_files()),
     ):  # fmt: skip
-        for name, change in found.items():
-            yield AttackAttempt(name, functools.partial(_gate_again, change, told))
+        for name, change in changes.items():
+            yield AttackAttempt(name, functools.partial(_gate_again, change, message))
     yield AttackAttempt("another seed", functools.partial(_looks, 1))
     yield AttackAttempt("three seeds, then a fourth", functools.partial(_looks, 3))
     yield AttackAttempt("six verdicts at once", _six_at_once)
@@ -79,7 +79,7 @@ def _good(project: AttackedProject) -> None:
     _both_suites(project, "tuned", [answer("tuned", i, right=True) for i in range(N)])
 
 
-def _gate_again(change: Change, told: str) -> Outcome:
+def _gate_again(change: Change, message: str) -> Outcome:
     """Change something and gate `orders`; the output must say what is looked for."""
     with tempfile.TemporaryDirectory() as folder:
         project = _copied(folder)
@@ -87,11 +87,11 @@ def _gate_again(change: Change, told: str) -> Outcome:
         change(project)
         done = _gate(project, "--run-dir=next")
         text = done.stdout + done.stderr
-        survived = told in text and "Traceback" not in text and "Error" not in done.stderr
-        if told in (BROKEN, UNREADABLE):
+        survived = message in text and "Traceback" not in text and "Error" not in done.stderr
+        if message in (BROKEN, UNREADABLE):
             survived = survived and done.returncode == 2
-        found = "said" if told in text else "NOT SAID"
-        return survived, f"exit {done.returncode}, {found}: {told}; {last_word(text):.60}"
+        shown = "said" if message in text else "NOT SAID"
+        return survived, f"exit {done.returncode}, {shown}: {message}; {last_word(text):.60}"
 
 
 def _gate(project: AttackedProject, *words: str) -> subprocess.CompletedProcess[str]:

@@ -81,12 +81,12 @@ def _page(field: str) -> Outcome:
         done = project.gate()
         page = project.run / "report.html"
         if not page.is_file():
-            said = (done.stdout + done.stderr).strip()
-            refused = done.returncode == 2 and "Traceback" not in said
-            return refused, f"refused: {said.splitlines()[-1]:.80}"
-        found = _Elements()
-        found.feed(page.read_text(encoding="utf-8"))
-        wrong = [*found.wrong, *_markdown(project.run), *_broken_xml(project.run)]
+            output = (done.stdout + done.stderr).strip()
+            refused = done.returncode == 2 and "Traceback" not in output
+            return refused, f"refused: {output.splitlines()[-1]:.80}"
+        elements = _Elements()
+        elements.feed(page.read_text(encoding="utf-8"))
+        wrong = [*elements.wrong, *_markdown(project.run), *_broken_xml(project.run)]
         ran, how = _in_browser(page)
         return not wrong and not ran, f"exit {done.returncode}, {how}: {wrong[:2] or 'only text'}"
 
@@ -126,8 +126,8 @@ def _poison_transcript(project: AttackedProject) -> None:
         script = json.loads((project.folder / f"{arm}.json").read_text(encoding="utf-8"))
         for number, payload in enumerate(PAYLOADS):
             call = {"name": "shelve", "arguments": {"shelf": payload}}
-            told = [f"<tool_call>{json.dumps(call)}</tool_call>", payload]
-            script["turns"][f"q{number:02}"] = told
+            answers = [f"<tool_call>{json.dumps(call)}</tool_call>", payload]
+            script["turns"][f"q{number:02}"] = answers
         project.write(f"{arm}.json", json.dumps(script))
 
 

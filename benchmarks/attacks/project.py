@@ -93,19 +93,19 @@ class AttackedProject:
     def gate(self) -> subprocess.CompletedProcess[str]:
         """Run `tunegate gate` as it would be run in CI."""
         arms = [f"--{arm}={self.specs.get(arm, f'replay:{arm}.jsonl')}" for arm in RIGHT]
-        own, dashes, rest = self.words, [], []
-        if "--" in own:
-            at = own.index("--")
-            own, dashes, rest = own[:at], ["--"], own[at + 1 :]
-        given = [] if any(word.startswith("--run-dir") for word in own) else ["--run-dir=run"]
-        return self.tunegate("gate", "suites", *arms, *given, *own, *dashes, *rest)
+        words, dashes, rest = self.words, [], []
+        if "--" in words:
+            at = words.index("--")
+            words, dashes, rest = words[:at], ["--"], words[at + 1 :]
+        folder = [] if any(word.startswith("--run-dir") for word in words) else ["--run-dir=run"]
+        return self.tunegate("gate", "suites", *arms, *folder, *words, *dashes, *rest)
 
     def tunegate(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project's folder."""
-        known = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "OTEL_"))}
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "OTEL_"))}
         return subprocess.run(
             [sys.executable, "-m", "tunegate.harness.cli", *words],
-            cwd=self.folder, env={**known, **self.environment}, capture_output=True, text=True,
+            cwd=self.folder, env={**inherited, **self.environment}, capture_output=True, text=True,
             check=False, timeout=180,
         )  # fmt: skip
 

@@ -109,7 +109,7 @@ def _gate_failing(arm: str, reply: Mapping[str, Any]) -> Outcome:
 def raw_reply(body: bytes, status: int = 200, **headers: str) -> Send:
     """Return what sends these bytes, with a length unless a header says another one."""
 
-    def send(handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+    def send(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
         handler.send_response(status)
         for name, value in {"Content-Length": str(len(body)), **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
@@ -152,7 +152,7 @@ def _messages() -> Mapping[str, Send]:
 _CALL = {"id": "\x1b", "function": {"name": "os.system", "arguments": "[" * 50_000}}
 
 
-def _endless(handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
+def _endless(handler: BaseHTTPRequestHandler, question: dict[str, Any]) -> None:
     handler.send_response(200)
     handler.end_headers()
     until = time.monotonic() + 60
@@ -195,8 +195,8 @@ def _judge(text: str) -> Outcome:
         values = [json.loads(row).get("value") for row in rows]
         on_scale = all(value is None or 0 <= value <= 1 for value in values)
         kept = sum(value is not None for value in values)
-        asked = bool(server.asked) and bool(values)
-        return survived and on_scale and asked, f"{kept} of {len(values)} scored; {outcome}"
+        was_asked = bool(server.asked) and bool(values)
+        return survived and on_scale and was_asked, f"{kept} of {len(values)} scored; {outcome}"
 
 
 def _signed(rest: str) -> str:

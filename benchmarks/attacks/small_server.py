@@ -52,10 +52,10 @@ class SmallServer:
 
     def questions(self) -> tuple[int, int]:
         """Return how many probe texts and how many of the project's questions it answered."""
-        asked = {False: 0, True: 0}
+        counts = {False: 0, True: 0}
         for (_, prompt), times in self.asked.items():
-            asked["Which shelf" in prompt] += times
-        return asked[False], asked[True]
+            counts["Which shelf" in prompt] += times
+        return counts[False], counts[True]
 
     def arms(self) -> list[str]:
         """Return the options of a gate that name both models."""

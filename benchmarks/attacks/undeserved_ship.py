@@ -36,14 +36,14 @@ def attempts() -> Iterator[AttackAttempt]:
     """Yield two controls and the attacks; what the rules allow must be told."""
     yield AttackAttempt("control: a good fine-tune ships", partial(_control, True, 0))
     yield AttackAttempt("control: a bad one is blocked", partial(_control, False, 1))
-    for family, found in (
+    for family, attacks in (
         ("pytest", _pytest()), ("suite", _suites()), ("metric", _metrics()),
         ("answers", _answers()), ("stored run", _stored()), ("training data", _leaks()),
         ("episodes", _episodes()), ("thoughts", _thoughts()), ("results", _results()),
         ("plugins", _plugins()),
     ):  # fmt: skip
-        for name, change, *told in found:
-            yield AttackAttempt(f"{family}: {name}", partial(_attempt, change, *told))
+        for name, change, *notes in attacks:
+            yield AttackAttempt(f"{family}: {name}", partial(_attempt, change, *notes))
 
 
 def _control(right: bool, code: int) -> Outcome:
@@ -51,22 +51,22 @@ def _control(right: bool, code: int) -> Outcome:
         project = AttackedProject(Path(folder))
         project.begin()
         project.answers("tuned", [answer("tuned", i, right=right) for i in range(N)])
-        found = project.gate().returncode
-        return found == code, f"exit {found}"
+        exit_code = project.gate().returncode
+        return exit_code == code, f"exit {exit_code}"
 
 
-def _attempt(change: Change, told: str = "") -> Outcome:
+def _attempt(change: Change, note: str = "") -> Outcome:
     """Carry an attack out; return whether it was survived, and what happened."""
     with tempfile.TemporaryDirectory() as folder:
         project = AttackedProject(Path(folder))
         project.begin()
         change(project)
         done = project.gate()
-        said = last_word(done.stdout + done.stderr)
+        outcome = last_word(done.stdout + done.stderr)
         if done.returncode == 0:
-            return bool(told) and told in done.stdout, f"exit 0: {said}"
+            return bool(note) and note in done.stdout, f"exit 0: {outcome}"
         if project.then is None:
-            return True, f"exit {done.returncode}: {said}"
+            return True, f"exit {done.returncode}: {outcome}"
         project.then(project)
         for command in project.commands:
             done = project.tunegate(*command)
@@ -121,13 +121,13 @@ def _pytest() -> Attacks:
 
 
 def _suites() -> Attacks:
-    for gates, *told in (
+    for gates, *notes in (
         ("floor = 0",), ("ceiling = 1",), ("tolerance = 1",), (f"{GATES}\nconfidence = 0.01",),
         (f'{GATES}\ntag = "absent"',), ("tolerance = 0.95", WORSE), ('tolerance = "99%"', WORSE),
         ("floor = 0.1", "96.7 → 20.0 %"), ("gain = -0.95", "fell 76.7 points"),
     ):  # fmt: skip
         toml = SUITE.replace(GATES, gates)
-        yield gates.replace("\n", ", "), _file("suites/orders/suite.toml", toml), *told
+        yield gates.replace("\n", ", "), _file("suites/orders/suite.toml", toml), *notes
     yield "no gates", _file("suites/orders/suite.toml", SUITE.partition("[[gates]]")[0])
     yield "sealed = true", _file("suites/orders/suite.toml", "sealed = true\n" + SUITE)
     spellings: dict[str, Callable[[int], str]] = {
@@ -153,7 +153,7 @@ def _metrics() -> Attacks:
     fails = "completion.text != case.expected"
     head = "import math, pathlib, random, itertools\nn = itertools.count()\n"
     body = "    return float(completion.text == case.expected)\n"
-    for name, code, *told in (
+    for name, code, *notes in (
         ("raises where tuned is wrong", f"    if {fails}: raise ValueError\n{body}"),
         ("returns NaN where tuned is wrong", f"    if {fails}: return math.nan\n{body}"),
         ("improves with its calls", "    return float(next(n) > 20)\n"),
@@ -164,7 +164,7 @@ def _metrics() -> Attacks:
         ("is constant", "    return 1.0\n", "cannot separate them"),
     ):  # fmt: skip
         whole = f"{head}def score(case, completion):\n{code}"
-        yield f"a metric that {name}", partial(_own_metric, whole), *told
+        yield f"a metric that {name}", partial(_own_metric, whole), *notes
 
 
 def _own_metric(code: str, project: AttackedProject) -> None:
@@ -172,11 +172,11 @@ def _own_metric(code: str, project: AttackedProject) -> None:
 
 
 def _answers() -> Attacks:
-    both = [row for i in range(N) for row in (answer("tuned", i), answer("tuned", i, right=True))]
+    twice = [row for i in range(N) for row in (answer("tuned", i), answer("tuned", i, right=True))]
     for name, rows in {
         "wrong answers are left out": [answer("tuned", i) for i in range(RIGHT["tuned"])],
         "no answers at all": [],
-        "a second, right answer behind each": both,
+        "a second, right answer behind each": twice,
         "answers of other cases": [{"id": f"z{i}", "completion": "shelf"} for i in range(N)],
     }.items():
         yield name, partial(_say, "tuned", rows)
@@ -290,7 +290,7 @@ tolerance = 0.1
 
 
 def _episodes() -> Attacks:
-    for name, code, *told in (
+    for name, code, *notes in (
         ("raises where tuned is wrong", "if wrong: raise OSError('down')"),
         ("ends the process where tuned is wrong", "if wrong: sys.exit(0)"),
         ("never returns where tuned is wrong", "while wrong: time.sleep(1)"),
@@ -299,7 +299,7 @@ def _episodes() -> Attacks:
         ("draws at random", "import random; return float(random.random() < 0.5)"),
         ("pays for silence", "return 1.0", "cannot separate them"),
     ):
-        yield f"an environment that {name}", partial(play_desk, f"        {code}\n"), *told
+        yield f"an environment that {name}", partial(play_desk, f"        {code}\n"), *notes
 
 
 def play_desk(reward: str, project: AttackedProject) -> None:

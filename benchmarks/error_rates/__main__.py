@@ -56,17 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     reps = parsed.reps or (FAST_REPS if parsed.fast else Settings().reps)
     settings = Settings(reps=reps, seed=parsed.seed, fast=parsed.fast)
-    found: list[Row] = []
+    results: list[Row] = []
     started = time.perf_counter()
     for name in [parsed.only] if parsed.only else DEFAULT:
         rows = [row for measure in GROUPS[name] for row in measure(settings)]
         print(render(rows), end="\n\n", flush=True)
-        found += rows
+        results += rows
     seconds = time.perf_counter() - started
     print(
-        f"{summary(found)} ({seconds:.0f} s, seed {settings.seed}, {settings.reps} samples a cell)"
+        f"{summary(results)} ({seconds:.0f} s, seed {settings.seed}, "
+        f"{settings.reps} samples a cell)"
     )
-    return int(any(row.status == "FAIL" for row in found))
+    return int(any(row.status == "FAIL" for row in results))
 
 
 def _parser() -> argparse.ArgumentParser:

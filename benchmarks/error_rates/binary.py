@@ -30,14 +30,14 @@ MARGINS = {
 def rows(settings: Settings, *, rule: rules.Rule = rules.gate) -> list[Row]:
     """Return the size of a rule at every margin and number of cases."""
     sizes = SIZES[:3] if settings.fast else SIZES
-    found = []
+    table = []
     for margin, name in MARGINS.items():
         for n in sizes:
             rate, share = size(proofs(n, margin, CONFIDENCE, rule), margin)
             what = f"{name}, true difference {margin:+g}"
             note = f"worst with {100 * share:.3g} % discordant"
-            found.append(Row("binary", what, str(n), rate, note=note))
-    return found
+            table.append(Row("binary", what, str(n), rate, note=note))
+    return table
 
 
 def refutations(settings: Settings) -> list[Row]:
@@ -57,14 +57,14 @@ def refutations(settings: Settings) -> list[Row]:
 
 def holds(settings: Settings) -> list[Row]:
     """Return how often a gain that is exactly the expected one is ruled out: HOLD."""
-    found = []
+    table = []
     for gain in (0.05, 0.1, 0.3):
         for n in (16, 42, 52) if settings.fast else (16, 42, 52, 100, 200):
             rate, share = size(proofs(n, -gain, CONFIDENCE, rules.held), -gain)
             note = f"worst with {100 * share:.3g} % discordant"
             what = f"HOLD, expected gain {gain:g} is true"
-            found.append(Row("binary", what, str(n), rate, note=note))
-    return found
+            table.append(Row("binary", what, str(n), rate, note=note))
+    return table
 
 
 def between(settings: Settings) -> list[Row]:
@@ -172,12 +172,12 @@ def trinomial(n: int, difference: float, share: float) -> Floats:
     """
     lose = min(max((share - difference) / 2, 0.0), 1.0)
     win = min(max((share + difference) / 2, 0.0), 1.0)
-    given = min(1.0, win / (1 - lose)) if lose < 1 else 0.0
+    conditional = min(1.0, win / (1 - lose)) if lose < 1 else 0.0
     losses, wins = np.arange(n + 1)[:, np.newaxis], np.arange(n + 1)[np.newaxis, :]
     rest = np.maximum(n - losses - wins, 0)
     ways = special.gammaln(n + 1) - _log_factorial(losses) - _log_factorial(wins)
     chances = special.xlogy(losses, lose) + special.xlog1py(n - losses, -lose)
-    chances = chances + special.xlogy(wins, given) + special.xlog1py(rest, -given)
+    chances = chances + special.xlogy(wins, conditional) + special.xlog1py(rest, -conditional)
     mass = np.exp(ways - _log_factorial(rest) + chances)
     return np.asarray(np.where(losses + wins <= n, mass, 0.0))
 

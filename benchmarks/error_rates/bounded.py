@@ -55,11 +55,11 @@ def error(sample: Sample, n: int, share: float, confidence: float = CONFIDENCE) 
 
 def _proofs(sample: Sample, n: int, confidence: float, most: int = 60) -> Floats:
     """Return whether each number of failures proves, up to the most that any cell sees."""
-    found = np.zeros(n + 1)
+    proven = np.zeros(n + 1)
     for failed in range(min(n, most) + 1):
         pairs, margin = sample(failed, n)
-        found[failed] = rules.gate(pairs, margin, confidence)
-    return found
+        proven[failed] = rules.gate(pairs, margin, confidence)
+    return proven
 
 
 def ever(sample: Sample, sizes: Sequence[int], share: float) -> float:
@@ -77,20 +77,20 @@ def ever(sample: Sample, sizes: Sequence[int], share: float) -> float:
 
 def _at_the_margin(settings: Settings) -> list[Row]:
     sizes = SIZES[:3] if settings.fast else SIZES
-    found = []
+    table = []
     for n in sizes:
         for margin in MARGINS:
             what = f"rare failures, mean loss of the tolerance {margin:g}"
-            found.append(_exact(what, n, partial(failures, 0.0, -margin), margin))
+            table.append(_exact(what, n, partial(failures, 0.0, -margin), margin))
             what = f"the same, half of the loss on all other cases, {margin:g}"
             half = margin / 2
-            found.append(_exact(what, n, partial(failures, -half, -margin), half / (1 - half)))
+            table.append(_exact(what, n, partial(failures, -half, -margin), half / (1 - half)))
         for gain in SMALL_GAINS:
             what = f"gain 0: others gain {gain:g}, rare failures take it"
-            found.append(_exact(what, n, partial(failures, gain, 0.0), gain / (1 + gain)))
+            table.append(_exact(what, n, partial(failures, gain, 0.0), gain / (1 + gain)))
         what = "rare gains, upper end: the mean gain of .02 is called smaller"
-        found.append(_exact(what, n, partial(unseen_gains, 0.02), 0.02))
-    return found
+        table.append(_exact(what, n, partial(unseen_gains, 0.02), 0.02))
+    return table
 
 
 def _exact(what: str, n: int, sample: Sample, share: float) -> Row:
@@ -98,14 +98,14 @@ def _exact(what: str, n: int, sample: Sample, share: float) -> Row:
 
 
 def _with_looks(settings: Settings) -> list[Row]:
-    found = []
+    table = []
     for n in PLANNED[:1] if settings.fast else PLANNED:
         sizes = look_sizes(n, first=looks.FIRST_CONTINUOUS)
         for margin in MARGINS:
             rate = ever(partial(failures, 0.0, -margin), sizes, margin)
             what = f"rare failures, tolerance {margin:g}, {len(sizes)} looks"
-            found.append(Row("bounded", what, str(n), rate))
+            table.append(Row("bounded", what, str(n), rate))
         rate = ever(partial(failures, 0.01, 0.0), sizes, 0.01 / 1.01)
         what = f"gain 0: others gain .01, rare failures take it, {len(sizes)} looks"
-        found.append(Row("bounded", what, str(n), rate))
-    return found
+        table.append(Row("bounded", what, str(n), rate))
+    return table

@@ -182,7 +182,11 @@ SCENARIOS = (
 def rows(settings: Settings) -> list[Row]:
     """Return the rate of false proof with clusters."""
     return [
-        *(_row(one, count, settings) for one in SCENARIOS for count in _counts(one, settings)),
+        *(
+            _row(scenario, count, settings)
+            for scenario in SCENARIOS
+            for count in _counts(scenario, settings)
+        ),
         *_levels(settings),
     ]
 
@@ -277,8 +281,8 @@ def _certified(
     unseen = right.size / guarded_units(Counter(labels).values())
     if right.sum() / (right.size + unseen) < floor:
         return False
-    found = rate_interval([round(value) for value in right], labels, CONFIDENCE)
-    return found.low >= floor
+    interval = rate_interval([round(value) for value in right], labels, CONFIDENCE)
+    return interval.low >= floor
 
 
 def _reps(settings: Settings) -> int:

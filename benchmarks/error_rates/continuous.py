@@ -88,7 +88,7 @@ SCENARIOS = (
 
 def rows(settings: Settings) -> list[Row]:
     """Return both error rates of every scenario and number of cases."""
-    found = []
+    table = []
     for scenario in SCENARIOS:
         sizes = tuple(n for n in scenario.sizes if n <= MOST_FAST) or scenario.sizes[:1]
         for n in sizes if settings.fast else scenario.sizes:
@@ -100,8 +100,8 @@ def rows(settings: Settings) -> list[Row]:
                     wrong[end] += 1
             for end, hits in wrong.items():
                 rate, error = simulated(hits, settings.reps)
-                found.append(Row("continuous", f"{scenario.name}, {end} end", str(n), rate, error))
-    return found
+                table.append(Row("continuous", f"{scenario.name}, {end} end", str(n), rate, error))
+    return table
 
 
 def wrong_ends(

@@ -124,5 +124,5 @@ def pairs_of(copies: Copies) -> Pairs:
         for case, d in zip(cases, np.concatenate(copies).tolist(), strict=True)
         for arm, value in (("base", max(-d, 0.0)), ("tuned", max(d, 0.0)))
     }
-    known = {case: Case.model_construct(id=case, cluster=None) for case in cases}
-    return ScoreTable(suite, known, values).pairs(rules.ZERO_ONE)
+    by_id = {case: Case.model_construct(id=case, cluster=None) for case in cases}
+    return ScoreTable(suite, by_id, values).pairs(rules.ZERO_ONE)

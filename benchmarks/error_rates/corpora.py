@@ -74,9 +74,9 @@ def long_failures(
     failed = rng.random(n) < share
     kept = np.where(rng.random(n) < changed, other, right)
     whole_ = np.full(n, float(CHARACTERS))
-    given = np.where(failed, LONGEST * whole_, whole_)
+    lengths = np.where(failed, LONGEST * whole_, whole_)
     base = np.column_stack([whole_, whole_, right.astype(float)])
-    return base, np.column_stack([given, whole_, np.where(failed, 0.0, kept)])
+    return base, np.column_stack([lengths, whole_, np.where(failed, 0.0, kept)])
 
 
 def rare_class(
@@ -100,17 +100,17 @@ def rare_class(
     return _hits(truth, base), _hits(truth, np.where(missed, 0, tuned))
 
 
-def _hits(truth: NDArray[np.int64], said: NDArray[np.int64]) -> Floats:
+def _hits(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> Floats:
     """Return hits, false alarms and misses of each class."""
     columns = []
     for label in range(len(LABELS)):
-        is_, says = truth == label, said == label
+        is_, says = truth == label, predicted == label
         columns += [is_ & says, says & ~is_, is_ & ~says]
     return np.column_stack(columns).astype(float)
 
 
 def _populations() -> list[CorpusPopulation]:
-    found = [
+    populations = [
         CorpusPopulation(
             f"chrF {100 * level:g}, {share:.1%} total failures of 6 times the length, "
             f"{changed:.0%} of the others changed",
@@ -119,7 +119,7 @@ def _populations() -> list[CorpusPopulation]:
         )
         for level, share, changed in ((0.75, 0.01, 0.0), (0.75, 0.02, 0.3), (0.3, 0.01, 0.3))
     ]
-    return found + [
+    return populations + [
         CorpusPopulation(
             f"macro-F1, a class of {share:.0%} found in {recall:.0%}, "
             f"{changed:.0%} of the others changed",
@@ -136,15 +136,15 @@ def rows(settings: Settings) -> list[Row]:
 
 
 def _shipped(settings: Settings) -> list[Row]:
-    found = []
+    table = []
     populations = _populations()
     for population in populations[::3] if settings.fast else populations:
         margin = -population.difference(MANY // (40 if settings.fast else 1))
         for n in SIZES[1:2] if settings.fast else SIZES:
             what = f"false SHIP, {population.name}: worse by the tolerance {margin:.3g}"
             gate = Gate(metric=population.use, kind="tolerance", margin=margin)
-            found.append(_rate(settings, what, population, gate, n, Verdict.SHIP))
-    return found
+            table.append(_rate(settings, what, population, gate, n, Verdict.SHIP))
+    return table
 
 
 def _rate(

@@ -45,9 +45,9 @@ def _certified(settings: Settings) -> Iterator[Row]:
     for floor in LEVELS:
         for n in (20, 59, 100) if settings.fast else (20, 59, 100, 200, 400):
             mass = stats.binom.pmf(np.arange(n + 1), n, floor)
-            found = [_status(right, n, floor, "certified") for right in range(n + 1)]
+            statuses = [_status(right, n, floor, "certified") for right in range(n + 1)]
             for status in (GateStatus.PASS, GateStatus.FAIL):
-                rate = float(sum(m for m, s in zip(mass, found, strict=True) if s is status))
+                rate = float(sum(m for m, s in zip(mass, statuses, strict=True) if s is status))
                 what = f"certified floor {floor:g} is tuned's level: {status}"
                 yield Row("guardrails", what, str(n), rate)
 

@@ -137,7 +137,7 @@ def rows(settings: Settings) -> list[Row]:
 def calibrated(settings: Settings) -> list[Row]:
     """Return the rates where labels on other pairs of the population correct the judge."""
     sizes = CALIBRATIONS[3:4] if settings.fast else CALIBRATIONS
-    found = []
+    table = []
     for labels, cases in sizes:
         for population in CALIBRATED[::4] if settings.fast else CALIBRATED:
             rng = settings.rng(f"calibrated {labels} {cases} {population} {population.truth}")
@@ -157,11 +157,11 @@ def calibrated(settings: Settings) -> list[Row]:
             note = f"the judge alone {raw / reps:.3f}"
             for end, hits in (("lower", low), ("upper", high)):
                 rate, error = simulated(hits, reps)
-                found.append(
+                table.append(
                     Row("judges", f"{what}, {end} end", str(cases), rate, error, note=note)
                 )
                 note = ""
-    return found
+    return table
 
 
 def label_lines(columns: JudgedColumns, n: int) -> list[Label]:
@@ -223,7 +223,7 @@ def calibration_of(columns: JudgedColumns) -> CalibrationSample:
 
 def corrected(settings: Settings) -> list[Row]:
     """Return the rates at both ends where people labelled some of the run's own pairs."""
-    found = []
+    table = []
     for n in LABELS[:1] if settings.fast else LABELS:
         for population in CORRECTED[::3] if settings.fast else CORRECTED:
             rng = settings.rng(f"judges {n} {population} {population.truth}")
@@ -239,8 +239,8 @@ def corrected(settings: Settings) -> list[Row]:
                     f"labels on {n} of {CASES}, {population}, difference {population.truth:+g}, "
                     f"{end} end"
                 )
-                found.append(Row("judges", what, str(n), rate, error))
-    return found
+                table.append(Row("judges", what, str(n), rate, error))
+    return table
 
 
 def labelled_pairs(columns: JudgedColumns, n: int, of: MetricRecord = JUDGED) -> Pairs:
@@ -265,7 +265,7 @@ def relative(settings: Settings) -> list[Row]:
 
     Base's level is `lost + BASE_RIGHT (1 - won - lost)`, and tuned's is `won - lost` higher.
     """
-    found = []
+    table = []
     for part, won in SHARES[1:2] if settings.fast else SHARES:
         lost = (won + part * BASE_RIGHT * (1 - won)) / (1 - part * (1 - BASE_RIGHT))
         for error, wrong in (("lenient", 0.1), ("harsh", 0.1)):
@@ -277,8 +277,8 @@ def relative(settings: Settings) -> list[Row]:
                     pairs = labelled_pairs(population.draw(rng, CASES), n)
                     hits += rules.gate(pairs.relative(part), 0.0, CONFIDENCE)
                 what = f"tolerance {part:.0%} of base, labels on {n}, {population}, {won:g} won"
-                found.append(Row("judges", what, str(CASES), *simulated(hits, reps)))
-    return found
+                table.append(Row("judges", what, str(CASES), *simulated(hits, reps)))
+    return table
 
 
 TOLERANCE, RUN_CASES = 0.1, 400
@@ -298,7 +298,7 @@ def several(settings: Settings) -> list[Row]:
         ("false SHIP, 2 judges, one metric worse by its tolerance", Verdict.SHIP, (broken, fine)),
         ("false BLOCK, 2 judges, both harsh on tuned, no change", Verdict.BLOCK, (same, same)),
     ]
-    found = []
+    table = []
     for what, wrong, populations in cells[1:] if settings.fast else cells:
         rng = settings.rng(f"several {what}")
         reps = max(30, settings.reps // 50)
@@ -309,8 +309,8 @@ def several(settings: Settings) -> list[Row]:
             count += judged
             hits += judged and record.verdict is wrong
         note = f"its gate counts in {count / reps:.2f} of the runs"
-        found.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
-    return found
+        table.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
+    return table
 
 
 OVERLOOKED = 0.7
@@ -323,7 +323,7 @@ def other_candidate(settings: Settings) -> list[Row]:
     The judge overlooks most of what it loses, exactly the tolerance. Its answers are others than
     those that people labelled, on all cases or on those that it loses.
     """
-    found = []
+    table = []
     gate = Gate(metric="tone", kind="tolerance", margin=TOLERANCE)
     for changed, name in ((True, "all answers"), (False, "only those lost")):
         what = f"false pass, calibrated on another candidate, {name} differ"
@@ -334,17 +334,17 @@ def other_candidate(settings: Settings) -> list[Row]:
             worse = _overlooked(rng, RUN_CASES)
             lost = worse.tuned < worse.base
             now = {str(i): str(changed or gone) for i, gone in enumerate(lost.tolist())}
-            known = calibration_record(Population("lenient", 0.03, 0.08, 0.08).draw(rng, 200))
+            calibration = calibration_record(Population("lenient", 0.03, 0.08, 0.08).draw(rng, 200))
             labelled = {str(i): "False" for i in range(200)}
-            known = known.model_copy(update={"answers": labelled})
-            judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=known)
+            calibration = calibration.model_copy(update={"answers": labelled})
+            judge = JudgeRecord(name="rubric", prompt_sha256="p", calibration=calibration)
             pairs = judged_pairs(worse, JUDGED.model_copy(update={"judge": judge}))
             passed = rules.gate(calibrated_pairs(pairs), -TOLERANCE, CONFIDENCE)
             loose += passed
             hits += passed and judge_eligibility(gate, pairs, now).counts
         note = f"if it were not bound to its answers {loose / reps:.2f}"
-        found.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
-    return found
+        table.append(Row("judges", what, str(RUN_CASES), *simulated(hits, reps), note=note))
+    return table
 
 
 def _overlooked(rng: np.random.Generator, n: int) -> JudgedColumns:
@@ -359,12 +359,14 @@ def _overlooked(rng: np.random.Generator, n: int) -> JudgedColumns:
 def _judged_run(rng: np.random.Generator, populations: Sequence[Population]) -> list[runs.Gated]:
     """Return a far exceeded goal, and a tolerance on each judge."""
     goal = runs.flips(rng, RUN_CASES, 0.5, 0.05)
-    found = [runs.gated("goal", "gain", 0.0, goal, rules.ZERO_ONE)]
+    parts = [runs.gated("goal", "gain", 0.0, goal, rules.ZERO_ONE)]
     for name, population in zip(("tone", "rubric"), populations, strict=True):
         columns = population.draw(rng, RUN_CASES)
-        known = calibration_record(population.draw(rng, 200)).model_copy(update={"metric": name})
-        judge = JudgeRecord(name="rubric", prompt_sha256=name, calibration=known)
+        calibration = calibration_record(population.draw(rng, 200)).model_copy(
+            update={"metric": name}
+        )
+        judge = JudgeRecord(name="rubric", prompt_sha256=name, calibration=calibration)
         metric = JUDGED.model_copy(update={"name": name, "use": name, "judge": judge})
         gate = Gate(metric=name, kind="tolerance", margin=TOLERANCE)
-        found.append(runs.Gated(metric, gate, (columns.base_judged, columns.tuned_judged)))
-    return found
+        parts.append(runs.Gated(metric, gate, (columns.base_judged, columns.tuned_judged)))
+    return parts

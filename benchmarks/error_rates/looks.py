@@ -41,7 +41,7 @@ class LookPlan:
 def rows(settings: Settings) -> list[Row]:
     """Return the error of looking."""
     sizes = SIZES[:2] if settings.fast else SIZES
-    found = []
+    table = []
     for margin, name in binary.MARGINS.items():
         for n in sizes:
             looks = plan(n, margin)
@@ -52,8 +52,8 @@ def rows(settings: Settings) -> list[Row]:
             )
             what = f"0/1, {name}, true difference {margin:+g}, {len(looks.sizes)} looks"
             note = f"worst with {100 * share:.3g} % discordant"
-            found.append(Row("looks", what, str(n), rate, note=note))
-    return [*found, *_continuous(settings)]
+            table.append(Row("looks", what, str(n), rate, note=note))
+    return [*table, *_continuous(settings)]
 
 
 @cache
@@ -77,14 +77,14 @@ def stops(looks: LookPlan, difference: float, share: float) -> NDArray[np.float6
     """Return the probability that the margin is proven at each look, and not before."""
     alive = np.zeros((looks.n + 1, looks.n + 1))
     alive[0, 0] = 1.0
-    found, before = [], 0
+    chances, before = [], 0
     for size, table in zip(looks.sizes, looks.proofs, strict=True):
         alive = _grown(alive, binary.trinomial(size - before, difference, share))
         part = alive[: size + 1, : size + 1]
-        found.append(float(part[table].sum()))
+        chances.append(float(part[table].sum()))
         part[table] = 0.0
         before = size
-    return np.array(found)
+    return np.array(chances)
 
 
 def ever(looks: LookPlan, difference: float, share: float) -> float:
@@ -107,7 +107,7 @@ def mean_share(looks: LookPlan, difference: float, share: float) -> float:
 
 
 def _continuous(settings: Settings) -> list[Row]:
-    found = []
+    table = []
     for scenario in continuous.SCENARIOS:
         if scenario.name not in SCENARIOS:
             continue
@@ -125,8 +125,8 @@ def _continuous(settings: Settings) -> list[Row]:
             for end, hits in wrong.items():
                 rate, error = simulated(hits, settings.reps)
                 what = f"{scenario.name}, {end} end, {len(looks)} looks"
-                found.append(Row("looks", what, str(n), rate, error))
-    return found
+                table.append(Row("looks", what, str(n), rate, error))
+    return table
 
 
 def _ever_wrong(

@@ -96,7 +96,7 @@ def _base(rng: np.random.Generator, n: int) -> Floats:
 
 def false_claims(settings: Settings) -> list[Row]:
     """Return how often a fine-tune that changes nothing ships or is blocked."""
-    found = []
+    table = []
     reps = max(40, settings.reps // 20)
     for noise in NOISES:
         rng = settings.rng(f"noise {noise.name}")
@@ -109,8 +109,8 @@ def false_claims(settings: Settings) -> list[Row]:
                 claimed[ended] += 1
         for ended, hits in claimed.items():
             what = f"false {ended.value}, no change, {noise.name}"
-            found.append(Row("noise", what, str(ASKED_AGAIN), *simulated(hits, reps)))
-    return found
+            table.append(Row("noise", what, str(ASKED_AGAIN), *simulated(hits, reps)))
+    return table
 
 
 MARGIN = 0.05
@@ -119,7 +119,7 @@ ONE_WAY = Arithmetic("base asked again scores 2 points more", 0.05, 1.0, shared=
 
 def false_tolerances(settings: Settings) -> list[Row]:
     """Return how often a tolerance passes that is exactly lost, but for arithmetic."""
-    found = []
+    table = []
     gate = Gate(metric="m", kind="tolerance", margin=MARGIN)
     for noise in (ONE_WAY, NOISES[0]):
         for n in (200,) if settings.fast else (200, ASKED_AGAIN):
@@ -133,8 +133,8 @@ def false_tolerances(settings: Settings) -> list[Row]:
                 result = decide_gate(gate, _pairs(base, tuned), regressed=False, noise=floor)
                 hits += result.status is GateStatus.PASS
             what = f"tolerance {MARGIN:g} exactly lost, {noise.name}"
-            found.append(Row("noise", what, str(n), *simulated(hits, reps)))
-    return found
+            table.append(Row("noise", what, str(n), *simulated(hits, reps)))
+    return table
 
 
 LOOKED = ((400, 400), (1000, 500))
@@ -145,7 +145,7 @@ FIRST = 20
 
 def looked_claims(settings: Settings) -> list[Row]:
     """Return how often any look claims a gain, or a loss, of a fine-tune that changes nothing."""
-    found = []
+    table = []
     for noise in NOISES[2:4] if settings.fast else NOISES:
         for planned, again_n in LOOKED[:1] if settings.fast else LOOKED:
             reps = max(30, settings.reps // 10)
@@ -154,8 +154,8 @@ def looked_claims(settings: Settings) -> list[Row]:
             for end, name in enumerate(("gain", "loss")):
                 hits = sum(claimed[end] for claimed in claims)
                 what = f"false {name} at any look, no change, {noise.name}"
-                found.append(Row("noise", what, str(planned), *simulated(hits, reps)))
-    return found
+                table.append(Row("noise", what, str(planned), *simulated(hits, reps)))
+    return table
 
 
 def _asked_twice(
@@ -174,9 +174,9 @@ def _claims(base: Floats, tuned: Floats, again: Floats) -> tuple[bool, bool]:
     gain = loss = False
     for size, confidence in zip(sizes, looks.confidences(sizes), strict=True):
         pairs = _pairs(base[:size], tuned[:size])
-        known = np.flatnonzero(~np.isnan(again[:size]))
-        names = tuple(map(str, known.tolist()))
-        floor = NoiseFloor(replace(_pairs(base[known], again[known]), cases=names))
+        measured = np.flatnonzero(~np.isnan(again[:size]))
+        names = tuple(map(str, measured.tolist()))
+        floor = NoiseFloor(replace(_pairs(base[measured], again[measured]), cases=names))
         gain |= _clears(floor, pairs, confidence)
         loss |= _clears(floor.exchanged(), pairs.exchanged(), confidence)
     return gain, loss
@@ -221,7 +221,7 @@ HOLES: dict[str, Hiding] = {
 
 def missing(settings: Settings) -> list[Row]:
     """Return how often missing scores block a model that loses nothing."""
-    found = []
+    table = []
     for name, hide in HOLES.items():
         reps, hits = max(40, settings.reps // 50), 0
         rng = settings.rng(f"missing {name}")
@@ -232,8 +232,8 @@ def missing(settings: Settings) -> list[Row]:
             scores = hide(rng, base, np.where(won, 1.0, np.where(lost, 0.0, base)))
             hits += verdict([_gate("tolerance", 0.05, scores)]) is Verdict.BLOCK
         what = f"false BLOCK, 3 % unscored, all {name}"
-        found.append(Row("noise", what, str(MISSING_OF), *simulated(hits, reps)))
-    return found
+        table.append(Row("noise", what, str(MISSING_OF), *simulated(hits, reps)))
+    return table
 
 
 FURTHER = 300
@@ -289,7 +289,7 @@ def missing_further(settings: Settings) -> list[Row]:
             _wins_of_second,
         ),
     ]
-    found = []
+    table = []
     for what, compare, wrong, draw, hide in cells[::2] if settings.fast else cells:
         hidden = hide.__name__.strip("_").replace("_", " ")
         text = f"false {what}, 3 % unscored: {hidden}"
@@ -299,8 +299,8 @@ def missing_further(settings: Settings) -> list[Row]:
         for _ in range(reps):
             first, second = draw(rng)
             hits += compare(rng, *hide(rng, first, second)) is wrong
-        found.append(Row("noise", text, str(FURTHER), *simulated(hits, reps)))
-    return found
+        table.append(Row("noise", text, str(FURTHER), *simulated(hits, reps)))
+    return table
 
 
 def _today(rng: np.random.Generator, today: Floats, tuned: Floats) -> Verdict:
@@ -345,7 +345,7 @@ MACHINES: dict[str, Callable[[np.random.Generator, int], Floats]] = {
 def times(settings: Settings) -> list[Row]:
     """Return the errors of a tolerance of 10 % and of a regression, arms asked in turn."""
     reps = max(100, settings.reps // 5)
-    found = []
+    table = []
     for name, load in MACHINES.items():
         for n in (30,) if settings.fast else (30, 100):
             rng = settings.rng(f"times {name} {n}")
@@ -358,8 +358,8 @@ def times(settings: Settings) -> list[Row]:
                 regressed += equal.reversed_test().p_value <= ALPHA
             for what, hits in (("10 % slower passes 10 %", passed), ("false REGRESSED", regressed)):
                 cell = f"latency, {what}, {name}"
-                found.append(Row("noise", cell, str(n), *simulated(hits, reps)))
-    return found
+                table.append(Row("noise", cell, str(n), *simulated(hits, reps)))
+    return table
 
 
 LENGTH = rules.UNBOUNDED.model_copy(update={"name": "length", "higher_is_better": False})
@@ -367,7 +367,7 @@ LENGTH = rules.UNBOUNDED.model_copy(update={"name": "length", "higher_is_better"
 
 def endless(settings: Settings) -> list[Row]:
     """Return how often a ratio of lengths passes that rare endless answers bring to its bound."""
-    found = []
+    table = []
     for share, n in ((0.03, 40), (0.03, 100), (0.01, 100), (0.01, 200)):
         bound = 20.0**share
         gate = Gate(metric="length", kind="ratio", margin=bound)
@@ -380,8 +380,8 @@ def endless(settings: Settings) -> list[Row]:
             pairs = rules.pairs_of(base.tolist(), tuned.tolist(), LENGTH)
             hits += decide_gate(gate, pairs, regressed=False).status is GateStatus.PASS
         what = f"ratio of {bound:.3g} exactly reached, {100 * share:g} % endless"
-        found.append(Row("noise", what, str(n), *simulated(hits, reps)))
-    return found
+        table.append(Row("noise", what, str(n), *simulated(hits, reps)))
+    return table
 
 
 def _timed(

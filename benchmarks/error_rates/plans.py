@@ -61,12 +61,12 @@ def _enumerated(settings: Settings) -> Iterator[Row]:
     for n in SIZES[:2] if settings.fast else SIZES:
         for margin, effect in CELLS:
             table = binary.proofs(n, margin, binary.CONFIDENCE)
-            found = []
+            plans = []
             for share in (share for share in SHARES if share >= abs(effect)):
                 true = binary.proof(table, effect, share)
                 plan = _planned(n, margin, effect, share)
-                found.append((abs(plan - true), plan, true, share))
-            off, plan, true, share = max(found)
+                plans.append((abs(plan - true), plan, true, share))
+            off, plan, true, share = max(plans)
             what = f"0/1, margin {margin:+g}, true difference {effect:+g}"
             note = f"planned {plan:.3f}, true {true:.3f}, worst with {100 * share:g} % discordant"
             yield Row("plans", what, str(n), off, limit=POINTS, note=note)

@@ -38,7 +38,7 @@ def _near_zero(settings: Settings) -> list[Row]:
 
     The scores have a deviation of 1, and tuned's are lower by exactly the tolerance.
     """
-    found = []
+    table = []
     for share, level in ((0.1, 0.0), (0.5, 0.0), (0.5, 0.05)):
         rng = settings.rng(f"near zero {share} {level}")
         gate = Gate(metric="m", kind="tolerance", margin=f"{100 * share:g}%")
@@ -49,15 +49,15 @@ def _near_zero(settings: Settings) -> list[Row]:
             pairs = rules.pairs_of(base.tolist(), tuned.tolist(), rules.UNBOUNDED)
             hits += decide_gate(gate, pairs, regressed=False).status is GateStatus.PASS
         what = f"tolerance {100 * share:g} % of a level of {level:g}, scores of either sign"
-        found.append(Row("relative", what, str(LEAST_UNBOUNDED), *simulated(hits, reps)))
-    return found
+        table.append(Row("relative", what, str(LEAST_UNBOUNDED), *simulated(hits, reps)))
+    return table
 
 
 @lru_cache(maxsize=400_000)
-def _proves(wins: int, losses: int, both: int, share: float, confidence: float) -> bool:
+def _proves(wins: int, losses: int, both_right: int, share: float, confidence: float) -> bool:
     """Return whether a tolerance of a share of base's level is proven; `both` arms are right."""
-    tuned = [1.0] * (wins + both) + [0.0] * losses
-    base = [0.0] * wins + [1.0] * (both + losses)
+    tuned = [1.0] * (wins + both_right) + [0.0] * losses
+    base = [0.0] * wins + [1.0] * (both_right + losses)
     pairs = rules.pairs_of(base, tuned, rules.ZERO_ONE)
     return is_proven(pairs.relative(share), 0.0, confidence)
 
@@ -92,7 +92,7 @@ def _exact(settings: Settings) -> list[Row]:
 
 def _looks(settings: Settings) -> list[Row]:
     """Return how often the limit is "proven" at any look of a growing sample."""
-    found = []
+    table = []
     sizes = tuple(look_sizes(LOOKED))
     steps = np.diff([0, *sizes])
     for share in (0.02, 0.10):
@@ -113,5 +113,5 @@ def _looks(settings: Settings) -> list[Row]:
                 f"tolerance {100 * share:g} % of base {level:g}, tuned at it, "
                 f"{100 * wins:g} % wins, {len(sizes)} looks"
             )
-            found.append(Row("relative", what, str(LOOKED), *simulated(hits, settings.reps)))
-    return found
+            table.append(Row("relative", what, str(LOOKED), *simulated(hits, settings.reps)))
+    return table

@@ -391,12 +391,12 @@ def _tries(rng: np.random.Generator, count: int) -> list[Suites]:
     # A part of what changes does so in every candidate: fine-tunes on the same data are alike.
     shared = rng.random(CASES) < 0.15
     drawn = (rng.random(CASES) < 0.6).astype(float)
-    found: list[Suites] = []
+    candidates: list[Suites] = []
     for _ in range(count):
-        own = (rng.random(CASES) < 0.6).astype(float)
-        tuned = np.where(shared, drawn, np.where(rng.random(CASES) < 0.3, own, base))
-        found.append({SUITE: [gated("goal", "gain", 0.0, (base, tuned), rules.ZERO_ONE)]})
-    return found
+        changed = (rng.random(CASES) < 0.6).astype(float)
+        tuned = np.where(shared, drawn, np.where(rng.random(CASES) < 0.3, changed, base))
+        candidates.append({SUITE: [gated("goal", "gain", 0.0, (base, tuned), rules.ZERO_ONE)]})
+    return candidates
 
 
 def _candidates(count: int) -> list[RunCell]:

@@ -66,10 +66,10 @@ def _decide(
         return decide_run(manifest, cases, rows_of(scored))
     for index, size in enumerate(plan.sizes):
         at = {SUITE: InterimLook(plan, index)}
-        found = decide_run(manifest, cases, rows_of(scored, first=size), looks=at)
-        if found.verdict in (Verdict.SHIP, Verdict.BLOCK, Verdict.HOLD):
+        verdict = decide_run(manifest, cases, rows_of(scored, first=size), looks=at)
+        if verdict.verdict in (Verdict.SHIP, Verdict.BLOCK, Verdict.HOLD):
             break
-    return found
+    return verdict
 
 
 def _failures(rng: np.random.Generator, n: int, loss: float) -> Column:
@@ -117,8 +117,8 @@ def _families() -> Iterator[RunCell]:
         tags = [f"t{i}" for i in range(count)]
         parts: dict[str, Draw] = {tag: partial(flips, n=PART, win=0.15, lose=0.15) for tag in tags}
         gates = [_gate("gain", 0.0), *(_gate("gain", 0.0, tag) for tag in tags)]
-        found = _decide(rng, parts, gates, rules.ZERO_ONE, looks=looks)
-        return any(gate.reason is GateReason.REGRESSED for gate in found.suites[0].gates)
+        verdict = _decide(rng, parts, gates, rules.ZERO_ONE, looks=looks)
+        return any(gate.reason is GateReason.REGRESSED for gate in verdict.suites[0].gates)
 
     for count, looks in ((5, False), (5, True), (10, False)):
         yield RunCell(

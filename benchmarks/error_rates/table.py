@@ -68,11 +68,11 @@ def simulated(hits: int, reps: int) -> tuple[float, float]:
 
 def render(rows: Iterable[Row]) -> str:
     """Return the table in aligned plain text, with a heading for each group."""
-    found = list(rows)
-    what = max((len(row.what) for row in found), default=0)
+    table = list(rows)
+    what = max((len(row.what) for row in table), default=0)
     lines = []
     group = ""
-    for row in found:
+    for row in table:
         if row.group != group:
             group = row.group
             head = f"{'what':<{what}} {'n':>8} {'rate':>6} {'+-':>6} {'limit':>6}  result"

@@ -195,8 +195,8 @@ class CorpusEstimator(Estimator):
             # Tuned's failure is on the side of its worst value.
             far = max(bound, self._lost(self.counts.tuned) - self.sign * moved.value)
             reach = (far, bound) if self.metric.higher_is_better else (bound, far)
-        found = moved.interval(confidence=confidence, bound=bound, reach=reach)
-        return shift_interval(found, middle)
+        interval = moved.interval(confidence=confidence, bound=bound, reach=reach)
+        return shift_interval(interval, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         from tunegate.harness.stats.paired_mean import unseen_loss_units
@@ -254,12 +254,12 @@ def _impute_counts(
     rows: Sequence[Row | None], level: Level, sign: float, heaviest: float
 ) -> list[Row]:
     """Return an arm's counts, the missing ones replaced by those that lower `sign` · level most."""
-    known = [row for row in rows if row is not None]
-    if len(known) in (0, len(rows)):
-        return known
-    total = [sum(column) for column in zip(*known, strict=True)]
+    present = [row for row in rows if row is not None]
+    if len(present) in (0, len(rows)):
+        return present
+    total = [sum(column) for column in zip(*present, strict=True)]
     worst = min(
-        (tuple(heaviest * count for count in row) for row in dict.fromkeys(known)),
+        (tuple(heaviest * count for count in row) for row in dict.fromkeys(present)),
         key=lambda row: sign * level(t + c for t, c in zip(total, row, strict=True)),
     )
     return [worst if row is None else row for row in rows]

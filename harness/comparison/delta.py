@@ -129,20 +129,20 @@ def interval_around(pairs: Pairs, margins: Iterable[float], confidence: float) -
     gain. There the limit is where the test of the margin turns. If a gain is proven and a tolerance
     is not, the interval holds both margins.
     """
-    found = pairs.interval(confidence)
-    low, high, exchanged = found.low, found.high, pairs.exchanged()
-    asked = [] if pairs.too_few else sorted(margins)
-    for margin in reversed(asked):
+    interval = pairs.interval(confidence)
+    low, high, exchanged = interval.low, interval.high, pairs.exchanged()
+    ordered = [] if pairs.too_few else sorted(margins)
+    for margin in reversed(ordered):
         if low > margin and not is_proven(pairs, margin, confidence):
             low = _turn_below(pairs, margin, confidence)
-        elif low <= margin < found.estimate and is_proven(pairs, margin, confidence):
+        elif low <= margin < interval.estimate and is_proven(pairs, margin, confidence):
             low = math.nextafter(margin, math.inf)
-    for margin in asked:
+    for margin in ordered:
         if high < margin and not is_proven(exchanged, -margin, confidence):
             high = -_turn_below(exchanged, -margin, confidence)
-        elif high >= margin > found.estimate and is_proven(exchanged, -margin, confidence):
+        elif high >= margin > interval.estimate and is_proven(exchanged, -margin, confidence):
             high = math.nextafter(margin, -math.inf)
-    return replace(found, low=low, high=high)
+    return replace(interval, low=low, high=high)
 
 
 def _turn_below(pairs: Pairs, margin: float, confidence: float) -> float:
@@ -156,8 +156,8 @@ def _turn_below(pairs: Pairs, margin: float, confidence: float) -> float:
 
     if math.isinf(least) or excess(least) > 0:
         return least
-    found = find_root(excess, least, margin)
-    return found if found < margin - 1e-9 else margin  # a jump at the margin itself
+    root = find_root(excess, least, margin)
+    return root if root < margin - 1e-9 else margin  # a jump at the margin itself
 
 
 def one_sided(confidence: float) -> float:

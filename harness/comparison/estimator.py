@@ -183,10 +183,10 @@ class Estimator(PairedScores, ABC):
         """
         if self.too_few or effect <= margin:
             return None
-        found, most = (
+        fewest, most = (
             self._plan(effect, margin, confidence, share) for share in (1.0, self._largest_spread())
         )
-        return None if found is None else NeededCases(found, most)
+        return None if fewest is None else NeededCases(fewest, most)
 
     def _largest_spread(self) -> float:
         """Return the upper end of an 80 % interval of the variance, relative to the observed one.

@@ -69,9 +69,9 @@ class LabelledEstimator(Estimator):
     def _interval(self, confidence: float) -> Interval:
         from tunegate.harness.stats.ppi import ppi_interval
 
-        found = self._differences
+        scores = self._differences
         return ppi_interval(
-            found.human, found.judge, found.rest, confidence=confidence, bound=self.metric.bound
+            scores.human, scores.judge, scores.rest, confidence=confidence, bound=self.metric.bound
         )
 
     def _test(self, margin: float) -> OneSidedTest:
@@ -86,14 +86,14 @@ class LabelledEstimator(Estimator):
         middle, bound = interval_centre(self.metric)
         side = self._side(tuned=True)
         moved = [[value - middle for value in c] for c in (side.human, side.judge, side.rest)]
-        found = ppi_interval(
+        interval = ppi_interval(
             *moved,
             confidence=confidence,
             bound=bound,
             weight=self._weight,
             largest_error=self.metric.bound,
         )
-        return shift_interval(found, middle)
+        return shift_interval(interval, middle)
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         return None  # more labels narrow the interval, not more cases
@@ -111,8 +111,8 @@ class LabelledEstimator(Estimator):
         """Weight of the judge's scores, the same for the difference and the levels."""
         from tunegate.harness.stats.ppi import ppi_weight
 
-        found = self._differences
-        return ppi_weight(found.human, found.judge, found.rest)
+        scores = self._differences
+        return ppi_weight(scores.human, scores.judge, scores.rest)
 
     @cached_property
     def _differences(self) -> LabelledColumns:

@@ -124,19 +124,19 @@ class MeanEstimator(Estimator):
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         independent = unit_values(self.differences, self.clusters)
-        found = cases_for_mean(
+        cases = cases_for_mean(
             independent, self.n, effect=effect, margin=margin, confidence=confidence, share=share
         )
         if self.metric.bound is not None and len(set(independent)) == 1:
-            found = 1  # without spread, unseen losses decide alone
+            cases = 1  # without spread, unseen losses decide alone
         lost = self.reach[0] if self.reach else self.metric.bound
-        if found is None or lost is None or not -lost < margin < lost:
-            return found
+        if cases is None or lost is None or not -lost < margin < lost:
+            return cases
         from tunegate.harness.stats.paired_mean import unseen_loss_units
 
         most = min(effect, lost)
         units = unseen_loss_units(margin, bound=lost, effect=most, confidence=confidence)
-        return within_limit(max(found, self._in_clusters(units)))
+        return within_limit(max(cases, self._in_clusters(units)))
 
     def _plan_level(self, bound: float, confidence: float, sign: float) -> int | None:
         if is_binary(self.metric, self.tuned):
@@ -211,8 +211,8 @@ class BinaryEstimator(MeanEstimator):
         """
         from tunegate.harness.stats.binary import clopper_pearson
 
-        found = clopper_pearson(self.wins + self.losses, self.n, confidence=0.80)
-        return max(1.0, found.high / self._discordance)
+        interval = clopper_pearson(self.wins + self.losses, self.n, confidence=0.80)
+        return max(1.0, interval.high / self._discordance)
 
     def _interval(self, confidence: float) -> Interval:
         from tunegate.harness.stats import binary
@@ -222,15 +222,15 @@ class BinaryEstimator(MeanEstimator):
         from tunegate.harness.stats import clusters as clustered
 
         signs = [round(d) for d in self.differences]
-        found = clustered.clustered_binary_interval(signs, self.clusters, confidence=confidence)
+        interval = clustered.clustered_binary_interval(signs, self.clusters, confidence=confidence)
         wins, losses, n = clustered.effective_counts(signs, self.clusters)
-        low, high, alpha = found.low, found.high, (1 - confidence) / 2
+        low, high, alpha = interval.low, interval.high, (1 - confidence) / 2
         # As in the test, the exact companion joins from 0 on.
         if low > 0:
             low = min(low, max(0.0, binary.exact_lower(wins, losses, n, alpha)))
         if high < 0:
             high = max(high, min(0.0, -binary.exact_lower(losses, wins, n, alpha)))
-        return replace(found, low=low, high=high)
+        return replace(interval, low=low, high=high)
 
     def _test(self, margin: float) -> OneSidedTest:
         if abs(margin) >= 1:
@@ -260,7 +260,7 @@ class BinaryEstimator(MeanEstimator):
         deff = 1.0
         if self.clusters is not None:
             deff = clusters.design_effect([round(d) for d in self.differences], self.clusters)
-        found = power.binary_sample_size(
+        planned = power.binary_sample_size(
             effect=effect,
             discordance=min(max(self._discordance * share, abs(effect)), 1.0),
             margin=margin,
@@ -271,7 +271,7 @@ class BinaryEstimator(MeanEstimator):
         least = 1
         if margin < 0 and effect <= 0:
             least = self._in_clusters(power.smallest_provable_n(-margin, confidence=confidence))
-        return within_limit(max(found.n, least))
+        return within_limit(max(planned.n, least))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,9 +332,9 @@ class RelativeEstimator(BinaryEstimator):
         level, ratio = self._reference_level, self.limit.ratio
         if not level:
             return super()._interval(confidence)
-        found = self._ratio_interval(ratio, confidence)
-        ends = [self._sign * (end - ratio) * level for end in (found.low, found.high)]
-        return Interval(self.estimate, min(ends), max(ends), confidence, found.method)
+        interval = self._ratio_interval(ratio, confidence)
+        ends = [self._sign * (end - ratio) * level for end in (interval.low, interval.high)]
+        return Interval(self.estimate, min(ends), max(ends), confidence, interval.method)
 
     def _plan(self, effect: float, margin: float, confidence: float, share: float) -> int | None:
         # Plan the difference that the limit allows at this run's base level.
@@ -350,8 +350,8 @@ class RelativeEstimator(BinaryEstimator):
             return clusters.clustered_ratio_interval(
                 self._other, self._reference, self.clusters, ratio=ratio, confidence=confidence
             )
-        more, fewer, both = _ratio_counts(self._other, self._reference)
-        return binary.deciding_ratio_interval(more, fewer, both, confidence=confidence)
+        more, fewer, shared = _ratio_counts(self._other, self._reference)
+        return binary.deciding_ratio_interval(more, fewer, shared, confidence=confidence)
 
     def _test(self, margin: float) -> OneSidedTest:
         if not self._reference_level:
@@ -367,11 +367,11 @@ class RelativeEstimator(BinaryEstimator):
             ratio, upper, lower = 1 / ratio, lower, upper
         if self.clusters is not None:
             return clusters.clustered_ratio_test(upper, lower, self.clusters, ratio=ratio)
-        more, fewer, both = _ratio_counts(upper, lower)
+        more, fewer, shared = _ratio_counts(upper, lower)
         return _strictest(
-            binary.ratio_test(more, fewer, both, ratio=ratio),
+            binary.ratio_test(more, fewer, shared, ratio=ratio),
             binary.exact_at_estimate(
-                more, fewer, more + fewer + both, margin=ratio - 1, slope=ratio
+                more, fewer, more + fewer + shared, margin=ratio - 1, slope=ratio
             ),
         )
 

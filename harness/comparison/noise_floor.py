@@ -67,11 +67,11 @@ class NoiseFloor:
         Source: as for any pairs; if an unbounded score never differed, a share of 1 - α^(1/n) of
         the cases may still differ by `largest` (Clopper and Pearson 1934, k = 0).
         """
-        found = self.pairs.interval(confidence)
-        if self.pairs.too_few or not math.isinf(found.high - found.low):
-            return found
+        interval = self.pairs.interval(confidence)
+        if self.pairs.too_few or not math.isinf(interval.high - interval.low):
+            return interval
         unseen = largest * (1 - ((1 - confidence) / 2) ** (1 / self.pairs.n))
-        return replace(found, low=found.estimate - unseen, high=found.estimate + unseen)
+        return replace(interval, low=interval.estimate - unseen, high=interval.estimate + unseen)
 
     def clears(self, pairs: Pairs, margin: float, confidence: float) -> bool:
         """Return whether a difference exceeds `margin` by more than inexact arithmetic may add.
@@ -91,31 +91,31 @@ class NoiseFloor:
         """
         claimed = pairs.interval(confidence)
         largest = max(map(abs, pairs.differences), default=math.inf)
-        own = self.interval(confidence, largest=largest)
-        if self.pairs.n < pairs.n * _ENOUGH_AGAIN and own.low <= 0 <= own.high:
+        noise = self.interval(confidence, largest=largest)
+        if self.pairs.n < pairs.n * _ENOUGH_AGAIN and noise.low <= 0 <= noise.high:
             return claimed.low > margin
-        if not (claimed.low > margin and own.high < math.inf):
+        if not (claimed.low > margin and noise.high < math.inf):
             return False
-        below, above = claimed.estimate - claimed.low, own.high - own.estimate
+        below, above = claimed.estimate - claimed.low, noise.high - noise.estimate
         shared = 2 * self._correlation(pairs) * below * above
         # Rounding may take an exact correlation of 1 below 0.
         width = math.sqrt(max(below**2 + above**2 - shared, 0.0))
-        return claimed.estimate - own.estimate - width > margin
+        return claimed.estimate - noise.estimate - width > margin
 
     def _correlation(self, pairs: Pairs) -> float:
         """Return the correlation of the two mean differences; 0 if the cases are unknown."""
-        known = dict(zip(pairs.cases, pairs.differences, strict=False))
-        both = [
-            (known[case], again)
+        differences = dict(zip(pairs.cases, pairs.differences, strict=False))
+        columns = [
+            (differences[case], again)
             for case, again in zip(self.pairs.cases, self.pairs.differences, strict=False)
-            if case in known
+            if case in differences
         ]
-        if len(both) < 2:
+        if len(columns) < 2:
             return 0.0
-        means = [exact_mean(column) for column in zip(*both, strict=True)]
-        moved = [(claim - means[0], again - means[1]) for claim, again in both]
+        means = [exact_mean(column) for column in zip(*columns, strict=True)]
+        moved = [(claim - means[0], again - means[1]) for claim, again in columns]
         spread = math.fsum(c * c for c, _ in moved) * math.fsum(a * a for _, a in moved)
         if not spread > 0:
             return 0.0
         single = math.fsum(c * a for c, a in moved) / math.sqrt(spread)
-        return single * math.sqrt(len(both) / pairs.n) * math.sqrt(len(both) / self.pairs.n)
+        return single * math.sqrt(len(columns) / pairs.n) * math.sqrt(len(columns) / self.pairs.n)

@@ -117,22 +117,22 @@ class Pairs(PairedScores):
         """
         if self.too_few:
             return None
-        both = (side.estimator.exploratory_test() for side in (self, self.exchanged()))
-        return min(1.0, 2 * min(test.p_value for test in both))
+        tests = (side.estimator.exploratory_test() for side in (self, self.exchanged()))
+        return min(1.0, 2 * min(test.p_value for test in tests))
 
     def exchanged(self) -> Pairs:
         """Return the pairs with the arms exchanged, to prove a loss of tuned."""
         corpus = self.corpus and self.corpus.exchanged()
         labels = self.labels and tuple(pair and (pair[1], pair[0]) for pair in self.labels)
         limit = self.limit and self.limit.exchange()
-        known = self.calibration and self.calibration.exchanged()
+        calibration = self.calibration and self.calibration.exchanged()
         return replace(
             self,
             base=self.tuned,
             tuned=self.base,
             corpus=corpus,
             labels=labels,
-            calibration=known,
+            calibration=calibration,
             limit=limit,
             reach=self.reach and self.reach[::-1],
         )
@@ -170,7 +170,7 @@ class Pairs(PairedScores):
         labels = self.labels and tuple(
             pair and (pair[0], pair[1] + sign * slack * pair[0]) for pair in self.labels
         )
-        known = self.calibration and self.calibration.shifted(sign * slack)
+        calibration = self.calibration and self.calibration.shifted(sign * slack)
         return replace(
             self,
             metric=metric,
@@ -178,7 +178,7 @@ class Pairs(PairedScores):
             tuned=shifted,
             corpus=corpus,
             labels=labels,
-            calibration=known,
+            calibration=calibration,
         )
 
     def knows_base_sign(self, confidence: float) -> bool:
@@ -236,8 +236,8 @@ def estimator_of(pairs: Pairs) -> Estimator:
         alone = _labelled_alone(pairs, pairs.labels)
         return alone.estimator if alone else LabelledEstimator(*columns, labels=pairs.labels)
     if pairs.calibration is not None:
-        own = replace(pairs, calibration=None).estimator
-        return CalibratedEstimator(*columns, uncorrected=own, sample=pairs.calibration)
+        uncorrected = replace(pairs, calibration=None).estimator
+        return CalibratedEstimator(*columns, uncorrected=uncorrected, sample=pairs.calibration)
     if pairs.corpus is not None:
         return CorpusEstimator(*columns, counts=pairs.corpus)
     if pairs.limit is not None:
@@ -260,13 +260,13 @@ def _labelled_alone(pairs: Pairs, labels: Labels) -> Pairs | None:
     """Return people's labels in place of the scores if all pairs, or all but one, have them."""
     if len(labels) - n_labelled(labels) >= 2:
         return None
-    known = [(index, pair) for index, pair in enumerate(labels) if pair is not None]
+    labelled = [(index, pair) for index, pair in enumerate(labels) if pair is not None]
     return replace(
         pairs,
-        base=tuple(base for _, (base, _) in known),
-        tuned=tuple(tuned for _, (_, tuned) in known),
-        clusters=pairs.clusters and tuple(pairs.clusters[index] for index, _ in known),
-        cases=tuple(pairs.cases[index] for index, _ in known) if pairs.cases else (),
+        base=tuple(base for _, (base, _) in labelled),
+        tuned=tuple(tuned for _, (_, tuned) in labelled),
+        clusters=pairs.clusters and tuple(pairs.clusters[index] for index, _ in labelled),
+        cases=tuple(pairs.cases[index] for index, _ in labelled) if pairs.cases else (),
         labels=None,
     )
 

@@ -127,10 +127,10 @@ class GateTest:
         from tunegate.harness.stats.distributions import normal_quantiles
 
         places = (np.arange(n) + 0.5) / n
-        found = np.quantile(np.asarray(self._shape or (0.0,)), places)
-        if np.ptp(found) <= 1e-12 * max(1.0, float(np.abs(found).max())):
-            found = normal_quantiles(places)
-        centred = found - found.mean()
+        quantiles = np.quantile(np.asarray(self._shape or (0.0,)), places)
+        if np.ptp(quantiles) <= 1e-12 * max(1.0, float(np.abs(quantiles).max())):
+            quantiles = normal_quantiles(places)
+        centred = quantiles - quantiles.mean()
         return np.asarray(centred / centred.std(ddof=1))
 
 
@@ -211,11 +211,11 @@ class PlannedComparison:
     def _by_formula(self, n: int, effect: float, confidence: float) -> float:
         from tunegate.harness.stats import power
 
-        given = {"effect": effect, "margin": self.margin, "confidence": confidence}
+        terms = {"effect": effect, "margin": self.margin, "confidence": confidence}
         spread, deff = self.spread.value, self.spread.deff
         if self.spread.binary:
-            return power.binary_power(n, discordance=spread, deff=deff, **given).power
-        return power.mean_power(n, deviation=spread, deff=deff, **given).power
+            return power.binary_power(n, discordance=spread, deff=deff, **terms).power
+        return power.mean_power(n, deviation=spread, deff=deff, **terms).power
 
     def _floors(self, n: int, shares: Sequence[float], bound: float, target: float) -> list[float]:
         """Return z of each look below which the comparison is given up.
@@ -244,10 +244,10 @@ class PlannedComparison:
 
     def cases(self, effect: float, wanted: float) -> int | None:
         """Return the fewest cases for a power of `wanted`; None beyond `LIMIT`."""
-        found = self._cases_by_formula(effect, wanted)
-        if found is None or (self.test is None and self.looks is None):
-            return found
-        return fewest_cases(lambda n: 1 - self.power(n, effect), 1 - wanted, found)
+        fewest = self._cases_by_formula(effect, wanted)
+        if fewest is None or (self.test is None and self.looks is None):
+            return fewest
+        return fewest_cases(lambda n: 1 - self.power(n, effect), 1 - wanted, fewest)
 
     def _cases_by_formula(self, effect: float, wanted: float) -> int | None:
         from tunegate.harness.stats import power
@@ -255,26 +255,26 @@ class PlannedComparison:
         size, spread = effect - self.margin, self.spread
         if not size > 0 or (not spread.binary and size / spread.value < 2 / LIMIT**0.5):
             return None
-        given = {"effect": effect, "margin": self.margin, "confidence": self.confidence}
-        given |= {"power": wanted, "deff": spread.deff}
+        terms = {"effect": effect, "margin": self.margin, "confidence": self.confidence}
+        terms |= {"power": wanted, "deff": spread.deff}
         if spread.binary:
-            n = power.binary_sample_size(discordance=spread.value, **given).n
+            n = power.binary_sample_size(discordance=spread.value, **terms).n
             if self.margin < 0 and effect <= 0:
                 least = power.smallest_provable_n(-self.margin, confidence=self.confidence)
                 n = max(n, math.ceil(least * spread.deff))
         else:
-            n = power.mean_sample_size(deviation=spread.value, **given).n
+            n = power.mean_sample_size(deviation=spread.value, **terms).n
         return within_limit(n)
 
     def detectable(self) -> float | None:
         """Return the smallest true difference that passes with 80 % power; None if nothing does."""
         largest = math.inf if self.limit is None else self.limit
-        found = self._detectable_by_formula()
-        if self.test is None or found is None:
-            return found if found is not None and found <= largest else None
-        low, high = self.margin, min(found + (found - self.margin), largest)
+        effect = self._detectable_by_formula()
+        if self.test is None or effect is None:
+            return effect if effect is not None and effect <= largest else None
+        low, high = self.margin, min(effect + (effect - self.margin), largest)
         while self.chance(high) < POWER:
-            if high >= largest or high - self.margin > 64 * (found - self.margin):
+            if high >= largest or high - self.margin > 64 * (effect - self.margin):
                 return None
             low, high = high, min(high + 2 * (high - self.margin), largest)
         for _ in range(_BISECTIONS):
@@ -285,12 +285,12 @@ class PlannedComparison:
     def _detectable_by_formula(self) -> float | None:
         from tunegate.harness.stats import power
 
-        given = {"margin": self.margin, "confidence": self.confidence, "power": POWER}
+        terms = {"margin": self.margin, "confidence": self.confidence, "power": POWER}
         spread, deff = self.spread.value, self.spread.deff
         if self.spread.binary:
-            plan = power.binary_detectable_effect(self.n, discordance=spread, deff=deff, **given)
+            plan = power.binary_detectable_effect(self.n, discordance=spread, deff=deff, **terms)
         else:
-            plan = power.mean_detectable_effect(self.n, deviation=spread, deff=deff, **given)
+            plan = power.mean_detectable_effect(self.n, deviation=spread, deff=deff, **terms)
         return plan.effect if plan.effect < math.inf else None
 
     def tolerable(self) -> float | None:
@@ -332,15 +332,15 @@ def fewest_cases(error: Callable[[int], float], wanted: float, start: int) -> in
     """
     low, high, n = 1, LIMIT + 1, max(2, start)
     while high - low > max(1, high // 100):
-        found = error(n)
-        if n >= _STEADY and abs(found - wanted) <= _NEAR:
+        reached = error(n)
+        if n >= _STEADY and abs(reached - wanted) <= _NEAR:
             return n
         # A step past the guess closes the bracket from the other side.
         step = max(1, n // 200)
-        if found <= wanted:
-            high, n = n, min(_scaled_cases(n, found, wanted), n) - step
+        if reached <= wanted:
+            high, n = n, min(_scaled_cases(n, reached, wanted), n) - step
         else:
-            low, n = n, max(_scaled_cases(n, found, wanted), n) + step
+            low, n = n, max(_scaled_cases(n, reached, wanted), n) + step
         if not low < n < high:
             n = LIMIT if high > LIMIT else (low + high) // 2
     return high if high <= LIMIT else None

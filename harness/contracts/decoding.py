@@ -12,7 +12,7 @@ from tunegate.harness.records.generation import GenerationSettings
 
 def thinking_tokens(tokenizer: Any) -> frozenset[int]:
     """Return the ids of special tokens that are tags of thoughts, which decoding usually drops."""
-    tags = [tag for one in (*FORMATS, HARMONY) for tag in (one.open, one.close)]
+    tags = [tag for form in (*FORMATS, HARMONY) for tag in (form.open, form.close)]
     return frozenset(
         number
         for number, token in (getattr(tokenizer, "added_tokens_decoder", None) or {}).items()
@@ -35,17 +35,17 @@ def decode_completion(
         generation: The suite's settings.
         prompt: The prompt as the model saw it; None if unknown.
     """
-    tags, found = generation.thinking_tags, None
+    tags, split = generation.thinking_tags, None
     text = tokenizer.decode(token_ids, skip_special_tokens=True)
     if not thinking_tokens(tokenizer).isdisjoint(token_ids):
         whole = tokenizer.decode(token_ids, skip_special_tokens=False)
-        found = split_text(whole, prompt=prompt, tags=tags)
-        if found is not None:
-            found = found.without(special_texts(tokenizer))
-    found = found or split_text(text, prompt=prompt, tags=tags)
-    if found is None:
+        split = split_text(whole, prompt=prompt, tags=tags)
+        if split is not None:
+            split = split.without(special_texts(tokenizer))
+    split = split or split_text(text, prompt=prompt, tags=tags)
+    if split is None:
         return {"text": text}
-    fields = split_fields(found)
+    fields = split_fields(split)
     return fields | {"reasoning_tokens": _count_thoughts(tokenizer, token_ids, prompt, tags)}
 
 

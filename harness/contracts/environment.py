@@ -63,7 +63,7 @@ def cache_name() -> str:
     """Return Transformers' name of the key-value cache: `past_key_values`, from 5.24 on `cache`."""
     from transformers.modeling_outputs import CausalLMOutputWithPast
 
-    names = {one.name for one in fields(CausalLMOutputWithPast)}
+    names = {field.name for field in fields(CausalLMOutputWithPast)}
     return "cache" if "cache" in names else "past_key_values"
 
 
@@ -89,8 +89,8 @@ def require_feature(name: str, where: str) -> None:
     if has_feature(name):
         return
     feature = FEATURES[name]
-    found = installed_versions((feature.package,)).get(feature.package, "none")
+    version = installed_versions((feature.package,)).get(feature.package, "none")
     raise UsageError(
-        f"{where}: needs {feature.package}{feature.versions}, installed is {found}; "
+        f"{where}: needs {feature.package}{feature.versions}, installed is {version}; "
         f"{feature.instead}"
     )

@@ -92,16 +92,16 @@ class EnvironmentSource:
         try:
             if place.endswith(".py"):
                 module = _load_file(str((Path(self.folder) / place).resolve()))
-                found = getattr(module, name, None)
-                if found is None:
+                loaded = getattr(module, name, None)
+                if loaded is None:
                     raise SuiteError([f"environment {self.spec!r}: {place} defines no {name!r}"])
             else:
-                found = lookup.find_object("", self.spec, what="environment")
+                loaded = lookup.find_object("", self.spec, what="environment")
         except UnknownName as error:
             raise SuiteError([str(error)]) from error
-        if not inspect.isclass(found):
+        if not inspect.isclass(loaded):
             raise SuiteError([f"environment {self.spec!r} is not a class; name the class itself"])
-        return found
+        return loaded
 
     @property
     def tools(self) -> tuple[dict[str, Any], ...]:
@@ -116,15 +116,15 @@ class EnvironmentSource:
             name: content_sha256(value) if isinstance(value, Path) else value
             for name, value in bound.items()
         }
-        found = source_files(self.load())
+        sources = source_files(self.load())
         return sha256(
-            [self.spec.rpartition(":")[2], files, sorted(file_sha256(path) for path in found)]
+            [self.spec.rpartition(":")[2], files, sorted(file_sha256(path) for path in sources)]
         )
 
     @property
     def _binding(self) -> dict[str, Any]:
         return {
-            "given": 0,
+            "skip": 0,
             "folder": Path(self.folder),
             "where": f"environment {self.spec!r}",
         }
@@ -144,14 +144,14 @@ class EnvironmentSource:
                 yield outside
                 return
         try:
-            found = self.load()
-            _ = keyword_options.bind_options(found, self.options, **self._binding)
+            environment = self.load()
+            _ = keyword_options.bind_options(environment, self.options, **self._binding)
         except SuiteError as error:
             yield from error.problems
             return
-        yield from (f"environment {self.spec!r}: {text}" for text in _class_problems(found))
-        if callable(getattr(found, "reset", None)):
-            yield from _row_problems(found, cases)
+        yield from (f"environment {self.spec!r}: {text}" for text in _class_problems(environment))
+        if callable(getattr(environment, "reset", None)):
+            yield from _row_problems(environment, cases)
 
 
 def tool_methods(environment: type) -> dict[str, Callable[..., Any]]:
@@ -169,16 +169,16 @@ def tool_methods(environment: type) -> dict[str, Callable[..., Any]]:
 def reset_arguments(environment: type, case: Case, seed: int) -> dict[str, Any]:
     """Return the arguments of `reset` for a task."""
     names = inspect.signature(environment.reset).parameters  # type: ignore[attr-defined]  # checked
-    given = {"seed": seed, "prompt": list(case.input_messages())}
-    return {**{n: v for n, v in given.items() if n in names}, **(case.row or {})}
+    offered = {"seed": seed, "prompt": list(case.input_messages())}
+    return {**{n: v for n, v in offered.items() if n in names}, **(case.row or {})}
 
 
-def _class_problems(found: type) -> Iterator[str]:
+def _class_problems(environment: type) -> Iterator[str]:
     for name, what in (("reset", "begins a task"), ("get_reward", "returns the reward")):
-        if not callable(getattr(found, name, None)):
+        if not callable(getattr(environment, name, None)):
             yield f"it has no method {name!r}, which {what}"
-    methods = tool_methods(found)
-    if not methods and not callable(getattr(found, "_next", None)):
+    methods = tool_methods(environment)
+    if not methods and not callable(getattr(environment, "_next", None)):
         yield "it has no tools; a public method with a docstring is one"
     for method in methods.values():
         try:
@@ -187,9 +187,9 @@ def _class_problems(found: type) -> Iterator[str]:
             yield f"tool {error}; begin the name with '_' if it is not a tool"
 
 
-def _row_problems(found: type, cases: Sequence[Case]) -> Iterator[str]:
+def _row_problems(environment: type, cases: Sequence[Case]) -> Iterator[str]:
     """Yield a problem for each key that `reset` does not take or lacks, with its first task."""
-    signature = inspect.signature(found.reset)  # type: ignore[attr-defined]  # checked before
+    signature = inspect.signature(environment.reset)  # type: ignore[attr-defined]  # checked before
     named = [p for name, p in signature.parameters.items() if name != "self"]
     taken = [p.name for p in named if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     needed = [p.name for p in named if p.name in taken and p.default is p.empty]
@@ -204,8 +204,8 @@ def _row_problems(found: type, cases: Sequence[Case]) -> Iterator[str]:
                 continue
             seen.add(key)
             fault = "does not take" if key in unknown else "needs"
-            known = ", ".join(taken) or "nothing"
-            yield f"{case.where}: row: reset {fault} {key!r}; it takes: {known}"
+            accepted = ", ".join(taken) or "nothing"
+            yield f"{case.where}: row: reset {fault} {key!r}; it takes: {accepted}"
 
 
 def source_files(environment: type) -> set[Path]:

@@ -65,8 +65,8 @@ class ArmComparison:
         """Return the result for a stored `ScoredRun`, given the stored one."""
         if self.from_scores:
             return self.compare(run)
-        known = self.read(stored)
-        return _import_object(self.again)(run, known) if self.again else known
+        result = self.read(stored)
+        return _import_object(self.again)(run, result) if self.again else result
 
     def compare(self, run: Any) -> Any:
         """Return the result for a `ScoredRun`."""
@@ -77,17 +77,17 @@ class ArmComparison:
         found: type[ArmResult] = _import_object(self.result)
         return found
 
-    def read(self, found: ArmResult) -> ArmResult:
+    def read(self, result: ArmResult) -> ArmResult:
         """Return a result from a file as an instance of its class.
 
         Raises:
             UsageError: the file has something else.
         """
         kind = self.result_type()
-        if isinstance(found, kind):
-            return found
+        if isinstance(result, kind):
+            return result
         try:
-            return kind.model_validate(found.model_dump())
+            return kind.model_validate(result.model_dump())
         except ValueError as error:
             from tunegate.harness.records.files import record_problem
 
@@ -175,12 +175,12 @@ def add_derived_arms(arms: Mapping[str, Arm], prompts: Collection[str] = ()) -> 
 
     `prompts` are the arms that a suite gives a prompt of their own.
     """
-    made = {
+    derived = {
         name: arm.derive(arms)
         for name, arm in further_arms().items()
         if arm.derive is not None and (name in prompts or not arm.needs_prompt)
     }
-    return {**arms, **{name: arm for name, arm in made.items() if arm is not None}}
+    return {**arms, **{name: arm for name, arm in derived.items() if arm is not None}}
 
 
 def comparisons(arms: Collection[str]) -> dict[str, ArmComparison]:
@@ -195,10 +195,10 @@ def comparison_results(verdict: VerdictRecord) -> dict[str, ArmResult]:
     Raises:
         UsageError: a result is not of its arm's class.
     """
-    found = verdict.further_arms
-    known = {
-        name: how.read(found[name])
+    results = verdict.further_arms
+    parsed = {
+        name: how.read(results[name])
         for name, how in comparisons(further_arms()).items()
-        if name in found
+        if name in results
     }
-    return {**known, **{name: result for name, result in found.items() if name not in known}}
+    return {**parsed, **{name: result for name, result in results.items() if name not in parsed}}

@@ -49,26 +49,26 @@ class InspectTask:
         """The Python that runs it: the suite's, the environment variable's, or this one."""
         if os.sep in self.python:
             return str(Path(self.folder).resolve() / self.python)
-        found = self.python or os.environ.get(INSPECT_PYTHON) or sys.executable
-        return str(Path(found).absolute()) if os.sep in found else found
+        python = self.python or os.environ.get(INSPECT_PYTHON) or sys.executable
+        return str(Path(python).absolute()) if os.sep in python else python
 
     @property
     def sha256(self) -> str:
         """Hash of the task's source files, its options and flags."""
-        found = _TASK.fullmatch(self.spec)
-        file = found and found["file"]
+        match = _TASK.fullmatch(self.spec)
+        file = match and match["file"]
         sources = with_imports([(Path(self.folder) / file).resolve()]) if file else set()
-        name = found["name"] if found and file else self.spec
+        name = match["name"] if match and file else self.spec
         digests = sorted(file_sha256(path) for path in sources)
         return sha256([name, dict(self.options), list(self.flags), digests])
 
     def problems(self) -> Iterator[str]:
         """Yield the problems that can be seen without running anything."""
-        found = _TASK.fullmatch(self.spec)
-        if found is None:
+        match = _TASK.fullmatch(self.spec)
+        if match is None:
             yield f"inspect={self.spec!r}: write it as 'file.py@task' or 'package/task'"
             return
-        if file := found["file"]:
+        if file := match["file"]:
             if outside := keyword_options.outside_problem(Path(self.folder), file):
                 yield outside
             elif not (Path(self.folder) / file).is_file():
@@ -86,14 +86,14 @@ class InspectTask:
         Raises:
             UsageError: it is not installed.
         """
-        found = shutil.which(self.interpreter)
-        asked = "import importlib.metadata as m; print(m.version('inspect-ai'))"
-        ran = found and subprocess.run(
-            [found, "-c", asked], capture_output=True, text=True, check=False, timeout=60
+        program = shutil.which(self.interpreter)
+        script = "import importlib.metadata as m; print(m.version('inspect-ai'))"
+        ran = program and subprocess.run(
+            [program, "-c", script], capture_output=True, text=True, check=False, timeout=60
         )
         if ran and ran.returncode == 0:
             return ran.stdout.strip()
-        lacking = "has no inspect-ai" if found else "is not a program"
+        lacking = "has no inspect-ai" if program else "is not a program"
         raise UsageError(
             f"inspect={self.spec!r}: {self.interpreter} {lacking}; `pip install inspect-ai openai` "
             f"into an environment, and name its Python with `python = …` under [episode] or "

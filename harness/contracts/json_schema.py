@@ -99,10 +99,10 @@ def _no_alternative(error: Any) -> str:
     if error.schema.get("title") == "tunegate gate":
         keys = [key for option in error.validator_value for key in option["required"]]
         return f"a gate needs at least one of {', '.join(keys)}"
-    incomplete = [one for one in error.context if one.validator == "required"]
+    incomplete = [cause for cause in error.context if cause.validator == "required"]
     if incomplete:
         return _explain_error(incomplete[0])
-    inner = [one for one in error.context if one.validator != "type" or one.path]
+    inner = [cause for cause in error.context if cause.validator != "type" or cause.path]
     if inner and isinstance(error.instance, dict):  # a table, and something in it is wrong
         place = ".".join(map(str, inner[0].path))
         return (f"{place}: " if place else "") + _explain_error(inner[0])

@@ -224,9 +224,9 @@ class Judge:
     def problems(self, options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         """Return the problems of a suite's options, including its examples."""
         shown = judge_examples.given_examples(options)
-        found = [] if self.check is None else list(self.check(options, cases))
-        found += [] if self.examples is None else self.examples.problems(shown)
-        return found or judge_examples.repetition_problems(shown, cases)
+        problems = [] if self.check is None else list(self.check(options, cases))
+        problems += [] if self.examples is None else self.examples.problems(shown)
+        return problems or judge_examples.repetition_problems(shown, cases)
 
     @property
     def prompt_sha256(self) -> str:
@@ -389,12 +389,12 @@ def retrieved_chunks(case: Case, completion: Completion) -> tuple[str, ...]:
     The context is split at lines that begin with a number such as `[2]`, or else at empty lines.
     """
     if completion.episode is not None:
-        found = [str(call.result) for call in completion.episode.calls if not call.error]
+        passages = [str(call.result) for call in completion.episode.calls if not call.error]
     else:
         context = case.context or ""
         numbered = _CHUNK.search(context) is not None
-        found = (_CHUNK if numbered else _PARAGRAPH).split(context)
-    return tuple(text.strip() for text in found if text.strip())
+        passages = (_CHUNK if numbered else _PARAGRAPH).split(context)
+    return tuple(text.strip() for text in passages if text.strip())
 
 
 def _content_of(turn: Mapping[str, Any]) -> str:

@@ -67,21 +67,21 @@ class ExampleForm:
         """Return the problems of a suite's examples, one line each."""
         needed = (*self.parts, "verdict")
         allowed = {**self.one_of, "verdict": self.verdicts}
-        found = []
+        problems = []
         for number, example in enumerate(examples, start=1):
             place = f"{OPTION}, number {number}"
             if not set(needed) <= set(example) <= {*needed, "reason"}:
-                found.append(
+                problems.append(
                     f"{place}: keys {', '.join(example)}; write {', '.join(needed)} and optionally "
                     "reason"
                 )
                 continue
-            found += [
+            problems += [
                 f"{place}: {key}={example[key]!r} must be one of {', '.join(values)}"
                 for key, values in allowed.items()
                 if example[key] not in values
             ]
-        return found
+        return problems
 
 
 def given_examples(options: Mapping[str, Any]) -> Sequence[Any]:
@@ -111,12 +111,15 @@ def takes_examples(function: Callable[..., Any], form: ExampleForm) -> Callable[
 def _show(steps: Any, text: str) -> Any:
     """Yield a judge's questions, with the examples if they ask for a verdict; return its score."""
     try:
-        asked = next(steps)
+        questions = next(steps)
         while True:
             replies = yield [
-                replace(one, examples=text) if one.choice or one.verdicts else one for one in asked
+                replace(question, examples=text)
+                if question.choice or question.verdicts
+                else question
+                for question in questions
             ]
-            asked = steps.send(replies)
+            questions = steps.send(replies)
     except StopIteration as ended:
         return ended.value
     finally:
@@ -153,53 +156,55 @@ def case_repetitions(examples: Sequence[Any], cases: Sequence[Case]) -> Iterator
     if not shown:
         return
     texts = {case.id: list(_texts_of(case)) for case in cases}
-    counts = Counter(text for own in texts.values() for text in {text for _, text in own})
+    counts = Counter(
+        text for case_texts in texts.values() for text in {text for _, text in case_texts}
+    )
     common = max(1, _COMMON * len(texts))
-    for case, own in texts.items():
-        found = (
+    for case, case_texts in texts.items():
+        problems = (
             f"{OPTION}, number {number}: its {key} repeats the {name} of case {case!r}"
-            for name, text in own
+            for name, text in case_texts
             if counts[text] <= common
             for number, key, other in shown
             if _same(text, other)
         )
-        first = next(found, None)
+        first = next(problems, None)
         if first is not None:
             yield case, first
 
 
 def repetition_problems(examples: Sequence[Any], cases: Sequence[Case]) -> list[str]:
     """Return the first case of a suite that its examples repeat, with the number of others."""
-    found = list(case_repetitions(examples, cases))
-    if not found:
+    repetitions = list(case_repetitions(examples, cases))
+    if not repetitions:
         return []
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    more = f", and {len(repetitions) - 1} more" if len(repetitions) > 1 else ""
     return [
-        f"{found[0][1]}{more}: the judge would know the answer; use an example that is not a case "
-        "of the suite"
+        f"{repetitions[0][1]}{more}: the judge would know the answer; use an example "
+        "that is not a case of the suite"
     ]
 
 
-def _same(one: str, other: str) -> bool:
+def _same(first: str, second: str) -> bool:
     """Return whether two texts are the same, or one contains the other."""
-    if one == other:
-        return len(one.split()) >= _FEW_WORDS
-    short, long = sorted((one, other), key=len)
+    if first == second:
+        return len(first.split()) >= _FEW_WORDS
+    short, long = sorted((first, second), key=len)
     return short in long and len(short.split()) >= _SOME_WORDS
 
 
 def _texts(example: Any) -> Iterator[tuple[str, str]]:
     """Yield the keys and texts of an example; a bare text is an answer."""
-    given = example.items() if isinstance(example, Mapping) else [("completion", example)]
-    for key, value in given:
+    entries = example.items() if isinstance(example, Mapping) else [("completion", example)]
+    for key, value in entries:
         if key not in _COMMENTS and isinstance(value, str) and value.strip():
             yield key, _plain(value)
 
 
 def _texts_of(case: Case) -> Iterator[tuple[str, str]]:
-    asked = [turn.get("content") for turn in case.input_messages() if turn.get("role") == "user"]
-    if asked and isinstance(asked[-1], str):
-        yield "prompt", _plain(asked[-1])
+    turns = [turn.get("content") for turn in case.input_messages() if turn.get("role") == "user"]
+    if turns and isinstance(turns[-1], str):
+        yield "prompt", _plain(turns[-1])
     if case.context:
         yield "context", _plain(case.context)
     for expected in case.expected_texts():

@@ -48,14 +48,14 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
 
 def marks_for(data: Mapping[str, str]) -> dict[str, str]:
     """Return name → mark, a hash of the text and of those before it that occurs in none of them."""
-    found: dict[str, str] = {}
+    marks: dict[str, str] = {}
     mark = ""
     for name, text in data.items():
         mark = sha256([mark, name, text])[:MARK_LENGTH]
-        while any(mark in other for other in data.values()) or mark in found.values():
+        while any(mark in other for other in data.values()) or mark in marks.values():
             mark = sha256(mark)[:MARK_LENGTH]
-        found[name] = mark
-    return found
+        marks[name] = mark
+    return marks
 
 
 def fence_data(name: str, text: str, mark: str) -> str:

@@ -6,7 +6,7 @@ table are reported at once.
 
 Example:
     >>> def shout(case, completion, *, times: int = 1): ...
-    >>> bind_options(shout, {"times": 2}, given=2, folder=Path(), where="suite.toml:7")
+    >>> bind_options(shout, {"times": 2}, skip=2, folder=Path(), where="suite.toml:7")
     {'times': 2}
 """
 
@@ -44,7 +44,7 @@ def bind_options(
     function: Callable[..., Any],
     options: Mapping[str, Any],
     *,
-    given: int,
+    skip: int,
     folder: Path,
     where: str,
 ) -> dict[str, Any]:
@@ -53,17 +53,17 @@ def bind_options(
     Args:
         function: The function that takes the options.
         options: Name → value in the file.
-        given: Number of leading parameters that are not options.
+        skip: Number of leading parameters that are not options.
         folder: The suite's folder, which `Path` options are relative to.
         where: Place in the suite file, for messages.
 
     Raises:
         SuiteError: an option does not exist, has the wrong type or is missing, or the function has
-            fewer than `given` parameters.
+            fewer than `skip` parameters.
     """
-    own = _parameters(function, given=given, where=where)
-    parameters = _spread_groups(function, own)
-    hints, groups = _hints(function), _groups(function, own)
+    declared = _parameters(function, skip=skip, where=where)
+    parameters = _spread_groups(function, declared)
+    hints, groups = _hints(function), _groups(function, declared)
     for group in groups.values():
         hints |= typing.get_type_hints(group, include_extras=True)
     problems = []
@@ -93,20 +93,20 @@ def bind_options(
 
 
 def _parameters(
-    function: Callable[..., Any], *, given: int, where: str
+    function: Callable[..., Any], *, skip: int, where: str
 ) -> dict[str, inspect.Parameter]:
     """Return the parameters that are options."""
     try:
         signature = inspect.signature(function)
-        signature.bind_partial(*range(given))
+        signature.bind_partial(*range(skip))
     except (TypeError, ValueError):
         raise SuiteError(
-            [f"{where} must be a function of {given} arguments and, after them, options by name"]
+            [f"{where} must be a function of {skip} arguments and, after them, options by name"]
         ) from None
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     named = [p for p in signature.parameters.values() if p.kind not in variadic]
     positional = [p for p in named if p.kind is not inspect.Parameter.KEYWORD_ONLY]
-    return {p.name: p for p in named if p not in positional[:given]}
+    return {p.name: p for p in named if p not in positional[:skip]}
 
 
 def _spread_groups(
@@ -156,9 +156,9 @@ def outside_problem(folder: Path, name: str | Path) -> str | None:
     except (OSError, ValueError, RuntimeError):  # opening it will say what is wrong
         return None
     above = (home, *home.parents)
-    marked = (one for one in above if any((one / file).exists() for file in _PROJECT_FILES))
+    marked = (root for root in above if any((root / file).exists() for file in _PROJECT_FILES))
     roots = {home, next(marked, home), *({Path.cwd()} & set(above))}
-    if os.environ.get(ALLOW_OUTSIDE) == "1" or any(target.is_relative_to(one) for one in roots):
+    if os.environ.get(ALLOW_OUTSIDE) == "1" or any(target.is_relative_to(root) for root in roots):
         return None
     return (
         f"{str(name)!r} is outside the suite's folder and the project; move it there, or use "

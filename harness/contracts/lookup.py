@@ -88,8 +88,8 @@ def has(room: str, name: str, *, marked: str) -> bool:
     """Return whether an installed package adds `name`, or its module in `room` defines `marked`."""
     if any(plugin.name == name for plugin in entry_points_of(room)):
         return True
-    known = name in module_names(room)
-    return known and hasattr(importlib.import_module(f"{room}.{name}"), marked)
+    bundled = name in module_names(room)
+    return bundled and hasattr(importlib.import_module(f"{room}.{name}"), marked)
 
 
 def ordered_module(room: str, name: str) -> ModuleType | None:
@@ -106,11 +106,11 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
     With `extensible`, modules of installed packages are included; those that cannot be imported or
     used are left out, with a warning on stderr.
     """
-    found: dict[str, Any] = {}
+    modules: dict[str, Any] = {}
     for name, _ in _members(room):
         module = importlib.import_module(f"{room}.{name}")
         if hasattr(module, "ORDER"):
-            found[name] = module
+            modules[name] = module
     what = kind_of(room)
     for plugin in entry_points_of(room) if extensible else ():
         try:
@@ -120,13 +120,13 @@ def ordered_modules(room: str, *, extensible: bool = False) -> dict[str, Any]:
             warn(f"{error}; it is left out")
             continue
         if isinstance(getattr(loaded, "ORDER", None), int | float):
-            found[plugin.name] = loaded
+            modules[plugin.name] = loaded
         else:
             warn(
                 f"{what} {plugin.name!r} of the package {provider(plugin)} has no number ORDER "
                 "and is left out"
             )
-    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+    return dict(sorted(modules.items(), key=lambda item: item[1].ORDER))
 
 
 def definition_lines(room: str, name: str) -> dict[str, str]:
@@ -134,14 +134,14 @@ def definition_lines(room: str, name: str) -> dict[str, str]:
 
     A definition begins its line: `name = …` or `def name(…`.
     """
-    found: list[tuple[int, str, str]] = []
+    lines: list[tuple[int, str, str]] = []
     pattern = re.compile(rf"^(?:def )?{name}\b.*$", re.MULTILINE)
     for path in (path for folder in _folders(room) for path in Path(folder).glob("[!_]*.py")):
         source = path.read_text(encoding="utf-8")
         if match := pattern.search(source):
             order = re.search(r"^ORDER = (\d+)", source, re.MULTILINE)
-            found.append((int(order[1]) if order else 0, path.stem, match[0]))
-    return {module: line for _, module, line in sorted(found)}
+            lines.append((int(order[1]) if order else 0, path.stem, match[0]))
+    return {module: line for _, module, line in sorted(lines)}
 
 
 def _folders(room: str) -> list[str]:
@@ -214,9 +214,9 @@ def _read_entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Read the entry points of our groups, once for each path: it takes 10 ms with 200 packages."""
     from importlib.metadata import entry_points
 
-    known = entry_points()
-    groups = (group for group in known.groups if group.startswith("tunegate."))
-    ours = (entry for group in groups for entry in known.select(group=group))
+    installed = entry_points()
+    groups = (group for group in installed.groups if group.startswith("tunegate."))
+    ours = (entry for group in groups for entry in installed.select(group=group))
     return tuple(sorted(ours, key=lambda entry: (entry.group, entry.name, provider(entry))))
 
 
@@ -226,19 +226,19 @@ def _entry_point(room: str, name: str, *, what: str) -> EntryPoint | None:
     Raises:
         UnknownName: two packages have the name, or a package and tunegate.
     """
-    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
-    if not found:
+    plugins = [plugin for plugin in entry_points_of(room) if plugin.name == name]
+    if not plugins:
         return None
     try:
         _refuse_shared_name(room, name, what=what)
     except UnknownName as error:
-        raise UnknownName(f"{error}, or write {found[-1].value!r} instead of the name") from None
-    return found[0]
+        raise UnknownName(f"{error}, or write {plugins[-1].value!r} instead of the name") from None
+    return plugins[0]
 
 
 def _refuse_shared_name(room: str, name: str, *, what: str) -> None:
-    found = [plugin for plugin in entry_points_of(room) if plugin.name == name]
-    givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, found)]
+    plugins = [plugin for plugin in entry_points_of(room) if plugin.name == name]
+    givers = [*(["tunegate"] if name in module_names(room) else []), *map(provider, plugins)]
     if len(givers) > 1:
         raise UnknownName(
             f"{what} {name!r} comes from {' and '.join(givers)}; uninstall one of them"

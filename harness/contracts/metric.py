@@ -189,9 +189,9 @@ class Metric:
         """The options that the corpus function names, including defaults; None without one."""
         if self.corpus is None:
             return None
-        known = inspect.signature(self.score).parameters
+        parameters = inspect.signature(self.score).parameters
         named = list(inspect.signature(self.corpus).parameters)[1:]
-        return {n: self.options.get(n, known[n].default) for n in named if n in known}
+        return {n: self.options.get(n, parameters[n].default) for n in named if n in parameters}
 
 
 def refuse_other_score(used: Metric, first: float | None, again: float | None, place: str) -> None:
@@ -208,7 +208,7 @@ def refuse_other_score(used: Metric, first: float | None, again: float | None, p
     else:
         alike = abs(first - again) <= 1e-6 * (used.bound or max(abs(first), 1.0))
     if not alike:
-        shown = ["no score" if one is None else f"{one:.6g}" for one in (first, again)]
+        shown = ["no score" if score is None else f"{score:.6g}" for score in (first, again)]
         raise BackendError(
             f"metric {used.name!r} returned {shown[0]} and then {shown[1]} for the same {place}; a "
             "metric must depend only on the case and the answer: remove its state, or seed its "

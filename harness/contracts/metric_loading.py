@@ -39,30 +39,30 @@ def load_metric(
             case and a completion.
         UnknownName: nothing is called `use`.
     """
-    found = _find(use)
+    definition = _find(use)
     place = f"{where}: metric {use!r}"
-    given = dict(settings)
-    limits, label = _own_range(given, found, place), _own_label(given, found, place)
-    if isinstance(found, Judge):
-        count = 3 if found.pairs else 2
+    options = dict(settings)
+    limits, label = _own_range(options, definition, place), _own_label(options, definition, place)
+    if isinstance(definition, Judge):
+        count = 3 if definition.pairs else 2
         bound = keyword_options.bind_options(
-            found.steps, given, given=count, folder=folder, where=place
+            definition.steps, options, skip=count, folder=folder, where=place
         )
-        return replace(_metric_of_judge(replace(found, options=bound), name), label=label)
-    base = found if isinstance(found, Metric) else Metric(name=name, score=found)
+        return replace(_metric_of_judge(replace(definition, options=bound), name), label=label)
+    base = definition if isinstance(definition, Metric) else Metric(name=name, score=definition)
     corpus = base.corpus
-    if corpus is not None and _aggregate(given, base.aggregate, place) == "mean":
+    if corpus is not None and _aggregate(options, base.aggregate, place) == "mean":
         corpus = None
-    bound = keyword_options.bind_options(base.score, given, given=2, folder=folder, where=place)
+    bound = keyword_options.bind_options(base.score, options, skip=2, folder=folder, where=place)
     # Exact tests count successes, which a corpus value does not have.
     binary = base.binary and corpus is None
     limits = base.range if limits is None else limits
     # A metric under another name may measure something that its own label does not say.
     label = label or (base.label if name == base.name else "")
-    own = replace(
+    metric = replace(
         base, name=name, label=label, options=bound, corpus=corpus, binary=binary, range=limits
     )
-    return own if base.adapt is None else base.adapt(own)
+    return metric if base.adapt is None else base.adapt(metric)
 
 
 def _find(use: str) -> Any:
@@ -76,10 +76,10 @@ def _find(use: str) -> Any:
             f"{use!r} is a metric and a judge; write one of them as 'package.module:function'"
         )
     if ":" in use or use in metrics:
-        found = lookup.find_object("tunegate.harness.metrics", use, what="metric")
+        metric = lookup.find_object("tunegate.harness.metrics", use, what="metric")
         if ":" in use:
-            _OF_SUITES[use] = found
-        return found
+            _OF_SUITES[use] = metric
+        return metric
     if use in judges:
         return lookup.find_object("tunegate.harness.judges", use, what="judge")
     if use.lower() in ("judge", "llm_judge"):
@@ -136,53 +136,55 @@ def heaviest_case(use: str, *sums: Sequence[float]) -> float:
     Raises:
         UnknownName: nothing is called `use`.
     """
-    found = _recorded_metric(use)
-    weight = getattr(found, "heaviest", 1.0)
+    metric = _recorded_metric(use)
+    weight = getattr(metric, "heaviest", 1.0)
     if not callable(weight):
         return float(weight)
     return max((float(weight(counts)) for counts in sums), default=1.0)
 
 
-def corpus_function(use: str, given: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:
+def corpus_function(use: str, options: Mapping[str, Any]) -> Callable[[Sequence[float]], float]:
     """Return the corpus function of the metric `use` with the options of a manifest.
 
     Raises:
         UnknownName: nothing is called `use`, or it has no corpus function.
     """
-    found = _recorded_metric(use)
-    if not isinstance(found, Metric) or found.corpus is None:
+    metric = _recorded_metric(use)
+    if not isinstance(metric, Metric) or metric.corpus is None:
         raise UnknownName(f"metric {use!r} has no corpus function, but this run was judged by one")
-    return partial(found.corpus, **given)
+    return partial(metric.corpus, **options)
 
 
 def _own_range(
-    settings: dict[str, Any], found: Metric | Judge | ScoreFunction, place: str
+    settings: dict[str, Any], definition: Metric | Judge | ScoreFunction, place: str
 ) -> tuple[float, float] | None:
     """Take `range` out of the settings, unless the function itself has an option of that name."""
-    if not _is_free("range", settings, found):
+    if not _is_free("range", settings, definition):
         return None
-    given = settings.pop("range")
-    written = f"{place}: range={given}"
-    declared = found.range if isinstance(found, Metric | Judge) else None
+    limits = settings.pop("range")
+    written = f"{place}: range={limits}"
+    declared = definition.range if isinstance(definition, Metric | Judge) else None
     if declared is not None:
         low, high = declared
         raise SuiteError([f"{written}: its scores are between {low:g} and {high:g}; remove range"])
-    numbers = isinstance(given, list) and all(type(end) in (int, float) for end in given)
-    if not numbers or len(given) != 2 or not -LARGEST <= given[0] < given[1] <= LARGEST:
+    numbers = isinstance(limits, list) and all(type(end) in (int, float) for end in limits)
+    if not numbers or len(limits) != 2 or not -LARGEST <= limits[0] < limits[1] <= LARGEST:
         raise SuiteError([f"{written}: write the smallest and largest score, such as [0, 400]"])
-    return float(given[0]), float(given[1])
+    return float(limits[0]), float(limits[1])
 
 
-def _own_label(settings: dict[str, Any], found: Metric | Judge | ScoreFunction, place: str) -> str:
+def _own_label(
+    settings: dict[str, Any], definition: Metric | Judge | ScoreFunction, place: str
+) -> str:
     """Take `label` out of the settings, unless the function itself has an option of that name."""
-    if not _is_free("label", settings, found):
+    if not _is_free("label", settings, definition):
         return ""
-    given = settings.pop("label")
-    if not isinstance(given, str) or not given.strip() or len(given.split()) > LABEL_WORDS:
+    label = settings.pop("label")
+    if not isinstance(label, str) or not label.strip() or len(label.split()) > LABEL_WORDS:
         raise SuiteError(
-            [f"{place}: label={given!r}: write up to {LABEL_WORDS} words, such as 'valid JSON'"]
+            [f"{place}: label={label!r}: write up to {LABEL_WORDS} words, such as 'valid JSON'"]
         )
-    return " ".join(given.split())
+    return " ".join(label.split())
 
 
 def _is_free(key: str, settings: Mapping[str, Any], found: Metric | Judge | ScoreFunction) -> bool:

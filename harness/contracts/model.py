@@ -75,9 +75,9 @@ class Prompt:
             at = first_difference(self.text, other.text)
             mine, theirs = excerpt(self.text, at), excerpt(other.text, at)
             return f"{names[0]} has {mine} where {names[1]} has {theirs}"
-        one, two = self.token_ids or (), other.token_ids or ()
-        at = first_difference(one, two)
-        ours, others = (list(ids[max(0, at - 2) : at + 4]) for ids in (one, two))
+        first, second = self.token_ids or (), other.token_ids or ()
+        at = first_difference(first, second)
+        ours, others = (list(ids[max(0, at - 2) : at + 4]) for ids in (first, second))
         return f"from token {at} on {names[0]} has the ids {ours} where {names[1]} has {others}"
 
 

@@ -106,8 +106,8 @@ def quantity_of(result: GateResult) -> QuantityFormat:
     """Return how a gate's levels and differences are written."""
     margin = None if isinstance(result.margin, str) else result.margin
     bounds = [] if margin is None else [margin, -margin]
-    found = (result.base, result.tuned, result.delta, result.low, result.high)
-    return format_over(found, rate=result.rate, marks=bounds)
+    numbers = (result.base, result.tuned, result.delta, result.low, result.high)
+    return format_over(numbers, rate=result.rate, marks=bounds)
 
 
 def parity_format(found: MetricParity) -> QuantityFormat:
@@ -133,9 +133,9 @@ def format_over(
         marks: Values, besides 0 and 1, that must stay distinguishable after rounding, such as a
             margin.
     """
-    found = [round(v, 9) for v in values if v is not None and math.isfinite(v)]
-    apart = [(v, mark) for v in found for mark in (*marks, 0.0, 1.0, -1.0) if v != round(mark, 9)]
-    apart += [(found[0], found[1])] if len(found) > 1 and found[0] != found[1] else []
+    numbers = [round(v, 9) for v in values if v is not None and math.isfinite(v)]
+    apart = [(v, mark) for v in numbers for mark in (*marks, 0.0, 1.0, -1.0) if v != round(mark, 9)]
+    apart += [(numbers[0], numbers[1])] if len(numbers) > 1 and numbers[0] != numbers[1] else []
 
     def tells(places: int) -> bool:
         return all(round(100 * a, places) != round(100 * b, places) for a, b in apart)

@@ -175,37 +175,37 @@ def split_text(
         The parts; None if there are no thoughts.
     """
     formats = formats_of(tags)
-    if tags is None and (found := _split_harmony(text)) is not None:
-        return found
+    if tags is None and (split := _split_harmony(text)) is not None:
+        return split
     start = len(text) - len(text.lstrip())
     opened = None if prompt is None else opened_format(prompt, formats)
-    for one in formats:
-        if text.startswith(one.open, start):
-            return _split_at(text, one, start + len(one.open))
-        if text.startswith(one.close, start) and one.closes_alone:
-            return _split_at(text, one, start)
+    for form in formats:
+        if text.startswith(form.open, start):
+            return _split_at(text, form, start + len(form.open))
+        if text.startswith(form.close, start) and form.closes_alone:
+            return _split_at(text, form, start)
     if opened is not None:
         return _split_at(text, opened, 0)
     if prompt is None:
-        alone = ((_bare_close(text, one), one) for one in formats if one.closes_alone)
-        found_at = min(
-            ((at, one) for at, one in alone if at > 0), key=lambda found: found[0], default=None
-        )
-        return None if found_at is None else _split_at(text, found_at[1], 0, found_at[0])
+        alone = ((_bare_close(text, form), form) for form in formats if form.closes_alone)
+        closed = [(at, form) for at, form in alone if at > 0]
+        if closed:
+            at, form = min(closed, key=lambda place: place[0])
+            return _split_at(text, form, 0, at)
     return None
 
 
-def _bare_close(text: str, one: ThinkingFormat) -> int:
+def _bare_close(text: str, form: ThinkingFormat) -> int:
     """Return where a closing tag without an opening one ends thoughts; -1 without such a tag."""
-    at = text.find(one.close)
+    at = text.find(form.close)
     while at > 0 and text[at - 1] in _QUOTES:
-        at = text.find(one.close, at + 1)
-    return -1 if at < 0 or one.open in text[:at] else at
+        at = text.find(form.close, at + 1)
+    return -1 if at < 0 or form.open in text[:at] else at
 
 
-def _split_at(text: str, one: ThinkingFormat, start: int, at: int | None = None) -> SplitText:
+def _split_at(text: str, form: ThinkingFormat, start: int, at: int | None = None) -> SplitText:
     """Split a text with thoughts from `start` up to the closing tag, which is at `at` if known."""
-    at = text.find(one.close, start) if at is None else at
+    at = text.find(form.close, start) if at is None else at
     if at < 0:
         call = _TOOL_CALL.search(text, start)
         if call is None:
@@ -213,9 +213,9 @@ def _split_at(text: str, one: ThinkingFormat, start: int, at: int | None = None)
         return SplitText(
             text[:start], text[start : call.start()], "", text[call.start() :], closed=True
         )
-    begin = _space_end(text, at + len(one.close))
+    begin = _space_end(text, at + len(form.close))
     answer = text[begin:]
-    for before, after in one.wrappers:
+    for before, after in form.wrappers:
         if answer.startswith(before) and (before or answer.rstrip().endswith(after)):
             begin = _space_end(text, begin + len(before))
             answer = text[begin:].rstrip().removesuffix(after)
@@ -244,14 +244,14 @@ def _split_harmony(text: str) -> SplitText | None:
     analysis: list[str] = []
     answers: list[str] = []
     before = after = ""
-    for found in _MESSAGE.finditer(text):
-        lead = text[found.start() : found.start("content")]
-        if found["channel"] == "analysis" and "to=" not in found["role"] + found["header"]:
+    for message in _MESSAGE.finditer(text):
+        lead = text[message.start() : message.start("content")]
+        if message["channel"] == "analysis" and "to=" not in message["role"] + message["header"]:
             before = before or lead
-            analysis.append(found["content"])
+            analysis.append(message["content"])
         else:
             after = after or lead
-            answers.append(_harmony_answer(found))
+            answers.append(_harmony_answer(message))
     if not analysis and not answers:
         return None
     reasoning, answer = "\n".join(analysis), "\n".join(answers)
@@ -290,8 +290,8 @@ def separate_thoughts(
     """
     if completion.text is None or completion.thinks:
         return completion
-    found = split_text(completion.text, prompt=prompt, tags=generation.thinking_tags)
-    return completion if found is None else completion.model_copy(update=split_fields(found))
+    split = split_text(completion.text, prompt=prompt, tags=generation.thinking_tags)
+    return completion if split is None else completion.model_copy(update=split_fields(split))
 
 
 def without_thoughts(completion: Completion) -> Completion:
@@ -299,13 +299,13 @@ def without_thoughts(completion: Completion) -> Completion:
     return separate_thoughts(completion, GenerationSettings())
 
 
-def split_fields(found: SplitText) -> dict[str, Any]:
+def split_fields(split: SplitText) -> dict[str, Any]:
     """Return the fields of a completion that a split text fills."""
     return {
-        "text": found.answer,
-        "reasoning": found.reasoning,
-        "reasoning_closed": found.closed,
-        "reasoning_tags": (found.before, found.after),
+        "text": split.answer,
+        "reasoning": split.reasoning,
+        "reasoning_closed": split.closed,
+        "reasoning_tags": (split.before, split.after),
     }
 
 

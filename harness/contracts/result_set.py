@@ -134,23 +134,23 @@ class ResultSet:
 
         None is a setting that was not set; an absent one is unknown.
         """
-        found: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for log in self.logs:
             if log.tasks is None or task in log.tasks:
-                found |= log.settings
-                found |= log.task_settings.get(task, {})
+                settings |= log.settings
+                settings |= log.task_settings.get(task, {})
         return {
             name: None if value in _EMPTY else without_addresses(value)
-            for name, value in found.items()
+            for name, value in settings.items()
         }
 
     def traits(self, task: str, key: str) -> ScoreTraits:
         """Return the properties of a score in the files."""
-        known = ScoreTraits()
+        traits = ScoreTraits()
         for log in self.logs:
             for name in (key, f"{task}/{key}"):
-                known = log.traits.get(name, known)
-        return known
+                traits = log.traits.get(name, traits)
+        return traits
 
     @cached_property
     def scores(self) -> tuple[ScoreSummary, ...]:
@@ -196,13 +196,13 @@ class ResultSet:
         row = self.answers.get((case, 0))
         if row is None:
             return None
-        settings, made = self._rules[row.task]
-        both = {key: (rule, row.score_rules.get(key)) for key, rule in made.items()}
+        settings, definitions = self._rules[row.task]
+        rules = {key: (rule, row.score_rules.get(key)) for key, rule in definitions.items()}
         return RecordedRequest(
             content_sha256=row.prompt_sha256,
             expected_sha256=None if row.expected is None else str(row.expected),
             rules={**row.rules, **settings},
-            score_rules={key: content_id(both[key]) for key in both if any(both[key])},
+            score_rules={key: content_id(rules[key]) for key in rules if any(rules[key])},
         )
 
     @cached_property
@@ -233,15 +233,15 @@ class ResultSet:
     @cached_property
     def _rules(self) -> Mapping[str, tuple[Mapping[str, str], Mapping[str, Any]]]:
         """Task → hash of its settings, and score → what made it."""
-        found = {}
+        rules = {}
         for task in self.tasks:
             settings = self.settings(task)
             keys = sorted({summary.key for summary in self.scores if summary.task == task})
-            found[task] = (
+            rules[task] = (
                 {"settings": content_id(settings)} if settings else {},
                 {key: without_addresses(self.traits(task, key).rule) for key in keys},
             )
-        return found
+        return rules
 
     def row(self, case: str) -> ResultRow | None:
         """Return the first sample of a case, read again from the file; None if it is not there."""
@@ -374,8 +374,8 @@ def without_addresses(value: Any) -> Any:
     if isinstance(value, str):
         return _ADDRESS.sub("…", value)
     if isinstance(value, Mapping):
-        return {key: without_addresses(one) for key, one in value.items()}
-    return [without_addresses(one) for one in value] if isinstance(value, list | tuple) else value
+        return {key: without_addresses(item) for key, item in value.items()}
+    return [without_addresses(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _content(row: ResultRow) -> list[Any]:
@@ -392,13 +392,13 @@ def _sort_samples(rows: list[ResultRow]) -> list[ResultRow]:
 
 def _sample_problems(key: str, rows: list[ResultRow]) -> Iterator[str]:
     numbers: dict[int, ResultRow] = {}
-    known: ResultRow | None = None
+    first: ResultRow | None = None
     for row in rows:
         if row.prompt_sha256 is not None:
-            known = known or row
-            if row.prompt_sha256 != known.prompt_sha256:
+            first = first or row
+            if row.prompt_sha256 != first.prompt_sha256:
                 yield (
-                    f"{row.where}: {key!r} has another prompt than at {known.where}; an id must "
+                    f"{row.where}: {key!r} has another prompt than at {first.where}; an id must "
                     "be one question"
                 )
                 return

@@ -43,9 +43,9 @@ class ResultSpec:
             return cls(folder / text)
         rest, _, run = text.partition("#")
         place, _, query = rest.partition("?")
-        given = dict(parse_qsl(query, keep_blank_values=True))
-        name = given.pop("format", "")
-        return cls(folder / place, run, name, tuple(sorted(given.items())))
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        name = options.pop("format", "")
+        return cls(folder / place, run, name, tuple(sorted(options.items())))
 
 
 def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
@@ -59,7 +59,7 @@ def read_logs(spec: ResultSpec) -> tuple[ResultReader, list[ResultLog]]:
     reader = find_reader(spec.path, spec.format)
     try:
         bound = keyword_options.bind_options(
-            reader.read, dict(spec.options), given=1, folder=Path(), where=f"results:{spec.path}"
+            reader.read, dict(spec.options), skip=1, folder=Path(), where=f"results:{spec.path}"
         )
     except SuiteError as error:
         raise UsageError(str(error)) from error
@@ -92,14 +92,14 @@ def _read_errors(path: Path, name: str) -> Iterator[None]:
 def _select_run(spec: ResultSpec, logs: list[ResultLog]) -> list[ResultLog]:
     runs = tuple(dict.fromkeys(log.run for log in logs))
     if spec.run:
-        found = [log for log in logs if log.run == spec.run]
-        if not found and runs == ("",):
+        chosen = [log for log in logs if log.run == spec.run]
+        if not chosen and runs == ("",):
             raise UsageError(f"results:{spec.path}: has one run without a name; remove #{spec.run}")
-        if not found:
+        if not chosen:
             raise UsageError(
                 f"results:{spec.path}: {unknown_name_message(spec.run, runs, what='run')}"
             )
-        return found
+        return chosen
     if len(runs) > 1:
         named = ", ".join(f"#{run}" for run in runs[:20])
         raise UsageError(f"results:{spec.path}: has {len(runs)} runs; add one to the path: {named}")
@@ -114,15 +114,15 @@ def find_reader(path: Path, name: str = "") -> ResultReader:
     """
     if name:
         return _reader(name)
-    known = [_reader(each) for each in lookup.available_names(ROOM)]
+    readers = [_reader(each) for each in lookup.available_names(ROOM)]
     for late in (False, True):
-        found = [one for one in known if one.last is late and one.recognize(path)]
-        if len(found) > 1:
-            names = " and ".join(one.name for one in found)
+        matching = [reader for reader in readers if reader.last is late and reader.recognize(path)]
+        if len(matching) > 1:
+            names = " and ".join(reader.name for reader in matching)
             raise UsageError(f"{path}: may be {names}; name the format: results:{path}?format=NAME")
-        if found:
-            return found[0]
-    forms = "; ".join(f"{one.name} ({one.files})" for one in known)
+        if matching:
+            return matching[0]
+    forms = "; ".join(f"{reader.name} ({reader.files})" for reader in readers)
     raise UsageError(f"{path}: not recognized as results of a tool; there are: {forms}")
 
 

@@ -62,11 +62,11 @@ USUAL_NAMES = {
 def _misnamed(row: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys of a row that look like a field which it lacks."""
     fields = {name: field for field, usual in USUAL_NAMES.items() for name in usual}
-    known = case_validator().schema["properties"]
+    properties = case_validator().schema["properties"]
     for key in row:
         field = fields.get(key.lower())
         is_text = key == "answer" and "choices" not in row and isinstance(row[key], str)
-        is_other = key not in known or is_text
+        is_other = key not in properties or is_text
         taken = field in row or (field == "prompt" and "messages" in row)
         if field is not None and is_other and not taken:
             yield (

@@ -12,15 +12,15 @@ from pathlib import Path
 def with_imports(files: Iterable[Path]) -> set[Path]:
     """Return files with all that they import, except installed packages."""
     rest = list(files)
-    found: set[Path] = set()
+    closure: set[Path] = set()
     while rest:
         path = rest.pop()
-        if path in found or _is_standard(path):
+        if path in closure or _is_standard(path):
             continue
-        found.add(path)
+        closure.add(path)
         if not _is_installed(path):
-            rest += (one for one in _imported_files(path) if not _is_installed(one))
-    return found
+            rest += (imported for imported in _imported_files(path) if not _is_installed(imported))
+    return closure
 
 
 def _imported_files(path: Path) -> Iterator[Path]:
@@ -35,9 +35,9 @@ def _imported_files(path: Path) -> Iterator[Path]:
         if name.partition(".")[0] == "tunegate":
             continue
         near = path.parent / f"{name.replace('.', '/')}.py"
-        known = getattr(sys.modules.get(name), "__file__", None)
-        if near.is_file() or known is not None:
-            yield near if near.is_file() else Path(known or "")
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        if near.is_file() or loaded is not None:
+            yield near if near.is_file() else Path(loaded or "")
 
 
 def _is_standard(path: Path) -> bool:

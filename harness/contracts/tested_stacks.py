@@ -65,10 +65,10 @@ def explain_combination(
         return None
     for stack in stacks:
         if all(_is_same(installed[name], stack.versions.get(name)) for name in installed):
-            known = ", ".join(f"{name} {installed[name]}" for name in installed)
+            versions = ", ".join(f"{name} {installed[name]}" for name in installed)
             return (
                 CombinationStatus.TESTED,
-                f"major and minor versions of the stack {stack.name!r} ({stack.date}): {known}",
+                f"major and minor versions of the stack {stack.name!r} ({stack.date}): {versions}",
             )
     beyond = [text for name in installed if (text := _beyond(name, installed[name], stacks))]
     if beyond:
@@ -90,7 +90,7 @@ def _nearest(installed: Mapping[str, str], stacks: Sequence[StackRecord]) -> str
         ]
         for stack in stacks
     }
-    name = min(differing, key=lambda one: len(differing[one]))
+    name = min(differing, key=lambda stack_name: len(differing[stack_name]))
     return (
         "each version alone is within the tested range, all together were not run; nearest "
         f"stack {name!r} differs in {', '.join(differing[name])}"
@@ -104,7 +104,7 @@ def _beyond(name: str, version: str, stacks: Sequence[StackRecord]) -> str:
         return f"{name} {version} (no version of it was tested)"
     if tested[0] <= _minor(version) <= tested[-1]:
         return ""
-    first, last = (".".join(map(str, one)) for one in (tested[0], tested[-1]))
+    first, last = (".".join(map(str, parts)) for parts in (tested[0], tested[-1]))
     return f"{name} {version} (tested: {first} to {last})"
 
 

@@ -72,7 +72,7 @@ def tool_definition(function: Callable[..., Any]) -> dict[str, Any]:
             )
         form |= _described_form(described[argument], f"{name}: {argument}")
     summary = _SUMMARY.search(text)
-    found: dict[str, Any] = {
+    definition: dict[str, Any] = {
         "name": name,
         "description": summary.group(1).strip() if summary else None,
         "parameters": schema,
@@ -81,8 +81,8 @@ def tool_definition(function: Callable[..., Any]) -> dict[str, Any]:
         described_return = _RETURNS.search(text)
         if described_return:
             returned["description"] = described_return.group(1).strip()
-        found["return"] = returned
-    return {"type": "function", "function": found}
+        definition["return"] = returned
+    return {"type": "function", "function": definition}
 
 
 def _described_arguments(text: str) -> dict[str, str]:
@@ -124,8 +124,8 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, Any]:
             if argument != "return":  # the model never writes it
                 raise
     needed = [p.name for p in named.values() if p.default is inspect.Parameter.empty]
-    found: dict[str, Any] = {"type": "object", "properties": properties}
-    return found | ({"required": needed} if needed else {})
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    return schema | ({"required": needed} if needed else {})
 
 
 def _annotations(
@@ -176,21 +176,21 @@ def _container_schema(origin: Any, args: tuple[Any, ...], hint: Any, place: str)
     if origin is dict and len(args) == 2:
         return {"type": "object", "additionalProperties": _schema_of(args[1], place)}
     if origin is tuple and len(args) > 1 and ... not in args:
-        return {"type": "array", "prefixItems": [_schema_of(one, place) for one in args]}
+        return {"type": "array", "prefixItems": [_schema_of(item, place) for item in args]}
     raise UndefinableTool(f"{place}: {hint} has no JSON form; use list[…] or dict[str, …]")
 
 
 def _union_schema(args: tuple[Any, ...], place: str) -> dict[str, Any]:
-    inner = [_schema_of(one, place) for one in args if one is not type(None)]
-    found: dict[str, Any]
+    inner = [_schema_of(item, place) for item in args if item is not type(None)]
+    schema: dict[str, Any]
     if len(inner) == 1:
-        found = inner[0]
-    elif all(one.keys() == {"type"} and isinstance(one["type"], str) for one in inner):
-        names = sorted({one["type"] for one in inner})
-        found = {"type": names[0] if len(names) == 1 else names}
+        schema = inner[0]
+    elif all(item.keys() == {"type"} and isinstance(item["type"], str) for item in inner):
+        names = sorted({item["type"] for item in inner})
+        schema = {"type": names[0] if len(names) == 1 else names}
     else:
-        found = {"anyOf": inner}
-    return found | ({"nullable": True} if type(None) in args else {})
+        schema = {"anyOf": inner}
+    return schema | ({"nullable": True} if type(None) in args else {})
 
 
 def _enum_schema(values: list[Any], place: str) -> dict[str, Any]:

@@ -141,10 +141,10 @@ class AnswerCache:
         """Yield the stored answer of each cell; `missing` if it was never answered."""
         left = iter(cells)
         while chunk := list(islice(left, _CHUNK)):
-            found = dict(self._rows(cell.key for cell in chunk))
+            rows = dict(self._rows(cell.key for cell in chunk))
             for cell in chunk:
-                if cell.key in found:
-                    answer = StoredAnswer.of(cell, *found[cell.key])
+                if cell.key in rows:
+                    answer = StoredAnswer.of(cell, *rows[cell.key])
                     yield replace(answer, cache_hit=True) if cell.key in cached else answer
                 else:
                     yield StoredAnswer(cell=cell, status="missing", error="it was never answered")
@@ -209,7 +209,7 @@ class AnswerCache:
         A candidate that is judged again keeps its number, even if the suite has other cases by now:
         a suite is known by its name and gates.
         """
-        found = {}
+        attempts = {}
         with self._writing():
             for version in versions:
                 self._db.execute(
@@ -221,8 +221,8 @@ class AnswerCache:
                         "INSERT OR IGNORE INTO suite_versions VALUES (?, ?, ?, ?)",
                         (version.rule, version.hash, candidate, version.n_cases),
                     )
-                found[version.hash] = self._attempt(version, candidate)
-        return found
+                attempts[version.hash] = self._attempt(version, candidate)
+        return attempts
 
     def _attempt(self, version: SuiteVersion, candidate: str) -> JudgedAttempt:
         judged = self._db.execute(
@@ -241,7 +241,7 @@ class AnswerCache:
 
     def judged_before(self, suites: Iterable[Suite], candidate: str) -> dict[str, str]:
         """Return suite name → the candidate that it judged before this one."""
-        found = {}
+        candidates = {}
         try:
             for suite in suites:
                 row = self._db.execute(
@@ -250,10 +250,10 @@ class AnswerCache:
                     (suite.hash, candidate),
                 ).fetchone()
                 if row is not None:
-                    found[suite.name] = str(row[0])
+                    candidates[suite.name] = str(row[0])
         except sqlite3.DatabaseError as error:
             raise BackendError(_damage_message(self.path, error)) from error
-        return found
+        return candidates
 
     def close(self) -> None:
         """Close the file."""
@@ -325,9 +325,13 @@ def candidates_judged(path: Path) -> dict[str, int]:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
             rows = db.execute("SELECT suite, candidate FROM attempts").fetchall()
-            known = db.execute("SELECT name FROM sqlite_master WHERE name = 'suite_versions'")
-            made = known.fetchone() is not None
-            pairs = db.execute("SELECT suite, rule FROM suite_versions").fetchall() if made else []
+            tables = db.execute("SELECT name FROM sqlite_master WHERE name = 'suite_versions'")
+            has_versions = tables.fetchone() is not None
+            pairs = (
+                db.execute("SELECT suite, rule FROM suite_versions").fetchall()
+                if has_versions
+                else []
+            )
     except sqlite3.DatabaseError:
         return {}
     rules = {str(suite): str(rule) for suite, rule in pairs}

@@ -45,8 +45,8 @@ def cell_key(
         "seed": sampling_seed(suite, case, question.sample, seed) if sampled else None,
     }
     if suite.episode is not None:
-        own = {"sha256", "max_turns", "max_tokens", "tools", "reward"}
-        identity["episode"] = suite.episode.settings.model_dump(mode="json", include=own)
+        episode_fields = {"sha256", "max_turns", "max_tokens", "tools", "reward"}
+        identity["episode"] = suite.episode.settings.model_dump(mode="json", include=episode_fields)
     return sha256(identity)
 
 

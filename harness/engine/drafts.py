@@ -41,18 +41,18 @@ class DraftSources:
 
         offers = {q: self._offers(q, arm) for q in questions if (q, arm) in self.plan.requests}
         stored = self.store.completions(key for keys in offers.values() for key in keys.values())
-        found: dict[str, KnownAnswer] = {}
+        drafts: dict[str, KnownAnswer] = {}
         for question, keys in offers.items():
-            known = [source for source, key in keys.items() if key in stored]
-            if known:
-                source = max(known, key=lambda s: self._trust(arm, s, question.suite))
+            sources = [source for source, key in keys.items() if key in stored]
+            if sources:
+                source = max(sources, key=lambda s: self._trust(arm, s, question.suite))
                 acceptance = self.acceptance.setdefault((arm, source), DraftAcceptance())
                 completion = stored[keys[source]]
                 if completion.text is not None:
-                    found[self.plan.requests[question, arm].key] = KnownAnswer(
+                    drafts[self.plan.requests[question, arm].key] = KnownAnswer(
                         completion, acceptance
                     )
-        return found
+        return drafts
 
     def kept_share(self, arm: str, suite: str) -> float | None:
         """Return the share of drafted tokens that the arm kept, from its best source of drafts."""
@@ -64,15 +64,15 @@ class DraftSources:
 
         The candidate before has probably learned the same as tuned.
         """
-        asked = self.plan.requests[question, arm]
-        if asked.generation.temperature:
+        request = self.plan.requests[question, arm]
+        if request.generation.temperature:
             return {}
         offers = {}
         source = further_arm(arm).made_of
         if (question, source) in self.plan.requests:
             offers[source] = self.plan.requests[question, source].key
-        if asked.key in self.plan.earlier:
-            offers["candidate before"] = self.plan.earlier[asked.key]
+        if request.key in self.plan.earlier:
+            offers["candidate before"] = self.plan.earlier[request.key]
         if (question, "base") in self.plan.requests:
             offers["base"] = self.plan.requests[question, "base"].key
         return offers
@@ -85,11 +85,11 @@ class DraftSources:
         return 1.0 if share is None else share
 
 
-def turn_draft(known: KnownAnswer, turn: Request) -> KnownAnswer | None:
+def turn_draft(answer: KnownAnswer, turn: Request) -> KnownAnswer | None:
     """Return what another arm wrote in the same turn of the same episode; None beyond its end."""
-    record = known.completion.episode
+    record = answer.completion.episode
     if record is None or turn.turn is None or turn.turn >= len(record.turns):
         return None
     stored = record.turns[turn.turn]
     draft = Completion(text=stored.text, finish_reason=stored.finish_reason)
-    return replace(known, completion=draft)
+    return replace(answer, completion=draft)

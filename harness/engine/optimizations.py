@@ -29,13 +29,13 @@ class Optimizations:
         names = tuple(field.name for field in fields(cls))
         if text in ("all", "none"):
             return cls(*[text == "all" for _ in names])
-        asked = [name.strip() for name in text.split(",")]
-        strange = next((name for name in asked if name not in names), None)
+        words = [name.strip() for name in text.split(",")]
+        strange = next((name for name in words if name not in names), None)
         if strange is not None:
             raise UsageError(
                 unknown_name_message(strange, ("all", "none", *names), what="optimization")
             )
-        return cls(*[name in asked for name in names])
+        return cls(*[name in words for name in names])
 
 
 ALL = Optimizations()

@@ -90,23 +90,23 @@ def make_plan(
         _refuse_budget(suite, arms)
         again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
         for case in suite.cases:
-            asked = {
+            active = {
                 n: a
                 for n, a in arms.items()
                 if case.id in again or not further_arm(n).sampled
                 if n in suite.arm_prompts or not further_arm(n).needs_prompt
             }
-            rendered = _render(suite, case, asked)
+            rendered = _render(suite, case, active)
             ready = {n: prompt for n, prompt in rendered.items() if isinstance(prompt, Prompt)}
             prompts |= {(suite.name, case.id, n): prompt for n, prompt in ready.items()}
             for question in _questions(suite, case):
-                for name in asked:
+                for name in active:
                     rules = further_arm(name)
                     if not rules.is_asked(question.kind, question.sample, arms[name].kinds):
                         continue
                     prompt = _prompt_for(question.kind, rendered[name])
-                    known = prompt if isinstance(prompt, Prompt) else Prompt("")
-                    key = cell_key(question, suite, case, fingerprints[name], known, seed)
+                    key_prompt = prompt if isinstance(prompt, Prompt) else Prompt("")
+                    key = cell_key(question, suite, case, fingerprints[name], key_prompt, seed)
                     cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
                         asked_case = suite.asked_of(name, case)
@@ -199,15 +199,15 @@ def _earlier(
 ) -> dict[str, str]:
     """Return key of what tuned writes → key under which the candidate before wrote the same."""
     by_name = {suite.name: suite for suite in suites if suite.name in before}
-    found = {}
+    keys = {}
     for (question, arm), request in requests.items():
         suite = by_name.get(question.suite)
         if arm == "tuned" and question.kind is CellKind.GENERATE and suite is not None:
             fingerprint = before[suite.name]
-            found[request.key] = cell_key(
+            keys[request.key] = cell_key(
                 question, suite, request.case, fingerprint, request.prompt, seed
             )
-    return found
+    return keys
 
 
 def _token_ids(

@@ -129,9 +129,9 @@ def hide_output(*streams: int) -> Iterator[None]:
             os.dup2(nowhere, stream)
         yield
     finally:
-        for stream, own in kept.items():
-            os.dup2(own, stream)
-            os.close(own)
+        for stream, saved in kept.items():
+            os.dup2(saved, stream)
+            os.close(saved)
         os.close(nowhere)
 
 

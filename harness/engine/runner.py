@@ -102,7 +102,7 @@ class Runner:
 
     def run(self) -> None:
         """Answer every cell that the store does not hold."""
-        known = self.store.answered(c.key for c in self.plan.cells)
+        answered = self.store.answered(c.key for c in self.plan.cells)
         left = list(self.plan.batches)
         stage = 0
         try:
@@ -112,14 +112,14 @@ class Runner:
                     self.work.expect(
                         (arm, request)
                         for batch in left
-                        for arm in self._missing(batch, known)
+                        for arm in self._missing(batch, answered)
                         for request in self._requests(batch, arm)
                     )
-                    now = [b for b in left if b.stage == stage and self._missing(b, known)]
-                    self._play_outside(now, known)
-                    self._ask_remote(now, known, stop)
-                    here = [batch for batch in now if self._missing(batch, known)]
-                    with closing(self.batches_done(here, known)) as done:
+                    now = [b for b in left if b.stage == stage and self._missing(b, answered)]
+                    self._play_outside(now, answered)
+                    self._ask_remote(now, answered, stop)
+                    here = [batch for batch in now if self._missing(batch, answered)]
+                    with closing(self.batches_done(here, answered)) as done:
                         for _ in done:
                             stop.obey()
                     ended = set(self.decided(stage))
@@ -130,7 +130,7 @@ class Runner:
             self.progress.close()
 
     def batches_done(
-        self, batches: Sequence[RequestBatch], known: set[str]
+        self, batches: Sequence[RequestBatch], answered: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches one after the other; yield after each."""
         recorded = all(isinstance(arm, RecordedArm) for arm in self.arms.values())
@@ -138,17 +138,17 @@ class Runner:
         while part := list(islice(left, _STORED_TOGETHER if recorded else 1)):
             with self.store.together() if recorded else nullcontext():
                 for batch in part:
-                    self.answer(batch, known)
+                    self.answer(batch, answered)
                     try:
                         yield
                     except GeneratorExit:  # the user asked to stop: what is answered is stored
                         return
 
-    def _play_outside(self, batches: Sequence[RequestBatch], known: set[str]) -> None:
+    def _play_outside(self, batches: Sequence[RequestBatch], answered: set[str]) -> None:
         """Have the episodes played that another program plays: a suite and an arm at a time."""
         for name, arm in self.arms.items():
             suites: dict[str, list[Request]] = {}
-            for request in unanswered_requests(self.plan, name, batches, known):
+            for request in unanswered_requests(self.plan, name, batches, answered):
                 if request.episode is not None and request.episode.settings.inspect:
                     suites.setdefault(request.suite, []).append(request)
             if self.outside is None or isinstance(arm, RecordedArm):
@@ -157,30 +157,30 @@ class Runner:
                 played = self.outside(name, arm, requests, self.store, self._obey)
                 with closing(played) as answers:
                     for answer in answers:
-                        self._keep(answer, known, f"{suite} · {name}", replace=False)
+                        self._keep(answer, answered, f"{suite} · {name}", replace=False)
 
     def _ask_remote(
-        self, batches: Sequence[RequestBatch], known: set[str], stop: StopRequest
+        self, batches: Sequence[RequestBatch], answered: set[str], stop: StopRequest
     ) -> None:
         """Ask the arms behind a network all they lack, arm by arm."""
         for arm in remote_arms(self.arms):
-            requests = unanswered_requests(self.plan, arm, batches, known)
+            requests = unanswered_requests(self.plan, arm, batches, answered)
             suites = {request.key: request.suite for request in requests}
             with closing(self._answers(arm, InterruptibleRequests(requests, stop), {})) as answers:
                 for answer in answers:
-                    self._keep(answer, known, f"{suites[answer.key]} · {arm}", replace=False)
+                    self._keep(answer, answered, f"{suites[answer.key]} · {arm}", replace=False)
             stop.obey()
 
-    def _missing(self, batch: RequestBatch, known: set[str]) -> list[str]:
+    def _missing(self, batch: RequestBatch, answered: set[str]) -> list[str]:
         """Return the arms that have an unanswered question in the batch.
 
         A timed question is put to all arms again if one of them lacks it: times that were taken
         hours apart, or on different machines, cannot be compared.
         """
-        asked = {arm: [r.key for r in self._requests(batch, arm)] for arm in self.arms}
-        missing = [arm for arm, keys in asked.items() if not known.issuperset(keys)]
+        keys_of = {arm: [r.key for r in self._requests(batch, arm)] for arm in self.arms}
+        missing = [arm for arm, keys in keys_of.items() if not answered.issuperset(keys)]
         timed = batch.kind is CellKind.LATENCY and missing
-        return [arm for arm, keys in asked.items() if keys] if timed else missing
+        return [arm for arm, keys in keys_of.items() if keys] if timed else missing
 
     def _requests(self, batch: RequestBatch, arm: str) -> list[Request]:
         pairs = ((q, arm) for q in batch.questions)
@@ -192,22 +192,22 @@ class Runner:
         timed = [b.questions[0] for b in self.plan.batches if b.kind is CellKind.LATENCY]
         return frozenset(timed[1::2])
 
-    def answer(self, batch: RequestBatch, known: set[str], *, again: bool = False) -> None:
+    def answer(self, batch: RequestBatch, answered: set[str], *, again: bool = False) -> None:
         """Ask the arms that lack answers; where memory runs out, in halves, every arm alike."""
-        asked = {r.key for arm in self.arms for r in self._requests(batch, arm)}
-        before = asked & known
-        missing = self._missing(batch, known)
+        keys = {r.key for arm in self.arms for r in self._requests(batch, arm)}
+        before = keys & answered
+        missing = self._missing(batch, answered)
         if batch.kind is CellKind.LATENCY:
             self._warm_up(batch, missing)
-            known -= asked
+            answered -= keys
             if batch.questions[0] in self._reversed:
                 missing.reverse()
-        if all(self._run_arm(arm, batch, known, again=again) for arm in missing):
+        if all(self._run_arm(arm, batch, answered, again=again) for arm in missing):
             return
         self.halved.append(len(batch.questions))
-        known -= asked - before
+        answered -= keys - before
         for half in batch.halves():
-            self.answer(half, known, again=True)
+            self.answer(half, answered, again=True)
 
     def _warm_up(self, batch: RequestBatch, arms: Sequence[str]) -> None:
         """Let each arm answer its first timed question once before time counts."""
@@ -216,11 +216,11 @@ class Runner:
             with suppress(OutOfMemory):
                 list(self._answers(arm, self._requests(batch, arm), {}))
 
-    def _run_arm(self, arm: str, batch: RequestBatch, known: set[str], *, again: bool) -> bool:
+    def _run_arm(self, arm: str, batch: RequestBatch, answered: set[str], *, again: bool) -> bool:
         """Store an arm's answers to a batch; return False if it must be tried in halves."""
         requests = self._requests(batch, arm)
         if not isinstance(self.arms[arm], LocalArm):
-            requests = [r for r in requests if r.key not in known]
+            requests = [r for r in requests if r.key not in answered]
         replace = again or batch.kind is CellKind.LATENCY
         written = batch.kind is CellKind.GENERATE
         drafts = self.drafts.find(batch.questions, arm) if written else {}
@@ -231,14 +231,14 @@ class Runner:
                 closing(self._answers(arm, requests, drafts)) as answers,
             ):
                 for answer in answers:
-                    self._keep(answer, known, self._label(batch, arm), replace=replace)
+                    self._keep(answer, answered, self._label(batch, arm), replace=replace)
         except OutOfMemory as error:
             if len(requests) > 1:
                 return False
             text = f"the model ran out of memory on this case alone ({error})"
             self._keep(
                 StoredAnswer.of(requests[0].cell, None, text, time.time()),
-                known,
+                answered,
                 self._label(batch, arm),
                 replace=replace,
             )
@@ -252,7 +252,7 @@ class Runner:
         return f"{suite} · {arm}{kept}"
 
     def _answers(
-        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
+        self, arm: str, requests: Sequence[Request], drafts: Mapping[str, KnownAnswer]
     ) -> Generator[StoredAnswer, None, None]:
         """Yield an arm's answers; episodes are played, recorded answers are passed through."""
         played: dict[str, list[Request]] = {}
@@ -260,16 +260,16 @@ class Runner:
             for request in (r for r in requests if r.episode is not None):
                 played.setdefault(request.suite, []).append(request)
         if not played:
-            yield from self._complete(arm, requests, known)
+            yield from self._complete(arm, requests, drafts)
             return
         plain = [request for request in requests if request.suite not in played]
         if plain:
-            yield from self._complete(arm, plain, known)
+            yield from self._complete(arm, plain, drafts)
         for episodes in played.values():
-            yield from self._play(arm, episodes, known)
+            yield from self._play(arm, episodes, drafts)
 
     def _play(
-        self, arm: str, requests: Sequence[Request], known: Mapping[str, KnownAnswer]
+        self, arm: str, requests: Sequence[Request], episode_drafts: Mapping[str, KnownAnswer]
     ) -> Generator[StoredAnswer, None, None]:
         """Play episodes of one suite; a turn of another arm's is the draft of the same turn."""
         from tunegate.harness.episodes.play import EpisodePlayer
@@ -281,7 +281,11 @@ class Runner:
 
             def drafted(turns: Sequence[EpisodeTurnRequest]) -> list[Request]:
                 for turn, episode in turns:
-                    draft = turn_draft(known[episode.key], turn) if episode.key in known else None
+                    draft = (
+                        turn_draft(episode_drafts[episode.key], turn)
+                        if episode.key in episode_drafts
+                        else None
+                    )
                     drafts.update({} if draft is None else {turn.key: draft})
                 return [turn for turn, _ in turns]
 
@@ -302,7 +306,7 @@ class Runner:
         self,
         arm: str,
         requests: Sequence[Request],
-        known: Mapping[str, KnownAnswer],
+        drafts: Mapping[str, KnownAnswer],
         more: Callable[[], Sequence[Request]] = tuple,
     ) -> Generator[StoredAnswer, None, None]:
         """Yield an arm's answers; however this ends, the model is switched back at once.
@@ -316,7 +320,7 @@ class Runner:
             from tunegate.harness.engine.inference import local_engine
 
             answers = local_engine.complete_requests(
-                backend, requests, known, self.optimizations, more
+                backend, requests, drafts, self.optimizations, more
             )
         elif more is not tuple and isinstance(backend, JoinableArm):
             answers = backend.complete_joined(requests, more)
@@ -329,10 +333,10 @@ class Runner:
             if close is not None:
                 close()
 
-    def _keep(self, answer: StoredAnswer, known: set[str], label: str, *, replace: bool) -> None:
+    def _keep(self, answer: StoredAnswer, answered: set[str], label: str, *, replace: bool) -> None:
         """Store an answer and count it; one that an earlier run stored stays as it is."""
-        self.store.put(answer, replace=replace and answer.key not in known)
-        known.add(answer.key)
+        self.store.put(answer, replace=replace and answer.key not in answered)
+        answered.add(answer.key)
         self.work.count(answer, label)
 
 
@@ -377,7 +381,7 @@ def remote_arms(arms: Mapping[str, Arm]) -> tuple[str, ...]:
 
 
 def unanswered_requests(
-    plan: Plan, arm: str, batches: Sequence[RequestBatch], known: set[str]
+    plan: Plan, arm: str, batches: Sequence[RequestBatch], answered: set[str]
 ) -> list[Request]:
     """Return what an arm has to answer of some batches; timed questions stay with their batches."""
     pairs = [
@@ -387,4 +391,4 @@ def unanswered_requests(
         for question in batch.questions
     ]
     requests = [plan.requests[pair] for pair in pairs if pair in plan.requests]
-    return [request for request in requests if request.key not in known]
+    return [request for request in requests if request.key not in answered]

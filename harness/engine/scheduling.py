@@ -87,8 +87,8 @@ def make_batches(
         read = kind in (CellKind.CHOICES, CellKind.ANSWER) and all(q in prompts for q in members)
         families = [members]
         if read:
-            found = prefix_families([prompts[q] for q in members])
-            families = [[members[i] for i in family] for family in found]
+            prefix_groups = prefix_families([prompts[q] for q in members])
+            families = [[members[i] for i in family] for family in prefix_groups]
         for family in families:
             # Timed questions keep the order of the cases: neighbours in a run are so in time.
             timed = kind is CellKind.LATENCY

@@ -86,12 +86,12 @@ class WorkerSetup:
 class InMemoryAnswers:
     """A store in memory, for one batch."""
 
-    known: dict[str, Completion]
+    completions_of: dict[str, Completion]
     written: dict[str, StoredAnswer] = field(default_factory=dict)
 
     def completions(self, keys: Iterable[str]) -> dict[str, Completion]:
         """Return the completions of the given keys that exist."""
-        return {key: self.known[key] for key in keys if key in self.known}
+        return {key: self.completions_of[key] for key in keys if key in self.completions_of}
 
     def answered(self, keys: Iterable[str]) -> set[str]:
         """Return those of the given keys that hold a completion."""
@@ -99,12 +99,12 @@ class InMemoryAnswers:
 
     def put(self, answer: StoredAnswer, *, replace: bool = False) -> None:
         """Keep an answer; a completion that is already there stays unless it is to be replaced."""
-        if answer.key in self.known and not replace:
+        if answer.key in self.completions_of and not replace:
             return
         self.written[answer.key] = answer
-        self.known.pop(answer.key, None)
+        self.completions_of.pop(answer.key, None)
         if answer.completion is not None:
-            self.known[answer.key] = answer.completion
+            self.completions_of[answer.key] = answer.completion
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -169,35 +169,35 @@ class ShardedRunner(Runner):
         return cls(**given, pool=pool, setup=setup)
 
     def batches_done(
-        self, batches: Sequence[RequestBatch], known: set[str]
+        self, batches: Sequence[RequestBatch], answered: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches; yield after each."""
         timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
         shards = [self._shard(batch) for batch in batches if batch.kind is not CellKind.LATENCY]
         if shards:
             with closing(self.pool.answer(shards, self.setup)) as back:
-                for answered in back:
-                    self._keep_all(answered, known)
+                for result in back:
+                    self._keep_all(result, answered)
                     yield
-        yield from super().batches_done(timed, known)
+        yield from super().batches_done(timed, answered)
 
-    def _keep_all(self, answered: ShardResult, known: set[str]) -> None:
-        for answer in answered.answers:
+    def _keep_all(self, result: ShardResult, answered: set[str]) -> None:
+        for answer in result.answers:
             if answer.key not in self.work.effort:  # a turn of an episode
                 self.store.put(answer)
                 continue
-            self._keep(answer, known, f"{self.pool.workers} workers", replace=False)
-        if answered.error is not None:
-            raise BackendError(answered.error)
+            self._keep(answer, answered, f"{self.pool.workers} workers", replace=False)
+        if result.error is not None:
+            raise BackendError(result.error)
 
     def _shard(self, batch: RequestBatch) -> Shard:
-        asked = {
+        requests = {
             (question, arm): self.plan.requests[question, arm]
             for question in batch.questions
             for arm in self.arms
             if (question, arm) in self.plan.requests
         }
-        keys = [request.key for request in asked.values()]
+        keys = [request.key for request in requests.values()]
         earlier = {key: self.plan.earlier[key] for key in keys if key in self.plan.earlier}
         stored = self.store.completions((*keys, *earlier.values()))
-        return Shard(batch, asked, earlier, stored, self.optimizations)
+        return Shard(batch, requests, earlier, stored, self.optimizations)

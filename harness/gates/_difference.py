@@ -70,17 +70,17 @@ class DifferenceGate(GateKind):
     def judged_interval(self, gate: Gate, pairs: Pairs) -> Interval:
         """Return the interval of the improvement that decides the gate."""
         judged = self.judged_pairs(gate, pairs)
-        asked = (judged.margin, 0.0, gate.expected_gain)
-        margins = [margin for margin in asked if margin is not None]
+        bounds = (judged.margin, 0.0, gate.expected_gain)
+        margins = [margin for margin in bounds if margin is not None]
         return interval_around(judged.pairs, margins, gate.confidence)
 
     def _beyond_margin(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         judged = self.judged_pairs(gate, pairs)
         test = judged.pairs.test(judged.margin)
         passed = is_proven(judged.pairs, judged.margin, gate.confidence)
-        found = self.judged_interval(gate, pairs)
+        interval = self.judged_interval(gate, pairs)
         status, reason = self._verdict_on(
-            gate, pairs, passed=passed, regressed=context.regressed, high=found.high
+            gate, pairs, passed=passed, regressed=context.regressed, high=interval.high
         )
         open_ = reason in (GateReason.UNDERPOWERED, GateReason.LOSS_NOT_BOUNDED)
         # No number of further cases is planned for a run that was given up.
@@ -91,8 +91,8 @@ class DifferenceGate(GateKind):
         if hoped is not None:
             effect = plannable_effect(judged.pairs, hoped, gate.confidence)
             needed = judged.pairs.estimator.plan(effect, judged.margin, level)
-        methods = dict.fromkeys((found.method, test.method))
-        ends = (found.low, found.high) if pairs.sign > 0 else (-found.high, -found.low)
+        methods = dict.fromkeys((interval.method, test.method))
+        ends = (interval.low, interval.high) if pairs.sign > 0 else (-interval.high, -interval.low)
         return GateOutcome(
             status,
             reason,

@@ -115,8 +115,12 @@ class GainGate(DifferenceGate):
         """Return why the gain is ruled out, or that any gain passes."""
         if result.status is GateStatus.PASS and not result.margin:
             return Finding(_ANY_GAIN)
-        found = super().finding(result, pairs, remaining)
-        return Finding(_LOSS) if found.code == self.ruled_out and self.shows_loss(result) else found
+        finding = super().finding(result, pairs, remaining)
+        return (
+            Finding(_LOSS)
+            if finding.code == self.ruled_out and self.shows_loss(result)
+            else finding
+        )
 
 
 gain = GainGate()

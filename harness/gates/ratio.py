@@ -140,22 +140,26 @@ class RatioGate(GateKind):
     ) -> GateOutcome:
         """Decide a gate whose pairs all have a ratio; `open_` is the outcome if nothing does."""
         judged, confidence = self.judged_pairs(gate, pairs), gate.confidence
-        found = judged.pairs.interval(confidence)
-        logs = (found.low, found.high) if judged.pairs.sign > 0 else (-found.high, -found.low)
+        interval = judged.pairs.interval(confidence)
+        logs = (
+            (interval.low, interval.high)
+            if judged.pairs.sign > 0
+            else (-interval.high, -interval.low)
+        )
         # Without any spread the interval has no ends and says nothing.
-        known = any(map(math.isfinite, logs))
+        bounded = any(map(math.isfinite, logs))
         open_ = replace(
             open_,
-            p_value=judged.pairs.test(judged.margin).p_value if known else None,
-            low=_exp(logs[0]) if known else -math.inf,
-            high=_exp(logs[1]) if known else math.inf,
-            method=f"geometric mean ratio, {found.method}",
+            p_value=judged.pairs.test(judged.margin).p_value if bounded else None,
+            low=_exp(logs[0]) if bounded else -math.inf,
+            high=_exp(logs[1]) if bounded else math.inf,
+            method=f"geometric mean ratio, {interval.method}",
         )
         if is_proven(judged.pairs, judged.margin, confidence):
             return replace(open_, status=GateStatus.PASS, reason=None)
         if context.regressed and is_proven(judged.pairs.exchanged(), -judged.margin, confidence):
             return replace(open_, status=GateStatus.FAIL, reason=GateReason.BOUND_BROKEN)
-        if not known:
+        if not bounded:
             return open_
         # A bound that asks for a change does not say how large the change is hoped to be.
         level = None if context.remaining else context.planned_confidence or confidence

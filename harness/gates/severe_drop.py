@@ -91,10 +91,10 @@ class SevereDropGate(GateKind):
             return open_
         dropped = _dropped(pairs, drop)
         share = sum(dropped) / pairs.n
-        found = rate_interval(dropped, pairs.clusters, gate.confidence)
-        low, high = found.low, found.high
+        interval = rate_interval(dropped, pairs.clusters, gate.confidence)
+        low, high = interval.low, interval.high
         facts = {"drop": drop, "share": share}
-        open_ = replace(open_, low=low, high=high, method=found.method, facts=facts)
+        open_ = replace(open_, low=low, high=high, method=interval.method, facts=facts)
         if high <= limit and not _shows_drops(gate, pairs, drop):
             return replace(open_, reason=GateReason.INSENSITIVE)
         if high <= limit:

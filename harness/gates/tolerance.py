@@ -113,8 +113,8 @@ class ToleranceGate(DifferenceGate):
         judged = self.judged_pairs(gate, pairs).pairs
         if judged is pairs or pairs.too_few:
             return super().judged_interval(gate, pairs)
-        found = interval_around(judged, (0.0,), gate.confidence)
-        ends: Iterable[float] = (found.low, found.high)
+        interval = interval_around(judged, (0.0,), gate.confidence)
+        ends: Iterable[float] = (interval.low, interval.high)
         if not all(map(math.isfinite, ends)):
             return interval_around(pairs, (0.0,), gate.confidence)  # ratios are all equal
         if judged.in_logarithms:
@@ -126,7 +126,7 @@ class ToleranceGate(DifferenceGate):
         # Whether a loss is proven is decided by the difference itself.
         lost = is_proven(pairs.exchanged(), 0.0, gate.confidence)
         high = min(high, math.nextafter(0.0, -1.0)) if lost else max(high, 0.0)
-        return replace(found, low=low, high=high)
+        return replace(interval, low=low, high=high)
 
     def decide(self, gate: Gate, pairs: Pairs, context: DecisionContext) -> GateOutcome:
         """Decide a gate on the mean difference; a share of nothing is not computable."""
@@ -149,15 +149,15 @@ class ToleranceGate(DifferenceGate):
         self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
     ) -> tuple[GateStatus, GateReason | None]:
         """Return the outcome; a proven loss fails the gate if more than the margin was lost."""
-        found = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
-        if found[1] is not GateReason.REGRESSED:
-            return found
+        outcome = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
+        if outcome[1] is not GateReason.REGRESSED:
+            return outcome
         if not gate.options.get("blocks", True):
             return GateStatus.UNDECIDED, GateReason.LOSS_MAY_BE_STYLE
         judged = self.judged_pairs(gate, pairs)
         if judged.pairs.estimate >= judged.margin - ROUNDING:
             return GateStatus.UNDECIDED, GateReason.LOSS_NOT_BOUNDED
-        return found
+        return outcome
 
     def finding(
         self, result: GateResult, pairs: Pairs | None = None, remaining: int = 0

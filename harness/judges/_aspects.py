@@ -14,14 +14,14 @@ VALUES = {"yes": 1.0, "no": 0.0}
 
 def ask_aspects(prompt: Path, aspects: Sequence[str], data: Mapping[str, str]) -> Steps:
     """Ask each question that the prompt lists; `parts` has every answer."""
-    asked = question(
+    template = question(
         prompt,
         "verdict",
         data=data,
         fields={"reason": TEXT, "verdict": {"enum": list(VALUES)}},
         choice="verdict",
     )
-    replies = yield [replace(asked, ask=f"Question: {aspect}.") for aspect in aspects]
+    replies = yield [replace(template, ask=f"Question: {aspect}.") for aspect in aspects]
     values = [reply.expected(VALUES) for reply in replies]
     wrong = [r.said("reason") or r.verdict for r in replies if r.verdict == "no"]
     return Score.of(

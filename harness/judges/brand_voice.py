@@ -90,21 +90,21 @@ def brand_voice(
             "examples": "\n\n".join(examples) or "(none are given)"}  # fmt: skip
     data = {"completion": text}
     if not rules:
-        asked = question(
+        template = question(
             PROMPT, "voice", data=data, author_text=author_text, fields=_VERDICT, choice="verdict"
         )
-        (reply,) = yield [asked]
+        (reply,) = yield [template]
         return Score.of(reply.expected(_VALUES), reply.said("reason"))
     if batched:
-        asked = question(
+        template = question(
             PROMPT, "rules", data=data, author_text=author_text, fields=batch_fields(_RULE)
         )
-        (listed,) = yield [replace(asked, verdicts=len(rules))]
+        (listed,) = yield [replace(template, verdicts=len(rules))]
         return _score(rules, listed.each("verdict"))
-    asked = question(
+    template = question(
         PROMPT, "rule", data=data, author_text=author_text, fields=_RULE, choice="verdict"
     )
-    replies = yield [replace(asked, ask=f"Rule {n}.") for n in range(1, len(rules) + 1)]
+    replies = yield [replace(template, ask=f"Rule {n}.") for n in range(1, len(rules) + 1)]
     return _score(rules, replies)
 
 
@@ -115,8 +115,8 @@ def rules_of(guide: str) -> tuple[str, ...]:
 
 def _score(rules: Sequence[str], replies: Sequence[ParsedReply]) -> Score:
     values = {n: _value(reply) for n, reply in enumerate(replies, start=1)}
-    known = {n: value for n, value in values.items() if value is not None}
-    if not known:
+    applicable = {n: value for n, value in values.items() if value is not None}
+    if not applicable:
         return Score.unscored("abstention: no rule of the guide applies to the answer")
     broken = [
         f"rule {n}, {rules[n - 1][:80]!r}: {reply.said('reason') or 'broken'}"
@@ -124,9 +124,9 @@ def _score(rules: Sequence[str], replies: Sequence[ParsedReply]) -> Score:
         if reply.verdict == "broken"
     ]
     return Score.of(
-        sum(known.values()) / len(known),
+        sum(applicable.values()) / len(applicable),
         "; ".join(broken) or None,
-        parts={f"rule {n}": value for n, value in known.items()},
+        parts={f"rule {n}": value for n, value in applicable.items()},
     )
 
 

@@ -70,7 +70,7 @@ def citations(case: Case, completion: Completion) -> Steps:
     cited = [(s, _numbers(s)) for s in sentences if _numbers(s)][:MOST_STATEMENTS]
     if not cited:
         return Score.of(0.0, "it cites nothing", parts={"cited": 0.0, "unknown": 0.0})
-    known = [(s, numbers) for s, numbers in cited if all(n in passages for n in numbers)]
+    valid = [(s, numbers) for s, numbers in cited if all(n in passages for n in numbers)]
     replies = yield [
         question(
             PROMPT,
@@ -82,17 +82,17 @@ def citations(case: Case, completion: Completion) -> Steps:
             fields={"reason": TEXT, "verdict": {"enum": list(_VALUES)}},
             choice="verdict",
         )
-        for sentence, numbers in known
+        for sentence, numbers in valid
     ]
     values = [reply.expected(_VALUES) for reply in replies]
-    wrong = [s[:120] for (s, _), r in zip(known, replies, strict=True) if _VALUES[r.verdict] < 1]
+    wrong = [s[:120] for (s, _), r in zip(valid, replies, strict=True) if _VALUES[r.verdict] < 1]
     wrong += [s[:120] for s, numbers in cited if any(n not in passages for n in numbers)]
     return Score.of(
         sum(values) / len(cited),
         "; ".join(f"not supported: {s!r}" for s in wrong) or None,
         parts={
             "cited": len(cited) / len(sentences),
-            "unknown": 1 - len(known) / len(cited),
+            "unknown": 1 - len(valid) / len(cited),
         },
     )
 

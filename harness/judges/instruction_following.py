@@ -32,10 +32,10 @@ _FIELDS = {"reason": TEXT, "verdict": {"enum": list(_KEPT)}}
 
 def check_checklist(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
     """Return what is wrong with a checklist of the suite's own."""
-    given = options.get("checklist", ())
-    if len(given) > MOST_CHECKS:
-        return [f"checklist has {len(given)} items; at most {MOST_CHECKS}"]
-    if not all(map(str.strip, given)):
+    checklist = options.get("checklist", ())
+    if len(checklist) > MOST_CHECKS:
+        return [f"checklist has {len(checklist)} items; at most {MOST_CHECKS}"]
+    if not all(map(str.strip, checklist)):
         return ["checklist: one of its items is empty"]
     return []
 

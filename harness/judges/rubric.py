@@ -79,16 +79,16 @@ def rubric(
     steps = _steps(scale)
     if not (completion.text or "").strip():
         return Score.of(0.0, "the answer is empty")
-    asked = [
+    questions = [
         _question(
             case, completion, criterion, steps, _format_examples(examples, criterion, steps), prompt
         )
         for criterion in _criteria(criteria)
     ]
-    replies = yield asked
+    replies = yield questions
     values = {str(step): (step - 1) / (len(steps) - 1) for step in steps}
     scores = [reply.expected(values) for reply in replies]
-    reasons = [said for reply in replies if (said := reply.said("reason"))]
+    reasons = [reason for reply in replies if (reason := reply.said("reason"))]
     parts = dict(zip(map(_short, _criteria(criteria)), scores, strict=False))
     return Score.of(
         sum(scores) / len(scores),
@@ -167,12 +167,12 @@ def _prompt_problems(prompt: Path | None, cases: Sequence[Case]) -> list[str]:
     if prompt is None:
         return []
     try:
-        found = prompt_sections(prompt)
+        sections = prompt_sections(prompt)
     except UnicodeDecodeError as error:
         return [f"{prompt}: not UTF-8 at byte {error.start}"]
-    if list(found) != ["verdict"]:
-        return [f"{prompt}: its only section may be '--- verdict ---', not {', '.join(found)}"]
-    used = template_placeholders(found["verdict"])
+    if list(sections) != ["verdict"]:
+        return [f"{prompt}: its only section may be '--- verdict ---', not {', '.join(sections)}"]
+    used = template_placeholders(sections["verdict"])
     if "completion" not in used:
         return [f"{prompt}: it never shows the answer; put {{completion}} where it belongs"]
     unknown = sorted(used - set(_KNOWN))

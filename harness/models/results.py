@@ -23,23 +23,23 @@ def results(target: str) -> FileArm:
         raise ModelError(str(error)) from error
 
 
-def result_arm(spec: str, found: ResultSet) -> FileArm:
+def result_arm(spec: str, result_set: ResultSet) -> FileArm:
     """Return an arm that answers from results."""
     facts = {
         "backend": "results",
-        "tool": found.tool,
-        "tool_version": found.logs[0].tool_version,
-        "model": ", ".join(found.models) or None,
-        "results_sha256": found.fingerprint,
-        "cases": len(found.cases),
-        "samples": found.samples,
+        "tool": result_set.tool,
+        "tool_version": result_set.logs[0].tool_version,
+        "model": ", ".join(result_set.models) or None,
+        "results_sha256": result_set.fingerprint,
+        "cases": len(result_set.cases),
+        "samples": result_set.samples,
     }
     return FileArm(
         spec=spec,
         facts={name: value for name, value in facts.items() if value is not None},
-        fingerprint=found.fingerprint,
-        answers=ResultCompletions(found.answers),
-        failures=found.failures,
-        request=lambda _, case: found.requests.get(case),
-        results=found,
+        fingerprint=result_set.fingerprint,
+        answers=ResultCompletions(result_set.answers),
+        failures=result_set.failures,
+        request=lambda _, case: result_set.requests.get(case),
+        results=result_set,
     )

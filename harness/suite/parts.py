@@ -220,7 +220,7 @@ def _open_source(source: TomlFile) -> Iterable[Case]:
     # records of other tools may be anywhere: only their own formats are read
     if outside and not getattr(inspect.getmodule(function), "READS_RECORDS", False):
         raise SuiteError(outside)
-    bound = keyword_options.bind_options(function, settings, given=1, folder=folder, where=place)
+    bound = keyword_options.bind_options(function, settings, skip=1, folder=folder, where=place)
     opened: Iterable[Case] = function(folder, **bound)
     return opened
 

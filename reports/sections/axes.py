@@ -86,7 +86,7 @@ def render(data: ReportData) -> Markup:
 
 def find_axes(data: ReportData) -> list[Axis]:
     """Return the axes of a run, in the order of the gates; none if they are fewer than `LEAST`."""
-    found = [
+    gates = [
         (suite.name, gate)
         for suite in data.run.verdict.suites
         for gate in suite.gates
@@ -94,11 +94,11 @@ def find_axes(data: ReportData) -> list[Axis]:
         and gate_kind(gate.kind).tests_difference
         and not gate_kind(gate.kind).is_goal
     ]
-    if len({(suite, gate.tag) for suite, gate in found}) < LEAST:
+    if len({(suite, gate.tag) for suite, gate in gates}) < LEAST:
         return []
     return [
         Axis(suite, gate, *(_turned(data, suite, gate, sign) for sign in (-1, 1)))
-        for suite, gate in found
+        for suite, gate in gates
     ]
 
 

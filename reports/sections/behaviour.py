@@ -29,13 +29,13 @@ READ = 1_000
 
 def render(data: ReportData) -> Markup:
     """Return a table of arms for each suite, and what the judges took."""
-    found = arm_behaviours(data)
+    behaviours = arm_behaviours(data)
     return fill_page_template(
         "behaviour.html",
-        behaviours=found,
+        behaviours=behaviours,
         ratios=length_ratios(data),
-        batched=any(b.batched for b in found),
-        called=any(b.called for b in found),
+        batched=any(b.batched for b in behaviours),
+        called=any(b.called for b in behaviours),
         read=READ,
         judges=judgement_cost(data.run.judgements),
         share=_share,
@@ -101,19 +101,23 @@ class ArmBehaviour:
 
 def arm_behaviours(data: ReportData) -> tuple[ArmBehaviour, ...]:
     """Return what each arm did on each suite, in the order of suites and arms."""
-    found: dict[tuple[str, str], ArmBehaviour] = {}
+    behaviours: dict[tuple[str, str], ArmBehaviour] = {}
     kinds = {suite.name: {m.needs for m in suite.metrics} for suite in data.run.manifest.suites}
     for stored in data.run.cells:
         cell = stored.cell
         if cell.kind is CellKind.RECORDED and CellKind.GENERATE in kinds[cell.suite]:
             continue  # the same answer is in the other cell
         if stored.status != "skipped" and further_arm(cell.arm).reported:
-            own = found.setdefault((cell.suite, cell.arm), ArmBehaviour(cell.suite, cell.arm))
-            _count(own, stored)
-            _read(own, stored)
+            behaviour = behaviours.setdefault(
+                (cell.suite, cell.arm), ArmBehaviour(cell.suite, cell.arm)
+            )
+            _count(behaviour, stored)
+            _read(behaviour, stored)
     suites = [suite.name for suite in data.run.manifest.suites]
     arms = list(data.arms)
-    return tuple(sorted(found.values(), key=lambda b: (_at(suites, b.suite), _at(arms, b.arm))))
+    return tuple(
+        sorted(behaviours.values(), key=lambda b: (_at(suites, b.suite), _at(arms, b.arm)))
+    )
 
 
 def length_ratios(data: ReportData) -> dict[str, float]:
@@ -130,26 +134,26 @@ def _at(names: Sequence[str], name: str) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _count(own: ArmBehaviour, stored: StoredAnswer) -> None:
-    own.asked += 1
-    own.failed += stored.status != "ok"
-    own.stored += stored.cache_hit
+def _count(behaviour: ArmBehaviour, stored: StoredAnswer) -> None:
+    behaviour.asked += 1
+    behaviour.failed += stored.status != "ok"
+    behaviour.stored += stored.cache_hit
     done = stored.completion
     if done is None:
         return
     if done.attempts is not None:
-        own.called += 1
-        own.retried += done.attempts > 1
-        own.calls += done.attempts
-    own.read += _known_values(done.input_tokens)
+        behaviour.called += 1
+        behaviour.retried += done.attempts > 1
+        behaviour.calls += done.attempts
+    behaviour.read += _known_values(done.input_tokens)
     if done.cost is not None:
-        own.cost = (own.cost or 0.0) + done.cost
+        behaviour.cost = (behaviour.cost or 0.0) + done.cost
     if stored.cell.kind in WRITTEN:
-        own.latencies += _known_values(done.latency_s)
-        own.batched |= (done.batch_size or 1) > 1
-        own.wrote += _known_values(done.output_tokens)
-        own.finished += done.finish_reason is not None
-        own.cut += done.finish_reason == "length"
+        behaviour.latencies += _known_values(done.latency_s)
+        behaviour.batched |= (done.batch_size or 1) > 1
+        behaviour.wrote += _known_values(done.output_tokens)
+        behaviour.finished += done.finish_reason is not None
+        behaviour.cut += done.finish_reason == "length"
 
 
 def _known_values(value: Number | None) -> Sequence[Number]:
@@ -157,16 +161,16 @@ def _known_values(value: Number | None) -> Sequence[Number]:
     return () if value is None else (value,)
 
 
-def _read(own: ArmBehaviour, stored: StoredAnswer) -> None:
+def _read(behaviour: ArmBehaviour, stored: StoredAnswer) -> None:
     """Look at the first answers for loops and refusals, whatever the suite measures."""
     done = stored.completion
     if stored.cell.kind not in WRITTEN or done is None or done.text is None:
         return
-    if own.examined == READ:
+    if behaviour.examined == READ:
         return
-    own.examined += 1
-    own.looping += _is(done, "loops")
-    own.refused += _is(done, "refusal")
+    behaviour.examined += 1
+    behaviour.looping += _is(done, "loops")
+    behaviour.refused += _is(done, "refusal")
 
 
 def _is(done: Completion, metric: str) -> bool:

@@ -82,10 +82,10 @@ def render(data: ReportData) -> Markup:
     """Return a block for each suite of episodes; nothing without one."""
     from markupsafe import Markup
 
-    found = suite_episodes(data)
-    if not found:
+    suites = suite_episodes(data)
+    if not suites:
         return Markup()
-    return fill_page_template("episodes.html", suites=found, tasks=TASKS)
+    return fill_page_template("episodes.html", suites=suites, tasks=TASKS)
 
 
 def suite_episodes(data: ReportData) -> list[SuiteEpisodes]:
@@ -93,21 +93,21 @@ def suite_episodes(data: ReportData) -> list[SuiteEpisodes]:
     records = {suite.name: suite for suite in data.run.manifest.suites if suite.episode}
     if not records:
         return []
-    made = {
+    suites = {
         name: SuiteEpisodes(name, int(record.generation.get("samples", 1)))
         for name, record in records.items()
     }
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for stored in _episode_cells(data, made):
+    for stored in _episode_cells(data, suites):
         cell, done = stored.cell, stored.completion
         record = done.episode if done is not None else None
         reward = None if record is None else record.reward
-        made[cell.suite].rewards[cell.case, cell.arm, cell.sample] = reward
+        suites[cell.suite].rewards[cell.case, cell.arm, cell.sample] = reward
         _count(counts[cell.suite, cell.arm], done)
-    for name, found in made.items():
-        found.totals = tuple(_totals(arm, counts[name, arm]) for arm in ARMS)
-    _add_transcripts(data, made)
-    return list(made.values())
+    for name, episodes in suites.items():
+        episodes.totals = tuple(_totals(arm, counts[name, arm]) for arm in ARMS)
+    _add_transcripts(data, suites)
+    return list(suites.values())
 
 
 def _episode_cells(data: ReportData, suites: Mapping[str, SuiteEpisodes]) -> Iterator[StoredAnswer]:
@@ -137,10 +137,10 @@ def _totals(arm: str, counts: Counter[str]) -> EpisodeTotals:
 def _add_transcripts(data: ReportData, suites: Mapping[str, SuiteEpisodes]) -> None:
     """Add the transcripts of samples whose rewards differ: the largest losses, then gains."""
     wanted: dict[str, list[tuple[str, int]]] = {}
-    for name, found in suites.items():
+    for name, episodes in suites.items():
         gaps = {}
-        for task, arm, sample in found.rewards:
-            pair = [found.rewards.get((task, one, sample)) for one in ARMS]
+        for task, arm, sample in episodes.rewards:
+            pair = [episodes.rewards.get((task, each, sample)) for each in ARMS]
             if arm == ARMS[0] and pair[0] is not None and pair[1] is not None:
                 gaps[task, sample] = pair[1] - pair[0]
         losses = sorted((place for place, gap in gaps.items() if gap < 0), key=gaps.__getitem__)
@@ -152,16 +152,16 @@ def _add_transcripts(data: ReportData, suites: Mapping[str, SuiteEpisodes]) -> N
         cell, done = stored.cell, stored.completion
         if (cell.case, cell.sample) in wanted[cell.suite] and done and done.episode:
             records[cell.suite, cell.case, cell.sample, cell.arm] = done.episode
-    for name, found in suites.items():
-        found.pairs = tuple(
+    for name, episodes in suites.items():
+        episodes.pairs = tuple(
             _pair(task, sample, *(records[name, task, sample, arm] for arm in ARMS))
             for task, sample in wanted[name]
         )
 
 
 def _pair(task: str, sample: int, base: EpisodeRecord, tuned: EpisodeRecord) -> TranscriptPair:
-    both = list(zip(base.turns, tuned.turns, strict=False))
-    same = next((i for i, (b, t) in enumerate(both) if _turn_text(b) != _turn_text(t)), len(both))
+    turns = list(zip(base.turns, tuned.turns, strict=False))
+    same = next((i for i, (b, t) in enumerate(turns) if _turn_text(b) != _turn_text(t)), len(turns))
     return TranscriptPair(
         task,
         sample,
@@ -186,8 +186,8 @@ def transcript_text(turns: Sequence[EpisodeTurn]) -> str:
         lines.append(turn.text or "(nothing)")
         for call in turn.calls:
             mark = "failed" if call.error else "result"
-            given = json.dumps(call.arguments, ensure_ascii=False)
-            lines.append(f"  {mark} of {call.name}({given}): {call.result}")
+            arguments = json.dumps(call.arguments, ensure_ascii=False)
+            lines.append(f"  {mark} of {call.name}({arguments}): {call.result}")
         if turn.problem is not None:
             lines.append(f"  unreadable: {turn.problem}")
         if turn.message is not None:

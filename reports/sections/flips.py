@@ -51,12 +51,12 @@ def render(data: ReportData) -> Markup:
 
 def find_flips(data: ReportData) -> list[MetricFlips]:
     """Return the questions that changed sides, metric by metric, in plan order."""
-    found = []
+    flips = []
     for facts in data.metrics.values():
         if facts.picks:
             lost, won = (tuple(_flips(data.cases, facts, sign)) for sign in (-1, 1))
-            found.append(MetricFlips(facts, lost, won))
-    return found
+            flips.append(MetricFlips(facts, lost, won))
+    return flips
 
 
 def _flips(views: Iterable[CaseView], facts: MetricFacts, sign: int) -> Iterable[AnswerFlip]:

@@ -25,8 +25,8 @@ def render(data: ReportData) -> Markup:
     return fill_page_template(
         "further_arms.html",
         arms={
-            name: (found, [gate.sentence for _, gate in found.decided_gates()])
-            for name, found in _without_section(data).items()
+            name: (result, [gate.sentence for _, gate in result.decided_gates()])
+            for name, result in _without_section(data).items()
         },
         specs={name: arm.spec for name, arm in data.arms.items()},
         faces=FACES,
@@ -44,16 +44,16 @@ def _without_section(data: ReportData) -> dict[str, ArmResult]:
     return {name: result for name, result in found.items() if name not in own}
 
 
-def _summary(name: str, found: ArmResult) -> str:
-    face = FACES[found.verdict]
+def _summary(name: str, result: ArmResult) -> str:
+    face = FACES[result.verdict]
     facts = [
         f"- {escape_markdown(fact)}: {escape_markdown(str(value))}"
-        for fact, value in found.facts.items()
+        for fact, value in result.facts.items()
         if fact != "verdict"
     ]
-    title = f"{face.sign} **{escape_markdown(name)}**: {escape_markdown(found.sentence)}"
+    title = f"{face.sign} **{escape_markdown(name)}**: {escape_markdown(result.sentence)}"
     lines = [title, *(["", *facts] if facts else [])]
-    gates = list(found.decided_gates())
+    gates = list(result.decided_gates())
     if gates:
         head = ("result", "suite", "metric", "rule", name, "tuned", "difference", "interval", "n")
         table = format_table(head, (gate_row(suite, gate) for suite, gate in gates[:GATES]))

@@ -40,16 +40,16 @@ def render(data: ReportData) -> Markup:
 
 def find_gaps(data: ReportData) -> list[CaseGap]:
     """Return the failed cells and unscored cases, the largest group first."""
-    found: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    cases_of: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for stored in data.run.cells:
         if stored.status not in ("ok", "skipped"):
             cell, reason = stored.cell, stored.error or stored.status
-            found[cell.suite, cell.arm, f"{cell.kind} cell", reason].append(cell.case)
+            cases_of[cell.suite, cell.arm, f"{cell.kind} cell", reason].append(cell.case)
     for row in data.run.scores:
         if row.value is None:
-            found[row.suite, row.arm, row.metric, row.reason or "no reason"].append(row.case)
-    made = [CaseGap(*key, cases=tuple(cases)) for key, cases in found.items()]
-    return sorted(made, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
+            cases_of[row.suite, row.arm, row.metric, row.reason or "no reason"].append(row.case)
+    gaps = [CaseGap(*key, cases=tuple(cases)) for key, cases in cases_of.items()]
+    return sorted(gaps, key=lambda gap: (-len(gap.cases), gap.suite, gap.arm, gap.what))
 
 
 def _skipped_suites(data: ReportData) -> list[tuple[str, int, str]]:

@@ -36,13 +36,13 @@ def render(data: ReportData) -> Markup:
 
 def summarize(data: ReportData) -> str:
     """Return the gates as a table in Markdown, with the incumbent's level in base's place."""
-    found = comparison_results(data.run.verdict).get(INCUMBENT)
-    if found is None:
+    result = comparison_results(data.run.verdict).get(INCUMBENT)
+    if result is None:
         return ""
     numbers = ("incumbent", "tuned", "difference", "interval", "n")
-    gates = list(found.decided_gates())
+    gates = list(result.decided_gates())
     rows = (gate_row(suite, gate) for suite, gate in gates[:GATES])
     table = format_table(("result", "suite", "metric", "rule", *numbers), rows)
     return "\n".join(
-        [escape_markdown(found.sentence), "", table, *count_rest(len(gates) - GATES, "gate")]
+        [escape_markdown(result.sentence), "", table, *count_rest(len(gates) - GATES, "gate")]
     )

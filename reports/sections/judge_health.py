@@ -69,21 +69,21 @@ def _health(
         eligibility_sentence,
     )
 
-    own = [gate for gate in gates if gate.metric == metric.name]
+    metric_gates = [gate for gate in gates if gate.metric == metric.name]
     rights = dict.fromkeys(
         f"{'Advisory' if gate.advisory else 'Counts'}: {gate.judge_basis}"
-        for gate in own
+        for gate in metric_gates
         if gate.judge_basis
     )
-    known = None if metric.judge is None else metric.judge.calibration
+    calibration = None if metric.judge is None else metric.judge.calibration
     lines = [j for j in data.run.judgements if (j.suite, j.metric) == (suite, metric.name)]
     return JudgeHealth(
         suite=suite,
         metric=metric,
         rights=tuple(rights),
-        advisory=all(gate.advisory for gate in own),
-        known=() if known is None else tuple(calibration_figures(known)),
-        standing="" if known is None else eligibility_sentence(known),
+        advisory=all(gate.advisory for gate in metric_gates),
+        known=() if calibration is None else tuple(calibration_figures(calibration)),
+        standing="" if calibration is None else eligibility_sentence(calibration),
         facts=tuple((name, text) for name, text in _facts(data, suite, metric, lines) if text),
     )
 
@@ -111,8 +111,8 @@ def _failures(lines: Sequence[Judgement]) -> str:
     """Return what the judge failed on or gave no verdict on, arm by arm."""
     counts = Counter((line.arm, line.status) for line in lines if line.status != "ok")
     words = {JudgementStatus.JUDGE_ERROR: "judge errors", JudgementStatus.ABSTAINED: "abstained"}
-    told = [f"{arm} {n} {words[status]}" for (arm, status), n in sorted(counts.items())]
-    return ", ".join(told) or ("none is missing" if lines else "")
+    failures = [f"{arm} {n} {words[status]}" for (arm, status), n in sorted(counts.items())]
+    return ", ".join(failures) or ("none is missing" if lines else "")
 
 
 def _again(lines: Sequence[Judgement]) -> str:
@@ -145,9 +145,9 @@ def judgement_cost(lines: Sequence[Judgement]) -> str:
     """Return the cost of the judgements; an unknown price is never zero."""
     spent = judge_spending(lines)
     seconds = sum(line.latency_s or 0.0 for line in lines)
-    told = [one.sentence for one in spent]
+    sentences = [spending.sentence for spending in spent]
     return "; ".join(
-        [*told, f"{seconds:.0f} s of replies"] if any(s.calls for s in spent) else told
+        [*sentences, f"{seconds:.0f} s of replies"] if any(s.calls for s in spent) else sentences
     )
 
 
@@ -156,5 +156,5 @@ def _labels(data: ReportData, suite: str, metric: str) -> str:
     for label in data.run.labels:
         if (label.suite, label.metric) == (suite, metric):
             arms.setdefault(label.id, set()).add(label.arm)
-    pairs = sum({"base", "tuned"} <= found for found in arms.values())
+    pairs = sum({"base", "tuned"} <= labelled for labelled in arms.values())
     return f"both answers of {count_noun(pairs, 'case')}" if pairs else ""

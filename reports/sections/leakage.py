@@ -27,19 +27,19 @@ LISTED = 200
 
 def render(data: ReportData) -> Markup:
     """Return the data compared, the strata and the cases; or that nothing was checked."""
-    known = data.run.manifest.leakage
+    leakage = data.run.manifest.leakage
     better = {
         (m.suite, m.name): metric_direction(m.higher_is_better) for m in data.metrics.values()
     }
     return fill_page_template(
         "leakage.html",
-        known=known,
+        known=leakage,
         result=data.run.verdict.leakage,
         checked=ContaminationCoverage,
         listed=LISTED,
         direction=better,
         rates=_rates(data),
-        matches={suite.name: _sort_matches(suite) for suite in (known.suites if known else ())},
+        matches={suite.name: _sort_matches(suite) for suite in (leakage.suites if leakage else ())},
     )
 
 
@@ -55,8 +55,8 @@ def _sort_matches(suite: SuiteContamination) -> list[ContaminationMatch]:
 
 def summarize(data: ReportData) -> str:
     """Return both strata of each metric as a table in Markdown."""
-    found = data.run.verdict.leakage
-    if found is None:
+    leakage = data.run.verdict.leakage
+    if leakage is None:
         return ""
     rates = _rates(data)
     head = ("suite", "metric", "cases", "base", "tuned", "difference", "n")
@@ -70,10 +70,10 @@ def summarize(data: ReportData) -> str:
             format_difference(part.delta, how),
             str(part.n),
         ]
-        for suite in found.suites
+        for suite in leakage.suites
         for metric in suite.metrics
         for how in [QuantityFormat((suite.name, metric.metric) in rates)]
         for name, part in (("clean", metric.clean), ("touched", metric.touched))
     ]
-    sentence = f"{escape_markdown(found.sentence)}."
+    sentence = f"{escape_markdown(leakage.sentence)}."
     return f"{sentence}\n\n{format_table(head, rows[:GATES])}" if rows else sentence

@@ -88,11 +88,11 @@ def shared_traits(data: ReportData) -> list[SharedTrait]:
     answer its length, end, first word and format.
     """
     suites = dict.fromkeys(view.suite for view in data.regressions)
-    found = sorted(
+    traits = sorted(
         (p * len(suites), trait) for suite in suites for p, trait in _suite_traits(data, suite)
     )
-    found = [pair for pair in found if pair[0] <= SURE]
-    return [trait for _, trait in found[:MOST_TRAITS]]
+    traits = [pair for pair in traits if pair[0] <= SURE]
+    return [trait for _, trait in traits[:MOST_TRAITS]]
 
 
 def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedTrait]]:
@@ -124,10 +124,10 @@ def _suite_traits(data: ReportData, suite: str) -> Iterator[tuple[float, SharedT
 def _traits(view: CaseView) -> list[tuple[str, str]]:
     """Return the traits of a case: words, and the text that they are about."""
     case, answer = view.case, view.answer(TUNED)
-    asked = content_text(case.input_messages()[-1].get("content")) or ""
-    words = re.findall(r"[^\W\d_]{3,}", asked.lower())[:400]
+    question = content_text(case.input_messages()[-1].get("content")) or ""
+    words = re.findall(r"[^\W\d_]{3,}", question.lower())[:400]
     expected = (text for text in case.expected_texts() if len(text) <= 40)
-    found = [
+    traits = [
         *zip(repeat("have the tag"), case.tags),
         *zip(repeat("ask with the word"), words),
         *zip(repeat("ask with the words"), map(" ".join, pairwise(words))),
@@ -135,9 +135,9 @@ def _traits(view: CaseView) -> list[tuple[str, str]]:
     ]
     if answer is not None and answer.text is not None:
         if answer.finish_reason == "length":
-            found.append(("were cut off at the limit of tokens", ""))
-        found += _answer_traits(view.text(BASE) or "", answer.text)
-    return found
+            traits.append(("were cut off at the limit of tokens", ""))
+        traits += _answer_traits(view.text(BASE) or "", answer.text)
+    return traits
 
 
 def _answer_traits(base: str, tuned: str) -> Iterator[tuple[str, str]]:

@@ -157,18 +157,18 @@ class _DecodingLoop:
         kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
         self.prefixes = list(kept.values())
         alone = [row for row in self.waiting if not self._prefix(row).length]
-        asked = [all_token_ids(row) for row in alone]
-        families = prefix_families(asked)
-        shared = [prefix_cache.shared_length([asked[i] for i in family]) for family in families]
+        token_ids = [all_token_ids(row) for row in alone]
+        families = prefix_families(token_ids)
+        shared = [prefix_cache.shared_length([token_ids[i] for i in family]) for family in families]
         saved = [(len(f) - 1) * length for f, length in zip(families, shared, strict=True)]
         for at in sorted(range(len(families)), key=lambda at: -saved[at]):
             family = families[at]
             if saved[at] < self.step or not self._holds(shared[at]):
                 continue
-            ids = [asked[i] for i in family]
+            ids = [token_ids[i] for i in family]
             room = max(alone[i].request.generation.most_tokens for i in family)
-            found = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
-            self.prefixes += [found] if found.length else []
+            computed = prefix_cache.compute_shared_prefix(self.model, ids, room=room)
+            self.prefixes += [computed] if computed.length else []
         self.prefixes.sort(key=lambda prefix: -prefix.length)
         beside: dict[int, list[DecodingSequence]] = {}
         for row in self.waiting:
@@ -239,7 +239,7 @@ class _DecodingLoop:
                 for tokens, row, guess in sized
                 if tokens <= longest and longest - len(guess) + row.left <= window
             ),
-            key=lambda one: -one[0],
+            key=lambda place: -place[0],
         )
         words = int(self.model.get_input_embeddings().weight.shape[0])
         group: list[tuple[DecodingSequence, tuple[int, ...]]] = []
@@ -278,8 +278,8 @@ class _DecodingLoop:
         fed = [[row.token_ids[-1], *guess] for row, guess in zip(rows, guesses, strict=True)]
         chosen = choose_tokens(rows, self.slots.forward(self.model, fed), drawn_at=0)
         taken = [
-            self._accept(row, guess, own[: len(guess) + 1])
-            for row, guess, own in zip(rows, guesses, chosen, strict=True)
+            self._accept(row, guess, tokens[: len(guess) + 1])
+            for row, guess, tokens in zip(rows, guesses, chosen, strict=True)
         ]
         for guess, count in zip(guesses, taken, strict=True):
             if guess:
@@ -308,13 +308,13 @@ class _DecodingLoop:
     def _guess_again(self, row: DecodingSequence, most: int) -> tuple[int, ...]:
         return row.draft.ahead(min(most, row.left - 1)) if row.draft is not None and most else ()
 
-    def _accept(self, row: DecodingSequence, guess: Sequence[int], own: Sequence[int]) -> int:
+    def _accept(self, row: DecodingSequence, guess: Sequence[int], tokens: Sequence[int]) -> int:
         """Append the model's tokens up to the first that was not guessed.
 
         Returns:
             How many of the guessed tokens were right.
         """
-        for i, token in enumerate(own):
+        for i, token in enumerate(tokens):
             hit = i < len(guess) and token == guess[i]
             if append_token(row, token, self.arm) or not hit:
                 return i + hit

@@ -47,12 +47,12 @@ class EnteringRow:
 def _blocks(entering: Sequence[EnteringRow]) -> Iterator[list[EnteringRow]]:
     """Yield the rows that can be copied at once: neighbours that end in one column."""
     block: list[EnteringRow] = []
-    for one in entering:
-        follows = block and one.index == block[-1].index + 1
-        if block and (not follows or one.columns.stop != block[-1].columns.stop):
+    for entry in entering:
+        follows = block and entry.index == block[-1].index + 1
+        if block and (not follows or entry.columns.stop != block[-1].columns.stop):
             yield block
             block = []
-        block.append(one)
+        block.append(entry)
     if block:
         yield block
 
@@ -84,30 +84,30 @@ class DecodingSlots:
         """Take in rows of one prefill, given in the order of their rows there."""
         if not entering:
             return
-        longest = max(one.columns.stop - one.columns.start for one in entering)
+        longest = max(entry.columns.stop - entry.columns.start for entry in entering)
         full = self._layers and len(self.rows) + len(entering) > self._mask.shape[0]
         if not self._layers or full or longest > self.span.end:
             self._lay_out(max(longest, self.columns), like=ready.cache)
         for block in _blocks(entering):
             self._copy(block, ready)
-            for one in block:
-                self.rows.append(one.row)
-                self._first.append(self.span.end - (one.columns.stop - one.columns.start))
-                self._lengths.append(one.tokens)
+            for entry in block:
+                self.rows.append(entry.row)
+                self._first.append(self.span.end - (entry.columns.stop - entry.columns.start))
+                self._lengths.append(entry.tokens)
         self.span.start = min(self._first)
 
     def _copy(self, block: Sequence[EnteringRow], ready: PrefillResult) -> None:
         """Copy rows that are neighbours and end in one column, with the padding before them."""
         slots = slice(len(self.rows), len(self.rows) + len(block))
         rows = slice(block[0].index, block[-1].index + 1)
-        own = slice(min(one.columns.start for one in block), block[0].columns.stop)
-        start = self.span.end - (own.stop - own.start)
+        columns = slice(min(entry.columns.start for entry in block), block[0].columns.stop)
+        start = self.span.end - (columns.stop - columns.start)
         self._mask[slots] = 0
-        self._mask[slots, start : self.span.end] = ready.mask[rows, own]
+        self._mask[slots, start : self.span.end] = ready.mask[rows, columns]
         for mine, theirs in zip(self._layers, ready.cache.layers, strict=True):
-            for to, given in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
+            for to, source in ((mine.all_keys, theirs.keys), (mine.all_values, theirs.values)):
                 to[slots, :, :start] = 0  # what is masked must still be a number
-                to[slots, :, start : self.span.end] = given[rows, :, own]
+                to[slots, :, start : self.span.end] = source[rows, :, columns]
 
     def leave(self, slot: int) -> DecodingSequence:
         """Let the row in a slot go and return it; the last row takes its slot."""
@@ -205,8 +205,8 @@ def _layer() -> Any:
             """Move into a buffer of [slots, columns], the columns in use up to `before`."""
             for name in ("keys", "values"):
                 mine = getattr(self, f"all_{name}")
-                given = getattr(like, name) if mine is None else mine
-                larger = given.new_empty((size[0], given.shape[1], size[1], given.shape[3]))
+                source = getattr(like, name) if mine is None else mine
+                larger = source.new_empty((size[0], source.shape[1], size[1], source.shape[3]))
                 if rows:
                     kept = slice(self.span.start, self.span.end)
                     larger[:rows, :, : before - used] = 0  # a number, though it is masked

@@ -35,7 +35,7 @@ NewRequests = Callable[[], Sequence[Request]]
 def complete_requests(
     arm: LocalArm,
     requests: Sequence[Request],
-    known: Mapping[str, KnownAnswer] = MappingProxyType({}),
+    drafts: Mapping[str, KnownAnswer] = MappingProxyType({}),
     optimizations: Optimizations = ALL,
     more: NewRequests = tuple,
 ) -> Iterator[StoredAnswer]:
@@ -44,18 +44,18 @@ def complete_requests(
     Args:
         arm: The arm.
         requests: Requests of one kind.
-        known: Request key → what another arm answered, to be verified instead of decoded; the
+        drafts: Request key → what another arm answered, to be verified instead of decoded; the
             result is the same without it.
         optimizations: Which of the engine's optimizations are on.
         more: Called between the steps of texts that are written: the requests that it returns
-            enter the running batch. `known` is looked up when they do.
+            enter the running batch. `drafts` is looked up when they do.
     """
-    asked: dict[str, list[tuple[int, ...]]] = {}
+    continuations: dict[str, list[tuple[int, ...]]] = {}
     fitting = []
     for request in requests:
         try:
-            asked[request.key] = continuation_ids(arm.tokenizer, request)
-            _refuse_misfit(arm, request, asked[request.key])
+            continuations[request.key] = continuation_ids(arm.tokenizer, request)
+            _refuse_misfit(arm, request, continuations[request.key])
             fitting.append(request)
         except ValueError as error:
             yield _misfit(request, error)
@@ -65,11 +65,11 @@ def complete_requests(
         return
     with computing(arm) as model:
         if fitting[0].kind in GENERATED:
-            yield from _generate(_WrittenRows(arm, known), model, fitting, optimizations, more)
+            yield from _generate(_WrittenRows(arm, drafts), model, fitting, optimizations, more)
         elif fitting[0].kind is CellKind.TEXT:
             yield from _read(arm, model, fitting, optimizations)
         else:
-            yield from _score(arm, model, fitting, asked, optimizations)
+            yield from _score(arm, model, fitting, continuations, optimizations)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ class _WrittenRows:
     """Requests as rows of the batch, and when each of them began."""
 
     arm: LocalArm
-    known: Mapping[str, KnownAnswer]
+    drafts: Mapping[str, KnownAnswer]
     began: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     """Request key → time of day, clock, and how many requests were in the batch."""
     misfits: deque[StoredAnswer] = field(default_factory=deque)
@@ -132,7 +132,7 @@ class _WrittenRows:
             except ValueError as error:
                 self.misfits.append(_misfit(request, error))
                 continue
-            draft = self.known.get(request.key)
+            draft = self.drafts.get(request.key)
             rows.append(start_sequence(request, _draft(self.arm, draft)))
         now, clock, size = time.time(), time.perf_counter(), len(self.began) + len(rows)
         self.began |= {row.request.key: (now, clock, size) for row in rows}
@@ -176,9 +176,11 @@ def _generate(
             return_freed_memory()
 
 
-def _draft(arm: LocalArm, known: KnownAnswer | None) -> AnswerDraft | None:
+def _draft(arm: LocalArm, answer: KnownAnswer | None) -> AnswerDraft | None:
     return (
-        None if known is None else AnswerDraft(draft_ids(arm, known.completion), known.acceptance)
+        None
+        if answer is None
+        else AnswerDraft(draft_ids(arm, answer.completion), answer.acceptance)
     )
 
 
@@ -205,14 +207,14 @@ def _score(
     arm: LocalArm,
     model: Any,
     requests: Sequence[Request],
-    asked: Mapping[str, Sequence[tuple[int, ...]]],
+    continuations: Mapping[str, Sequence[tuple[int, ...]]],
     optimizations: Optimizations,
 ) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
     wanted = [
         loglikelihood.Continuation(row, ids)
         for row, request in enumerate(requests)
-        for ids in asked[request.key]
+        for ids in continuations[request.key]
     ]
     sums = loglikelihood.score_continuations(
         arm, model, [r.prompt for r in requests], wanted, optimizations
@@ -238,11 +240,11 @@ def _read(
     arm: LocalArm, model: Any, requests: Sequence[Request], optimizations: Optimizations
 ) -> Iterator[StoredAnswer]:
     started, clock = time.time(), time.perf_counter()
-    found = loglikelihood.bits_per_byte(
+    scores = loglikelihood.bits_per_byte(
         arm, model, [request.prompt for request in requests], optimizations
     )
     seconds = time.perf_counter() - clock
-    for request, bits in zip(requests, found, strict=True):
+    for request, bits in zip(requests, scores, strict=True):
         completion = Completion(
             input_tokens=len(request.prompt.token_ids or ()),
             latency_s=round(seconds, 6),

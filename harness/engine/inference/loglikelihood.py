@@ -68,7 +68,7 @@ def score_continuations(
     longest = max((len(ids[c.row]) + len(c.token_ids) for c in wanted), default=0)
     if must_be_alone(arm, longest):
         return [_alone(model, prompts[c.row], c) for c in wanted]
-    found: dict[int, float] = {}
+    sums: dict[int, float] = {}
     with torch.inference_mode():
         room = max((len(c.token_ids) for c in wanted), default=0)
         common = (
@@ -76,14 +76,16 @@ def score_continuations(
         )
         for rows in _prefills(ids, wanted, cost=forward_cost(model)):
             position = {row: at for at, row in enumerate(rows)}
-            asked = {
+            continuations = {
                 i: Continuation(position[c.row], c.token_ids)
                 for i, c in enumerate(wanted)
                 if c.row in position
             }
             ready = prefill_prompts(arm, model, [ids[row] for row in rows], prefix=common)
-            found |= zip(asked, _score(model, ready, list(asked.values())), strict=True)
-    return [found[i] for i in range(len(wanted))]
+            sums |= zip(
+                continuations, _score(model, ready, list(continuations.values())), strict=True
+            )
+    return [sums[i] for i in range(len(wanted))]
 
 
 def _prefills(
@@ -95,21 +97,21 @@ def _prefills(
     them would need further forwards for these.
     """
     longer = {c.row for c in wanted if len(c.token_ids) > 1}
-    asked = sorted({c.row for c in wanted} - longer)
-    groups = group_by_length([len(prompts[row]) for row in asked], cost)
-    split = [[asked[i] for i in group] for group in groups]
+    short = sorted({c.row for c in wanted} - longer)
+    groups = group_by_length([len(prompts[row]) for row in short], cost)
+    split = [[short[i] for i in group] for group in groups]
     return [sorted(longer), *split] if longer else split
 
 
 def _score(model: Any, ready: PrefillResult, wanted: Sequence[Continuation]) -> list[float]:
     """Return the likelihood of each continuation of prompts that are computed."""
-    found = _score_first_tokens(ready.logits, wanted)
+    scores = _score_first_tokens(ready.logits, wanted)
     longer = [i for i, c in enumerate(wanted) if len(c.token_ids) > 1]
     for block in _blocks(model, ready, wanted, longer):
         rest = _rest(model, ready, [wanted[i] for i in block])
         for i, more in zip(block, rest, strict=True):
-            found[i] += more
-    return found
+            scores[i] += more
+    return scores
 
 
 def _alone(model: Any, prompt: Prompt, wanted: Continuation) -> float:
@@ -141,11 +143,11 @@ def _score_first_tokens(logits: Any, wanted: Sequence[Continuation]) -> list[flo
     """
     import torch
 
-    asked: list[list[int]] = [[] for _ in range(len(logits))]
+    first_tokens: list[list[int]] = [[] for _ in range(len(logits))]
     for c in wanted:
-        asked[c.row].append(c.token_ids[0])
-    most = max(map(len, asked), default=0)
-    padded = [[*ids, *[0] * (most - len(ids))] for ids in asked]
+        first_tokens[c.row].append(c.token_ids[0])
+    most = max(map(len, first_tokens), default=0)
+    padded = [[*ids, *[0] * (most - len(ids))] for ids in first_tokens]
     targets = torch.tensor(padded, dtype=torch.long, device=logits.device)
     of_row = [iter(row) for row in _read_words(logits, targets).tolist()]
     return [next(of_row[c.row]) for c in wanted]
@@ -178,7 +180,7 @@ def _rest(model: Any, ready: PrefillResult, wanted: Sequence[Continuation]) -> l
 
     mask = ready.mask
     index = torch.tensor([c.row for c in wanted], device=mask.device)
-    own = selected_rows(ready.cache, index)
+    cache = selected_rows(ready.cache, index)
     longest = max(len(c.token_ids) for c in wanted) - 1
     inputs = torch.zeros((len(wanted), longest), dtype=torch.long)
     inside = torch.zeros_like(inputs)
@@ -195,7 +197,7 @@ def _rest(model: Any, ready: PrefillResult, wanted: Sequence[Continuation]) -> l
         attention_mask=whole,
         position_ids=position_ids(whole)[:, -longest:],
         use_cache=True,
-        **{cache_name(): own},
+        **{cache_name(): cache},
     ).logits
     logprobs = _read_words(logits.flatten(0, 1), targets.reshape(-1, 1)).view(targets.shape)
     scores: list[float] = (logprobs * inside).sum(dim=-1).tolist()

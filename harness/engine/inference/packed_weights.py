@@ -92,11 +92,11 @@ def _can_pack(model: Any) -> bool:
     x = torch.linspace(-1, 1, 4 * 64).reshape(4, 64)
     weight = torch.linspace(-1, 1, 64 * 96).reshape(96, 64).cos()
     try:
-        found = _product(weight, None)(x)
+        product = _product(weight, None)(x)
     except (AttributeError, NotImplementedError, RuntimeError):
         return False
     # Compared in float64: products may have been set to bfloat16, with packed matrices or without.
-    return torch.allclose(found.double(), x.double() @ weight.double().T, rtol=0, atol=1e-4)
+    return torch.allclose(product.double(), x.double() @ weight.double().T, rtol=0, atol=1e-4)
 
 
 def _packed_layers(model: Any) -> Iterator[tuple[Any, _PackedMatrix]]:
@@ -139,9 +139,9 @@ def _is_plain(layer: Any) -> bool:
 
 def _pack(layer: Any) -> _PackedMatrix:
     weight, bias = layer.weight.detach(), layer.bias
-    own = bias.detach() if bias is not None else None
+    detached = bias.detach() if bias is not None else None
     return _PackedMatrix(
-        _state(layer), (weight, own), _sample(layer).clone(), _product(weight, own)
+        _state(layer), (weight, detached), _sample(layer).clone(), _product(weight, detached)
     )
 
 
@@ -172,11 +172,11 @@ def _forward(layer: Any, copy: _PackedMatrix) -> Callable[[Any], Any]:
     """Return a forward by the packed matrix; where it does not hold, the layer's own."""
     import torch
 
-    own = layer.forward
+    original = layer.forward
 
     def forward(input: Any) -> Any:  # torch calls it so
         exact = input.dtype == torch.float32 and torch.is_inference_mode_enabled()
-        return copy.product(input) if exact and _fits(layer, copy) else own(input)
+        return copy.product(input) if exact and _fits(layer, copy) else original(input)
 
     return forward
 

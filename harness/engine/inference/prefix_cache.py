@@ -119,8 +119,8 @@ def prefill_prompts(
     import torch
 
     length = prefix.length
-    ids, own = left_padded([p[length:] for p in prompts], arm, model.device)
-    mask = torch.cat([own.new_ones((len(prompts), length)), own], dim=1)
+    ids, prompt_mask = left_padded([p[length:] for p in prompts], arm, model.device)
+    mask = torch.cat([prompt_mask.new_ones((len(prompts), length)), prompt_mask], dim=1)
     cache = prefix.repeated(len(prompts)) or _empty(model)
     out = model(
         input_ids=ids,
@@ -162,12 +162,12 @@ def selected_rows(cache: Any, index: Any) -> Any:
     # Layers of these kinds replace their tensors; others may write into them.
     layers = getattr(cache, "layers", [cache])
     if {type(layer) for layer in layers} <= {DynamicLayer, DynamicSlidingWindowLayer}:
-        own = copy.copy(cache)
-        own.layers = [copy.copy(layer) for layer in layers]
+        selected = copy.copy(cache)
+        selected.layers = [copy.copy(layer) for layer in layers]
     else:
-        own = copy.deepcopy(cache)
-    own.batch_select_indices(index)
-    return own
+        selected = copy.deepcopy(cache)
+    selected.batch_select_indices(index)
+    return selected
 
 
 def _counts_columns(model: Any) -> bool:
@@ -192,12 +192,12 @@ def layer_configs(model: Any) -> list[Any]:
 
 def column_bytes(model: Any) -> int:
     """Return the memory of one token's keys and values in all layers."""
-    found = 0
+    total = 0
     for layer in layer_configs(model):
         heads = getattr(layer, "num_key_value_heads", None) or layer.num_attention_heads
         size = getattr(layer, "head_dim", None) or layer.hidden_size // layer.num_attention_heads
-        found += int(2 * heads * size * model.dtype.itemsize)
-    return found
+        total += int(2 * heads * size * model.dtype.itemsize)
+    return total
 
 
 def attention_window(model: Any) -> float:

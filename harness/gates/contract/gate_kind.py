@@ -82,9 +82,9 @@ class GateKind(ABC):
     def fields(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields of a table's gate: its margin and what refines it."""
         refined = {key: table[key] for key in self.companions if key in table}
-        known = {key: refined.pop(key) for key in _REFINING_FIELDS if key in refined}
-        found = {"margin": table[self.key_in(table) or self.name], **known}
-        return {**found, "options": refined} if refined else found
+        named = {key: refined.pop(key) for key in _REFINING_FIELDS if key in refined}
+        fields = {"margin": table[self.key_in(table) or self.name], **named}
+        return {**fields, "options": refined} if refined else fields
 
     def problems(self, gate: Gate, metric: Metric) -> Iterator[str]:
         """Yield what is wrong with a gate on a metric, and the remedy."""

@@ -85,8 +85,8 @@ def gate_kinds() -> tuple[GateKind, ...]:
     Raises:
         UsageError: a package registers the name of a built-in kind.
     """
-    found = filter(None, map(_load_or_warn, lookup.available_names(PACKAGE)))
-    return tuple(sorted(found, key=lambda kind: (kind.order, kind.name)))
+    kinds = filter(None, map(_load_or_warn, lookup.available_names(PACKAGE)))
+    return tuple(sorted(kinds, key=lambda kind: (kind.order, kind.name)))
 
 
 def _load_or_warn(name: str) -> GateKind | None:

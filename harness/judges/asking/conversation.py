@@ -96,20 +96,20 @@ class _OpenTask:
 
     def outcome(self, score: Score | None, error: str | None = None) -> JudgementOutcome:
         """Return the outcome, with the costs that no other task was charged for."""
-        bill = [asked for asked in self.past if not asked.counted]
+        bill = [open_question for open_question in self.past if not open_question.counted]
         replies = [
-            reply.model_copy(update={"stored": True}) if asked.counted else reply
-            for asked in self.past
-            for reply in asked.log
+            reply.model_copy(update={"stored": True}) if open_question.counted else reply
+            for open_question in self.past
+            for reply in open_question.log
         ]
-        for asked in bill:
-            asked.counted = True
-        spent = [completion for asked in bill for completion in asked.spent]
+        for open_question in bill:
+            open_question.counted = True
+        spent = [completion for open_question in bill for completion in open_question.spent]
         return JudgementOutcome(
             score,
             error,
             replies=tuple(replies),
-            attempts=sum(asked.requests for asked in bill),
+            attempts=sum(open_question.requests for open_question in bill),
             input_tokens=_total(spent, "input_tokens"),
             output_tokens=_total(spent, "output_tokens"),
             cost=_total(spent, "cost"),
@@ -144,24 +144,24 @@ class AskedJudgeModel:
         self, tasks: Sequence[JudgementTask]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Yield every task with its outcome, each as soon as it is known."""
-        known: dict[str, _OpenQuestion] = {}
+        by_key: dict[str, _OpenQuestion] = {}
         going = [_OpenTask(task, task.judge.begin(task.case, *task.completions)) for task in tasks]
         waiting = []
         for judgement in going:
-            ended = self._advance(judgement, None, known)
+            ended = self._advance(judgement, None, by_key)
             if ended is None:
                 waiting.append(judgement)
             else:
                 yield judgement.task, ended
         while waiting:
-            yield from self._round(waiting, known)
+            yield from self._round(waiting, by_key)
             waiting = [judgement for judgement in waiting if judgement.waiting]
 
     def _round(
-        self, waiting: Sequence[_OpenTask], known: dict[str, _OpenQuestion]
+        self, waiting: Sequence[_OpenTask], by_key: dict[str, _OpenQuestion]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
         """Ask all open questions; take every task as far as it goes."""
-        wanted = {k: known[k] for j in waiting for k in j.waiting if not known[k].settled}
+        wanted = {k: by_key[k] for j in waiting for k in j.waiting if not by_key[k].settled}
         users: dict[str, list[_OpenTask]] = {}
         for judgement in waiting:
             for key in judgement.waiting:
@@ -169,24 +169,26 @@ class AskedJudgeModel:
         # tasks whose questions were all answered for other tasks
         ready = [j for j in waiting if not any(key in wanted for key in j.waiting)]
         for judgement in ready:
-            yield from self._resume(judgement, known)
+            yield from self._resume(judgement, by_key)
         for key in self._settle(wanted):
             for judgement in users[key]:
-                if judgement.waiting and all(known[k].settled for k in judgement.waiting):
-                    yield from self._resume(judgement, known)
+                if judgement.waiting and all(by_key[k].settled for k in judgement.waiting):
+                    yield from self._resume(judgement, by_key)
 
     def _resume(
-        self, judgement: _OpenTask, known: dict[str, _OpenQuestion]
+        self, judgement: _OpenTask, by_key: dict[str, _OpenQuestion]
     ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
-        asked = [known[key] for key in judgement.waiting]
+        open_questions = [by_key[key] for key in judgement.waiting]
         judgement.waiting = ()
-        judgement.past += asked
-        error = next((a.error for a in asked if a.error is not None), None)
+        judgement.past += open_questions
+        error = next((a.error for a in open_questions if a.error is not None), None)
         if error is not None:
             judgement.steps.close()
             yield judgement.task, judgement.outcome(None, error)
             return
-        ended = self._advance(judgement, [a.reply for a in asked if a.reply is not None], known)
+        ended = self._advance(
+            judgement, [a.reply for a in open_questions if a.reply is not None], by_key
+        )
         if ended is not None:
             yield judgement.task, ended
 
@@ -194,7 +196,7 @@ class AskedJudgeModel:
         self,
         judgement: _OpenTask,
         replies: Sequence[ParsedReply] | None,
-        known: dict[str, _OpenQuestion],
+        by_key: dict[str, _OpenQuestion],
     ) -> JudgementOutcome | None:
         """Send replies to a judge; return its outcome, or None if it asks more."""
         try:
@@ -209,7 +211,7 @@ class AskedJudgeModel:
         keys = []
         for question in questions:
             key = self._key(question, judgement.task.repeat)
-            known.setdefault(key, _OpenQuestion(question))
+            by_key.setdefault(key, _OpenQuestion(question))
             keys.append(key)
         judgement.waiting = tuple(keys)
         return None
@@ -222,13 +224,17 @@ class AskedJudgeModel:
         """Yield the key of each question once it has a reply or is given up."""
         left = {}
         stored = {} if self.store is None else self.store.judge_answers(wanted)
-        for key, asked in wanted.items():
+        for key, open_question in wanted.items():
             row = stored.get(key)
-            known = None if row is None else row.completion
-            if row is not None and known is not None and asked.take(known, row.started_s):
+            completion = None if row is None else row.completion
+            if (
+                row is not None
+                and completion is not None
+                and open_question.take(completion, row.started_s)
+            ):
                 yield key
             else:
-                left[key] = asked
+                left[key] = open_question
         for attempt in range(1 + RE_ASKS):
             again = {}
             for key in self._ask(left, last=attempt == RE_ASKS):
@@ -244,13 +250,13 @@ class AskedJudgeModel:
             return
         unanswered = dict(left)
         round_ = _RoundQuestions(
-            {key: _question_to_send(asked) for key, asked in left.items()}, self
+            {key: _question_to_send(open_question) for key, open_question in left.items()}, self
         )
         answers = iter(()) if self.gone else self.backend.ask(round_)
         try:
             for answer in answers:
-                asked = unanswered.pop(answer.key)
-                self._take(asked, answer, last=last)
+                open_question = unanswered.pop(answer.key)
+                self._take(open_question, answer, last=last)
                 yield answer.key
         except BackendError as error:
             self.gone = str(error)
@@ -258,22 +264,25 @@ class AskedJudgeModel:
             close = getattr(answers, "close", None)
             if close is not None:
                 close()
-        for key, asked in unanswered.items():
-            asked.error = self.gone or "the judge left it unanswered"
+        for key, open_question in unanswered.items():
+            open_question.error = self.gone or "the judge left it unanswered"
             yield key
 
-    def _take(self, asked: _OpenQuestion, answer: JudgeAnswer, *, last: bool) -> None:
-        asked.attempts += 1
-        asked.requests += answer.requests
+    def _take(self, open_question: _OpenQuestion, answer: JudgeAnswer, *, last: bool) -> None:
+        open_question.attempts += 1
+        open_question.requests += answer.requests
         if answer.completion is None:
-            asked.fail(answer)
+            open_question.fail(answer)
             return
-        asked.spent.append(answer.completion)
-        if asked.take(answer.completion, answer.started_s, requests=answer.requests):
+        open_question.spent.append(answer.completion)
+        if open_question.take(answer.completion, answer.started_s, requests=answer.requests):
             if self.store is not None:
                 self.store.put(answer, replace=True)
         elif last:
-            asked.error = f"unreadable reply, asked {asked.attempts} times: {asked.log[-1].problem}"
+            open_question.error = (
+                f"unreadable reply, asked {open_question.attempts} times: "
+                f"{open_question.log[-1].problem}"
+            )
 
 
 class _RoundQuestions(dict[str, JudgeQuestion]):
@@ -293,12 +302,12 @@ class _RoundQuestions(dict[str, JudgeQuestion]):
             yield pair
 
 
-def _question_to_send(asked: _OpenQuestion) -> JudgeQuestion:
+def _question_to_send(open_question: _OpenQuestion) -> JudgeQuestion:
     """Return the question; when asked again, with what was wrong with the last reply."""
-    if not asked.attempts:
-        return asked.question
-    note = _AGAIN.replace("{problem}", asked.log[-1].problem or "")
-    return replace(asked.question, note=note)
+    if not open_question.attempts:
+        return open_question.question
+    note = _AGAIN.replace("{problem}", open_question.log[-1].problem or "")
+    return replace(open_question.question, note=note)
 
 
 def _no_score(task: JudgementTask, score: Any) -> str | None:

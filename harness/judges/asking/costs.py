@@ -46,15 +46,15 @@ def forecast_judging(
             name, target = split_spec(spec)
             kind = about.get(name, "question")
             calls = {"question": load.questions, "answer": load.answers, "nothing": 0}[kind]
-            known = kind == "question"
+            counted = kind == "question"
             yield JudgeSpending(
                 suite=suite.name,
                 metric=metric.name,
                 judge=spec,
                 calls=calls,
-                input_tokens=load.input_tokens if known else None,
-                output_tokens=load.output_tokens if known else None,
-                cost=_price(name, target, tokens) if known and specs else None,
+                input_tokens=load.input_tokens if counted else None,
+                output_tokens=load.output_tokens if counted else None,
+                cost=_price(name, target, tokens) if counted and specs else None,
             )
 
 
@@ -90,12 +90,12 @@ def _load_of(suite: Suite, metric: Metric, arms: Sequence[str]) -> JudgingLoad:
     for case in (case_with_system(c, suite.generation.system) for c in cases):
         for sample in range(samples):
             answers = [_assumed_answer(f"{arm} {sample}", length) for arm in arms]
-            for given in [tuple(answers[:2])] if judge.pairs else [(a,) for a in answers]:
-                questions |= {q.hash: q for q in _questions_of(judge, case, given)}
+            for arm_answers in [tuple(answers[:2])] if judge.pairs else [(a,) for a in answers]:
+                questions |= {q.hash: q for q in _questions_of(judge, case, arm_answers)}
     scale = len(suite.cases) / max(1, len(cases))
-    found = questions.values()
-    tokens_in = sum(len(q.system) + len(q.text) + len(canonical_json(q.schema)) for q in found) / 4
-    tokens_out = sum(_reply_tokens(q) for q in found)
+    unique = questions.values()
+    tokens_in = sum(len(q.system) + len(q.text) + len(canonical_json(q.schema)) for q in unique) / 4
+    tokens_out = sum(_reply_tokens(q) for q in unique)
     return JudgingLoad(
         questions=round(len(questions) * scale),
         answers=len(suite.cases) * samples * (1 if judge.pairs else len(arms)),
@@ -110,10 +110,10 @@ def _questions_of(
     """Yield what a judge asks about made-up answers; every reply is the first choice."""
     steps = judge.begin(case, *completions)
     try:
-        asked = next(steps)
+        batch = next(steps)
         while True:
-            yield from asked
-            asked = steps.send([_assumed_reply(question) for question in asked])
+            yield from batch
+            batch = steps.send([_assumed_reply(question) for question in batch])
     except StopIteration:
         return
     except Exception:  # a user's judge may fail on made-up replies
@@ -137,7 +137,7 @@ def _assumed_value(form: Mapping[str, Any], items: int) -> Any:
     if "enum" in form:
         return form["enum"][0]
     if form.get("type") == "object":
-        return {name: _assumed_value(own, items) for name, own in form["properties"].items()}
+        return {name: _assumed_value(schema, items) for name, schema in form["properties"].items()}
     if form.get("type") == "array" and form["items"].get("type") == "object":
         return [_assumed_value(form["items"], items)] * items
     if form.get("type") == "array":
@@ -160,7 +160,7 @@ def _value_tokens(form: Mapping[str, Any], items: int) -> int:
             else items * _ASSUMED_ITEM
         )
     if kind == "object":
-        return sum(10 + _value_tokens(own, items) for own in form["properties"].values())
+        return sum(10 + _value_tokens(schema, items) for schema in form["properties"].values())
     return _ASSUMED_TEXT if kind == "string" else 5
 
 
@@ -169,5 +169,5 @@ def _price(name: str, target: str, tokens: tuple[float, float]) -> float | None:
     if name not in lookup.module_names(BACKENDS):
         return None
     price = getattr(import_module(f"{BACKENDS}.{name}"), "price", None)
-    found: float | None = None if price is None else price(target, tokens)
-    return found
+    dollars: float | None = None if price is None else price(target, tokens)
+    return dollars

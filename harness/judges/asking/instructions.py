@@ -42,11 +42,11 @@ def _known_attacks() -> tuple[str, ...]:
 def instruction_in(text: str) -> str | None:
     """Return the part of a text that instructs a judge, in lower case, or None."""
     plain = " ".join(text.lower().split())
-    known = next((attack for attack in _known_attacks() if attack in plain), None)
-    if known is not None:
-        return known
-    found = _ORDER.search(plain)
-    return None if found is None else found[0]
+    phrase = next((attack for attack in _known_attacks() if attack in plain), None)
+    if phrase is not None:
+        return phrase
+    match = _ORDER.search(plain)
+    return None if match is None else match[0]
 
 
 def instruction_findings(
@@ -56,33 +56,34 @@ def instruction_findings(
     judged = {s.name: s for s in suites if any(m.judge is not None for m in s.metrics)}
     if not judged:
         return
-    asked: Counter[tuple[str, str]] = Counter()
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    answered: Counter[tuple[str, str]] = Counter()
+    instructing: dict[tuple[str, str], list[tuple[str, str]]] = {}
     prompts = {(s.name, c.id): c.input_messages() for s in judged.values() for c in s.cases}
     for stored in cells:
         cell, done = stored.cell, stored.completion
         if cell.suite not in judged or cell.kind not in WRITTEN:
             continue
-        asked[cell.suite, cell.arm] += 1
-        said = None if done is None or done.text is None else instruction_in(done.text)
+        answered[cell.suite, cell.arm] += 1
+        instruction = None if done is None or done.text is None else instruction_in(done.text)
         # suites about such attacks have them in their prompts
-        if said and said not in str(prompts.get((cell.suite, cell.case))).lower():
-            found.setdefault((cell.suite, cell.arm), []).append((cell.case, said))
-    for (suite, arm), places in found.items():
+        if instruction and instruction not in str(prompts.get((cell.suite, cell.case))).lower():
+            instructing.setdefault((cell.suite, cell.arm), []).append((cell.case, instruction))
+    for (suite, arm), places in instructing.items():
         shares = [
-            len(found.get((suite, a), ())) / max(1, asked[suite, a]) for a in ("base", "tuned")
+            len(instructing.get((suite, a), ())) / max(1, answered[suite, a])
+            for a in ("base", "tuned")
         ]
         yield AnswerFinding(
             suite=suite,
-            text=_sentence(arm, places, asked[suite, arm]),
+            text=_sentence(arm, places, answered[suite, arm]),
             caps=arm == "tuned" and shares[1] - shares[0] > MOST,
         )
 
 
-def _sentence(arm: str, places: Sequence[tuple[str, str]], asked: int) -> str:
-    case, said = places[0]
+def _sentence(arm: str, places: Sequence[tuple[str, str]], n_answers: int) -> str:
+    case, instruction = places[0]
     verb = "addresses" if len(places) == 1 else "address"
     return (
-        f"{len(places)} of {count_noun(asked, 'answer')} of {arm} {verb} the judge, first the one "
-        f"to {case!r} ({said[:SHOWN]!r}): read them before you trust the judge's scores"
+        f"{len(places)} of {count_noun(n_answers, 'answer')} of {arm} {verb} the judge, first the "
+        f"one to {case!r} ({instruction[:SHOWN]!r}): read them before you trust the judge's scores"
     )

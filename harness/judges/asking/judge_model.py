@@ -184,15 +184,15 @@ def combine_outcomes(outcomes: Sequence[JudgementOutcome]) -> Score:
 
     Unless more than half of them gave a value, the completion is unscored.
     """
-    given = [o.score for o in outcomes if o.score is not None and o.score.value is not None]
-    if 2 * len(given) <= len(outcomes):
+    scored = [o.score for o in outcomes if o.score is not None and o.score.value is not None]
+    if 2 * len(scored) <= len(outcomes):
         return _first_unscored(outcomes)
     if len(outcomes) == 1:
-        return given[0]
-    values = [score.value for score in given if score.value is not None]
-    parts = _medians([score.parts or {} for score in given])
+        return scored[0]
+    values = [score.value for score in scored if score.value is not None]
+    parts = _medians([score.parts or {} for score in scored])
     middle = statistics.median(values)
-    nearest = min(given, key=lambda score: abs((score.value or 0.0) - middle))
+    nearest = min(scored, key=lambda score: abs((score.value or 0.0) - middle))
     return Score.of(middle, nearest.reason, parts={**parts, SPREAD: max(values) - min(values)})
 
 

@@ -81,12 +81,12 @@ def _parse_json(text: str) -> Any:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise UnreadableReply(f"the key {twice!r} is in the reply twice")
-    return found
+    return fields
 
 
 def _refuse_constant(name: str) -> Any:

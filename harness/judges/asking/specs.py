@@ -17,30 +17,30 @@ NONE = "none"
 BACKENDS = "tunegate.harness.judges.backends"
 
 
-def parse_specs(given: str | None) -> tuple[str, ...]:
+def parse_specs(value: str | None) -> tuple[str, ...]:
     """Split the value of `--judge` at its commas; several specs make a jury.
 
     Raises:
         UsageError: a spec is empty or repeated.
     """
-    if given is None or given.strip() == NONE:
+    if value is None or value.strip() == NONE:
         return ()
-    specs = tuple(spec.strip() for spec in given.split(","))
+    specs = tuple(spec.strip() for spec in value.split(","))
     if not all(specs):
-        raise UsageError(f"judge={given!r} has an empty name; write SPEC, or SPEC,SPEC for a jury")
+        raise UsageError(f"judge={value!r} has an empty name; write SPEC, or SPEC,SPEC for a jury")
     if len(set(specs)) < len(specs):
-        raise UsageError(f"judge={given!r} names a judge twice, so its vote would count double")
+        raise UsageError(f"judge={value!r} names a judge twice, so its vote would count double")
     return specs
 
 
-def refuse_unjudged(suites: Sequence[Suite], given: str | None) -> None:
+def refuse_unjudged(suites: Sequence[Suite], value: str | None) -> None:
     """Refuse gates on judge metrics if no judge was named.
 
     Raises:
         UsageError: a gate needs a judge, or the judge that was named cannot answer it.
     """
-    if given is not None:
-        _refuse_other_judges(suites, parse_specs(given))
+    if value is not None:
+        _refuse_other_judges(suites, parse_specs(value))
         return
     for suite, metric in judge_metrics(suites):
         if metric in suite.gated_metrics:

@@ -68,9 +68,9 @@ class _CompletionToJudge:
     @property
     def task(self) -> JudgementTask:
         assert self.metric.judge is not None
-        given = tuple(c.completion for c in self.cells if c.completion is not None)
+        completions = tuple(c.completion for c in self.cells if c.completion is not None)
         return JudgementTask(
-            self.metric.name, self.metric.judge, self.case, given, target=self.target
+            self.metric.name, self.metric.judge, self.case, completions, target=self.target
         )
 
 
@@ -98,26 +98,28 @@ def run_judges(
         RunInterrupted: the user asked to stop; the replies so far are stored.
         BackendError: the store failed.
     """
-    asked = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []
+    completions = list(_completions_to_judge(suites, cells)) if judge_metrics(suites) else []
     targets_of: dict[str, list[JudgementTarget]] = {}
     tasks: dict[str, JudgementTask] = {}
     recorded = are_recorded(judge_models)
-    for one in asked if judge_models else ():
-        if one.missing is None:
-            task = replace(one.task, apart=one.case.id) if recorded else one.task
+    for completion in completions if judge_models else ():
+        if completion.missing is None:
+            task = (
+                replace(completion.task, apart=completion.case.id) if recorded else completion.task
+            )
             tasks.setdefault(task.key, task)
-            targets_of.setdefault(task.key, []).append(one.target)
-    found: dict[JudgementTarget, list[JudgementOutcome]] = {}
+            targets_of.setdefault(task.key, []).append(completion.target)
+    outcomes: dict[JudgementTarget, list[JudgementOutcome]] = {}
     judgements: list[Judgement] = []
     for judged in _outcomes(list(tasks.values()), judge_models, stream):
         targets = targets_of[judged.task.key]
         judgements += judged.judgements(targets)
         for target in targets:
-            found.setdefault(target, []).append(judged.outcome)
-    order = {one.target: number for number, one in enumerate(asked)}
+            outcomes.setdefault(target, []).append(judged.outcome)
+    order = {completion.target: number for number, completion in enumerate(completions)}
     specs = [judge_model.identity["spec"] for judge_model in judge_models]
     judgements.sort(key=lambda j: (order[_target_of(j)], specs.index(j.judge)))
-    return JudgingResult(tuple(_rows(asked, found)), tuple(judgements))
+    return JudgingResult(tuple(_rows(completions, outcomes)), tuple(judgements))
 
 
 def _target_of(line: Judgement) -> JudgementTarget:
@@ -167,12 +169,12 @@ def _completions_to_judge(
             by_case.setdefault((stored.cell.suite, stored.cell.case), []).append(stored)
     for suite, metric in metrics:
         for case in (case_with_system(c, suite.generation.system) for c in suite.cases):
-            found = by_case.get((suite.name, case.id), [])
+            answers = by_case.get((suite.name, case.id), [])
             if metric.judge is not None and metric.judge.pairs:
-                for pair in _pairs(found):
+                for pair in _pairs(answers):
                     yield _CompletionToJudge(metric, case, pair)
             else:
-                for stored in found:
+                for stored in answers:
                     yield _CompletionToJudge(metric, case, (stored,))
 
 
@@ -196,19 +198,20 @@ def _pairs(cells: Sequence[StoredAnswer]) -> list[tuple[StoredAnswer, StoredAnsw
 
 
 def _rows(
-    asked: Sequence[_CompletionToJudge], found: Mapping[JudgementTarget, list[JudgementOutcome]]
+    completions: Sequence[_CompletionToJudge],
+    outcomes_of: Mapping[JudgementTarget, list[JudgementOutcome]],
 ) -> Iterator[ScoreRow]:
     """Yield a row for each metric, case and arm: the mean over the samples."""
     scores: dict[tuple[str, str, str, str], list[Score]] = {}
-    for one in asked:
-        target, outcomes = one.target, found.get(one.target)
-        if one.missing is not None:
-            score = Score.unscored(one.missing)
+    for completion in completions:
+        target, outcomes = completion.target, outcomes_of.get(completion.target)
+        if completion.missing is not None:
+            score = Score.unscored(completion.missing)
         else:
             score = Score.unscored(NO_JUDGE) if outcomes is None else combine_outcomes(outcomes)
-        pairs = one.metric.judge is not None and one.metric.judge.pairs
-        for arm, own in _split_advantage(score) if pairs else [(target.arm, score)]:
-            scores.setdefault((target.suite, target.metric, target.case, arm), []).append(own)
+        pairs = completion.metric.judge is not None and completion.metric.judge.pairs
+        for arm, arm_score in _split_advantage(score) if pairs else [(target.arm, score)]:
+            scores.setdefault((target.suite, target.metric, target.case, arm), []).append(arm_score)
     for (suite, metric, case, arm), samples in scores.items():
         values = [score.value for score in samples if score.value is not None]
         unscored = [score.reason for score in samples if score.value is None]
@@ -236,8 +239,8 @@ def _split_advantage(advantage: Score) -> list[tuple[str, Score]]:
 
 
 def _means(samples: Sequence[Score]) -> dict[str, float] | None:
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for score in samples:
         for name, value in (score.parts or {}).items():
-            found.setdefault(name, []).append(value)
-    return {name: sum(values) / len(values) for name, values in found.items()} or None
+            by_name.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in by_name.items()} or None

@@ -40,13 +40,13 @@ def load_suites_of_run(run: Run, paths: Sequence[Path]) -> list[Suite]:
         raise UsageError(
             f"{run.folder}: was made with {missing[0]!r} too; name it with --suite DIR"
         )
-    found = [_keep_cases(run, record, named[record.name]) for record in run.manifest.suites]
-    if not stage.judge_metrics(found):
+    loaded = [_keep_cases(run, record, named[record.name]) for record in run.manifest.suites]
+    if not stage.judge_metrics(loaded):
         raise UsageError(
             f"{run.folder}: no metric of its suites asks a judge; add one to suite.toml, such as "
             'use = "rubric" with criteria'
         )
-    return found
+    return loaded
 
 
 def update_manifest(
@@ -62,7 +62,9 @@ def update_manifest(
         if old.hash in attempts:
             attempts[new.hash] = attempts[old.hash]
     before = run.manifest.findings
-    now = [one for one in instruction_findings(suites_now, run.cells) if one not in before]
+    now = [
+        finding for finding in instruction_findings(suites_now, run.cells) if finding not in before
+    ]
     return run.manifest.model_copy(
         update={
             "suites": tuple(records),

@@ -52,19 +52,19 @@ def spread_questions(
     """
     first: dict[tuple[str, str], int] = {}
     waiting: deque[tuple[int, tuple[str, JudgeQuestion]]] = deque()
-    asked = 0
+    sent = 0
     for pair in questions.items():
         beginning = pair[1].beginning
         if pair[1].shared_text and beginning in first:
             waiting.append((first[beginning] + lag, pair))
         else:
-            first.setdefault(beginning, asked)
+            first.setdefault(beginning, sent)
             yield pair
-            asked += 1
-        while waiting and waiting[0][0] < asked:
+            sent += 1
+        while waiting and waiting[0][0] < sent:
             yield waiting.popleft()[1]
-            asked += 1
-    if asked + len(waiting) == len(questions):  # otherwise the run was stopped
+            sent += 1
+    if sent + len(waiting) == len(questions):  # otherwise the run was stopped
         yield from (pair for _, pair in waiting)
 
 
@@ -101,7 +101,7 @@ def _plain(form: Mapping[str, Any]) -> dict[str, Any]:
     if "items" in kept:
         kept["items"] = _plain(kept["items"])
     if "properties" in kept:
-        kept["properties"] = {name: _plain(own) for name, own in kept["properties"].items()}
+        kept["properties"] = {name: _plain(schema) for name, schema in kept["properties"].items()}
     if "enum" in kept:
         kept["type"] = "integer" if isinstance(kept["enum"][0], int) else "string"
     return kept

@@ -23,9 +23,9 @@ def judge_in_process(
 ) -> Iterator[tuple[JudgementTask, JudgementOutcome]]:
     """Yield every task with its outcome, each as soon as it is known; failures are not kept."""
     keys = {sha256([fingerprint, task.key]): task for task in tasks}
-    known = {} if store is None else store.completions(keys)
+    completions = {} if store is None else store.completions(keys)
     for key, task in keys.items():
-        stored = known.get(key)
+        stored = completions.get(key)
         if stored is not None:
             yield task, JudgementOutcome(Score.model_validate_json(stored.text or ""))
             continue

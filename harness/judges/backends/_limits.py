@@ -42,12 +42,12 @@ def split_limits(backend: str, target: str) -> JudgeTarget:
         ModelError: a setting does not exist, or is not a number.
         UsageError: a limit is out of range.
     """
-    found = _QUERY.search(target)
-    if found is None:
+    query = _QUERY.search(target)
+    if query is None:
         return JudgeTarget(target, USUAL)
-    given: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
     batch = False
-    for part in found[1].split("&"):
+    for part in query[1].split("&"):
         name, _, value = part.partition("=")
         if name == BATCH:
             if value not in ("true", "false"):
@@ -55,18 +55,18 @@ def split_limits(backend: str, target: str) -> JudgeTarget:
             batch = value == "true"
             continue
         if name not in _NAMES:
-            known = (*_NAMES, BATCH)
+            names = (*_NAMES, BATCH)
             raise ModelError(
-                f"judge {backend}:{target}: {unknown_name_message(name, known, what='setting')}"
+                f"judge {backend}:{target}: {unknown_name_message(name, names, what='setting')}"
             )
         limit, kind = _NAMES[name]
         try:
-            given[limit] = kind(value)
+            limits[limit] = kind(value)
         except ValueError as error:
             raise ModelError(
                 f"judge {backend}:{target}: {name}={value!r} is not a number"
             ) from error
     usual = {name: getattr(USUAL, name) for name, _ in _NAMES.values()}
     return JudgeTarget(
-        target[: found.start()] + target[found.end() :], PoolLimits(**{**usual, **given}), batch
+        target[: query.start()] + target[query.end() :], PoolLimits(**{**usual, **limits}), batch
     )

@@ -104,22 +104,24 @@ class CommandJudgeModel:
         left: dict[str, JudgementTask] = {}
         for task in tasks:
             key = sha256([self.fingerprint, task.key])
-            known = self._known(key, task)
-            if known is None:
+            earlier = self._known(key, task)
+            if earlier is None:
                 left[key] = task
             else:
-                yield task, known
+                yield task, earlier
         if left:
             yield from self._ask(left)
 
     def _known(self, key: str, task: JudgementTask) -> JudgementOutcome | None:
-        known = None if self.store is None else self.store.completions([key]).get(key)
-        if known is None:
+        completion = None if self.store is None else self.store.completions([key]).get(key)
+        if completion is None:
             return None
-        found = _outcome(known.text or "", key, task)
-        stored = tuple(reply.model_copy(update={"stored": True}) for reply in found.replies)
+        outcome = _outcome(completion.text or "", key, task)
+        stored = tuple(reply.model_copy(update={"stored": True}) for reply in outcome.replies)
         return (
-            None if found.score is None else replace(found, replies=stored, attempts=0, cost=None)
+            None
+            if outcome.score is None
+            else replace(outcome, replies=stored, attempts=0, cost=None)
         )
 
     def _ask(
@@ -140,13 +142,13 @@ class CommandJudgeModel:
                 except (TimeoutError, EOFError) as error:
                     why = _why_silent(process, error)
                     break
-                said = _key_of(line)
-                if said is None:
+                answered_key = _key_of(line)
+                if answered_key is None:
                     noise = f"; it wrote {line.strip()[:120]!r}"
-                elif said in waiting:
-                    waiting.remove(said)
-                    task = left.pop(said)
-                    yield task, self._taken(line, said, task)
+                elif answered_key in waiting:
+                    waiting.remove(answered_key)
+                    task = left.pop(answered_key)
+                    yield task, self._taken(line, answered_key, task)
         for task in left.values():
             yield task, JudgementOutcome(None, f"{self.spec}: {why}{noise}")
 
@@ -194,22 +196,22 @@ def _key_of(line: str) -> str | None:
 def _outcome(line: str, key: str, task: JudgementTask) -> JudgementOutcome:
     replies = (JudgeReply(step="command", text=line),)
     try:
-        said = CommandReply.model_validate_json(line)
+        reply = CommandReply.model_validate_json(line)
     except ValidationError as error:
         why = validation_problem(CommandReply, error)
         return JudgementOutcome(None, f"unreadable line: {why}", replies, attempts=1)
-    if said.error is not None:
-        return JudgementOutcome(None, said.error, replies, attempts=1)
+    if reply.error is not None:
+        return JudgementOutcome(None, reply.error, replies, attempts=1)
     low, high = (-1.0, 1.0) if task.judge.pairs else task.judge.range or (-LARGEST, LARGEST)
-    if said.value is not None and not low <= said.value <= high:
-        text = f"the value {said.value:g} is outside {low:g} to {high:g}"
+    if reply.value is not None and not low <= reply.value <= high:
+        text = f"the value {reply.value:g} is outside {low:g} to {high:g}"
         return JudgementOutcome(None, text, replies, attempts=1)
     score = (
-        Score.unscored(said.abstained or "it abstained")
-        if said.value is None
-        else Score.of(said.value, said.reason, parts=said.parts)
+        Score.unscored(reply.abstained or "it abstained")
+        if reply.value is None
+        else Score.of(reply.value, reply.reason, parts=reply.parts)
     )
-    return JudgementOutcome(score, None, replies, attempts=1, cost=said.cost)
+    return JudgementOutcome(score, None, replies, attempts=1, cost=reply.cost)
 
 
 def command(target: str) -> CommandJudgeModel:

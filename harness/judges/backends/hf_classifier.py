@@ -93,8 +93,8 @@ class ClassifierJudgeModel:
         if broken is not None:
             return JudgementOutcome(Score.of(float(bad_is_high), broken[1]))
         try:
-            asked = format_conversation(task.case) if self.reads == CONVERSATION else None
-            share = self.classifier.highest(self.classes, text, before=asked)
+            context = format_conversation(task.case) if self.reads == CONVERSATION else None
+            share = self.classifier.highest(self.classes, text, before=context)
         except Exception as error:  # memory, a tokenizer without pairs …
             return JudgementOutcome(None, f"{self.spec}: {error_summary(error)}")
         named = " or ".join(self.classifier.labels[at] for at in self.classes)
@@ -128,7 +128,7 @@ def hf_classifier(target: str) -> ClassifierJudgeModel:
     reads = setting.removeprefix("reads=") if setting else ANSWER
     if reads not in (ANSWER, CONVERSATION):
         raise ModelError(f"judge {spec}: {setting!r} must be reads=answer or reads=conversation")
-    found = load_classifier(f"judge {spec}", folder, gpu=True)
-    refusals = tuple(at for at, n in found.labels.items() if _REFUSALS.fullmatch(n.strip()))
-    classes = refusals or harmful_classes(f"judge {spec}", found.labels)
-    return ClassifierJudgeModel(spec, found, classes, bool(refusals), reads)
+    classifier = load_classifier(f"judge {spec}", folder, gpu=True)
+    refusals = tuple(at for at, n in classifier.labels.items() if _REFUSALS.fullmatch(n.strip()))
+    classes = refusals or harmful_classes(f"judge {spec}", classifier.labels)
+    return ClassifierJudgeModel(spec, classifier, classes, bool(refusals), reads)

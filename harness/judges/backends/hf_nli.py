@@ -127,10 +127,10 @@ def support_class(spec: str, labels: Mapping[int, str]) -> int | None:
     """
     if len(labels) == 1:
         return None
-    found = [at for at, name in labels.items() if _SUPPORTS.fullmatch(name.strip())]
-    if len(found) != 1:
+    supporting = [at for at, name in labels.items() if _SUPPORTS.fullmatch(name.strip())]
+    if len(supporting) != 1:
         raise ModelError(
             f"judge {spec}: its classes are {', '.join(labels.values())}; name the one that means "
             "support 'entailment' in its config.json (id2label)"
         )
-    return found[0]
+    return supporting[0]

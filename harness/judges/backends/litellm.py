@@ -108,10 +108,10 @@ class LitellmJudge:
         name = sha256(
             ["batch", self.fingerprint, sorted((k, q.hash) for k, q in questions.items())]
         )
-        known = {} if self.store is None else self.store.completions([name])
+        stored = {} if self.store is None else self.store.completions([name])
         began = time.time()
-        if name in known:
-            batch_id = known[name].text or ""
+        if name in stored:
+            batch_id = stored[name].text or ""
         else:
             batch_id = submit_batch(provider, {k: self._body(q) for k, q in questions.items()})
             self._note(name, Completion(text=batch_id))
@@ -210,7 +210,7 @@ def litellm(target: str) -> LitellmJudge:
             f"judge litellm:{target}: batches are for {' and '.join(PROVIDERS)}, not {provider}; "
             "leave out batch=true"
         )
-    known = litellm_library().get_supported_openai_params(model=model) or [
+    supported = litellm_library().get_supported_openai_params(model=model) or [
         "temperature",
         "max_tokens",
     ]
@@ -218,7 +218,7 @@ def litellm(target: str) -> LitellmJudge:
     return LitellmJudge(
         model,
         place.limits,
-        settings={n: v for n, v in wanted.items() if n in known},
+        settings={n: v for n, v in wanted.items() if n in supported},
         batch=provider if place.batch else None,
         marked=provider in _MARKING and "claude" in model,
     )

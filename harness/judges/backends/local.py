@@ -56,15 +56,15 @@ class LocalJudge:
 
     def _answers(self, requests: Sequence[Request]) -> Iterator[JudgeAnswer]:
         """Yield answers; a batch that does not fit in memory is split in half."""
-        known: set[str] = set()
+        answered: set[str] = set()
         try:
             for answer in engine.complete_requests(self.arm, requests):
-                known.add(answer.key)
+                answered.add(answer.key)
                 yield JudgeAnswer(
                     answer.key, answer.completion, answer.error, answer.started_s or 0.0
                 )
         except OutOfMemory as error:
-            rest = [request for request in requests if request.key not in known]
+            rest = [request for request in requests if request.key not in answered]
             if len(requests) == 1:
                 yield JudgeAnswer(rest[0].key, None, f"the judge ran out of memory: {error}", 0.0)
                 return

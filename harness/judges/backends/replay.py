@@ -70,8 +70,8 @@ class RecordedJudgement(Record):
     def _says_something(self) -> RecordedJudgement:
         if self.value is None and self.reason is None and self.error is None:
             raise ValueError("needs value, or reason (it abstained), or error (it failed)")
-        given = self.completion_sha256
-        if self.completion is not None and given not in (None, sha256(self.completion)):
+        digest = self.completion_sha256
+        if self.completion is not None and digest not in (None, sha256(self.completion)):
             raise ValueError("completion_sha256 is not that of completion: leave one of them out")
         return self
 
@@ -86,8 +86,8 @@ class RecordedJudgement(Record):
         """Return whether it may be about these answers."""
         hashes = (self.base_sha256, self.completion_sha256)[-len(texts) :]
         return all(
-            known is None or known == sha256(text or "")
-            for known, text in zip(hashes, texts, strict=True)
+            digest is None or digest == sha256(text or "")
+            for digest, text in zip(hashes, texts, strict=True)
         )
 
     def outcome(self) -> JudgementOutcome:
@@ -130,12 +130,12 @@ class ReplayedJudgeModel:
     @cached_property
     def _by_case(self) -> Mapping[tuple[str | None, str | None, str], list[RecordedJudgement]]:
         """(suite, metric, case) → sorted lines."""
-        found: dict[tuple[str | None, str | None, str], list[RecordedJudgement]] = {}
+        by_case: dict[tuple[str | None, str | None, str], list[RecordedJudgement]] = {}
         for line in self.lines:
-            found.setdefault((line.suite, line.metric, line.id), []).append(line)
-        for lines in found.values():
+            by_case.setdefault((line.suite, line.metric, line.id), []).append(line)
+        for lines in by_case.values():
             lines.sort(key=lambda x: (x.arm or "", x.sample, x.completion_sha256 or ""))
-        return found
+        return by_case
 
     @cached_property
     def _ids(self) -> frozenset[str]:
@@ -177,13 +177,13 @@ def _line_about(
     lines: Sequence[RecordedJudgement], place: JudgementTarget, texts: Sequence[str | None]
 ) -> RecordedJudgement | None:
     """Return the line about a completion: by its text where lines hold it, else by its arm."""
-    known = [x for x in lines if x.completion_sha256 is not None and x.is_of(texts)]
+    matching = [x for x in lines if x.completion_sha256 is not None and x.is_of(texts)]
     for arm in (place.arm, None):
-        for line in known:
+        for line in matching:
             if line.arm == arm and line.sample == place.sample:
                 return line
-    if known:  # the same text of another arm or sample
-        return known[0]
+    if matching:  # the same text of another arm or sample
+        return matching[0]
     for arm in (place.arm, None):
         for line in lines:
             named = line.completion_sha256 is not None

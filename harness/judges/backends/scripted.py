@@ -72,8 +72,8 @@ class ScriptedJudge:
             if rule is not None and rule.fail is not None:
                 yield JudgeAnswer(key, None, rule.fail, time.time())
                 continue
-            given = self.script.default if rule is None else rule.reply or {}
-            yield JudgeAnswer(key, _completion(question, given), None, time.time())
+            reply = self.script.default if rule is None else rule.reply or {}
+            yield JudgeAnswer(key, _completion(question, reply), None, time.time())
 
     def _rule(self, question: JudgeQuestion) -> ScriptedReply | None:
         fitting = (r for r in self.script.rules if r.step in (None, question.step))

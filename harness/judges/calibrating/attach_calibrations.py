@@ -11,19 +11,19 @@ from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.manifest import MetricRecord, SuiteRecord
 
 
-def read_calibrations(given: str | None) -> dict[Path, Calibration]:
+def read_calibrations(option: str | None) -> dict[Path, Calibration]:
     """Read the calibrations of an option's value: files separated by commas.
 
     Raises:
         UsageError: one cannot be read.
     """
-    names = [name.strip() for name in (given or "").split(",") if name.strip()]
+    names = [name.strip() for name in (option or "").split(",") if name.strip()]
     return {Path(name): read_calibration(Path(name)) for name in names}
 
 
 def attach_calibrations(
     suites: Sequence[SuiteRecord],
-    known: dict[Path, Calibration],
+    calibrations: dict[Path, Calibration],
     judge_models: Sequence[JudgeModel],
 ) -> tuple[SuiteRecord, ...]:
     """Return the suites with the calibration of each judge that has one.
@@ -32,14 +32,14 @@ def attach_calibrations(
         UsageError: a calibration fits none of the run's judges.
     """
     fingerprints = [judge_model.fingerprint for judge_model in judge_models]
-    by_binding = {calibration.binding: calibration for calibration in known.values()}
+    by_binding = {calibration.binding: calibration for calibration in calibrations.values()}
     judged = {
         calibration_binding(m.judge.prompt_sha256, fingerprints): m
         for suite in suites
         for m in suite.metrics
         if m.judge is not None
     }
-    for path, calibration in known.items():
+    for path, calibration in calibrations.items():
         if judge_models and calibration.binding not in judged:
             raise UsageError(f"{path}: {_judge_differences(calibration, list(judged.values()))}")
     return tuple(
@@ -55,12 +55,12 @@ def attach_calibrations(
 
 
 def _attach_calibration(
-    metric: MetricRecord, known: dict[str, Calibration], fingerprints: Sequence[str]
+    metric: MetricRecord, calibrations: dict[str, Calibration], fingerprints: Sequence[str]
 ) -> MetricRecord:
     if metric.judge is None or not fingerprints:
         return metric
-    found = known.get(calibration_binding(metric.judge.prompt_sha256, fingerprints))
-    judge = metric.judge.model_copy(update={"calibration": found})
+    calibration = calibrations.get(calibration_binding(metric.judge.prompt_sha256, fingerprints))
+    judge = metric.judge.model_copy(update={"calibration": calibration})
     return metric.model_copy(update={"judge": judge})
 
 

@@ -15,26 +15,26 @@ def calibration_figures(known: Calibration) -> list[tuple[str, str]]:
     return [(name, text) for name, text in _figures(known) if text]
 
 
-def eligibility_sentence(known: Calibration) -> str:
+def eligibility_sentence(calibration: Calibration) -> str:
     """Return whether the judge may gate, in a sentence."""
-    reasons = known.why_not()
+    reasons = calibration.why_not()
     if reasons:
         fix = "labels on a run's own pairs can correct its difference"
-        if known.near_guessing:
+        if calibration.near_guessing:
             fix = "no label fixes that: take another judge, or another prompt"
         return f"It may not gate: {'; '.join(reasons)}. Its gates are advisory; {fix}."
-    if known.canaries.failed:
-        names = ", ".join(known.canaries.failed)
+    if calibration.canaries.failed:
+        names = ", ".join(calibration.canaries.failed)
         return f"Its gates are errors: it calls known bad answers good ({names})."
     unasked = (
         " Its judgements are recorded, so it is unknown whether it likes known bad answers or "
         "repeats its verdicts when asked again."
     )
     return (
-        f"It may gate where the margin is {known.least_margin:.3g} or more: kappa is at least "
-        f"{LEAST_KAPPA}, and its differential error is within half of that margin. That holds for "
-        "the candidate whose answers were labelled."
-        f"{unasked if known.recorded else ''}"
+        f"It may gate where the margin is {calibration.least_margin:.3g} or more: kappa is at "
+        f"least {LEAST_KAPPA}, and its differential error is within half of that margin. That "
+        "holds for the candidate whose answers were labelled."
+        f"{unasked if calibration.recorded else ''}"
     )
 
 
@@ -46,41 +46,48 @@ def rate_text(rate: RateEstimate | None, *, sign: bool = False) -> str:
     return form.format(rate.estimate, rate.low, rate.high)
 
 
-def _batch_text(known: Calibration) -> str:
+def _batch_text(calibration: Calibration) -> str:
     """Return how batched verdicts compare with single calls, or ""."""
-    if known.batch_agreement is None:
+    if calibration.batch_agreement is None:
         return ""
-    apart = rate_text(known.batch_difference, sign=True)
-    agreed = f"{rate_text(known.batch_agreement)} of {known.batch_agreement.n} answers"
+    apart = rate_text(calibration.batch_difference, sign=True)
+    agreed = f"{rate_text(calibration.batch_agreement)} of {calibration.batch_agreement.n} answers"
     return f"{agreed}; mean difference {apart}" if apart else agreed
 
 
-def _figures(known: Calibration) -> Iterator[tuple[str, str]]:
-    unscored = f", {known.n_unscored} of them without a score" if known.n_unscored else ""
-    shown = f"; {known.n_examples} more left out: the judge's examples" if known.n_examples else ""
-    yield "labels", f"{known.n_labels} answers ({known.labels}){unscored}{shown}"
-    yield "kappa", rate_text(known.kappa)
+def _figures(calibration: Calibration) -> Iterator[tuple[str, str]]:
+    unscored = (
+        f", {calibration.n_unscored} of them without a score" if calibration.n_unscored else ""
+    )
+    shown = (
+        f"; {calibration.n_examples} more left out: the judge's examples"
+        if calibration.n_examples
+        else ""
+    )
+    yield "labels", f"{calibration.n_labels} answers ({calibration.labels}){unscored}{shown}"
+    yield "kappa", rate_text(calibration.kappa)
     yield (
         "agreement",
-        f"{rate_text(known.agreement)}; always the commonest label: {known.baseline:.3f}",
+        f"{rate_text(calibration.agreement)}; always the commonest label: "
+        f"{calibration.baseline:.3f}",
     )
-    yield "balanced accuracy", rate_text(known.balanced_accuracy)
-    for arm, errors in known.arms.items():
-        both = [
+    yield "balanced accuracy", rate_text(calibration.balanced_accuracy)
+    for arm, errors in calibration.arms.items():
+        rates = [
             f"{name} {rate_text(rate)}"
             for name, rate in (("good", errors.sensitivity), ("bad", errors.specificity))
             if rate is not None
         ]
-        yield f"recognised, {arm}", f"{', '.join(both)} ({errors.n} answers)"
-    yield "differential error", _differential(known)
-    yield "order flips", rate_text(known.order_flips)
-    yield "first slot wins", _first(known)
-    again = NOT_ASKED if known.recorded else ""
-    yield "flips when asked again", rate_text(known.repeat_flips) or again
-    yield "batched as single calls", _batch_text(known)
-    yield "length slope", rate_text(known.length_slope, sign=True)
-    yield "known bad answers", canary_text(known)
-    yield "attacks", attack_text(known)
+        yield f"recognised, {arm}", f"{', '.join(rates)} ({errors.n} answers)"
+    yield "differential error", _differential(calibration)
+    yield "order flips", rate_text(calibration.order_flips)
+    yield "first slot wins", _first(calibration)
+    again = NOT_ASKED if calibration.recorded else ""
+    yield "flips when asked again", rate_text(calibration.repeat_flips) or again
+    yield "batched as single calls", _batch_text(calibration)
+    yield "length slope", rate_text(calibration.length_slope, sign=True)
+    yield "known bad answers", canary_text(calibration)
+    yield "attacks", attack_text(calibration)
 
 
 def _differential(known: Calibration) -> str:
@@ -97,10 +104,10 @@ def _first(known: Calibration) -> str:
     return f"{rate_text(known.first_position)}{p}"
 
 
-def canary_text(known: Calibration) -> str:
+def canary_text(calibration: Calibration) -> str:
     """Return how the judge scored known bad answers."""
-    canaries = known.canaries
-    if known.recorded:
+    canaries = calibration.canaries
+    if calibration.recorded:
         return NOT_ASKED
     if not canaries.asked:
         return "none asked"
@@ -109,10 +116,10 @@ def canary_text(known: Calibration) -> str:
     return f"{canaries.asked} asked, {liked}{missing}"
 
 
-def attack_text(known: Calibration) -> str:
+def attack_text(calibration: Calibration) -> str:
     """Return how many attacks turned a bad answer's verdict."""
-    canaries = known.canaries
-    if known.recorded:
+    canaries = calibration.canaries
+    if calibration.recorded:
         return NOT_ASKED
     if not canaries.attacks:
         from tunegate.harness.judges.calibrating.canaries import ATTACKS

@@ -85,15 +85,15 @@ def _append_attack(row: tuple[str, str], text: str) -> tuple[str, str]:
     return case, f"{answer}\n\n{text}"
 
 
-def canary_result(found: Sequence[tuple[CanaryAnswer, float | None]], good: float) -> CanaryResult:
+def canary_result(scores: Sequence[tuple[CanaryAnswer, float | None]], good: float) -> CanaryResult:
     """Summarize a judge's scores of known bad answers."""
-    liked = [c for c, score in found if score is not None and score >= good]
+    liked = [c for c, score in scores if score is not None and score >= good]
     fooled = tuple(c.name for c in liked if c.attack)
     failed = dict.fromkeys(c.name for c in liked if not c.attack or c.name == IGNORE)
     return CanaryResult(
-        asked=sum(not c.attack for c, _ in found),
+        asked=sum(not c.attack for c, _ in scores),
         failed=tuple(failed),
-        unscored=tuple(dict.fromkeys(c.name for c, score in found if score is None)),
-        attacks=sum(c.attack for c, _ in found),
+        unscored=tuple(dict.fromkeys(c.name for c, score in scores if score is None)),
+        attacks=sum(c.attack for c, _ in scores),
         fooled=fooled,
     )

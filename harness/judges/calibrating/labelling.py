@@ -59,16 +59,16 @@ class LabellingSubject:
             UsageError: no metric fits, or several do.
         """
         suite, _, metric = name.rpartition("::")
-        found = [
+        subjects = [
             cls(run, s.name, m)
             for s in run.manifest.suites
             for m in s.metrics
             if suite in ("", s.name) and (m.name == metric or (not name and m.judge is not None))
         ]
-        if len(found) == 1:
-            return found[0]
+        if len(subjects) == 1:
+            return subjects[0]
         there = [f"{s.name}::{m.name}" for s in run.manifest.suites for m in s.metrics]
-        problem = "fits several metrics" if found else "is not a metric of the run"
+        problem = "fits several metrics" if subjects else "is not a metric of the run"
         shown = repr(name) if name else "the judge's metric"
         raise UsageError(
             f"{run.folder}: {shown} {problem}; name one with --metric: {', '.join(there)}"
@@ -77,11 +77,11 @@ class LabellingSubject:
     def answers(self) -> dict[str, dict[str, str]]:
         """Return case → arm → answer, for the cases that both arms answered with text."""
         texts = answer_texts(self.run.cells, self.run.manifest.suites)
-        found: dict[str, dict[str, str]] = {}
+        by_case: dict[str, dict[str, str]] = {}
         for (suite, case, arm), text in texts.items():
             if suite == self.suite and arm in ARMS:
-                found.setdefault(case, {})[arm] = text
-        return {case: both for case, both in found.items() if len(both) == len(ARMS)}
+                by_case.setdefault(case, {})[arm] = text
+        return {case: by_arm for case, by_arm in by_case.items() if len(by_arm) == len(ARMS)}
 
     def own(self, labels: Sequence[Label]) -> list[Label]:
         """Return the labels on this metric."""
@@ -95,14 +95,14 @@ def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
         UsageError: there is nothing to label.
     """
     answers = subject.answers()
-    known = {label.id for label in subject.own(subject.run.labels)}
-    left = [case for case in answers if case not in known]
+    labelled = {label.id for label in subject.own(subject.run.labels)}
+    left = [case for case in answers if case not in labelled]
     if not left:
         raise UsageError(
             f"{subject.run.folder}: {subject.suite} has no unlabelled cases left (cases with "
             "several samples cannot be labelled)"
         )
-    name = f"{subject.run.manifest.run_id}/{subject.suite}/{subject.metric.name}/{len(known)}"
+    name = f"{subject.run.manifest.run_id}/{subject.suite}/{subject.metric.name}/{len(labelled)}"
     rng = random.Random(name)
     chosen = rng.sample(left, min(n, len(left)))
     rows: list[LabelSheetRow] = []
@@ -135,20 +135,20 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
         SuiteError: a line is not a label, or its answer is not in the run.
         UsageError: the file cannot be read, or has labels of one arm only.
     """
-    given = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
+    sheet = read_labels(path, range=subject.metric.range or (0.0, 1.0), unfinished=True)
     answers = subject.answers()
-    found = [label for one in given for label in _labels_by_arm(subject, one, answers)]
-    missing = [one for one in given if one.completion not in answers.get(one.id, {}).values()]
+    new_labels = [label for line in sheet for label in _labels_by_arm(subject, line, answers)]
+    missing = [line for line in sheet if line.completion not in answers.get(line.id, {}).values()]
     if missing:
         raise SuiteError(
             [
-                f"{path}: the answer to {one.id!r} is not in this run; read the sheet into the run "
-                "it was made from"
-                for one in missing
+                f"{path}: the answer to {line.id!r} is not in this run; read the sheet into the "
+                "run it was made from"
+                for line in missing
             ]
         )
     before = {(x.suite, x.metric, x.id, x.arm): x for x in subject.run.labels}
-    now = {(x.suite, x.metric, x.id, x.arm): x for x in found}
+    now = {(x.suite, x.metric, x.id, x.arm): x for x in new_labels}
     labels = tuple((before | now).values())
     refuse_one_arm(path, subject.own(labels))
     specs = [str(judge.get("spec")) for judge in subject.run.manifest.judges]
@@ -157,12 +157,12 @@ def read_back(subject: LabellingSubject, path: Path) -> tuple[Label, ...]:
 
 
 def _labels_by_arm(
-    subject: LabellingSubject, one: Label, answers: dict[str, dict[str, str]]
+    subject: LabellingSubject, line: Label, answers: dict[str, dict[str, str]]
 ) -> Iterator[Label]:
     """Yield the label for each arm that gave this answer."""
-    for arm, text in answers.get(one.id, {}).items():
-        if text == one.completion:
-            yield one.model_copy(
+    for arm, text in answers.get(line.id, {}).items():
+        if text == line.completion:
+            yield line.model_copy(
                 update={
                     "suite": subject.suite,
                     "metric": subject.metric.name,

@@ -78,11 +78,11 @@ def calibrate_pairs(
 
 
 def _pairs(labels: Sequence[Label]) -> list[tuple[Label, Label]]:
-    found: dict[str, dict[str, Label]] = {}
+    by_case: dict[str, dict[str, Label]] = {}
     for label in labels:
         if label.arm:
-            found.setdefault(label.id, {})[label.arm] = label
-    return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
+            by_case.setdefault(label.id, {})[label.arm] = label
+    return [(p["base"], p["tuned"]) for p in by_case.values() if {"base", "tuned"} <= p.keys()]
 
 
 def _pair_scores(
@@ -108,23 +108,23 @@ def _choice(advantage: float, least: float) -> int:
 
 def _orders(scores: Sequence[Score]) -> dict[str, Any]:
     """Return the rates of order effects, if the judge was asked in both orders."""
-    both = [
+    orders = [
         (_sign(parts["base_first"]), _sign(parts["tuned_first"]))
         for score in scores
         for parts in [score.parts or {}]
         if {"base_first", "tuned_first"} <= parts.keys()
     ]
-    if not both:
+    if not orders:
         return {}
-    first = sum((ab < 0) + (ba > 0) for ab, ba in both)
-    second = sum((ab > 0) + (ba < 0) for ab, ba in both)
-    flips = judge_bias.order_flips([ab for ab, _ in both], [ba for _, ba in both])
-    found: dict[str, Any] = {"order_flips": calibration_rates.rate_estimate(flips, len(both))}
+    first = sum((ab < 0) + (ba > 0) for ab, ba in orders)
+    second = sum((ab > 0) + (ba < 0) for ab, ba in orders)
+    flips = judge_bias.order_flips([ab for ab, _ in orders], [ba for _, ba in orders])
+    rates: dict[str, Any] = {"order_flips": calibration_rates.rate_estimate(flips, len(orders))}
     if first + second:
         share = judge_bias.first_position_share(first, second)
-        found["first_position"] = calibration_rates.rate_estimate(share, first + second)
-        found["first_position_p"] = judge_bias.first_position_test(first, second).p_value
-    return found
+        rates["first_position"] = calibration_rates.rate_estimate(share, first + second)
+        rates["first_position_p"] = judge_bias.first_position_test(first, second).p_value
+    return rates
 
 
 def _sign(value: float) -> int:
@@ -138,10 +138,10 @@ def _pair_canaries(
     if bench.recorded:
         return CanaryResult(asked=0)
     good = [b for b, _ in pairs if b.label >= bench.good_from][:3]
-    asked = [(name, label, text) for name, text in EMPTY.items() for label in good]
-    tasks = [bench.task(case_of(label), label.completion, text) for _, label, text in asked]
+    canaries = [(name, label, text) for name, text in EMPTY.items() for label in good]
+    tasks = [bench.task(case_of(label), label.completion, text) for _, label, text in canaries]
     scores = bench.scores(tasks)
-    values = [(name, scores[t.key].value) for (name, _, _), t in zip(asked, tasks, strict=True)]
+    values = [(name, scores[t.key].value) for (name, _, _), t in zip(canaries, tasks, strict=True)]
     liked = dict.fromkeys(name for name, value in values if value is not None and value > 0)
     missing = dict.fromkeys(name for name, value in values if value is None)
-    return CanaryResult(asked=len(asked), failed=tuple(liked), unscored=tuple(missing))
+    return CanaryResult(asked=len(canaries), failed=tuple(liked), unscored=tuple(missing))

@@ -61,7 +61,9 @@ def arm_errors(rows: Sequence[JudgedLabel], good_from: float) -> dict[str, ArmEr
     arms: dict[str, list[JudgedLabel]] = {}
     for row in rows:
         arms.setdefault(row.label.arm or ALL, []).append(row)
-    return {arm: _errors(confusion_table(own, good_from)) for arm, own in sorted(arms.items())}
+    return {
+        arm: _errors(confusion_table(arm_rows, good_from)) for arm, arm_rows in sorted(arms.items())
+    }
 
 
 def _errors(counts: Sequence[Sequence[int]]) -> ArmErrors:
@@ -127,11 +129,11 @@ def answer_hashes(pairs: Iterable[tuple[Label, Label]]) -> dict[str, str]:
 
 def both_arms(rows: Sequence[JudgedLabel]) -> list[tuple[JudgedLabel, JudgedLabel]]:
     """Return base's and tuned's row of each case that has both."""
-    found: dict[str, dict[str, JudgedLabel]] = {}
+    by_case: dict[str, dict[str, JudgedLabel]] = {}
     for row in rows:
         if row.label.arm:
-            found.setdefault(row.label.id, {})[row.label.arm] = row
-    return [(p["base"], p["tuned"]) for p in found.values() if {"base", "tuned"} <= p.keys()]
+            by_case.setdefault(row.label.id, {})[row.label.arm] = row
+    return [(p["base"], p["tuned"]) for p in by_case.values() if {"base", "tuned"} <= p.keys()]
 
 
 def log_ratio(base: str, tuned: str) -> float:

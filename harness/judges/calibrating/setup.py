@@ -67,16 +67,16 @@ class CalibrationSetup:
     def scores(self, tasks: Iterable[JudgementTask]) -> Mapping[str, Score]:
         """Return task key → score; unscored if the judge failed or abstained."""
         wanted = list({task.key: task for task in tasks}.values())
-        found: dict[str, list[JudgementOutcome]] = {task.key: [] for task in wanted}
+        outcomes_of: dict[str, list[JudgementOutcome]] = {task.key: [] for task in wanted}
         total = float(len(wanted) * len(self.judge_models))
         progress = None if self.stream is None else ProgressReporter(total, stream=self.stream)
         try:
             for judge_model in self.judge_models:
                 for task, outcome in judge_model.judge(wanted):
-                    found[task.key].append(outcome)
+                    outcomes_of[task.key].append(outcome)
                     if progress is not None:
                         progress.add(1.0, tokens=outcome.output_tokens or 0, label="judging")
         finally:
             if progress is not None:
                 progress.close()
-        return {key: combine_outcomes(outcomes) for key, outcomes in found.items()}
+        return {key: combine_outcomes(outcomes) for key, outcomes in outcomes_of.items()}
