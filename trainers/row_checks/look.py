@@ -11,7 +11,7 @@ from tunegate.trainers import base_model, datasets, row_lengths, sft, train
 from tunegate.trainers.arguments import TrainingConfig, parse_arguments
 from tunegate.trainers.datasets import TrainingRows
 from tunegate.trainers.job import TrainingJob
-from tunegate.trainers.row_checks import suite_findings
+from tunegate.trainers.row_checks import suite_findings, suite_scores
 from tunegate.trainers.row_checks.finding import Finding, find
 from tunegate.trainers.row_checks.text_findings import RowTexts, text_findings
 from tunegate.trainers.row_checks.token_findings import token_findings, token_notes
@@ -85,6 +85,8 @@ def look_at_rows(
             findings += suite_findings.suite_findings(suite, texts, tokens, tokenizer)
         except MissingExtra as error:
             notes.append(f"languages are not compared: {error}")
+        findings += suite_scores.failing_answers(suite, texts)
+        notes += filter(None, [suite_scores.unscored_note(suite)])
     return RowReport(tokens, tokenizer, findings, notes)
 
 
