@@ -8,7 +8,7 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from tunegate.harness.cli._recorded_examples import FOLDER, write_replay_files
+from tunegate.harness.cli._recorded_examples import FOLDER, TEACHER, write_replay_files
 from tunegate.harness.records.errors import UsageError
 
 HOME = Path(__file__).resolve().parent / "ci"
@@ -155,6 +155,9 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
         written = write_replay_files(suite, suites / FOLDER)
         base, tuned = (path.relative_to(suites).as_posix() for path in written)
         body = _EXAMPLE.format(base=base, tuned=tuned)
+        teacher = suite.path.parent / TEACHER
+        if teacher.is_file():
+            body += f"gate_teacher = replay:{teacher.absolute().relative_to(suites.absolute()).as_posix()}\n"
     write_atomic(place, _HEAD + body)
     return place, True
 

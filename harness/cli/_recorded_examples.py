@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tunegate.harness.suite import Suite
 
 FOLDER = "recorded"
+TEACHER = "teacher.jsonl"
+"""Recorded answers of a suite's teacher, in the suite's folder."""
 IDEAL = "ideal.jsonl"
 """Ideal answers of suites whose cases do not state one."""
 
@@ -66,6 +68,8 @@ def _line(suite: Suite, case: Case, ideal: dict[str, str]) -> dict[str, Any]:
         ]
     if CellKind.ANSWER in needs:
         line["answer_logprob"] = -0.5
+    if any(metric.name == "cost" for metric in suite.metrics):
+        line["cost"] = 1e-5
     return line
 
 

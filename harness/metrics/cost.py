@@ -49,8 +49,8 @@ def cost(
 ) -> Score:
     """Score the price of the call in US dollars; cheaper counts as better.
 
-    Uses the first of these that is given: `price_in` and `price_out` times tokens, `hourly` times
-    the measured time, litellm's list price of `model`, or the cost that the backend states. With
+    Uses the first of these that is given: `price_in` and `price_out` times tokens, litellm's list
+    price of `model`, the cost that the backend states, or `hourly` times the measured time. With
     none of them the case is unscored. The parts `thinking` and `answer` split the price where that
     is known.
 
@@ -65,14 +65,12 @@ def cost(
         model: Name in litellm's price table, such as `gpt-4o-mini`.
         price_in: US dollars per million prompt tokens.
         price_out: US dollars per million answer tokens.
-        hourly: US dollars per hour of the machine.
+        hourly: US dollars per hour of the machine, for answers that state no cost.
     """
     for problem in _problems({"price_in": price_in, "price_out": price_out, "hourly": hourly}):
         return Score.unscored(problem)
     if price_in is not None and price_out is not None:
         return _token_cost(completion, TokenPrice(price_in / 1e6, price_out / 1e6))
-    if hourly is not None:
-        return _time_cost(completion, hourly)
     if model is not None:
         try:
             return _token_cost(completion, price_of(model))
@@ -81,6 +79,8 @@ def cost(
     if completion.cost is not None:
         parts = share_of_thoughts(completion, completion.cost, None)
         return Score.of(completion.cost, parts=parts or None)
+    if hourly is not None:
+        return _time_cost(completion, hourly)
     return Score.unscored("unknown price: give model, price_in and price_out, or hourly")
 
 

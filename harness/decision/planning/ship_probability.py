@@ -171,7 +171,7 @@ class _Planner:
         # tolerance even if base has nothing to lose. Other kinds have effects on other scales.
         gains: Sequence[GatePower] = ()
         for goal in self.goals:
-            same = (goal.metric, goal.tag) == (gate.metric, gate.tag)
+            same = goal.subject == gate.subject
             if same and all(gate_kind(g.kind).tests_difference for g in (goal, gate)):
                 gains = goals[goal.id].powers
         refused = any(unreachable_reasons(self.suite, gate)) or (test.refused and not gains)

@@ -1,0 +1,1 @@
+"""Suite: may a small fine-tune replace a larger model?"""
