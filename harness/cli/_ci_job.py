@@ -157,7 +157,8 @@ def write_configuration(suites: Path, example: Path | None) -> tuple[Path, bool]
         body = _EXAMPLE.format(base=base, tuned=tuned)
         teacher = suite.path.parent / TEACHER
         if teacher.is_file():
-            body += f"gate_teacher = replay:{teacher.absolute().relative_to(suites.absolute()).as_posix()}\n"
+            place_of_teacher = teacher.absolute().relative_to(suites.absolute())
+            body += f"gate_teacher = replay:{place_of_teacher.as_posix()}\n"
     write_atomic(place, _HEAD + body)
     return place, True
 

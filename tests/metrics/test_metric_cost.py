@@ -96,6 +96,15 @@ def test_a_stated_price_is_not_divided() -> None:
     assert cost(CASE, stated) == Score(value=0.01, parts={"has_thoughts": 1.0})
 
 
+def test_a_stated_cost_is_the_teachers_bill_and_an_hourly_rate_prices_the_rest() -> None:
+    """Half a second of a machine of $3.60 an hour is $0.0005."""
+    timed = Completion(text="x", latency_s=0.5, batch_size=1)
+    billed = Completion(text="x", latency_s=0.5, batch_size=1, cost=0.02)
+
+    assert cost(CASE, timed, hourly=3.60).value == pytest.approx(0.0005)
+    assert cost(CASE, billed, hourly=3.60).value == 0.02
+
+
 @pytest.mark.parametrize(
     ("batch_size", "dollars"),
     [(1, 0.001), (4, 0.00025)],  # 1.80/3600 · 2 = 0.001; a quarter of it in a batch of four

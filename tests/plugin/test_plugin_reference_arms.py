@@ -231,3 +231,140 @@ def test_a_recorded_base_has_no_answers_to_another_prompt(project: Any, shots: P
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "base's answers are recorded" in result.stdout.str() + result.stderr.str()
+
+
+def _recorded(project: Any, arm: str, right: int, *first: dict[str, str], n: int = 100) -> str:
+    """Write answers with the messages that were asked; return their spec."""
+    rows = [
+        {
+            "id": f"c{i:03}",
+            "completion": "yes" if i < right else "no",
+            "messages": [*first, {"role": "user", "content": f"q{i}"}],
+        }
+        for i in range(n)
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    (project.path / f"{arm}.jsonl").write_text(text, encoding="utf-8")
+    return f"--gate-{arm}=replay:{arm}.jsonl"
+
+
+SYSTEM = {"role": "system", "content": "Answer yes or no."}
+
+
+@pytest.mark.parametrize("recorded_base", [True, False])
+def test_a_recorded_teachers_undeclared_system_prompt_is_not_comparable(
+    project: Any, recorded_base: bool
+) -> None:
+    project.suite(gates=TEACHER)
+    arms = (
+        [_recorded(project, "base", 30), _recorded(project, "tuned", 97)]
+        if recorded_base
+        else project.models(tuned=97)
+    )
+
+    result = project.gate(*arms, _recorded(project, "teacher", 95, SYSTEM))
+
+    assert result.ret == 12
+    [line] = [line for line in result.outlines if line.startswith("NOT COMPARABLE")]
+    assert "[teacher]" in line
+
+
+@pytest.mark.parametrize("recorded_base", [True, False])
+def test_with_its_system_prompt_declared_the_recorded_teacher_is_compared(
+    project: Any, recorded_base: bool
+) -> None:
+    file = project.suite(gates=TEACHER)
+    table = f"{file.read_text(encoding='utf-8')}\n[teacher]\nsystem = 'careful.txt'\n"
+    file.write_text(table, encoding="utf-8")
+    (file.parent / "careful.txt").write_text(f"{SYSTEM['content']}\n", encoding="utf-8")
+    arms = (
+        [_recorded(project, "base", 30), _recorded(project, "tuned", 97)]
+        if recorded_base
+        else project.models(tuned=97)
+    )
+
+    result = project.gate(*arms, _recorded(project, "teacher", 95, SYSTEM))
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["teacher: replay:teacher.jsonl with its own system prompt"])
+
+
+@pytest.mark.parametrize("arm", ["teacher", "base"])
+def test_an_arm_of_an_earlier_run_serves_as_the_teacher(project: Any, arm: str) -> None:
+    """Its answers are read from the run folder, and nobody pays twice."""
+    project.suite(gates=TEACHER)
+    first = {"teacher": project.model("teacher", 95), "base": project.model("base", 30)}
+    project.gate(
+        f"--gate-base={first['base'] if arm == 'teacher' else project.model('big', 96)}",
+        f"--gate-tuned={project.model('tuned', 97)}",
+        f"--gate-teacher={first['teacher']}",
+    )
+    earlier = project.path / "earlier"
+    project.run.rename(earlier)
+
+    result = project.gate(
+        f"--gate-base={first['base']}",
+        f"--gate-tuned={project.model('newer', 98)}",
+        f"--gate-teacher=replay:earlier#{arm}",
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"teacher: replay:earlier#{arm}*"])
+
+
+def test_twenty_eight_cases_with_24_25_and_27_right_are_undecided(project: Any) -> None:
+    """The public table: close to the teacher, and too few cases to say so; a number is named."""
+    gates = 'gain = 0.01\n[[gates]]\nmetric = "exact_match"\nagainst = "teacher"\ntolerance = 0.15'
+    project.suite(gates=gates, n=28)
+
+    result = project.gate(
+        *(_recorded(project, arm, right, n=28)
+          for arm, right in (("base", 24), ("tuned", 25), ("teacher", 27)))
+    )  # fmt: skip
+
+    assert result.ret == 10
+    [gate] = [g for g in project.verdict()["suites"][0]["gates"] if g.get("against")]
+    assert gate["status"] == "undecided"
+    assert [gate["base"], gate["tuned"]] == pytest.approx([27 / 28, 25 / 28], abs=1e-6)
+    assert gate["needed_n"] == 60
+
+
+def _results(project: Any, arm: str, right: int, *first: dict[str, str]) -> str:
+    """Write another tool's results with prompts and scores; return their option."""
+    rows = [
+        {
+            "id": f"c{i:03}",
+            "prompt": [*first, {"role": "user", "content": f"q{i}"}] if first else f"q{i}",
+            "completion": "yes" if i < right else "no",
+            "score": float(i < right),
+        }
+        for i in range(100)
+    ]
+    text = "\n".join(map(json.dumps, rows))
+    (project.path / f"{arm}_results.jsonl").write_text(text, encoding="utf-8")
+    return f"--gate-{arm}=results:{arm}_results.jsonl"
+
+
+@pytest.mark.parametrize("write", [_results, _recorded])
+@pytest.mark.parametrize(
+    ("first", "declared", "code"), [((), "", 0), ((SYSTEM,), "", 12), ((SYSTEM,), "system", 0)]
+)
+def test_results_of_another_tool_serve_as_the_teacher(
+    project: Any, write: Any, first: Any, declared: str, code: int
+) -> None:
+    """Beside results of base and tuned, or beside their recorded answers."""
+    file = project.suite(gates=TEACHER)
+    if declared:
+        table = f"{file.read_text(encoding='utf-8')}\n[teacher]\nsystem = 'careful.txt'\n"
+        file.write_text(table, encoding="utf-8")
+        (file.parent / "careful.txt").write_text(SYSTEM["content"], encoding="utf-8")
+
+    result = project.gate(
+        write(project, "base", 30), write(project, "tuned", 97),
+        _results(project, "teacher", 95, *first),
+    )  # fmt: skip
+
+    assert result.ret == code
+    if code:
+        [line] = [line for line in result.outlines if line.startswith("NOT COMPARABLE")]
+        assert "under [teacher]" in line

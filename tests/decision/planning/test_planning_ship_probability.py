@@ -266,6 +266,19 @@ def test_a_guardrail_on_the_goal_itself_is_planned_at_the_gain(suite: Any) -> No
     assert planned.chances == pytest.approx(chances(planned, "exact_match::gain"), abs=2e-4)
 
 
+@pytest.mark.parametrize("arm", ["teacher", "prompted"])
+def test_a_gain_over_base_is_none_over_another_arm(suite: Any, arm: str) -> None:
+    """The tolerance against it is planned as if tuned were as good, as one without a goal is."""
+    goal = rule("exact_match", gain=0.0, expected_gain=0.3)
+    against = rule("exact_match", against=arm, tolerance=0.1)
+
+    planned = plan_suite(suite("exact_match", goal, against)).gates[1].powers
+
+    alone = plan_suite(suite("exact_match", rule("exact_match", tolerance=0.1))).gates[0].powers
+    assert [power.effect for power in planned] == [0.0] * 3
+    assert [power.cases for power in planned] == [power.cases for power in alone]
+
+
 def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:
     """At 95 % (z = 1.96) the same guardrail passes less often."""
     table = rule("loops", tolerance=0.05, confidence=0.95)
