@@ -21,7 +21,7 @@ from tunegate.harness.cli._ci_job import (
 )
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
-from tunegate.harness.cli._recorded_examples import FOLDER
+from tunegate.harness.cli._recorded_examples import FOLDER, TEACHER
 from tunegate.harness.records.errors import UsageError, refuse_unwritable
 from tunegate.harness.records.versions import installed_versions
 
@@ -174,7 +174,8 @@ def _list() -> None:
 
 def _next_steps(place: Path) -> None:
     part = place if (place / "suite.toml").is_file() else place / "*"
-    say(f"next: `tunegate gate {place} --base BASE --tuned FINE-TUNE`")
+    teacher = f" --teacher replay:{place / TEACHER}" if (place / TEACHER).is_file() else ""
+    say(f"next: `tunegate gate {place} --base BASE --tuned FINE-TUNE{teacher}`")
     say(f"      or first put your own cases into {part / 'cases.jsonl'}, one per line,")
     say(f"      adapt name, system prompt and gates in {part / 'suite.toml'},")
     say(f"      and run `tunegate suite check {place}` and `tunegate plan {place}`")

@@ -81,6 +81,13 @@ def test_a_folder_of_suites_is_copied_whole(project: Any) -> None:
     assert Path("suites/safety/harmful/judge.txt").is_file()
 
 
+def test_a_suite_with_a_teacher_names_its_recorded_answers(project: Any) -> None:
+    output = _init("replace")
+
+    assert "--tuned FINE-TUNE --teacher replay:suites/replace/teacher.jsonl`" in output
+    assert Path("suites/replace/teacher.txt").is_file()
+
+
 def test_the_folder_can_be_named(project: Any) -> None:
     output = _init("production", "deep/mine")
 
