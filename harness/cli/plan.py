@@ -155,7 +155,7 @@ def _gate_name(gate: Gate) -> str:
     from tunegate.harness.gates.contract.registry import gate_kind
     from tunegate.harness.records.manifest import gate_id
 
-    name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag)
+    name = gate_id(gate.metric, gate_kind(gate.kind).margin_key(gate), gate.tag, gate.against)
     return f"{name} {gate.margin}"
 
 

@@ -125,19 +125,20 @@ def goals_lost_to_holm(
     suite: SuiteRecord, gates: Sequence[GateResult]
 ) -> list[tuple[GateResult, str]]:
     """Return the goals proven only by themselves, not as one of several; and why, in words."""
-    goals = [g for g in gates if gate_kind(g.kind).is_goal and not g.advisory]
-    if suite.goal_rule != "any" or suite.looks is not None or not goals:
+    if suite.goal_rule != "any" or suite.looks is not None:
         return []
     from tunegate.harness.stats.multiplicity import holm
 
-    alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
     lost = []
-    for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
-        alpha = one_sided(goal.confidence)
-        if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
-            why = (
-                f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
-                f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
-            )
-            lost.append((goal, why))
+    for needed in _needed_goals(suite, gates):
+        goals = [goal for goal in needed if not goal.advisory]
+        alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
+        for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
+            alpha = one_sided(goal.confidence)
+            if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
+                why = (
+                    f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
+                    f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
+                )
+                lost.append((goal, why))
     return lost

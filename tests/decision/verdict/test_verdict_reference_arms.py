@@ -171,6 +171,26 @@ def test_the_goal_rule_holds_for_each_reference_by_itself(
     assert judge(suite).verdict is Verdict.HOLD
 
 
+def test_goals_against_other_references_are_no_alternatives(judge: Judge, columns: Any) -> None:
+    """4 wins of 4 have a mid-p of .031, which Holm doubles for another goal against base only."""
+    assert binomtest(4, 4, 0.5, alternative="greater").pvalue / 2 == pytest.approx(0.03125)
+    goals = [gate.model_copy(update={"confidence": 0.9}) for gate in (GAIN, OVER_PROMPT)]
+    scores = {"m": (right(96, 100), right(100, 100))}
+
+    verdict = judge(
+        columns(
+            goals,
+            scores,
+            references={"prompted": {"m": right(96, 100)}},
+            arm_prompts={"prompted": PROMPT},
+            goal_rule="any",
+        )
+    )
+
+    assert verdict.verdict is Verdict.SHIP
+    assert not any("Holm" in note for note in verdict.suites[0].notes)
+
+
 def test_a_tuned_proven_worse_than_the_teacher_blocks(judge: Judge, columns: Any) -> None:
     teacher = {"teacher": {"m": right(200)}}
 
