@@ -250,9 +250,7 @@ def _plan_looks(
         stops = not all(isinstance(arm, RecordedArm) for arm in arms.values())
     if not stops:
         return EarlyStopping()
-    # The looks are about base and tuned: a gate against another arm needs all cases.
-    paired = [suite for suite in suites if not any(gate.against for gate in suite.gates)]
-    return EarlyStopping.of(paired, seed=options.seed, left_out=left_out)
+    return EarlyStopping.of(suites, seed=options.seed, left_out=left_out)
 
 
 def _plan_options(state: RunState) -> PlanOptions:

@@ -157,8 +157,11 @@ class Suite:
 
 
 def with_prompted_goals(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-    """Return the gates with each goal against the prompted base, too, unless a gate names that."""
-    if any(gate.against == PROMPTED for gate in gates):
-        return gates
+    """Return the gates with each goal against the prompted base, too.
+
+    A gate against it stands for the goal on its own metric and tag.
+    """
+    own = {(gate.metric, gate.tag) for gate in gates if gate.against == PROMPTED}
     goals = [gate for gate in gates if gate.against is None and gate_kind(gate.kind).is_goal]
-    return (*gates, *(goal.model_copy(update={"against": PROMPTED}) for goal in goals))
+    added = (goal for goal in goals if (goal.metric, goal.tag) not in own)
+    return (*gates, *(goal.model_copy(update={"against": PROMPTED}) for goal in added))

@@ -221,3 +221,12 @@ def test_a_gate_on_a_tag_is_planned_with_its_cases(project: Any) -> None:
     assert provable[0] is not None
     assert provable[1] is not None
     assert provable[0][1] == provable[1][1]
+
+
+def test_a_gate_against_a_further_arm_is_planned_under_its_name(project: Any) -> None:
+    gates = 'gain = 0.0\n[[gates]]\nmetric = "exact_match"\nagainst = "teacher"\ngain = 0.0'
+    project.suite(gates=gates)
+
+    rows = [row for row in _plan("suites/demo").splitlines() if "::gain" in row]
+
+    assert [row.split()[0] for row in rows] == ["exact_match::gain", "exact_match::gain@teacher"]

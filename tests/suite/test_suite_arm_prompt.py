@@ -124,14 +124,24 @@ def test_the_goals_are_asked_against_the_prompted_base_too(prompted: Callable[..
     ]
 
 
-def test_a_gate_against_the_prompted_base_stands_for_the_goals(
-    prompted: Callable[..., Path],
+@pytest.mark.parametrize(
+    ("gate", "compared"),
+    [
+        ('metric = "exact_match"\ntolerance = 0.1', ["exact_match::tolerance@prompted"]),
+        (
+            'metric = "length"\nratio_at_most = 2.0',
+            ["length::ratio@prompted", "exact_match::gain@prompted"],
+        ),
+    ],
+)
+def test_a_gate_against_the_prompted_base_stands_for_the_goal_on_its_metric(
+    prompted: Callable[..., Path], gate: str, compared: list[str]
 ) -> None:
-    own = f'{GATES}[[gates]]\nmetric = "exact_match"\nagainst = "prompted"\ntolerance = 0.1\n'
+    own = f'[[metrics]]\nuse = "length"\n{GATES}[[gates]]\nagainst = "prompted"\n{gate}\n'
 
     suite = load_suite(prompted('system = "careful.txt"', more=own))
 
-    assert [g.id for g in suite.gates if g.against] == ["exact_match::tolerance@prompted"]
+    assert [g.id for g in suite.gates if g.against] == compared
 
 
 def test_the_prompt_is_part_of_the_suites_hash(prompted: Callable[..., Path]) -> None:

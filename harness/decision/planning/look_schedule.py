@@ -42,10 +42,11 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
     """Return when to look at the suite; None if all its cases are answered first.
 
     A suite has no looks if it has fewer than 100 cases, times answers or repeats another tool's
-    scores, gates a corpus value (its error over several looks is unknown), or has a gate that all
-    cases can only just prove (the last look is stricter). A gate that is advisory with few cases
-    delays the first look until it counts. Where likelihoods are asked for, looks come every quarter
-    of the cases: each computes what prompts begin with, such as examples, once more.
+    scores, gates a corpus value (its error over several looks is unknown), compares with a further
+    arm, or has a gate that all cases can only just prove (the last look is stricter). A gate that
+    is advisory with few cases delays the first look until it counts. Where likelihoods are asked
+    for, looks come every quarter of the cases: each computes what prompts begin with, such as
+    examples, once more.
     """
     if not _is_looked_at(suite, len(suite.cases)):
         return None
@@ -86,6 +87,8 @@ def _is_looked_at(suite: Suite, n: int) -> bool:
     """Return whether looks at `n` cases save answers and have a known error."""
     whole = any(m.needs in _ASKED_WHOLE for m in suite.metrics)
     whole = whole or any(m.corpus for m in suite.gated_metrics)
+    # Looks are about base and tuned: a gate against another arm needs all cases.
+    whole = whole or any(gate.against for gate in suite.gates)
     # How many cases of a tag a look will have seen is unknown.
     whole = whole or any(gate.tag and _counts_late(suite, gate) for gate in suite.gates)
     return n >= EARLY_STOP_CASES and bool(suite.gates) and not whole

@@ -8,6 +8,7 @@ paired scores is assumed, or measured in an earlier run.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -130,10 +131,16 @@ class _Planner:
 
     def __init__(self, suite: Suite, pilot: PilotRun | None, least: int) -> None:
         self.suite, self.pilot, self.least = suite, pilot, least
-        gains = [g for g in suite.gates if gate_kind(g.kind).is_goal]
-        self.goals = gains[:1] if suite.goal_rule == "primary" else gains
+        gains: dict[str | None, list[Gate]] = defaultdict(list)
+        for gate in suite.gates:
+            if gate_kind(gate.kind).is_goal:
+                gains[gate.against].append(gate)
+        # The rule holds for the goals against each reference by themselves.
+        needed = 1 if suite.goal_rule == "primary" else None
+        self.goals = [goal for goals in gains.values() for goal in goals[:needed]]
         # Holm's first step: if one of m goals is enough, the best is tested at alpha/m.
-        self.alternatives = max(1, len(gains)) if suite.goal_rule == "any" else 1
+        any_goal = suite.goal_rule == "any"
+        self.alternatives = {ref: len(goals) if any_goal else 1 for ref, goals in gains.items()}
         self.shares = cache(lambda n: planned_shares(suite, n))
         self.tests: dict[tuple[Any, ...], GateTest] = {}
         """Parameters of a test on 0/1 scores → the test, which is expensive to enumerate."""
@@ -148,7 +155,7 @@ class _Planner:
 
     def _plan_goal(self, gate: Gate) -> GatePlan:
         """Plan a goal at its expected gain, or at the smallest that is provable."""
-        confidence = 1 - (1 - gate.confidence) / self.alternatives
+        confidence = 1 - (1 - gate.confidence) / self.alternatives[gate.against]
         comparisons, test, notes = self._compare(gate, confidence)
         powers = []
         for comparison in comparisons:
@@ -269,14 +276,16 @@ class _Planner:
         if not gates or not all(g.powers for g in gates):
             return (), ()
         any_goal = self.suite.goal_rule == "any"
-        goals = [g for g in gates if gate_kind(g.gate.kind).is_goal and any_goal]
-        others = [g for g in gates if g not in goals]
+        goals: dict[str | None, list[GatePlan]] = defaultdict(list)
+        for plan in gates:
+            if gate_kind(plan.gate.kind).is_goal and any_goal:
+                goals[plan.gate.against].append(plan)
+        others = [g for g in gates if not any(g in of for of in goals.values())]
         chances, cases = [], []
         for index in range(len(gates[0].powers)):
-            needed = list(others)
-            if goals:
-                # Only the likeliest goal counts, which is safe however the goals are related.
-                needed.append(max(goals, key=lambda g: g.powers[index].chance))
+            # Only the likeliest goal counts, which is safe however the goals are related.
+            likeliest = (max(of, key=lambda g: g.powers[index].chance) for of in goals.values())
+            needed = [*others, *likeliest]
             chances.append(math.prod(g.powers[index].chance for g in needed))
             cases.append(self._cases_of(needed, index))
         return tuple(chances), tuple(cases)

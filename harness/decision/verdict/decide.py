@@ -124,7 +124,7 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
     and each failed gate in the best. A metric without a range has no worst case: if one of its
     scores is missing, none of its gates holds.
     """
-    observed = decide_gates(manifest, tables)
+    observed = _decide_gates(manifest, tables)
     complete = not any(
         table.of_gate(gate).incomplete(gate.metric, arm)
         for table in tables
@@ -132,7 +132,7 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
         for arm in ARMS
     )
     worst, best = (
-        observed if complete else decide_gates(manifest, tables, imputation)
+        observed if complete else _decide_gates(manifest, tables, imputation)
         for imputation in (ImputationCase.WORST, ImputationCase.BEST)
     )
     gates = {
@@ -156,6 +156,16 @@ def suite_results(manifest: Manifest, tables: Sequence[ScoreTable]) -> tuple[Sui
         for table in tables
         for name in [table.suite.name]
     )
+
+
+def _decide_gates(
+    manifest: Manifest,
+    tables: Sequence[ScoreTable],
+    imputation: ImputationCase = ImputationCase.NONE,
+) -> dict[str, tuple[GateResult, ...]]:
+    """Return suite → its gates, those that a prompt alone reaches among them."""
+    gates = decide_gates(manifest, tables, imputation)
+    return {t.suite.name: held_by_prompt(t.suite, gates[t.suite.name]) for t in tables}
 
 
 def not_comparable(manifest: Manifest, cause: str) -> VerdictRecord:
@@ -210,7 +220,6 @@ def _suite_result(
     incomplete = set().union(*missing.values())
     asked_cases = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
-    gates = held_by_prompt(suite, gates)
     verdict = suite_verdict(suite, gates)
     by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
     gates = tuple(

@@ -61,10 +61,9 @@ def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[list[
 
 
 def held_by_prompt(suite: SuiteRecord, gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
-    """Return the gates, with goals against the prompted base failed that only a prompt reached.
+    """Return the gates, with goals against the prompted base failed that a prompt alone reaches.
 
-    The cases that prove the gain over base do not prove one over base with a prompt: then nothing
-    speaks for the training, however many more cases would tell the two apart.
+    A proven loss says that the prompt does it better, and not that something of base broke.
     """
     proven = {
         (gate.metric, gate.tag)
@@ -76,21 +75,23 @@ def held_by_prompt(suite: SuiteRecord, gates: tuple[GateResult, ...]) -> tuple[G
         _failed_by_prompt(gate, prompt.words if prompt else "a prompt")
         if gate.against == PROMPTED
         and gate_kind(gate.kind).is_goal
-        and (gate.metric, gate.tag) in proven
-        and gate.reason in _NOT_BETTER
         and not gate.advisory
+        and (
+            gate.reason is GateReason.REGRESSED
+            or ((gate.metric, gate.tag) in proven and _rules_out_gain(gate))
+        )
         else gate
         for gate in gates
     )
 
 
-_NOT_BETTER = (
-    GateReason.REGRESSED,
-    GateReason.NO_WORTHWHILE_GAIN,
-    GateReason.UNDERPOWERED,
-    GateReason.WITHIN_NOISE,
-)
-"""Reasons of a goal that is not proven although all scores are there."""
+def _rules_out_gain(gate: GateResult) -> bool:
+    """Return whether the gain asked is ruled out, or the one worth having, and none shows."""
+    if gate.low is None or gate.high is None or isinstance(gate.margin, str):
+        return False
+    least, most = (gate.low, gate.high) if gate.higher_is_better else (-gate.high, -gate.low)
+    unproven = gate.reason is GateReason.UNDERPOWERED and most < gate.margin
+    return least <= 0 and (unproven or gate.reason is GateReason.NO_WORTHWHILE_GAIN)
 
 
 def _failed_by_prompt(gate: GateResult, prompt: str) -> GateResult:
@@ -124,19 +125,20 @@ def goals_lost_to_holm(
     suite: SuiteRecord, gates: Sequence[GateResult]
 ) -> list[tuple[GateResult, str]]:
     """Return the goals proven only by themselves, not as one of several; and why, in words."""
-    goals = [g for g in gates if gate_kind(g.kind).is_goal and not g.advisory]
-    if suite.goal_rule != "any" or suite.looks is not None or not goals:
+    if suite.goal_rule != "any" or suite.looks is not None:
         return []
     from tunegate.harness.stats.multiplicity import holm
 
-    alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
     lost = []
-    for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
-        alpha = one_sided(goal.confidence)
-        if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
-            why = (
-                f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
-                f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
-            )
-            lost.append((goal, why))
+    for needed in _needed_goals(suite, gates):
+        goals = [goal for goal in needed if not goal.advisory]
+        alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
+        for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
+            alpha = one_sided(goal.confidence)
+            if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:
+                why = (
+                    f"only by itself: as one of {len(goals)} goals of which any would do, Holm's "
+                    f"adjustment makes p = {p:.2g} to {adjusted:.2g}, above {alpha:.2g}"
+                )
+                lost.append((goal, why))
     return lost

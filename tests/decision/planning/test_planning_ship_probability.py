@@ -244,6 +244,32 @@ def test_only_the_first_goal_counts_by_default(suite: Any) -> None:
     assert not planned.gates[1].counts
 
 
+@pytest.mark.parametrize("head", ["", 'goal_rule = "any"'])
+def test_a_goal_is_needed_against_each_reference(suite: Any, head: str) -> None:
+    """Neither goal stands for the other, and of one alternative each nothing is adjusted."""
+    goal = rule("exact_match", gain=0.0, expected_gain=0.1)
+    over_prompt = rule("exact_match", gain=0.0, expected_gain=0.1, against="prompted")
+
+    planned = plan_suite(suite("exact_match", goal, over_prompt, head=head))
+
+    alone = [enumerated(100, 0.0, 0.1, psi) for psi in (0.1, 0.2, 0.3)]
+    assert planned.chances == pytest.approx([one * one for one in alone], abs=1e-9)
+
+
+def test_a_gain_over_base_is_none_over_the_teacher(suite: Any) -> None:
+    """The tolerance is planned at no difference; with a further arm no run ends early."""
+    planned = plan_suite(
+        suite(
+            "exact_match",
+            rule("exact_match", gain=0.0, expected_gain=0.3),
+            rule("exact_match", tolerance=0.1, against="teacher"),
+        )
+    )
+
+    assert [power.effect for power in planned.gates[1].powers] == [0.0] * 3
+    assert not any("may end early" in note for note in planned.notes)
+
+
 def test_without_an_expected_gain_the_smallest_provable_is_planned(suite: Any) -> None:
     """Its chance is 80 % by construction, and it is said."""
     planned = plan_suite(suite("exact_match", rule("exact_match", gain=0.0), n=90))
@@ -264,19 +290,6 @@ def test_a_guardrail_on_the_goal_itself_is_planned_at_the_gain(suite: Any) -> No
 
     assert [o.effect for o in planned.gates[1].powers] == [0.3] * 3
     assert planned.chances == pytest.approx(chances(planned, "exact_match::gain"), abs=2e-4)
-
-
-@pytest.mark.parametrize("arm", ["teacher", "prompted"])
-def test_a_gain_over_base_is_none_over_another_arm(suite: Any, arm: str) -> None:
-    """The tolerance against it is planned as if tuned were as good, as one without a goal is."""
-    goal = rule("exact_match", gain=0.0, expected_gain=0.3)
-    against = rule("exact_match", against=arm, tolerance=0.1)
-
-    planned = plan_suite(suite("exact_match", goal, against)).gates[1].powers
-
-    alone = plan_suite(suite("exact_match", rule("exact_match", tolerance=0.1))).gates[0].powers
-    assert [power.effect for power in planned] == [0.0] * 3
-    assert [power.cases for power in planned] == [power.cases for power in alone]
 
 
 def test_a_stricter_gate_takes_more_cases(suite: Any) -> None:

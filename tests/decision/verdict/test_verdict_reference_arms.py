@@ -98,6 +98,56 @@ def test_a_tuned_worse_than_the_prompt_holds_since_nothing_of_base_broke(
     assert verdict.verdict is Verdict.HOLD
 
 
+def test_few_cases_that_show_a_gain_over_the_prompt_hold_nothing(
+    judge: Judge, columns: Any
+) -> None:
+    """Of 20 cases, 11 are right with the prompt and 18 tuned: the cases are too few."""
+    prompted = {"prompted": {"m": [*right(9, 18), 1.0, 1.0]}}
+    goals = [gate.model_copy(update={"margin": 0.1}) for gate in (GAIN, OVER_PROMPT)]
+    scores = {"m": (right(6, 20), right(18, 20))}
+
+    verdict = judge(columns(goals, scores, references=prompted, arm_prompts={"prompted": PROMPT}))
+
+    assert binomtest(9, 11, alternative="greater").pvalue == pytest.approx(0.0327, abs=1e-4)
+    of_base, over_prompt = verdict.suites[0].gates
+    assert of_base.status is GateStatus.PASS
+    assert (over_prompt.status, over_prompt.reason) == (
+        GateStatus.UNDECIDED,
+        GateReason.UNDERPOWERED,
+    )
+    assert verdict.verdict is Verdict.UNDECIDED
+
+
+def test_the_gain_asked_is_ruled_out_over_the_prompt_without_an_expected_gain(
+    judge: Judge, columns: Any
+) -> None:
+    goals = [
+        gate.model_copy(update={"margin": 0.1, "expected_gain": None})
+        for gate in (GAIN, OVER_PROMPT)
+    ]
+
+    verdict = judge(
+        suite_of(columns, right(188), goals, references={"prompted": {"m": spread(186)}})
+    )
+
+    assert verdict.verdict is Verdict.HOLD
+    assert verdict.suites[0].gates[1].reason is GateReason.PROMPT_SUFFICES
+
+
+def test_a_tuned_worse_than_the_prompt_blocks_nothing_without_a_gain_over_base(
+    judge: Judge, columns: Any
+) -> None:
+    """Base has 20 of 200 right, tuned 23: what the prompt does better is no regression of base."""
+    suite = suite_of(
+        columns, right(23), [GAIN, OVER_PROMPT], references={"prompted": {"m": right(200)}}
+    )
+
+    verdict = judge(suite)
+
+    assert verdict.suites[0].gates[1].reason is GateReason.PROMPT_SUFFICES
+    assert verdict.verdict is not Verdict.BLOCK
+
+
 def test_without_a_gain_over_base_the_prompt_decides_nothing(judge: Judge, columns: Any) -> None:
     """Too few cases prove neither gain, so nothing is said about the prompt."""
     suite = suite_of(
@@ -119,6 +169,26 @@ def test_the_goal_rule_holds_for_each_reference_by_itself(
     suite = suite_of(columns, right(188), [GAIN, OVER_PROMPT], references=prompted, goal_rule=rule)
 
     assert judge(suite).verdict is Verdict.HOLD
+
+
+def test_goals_against_other_references_are_no_alternatives(judge: Judge, columns: Any) -> None:
+    """4 wins of 4 have a mid-p of .031, which Holm doubles for another goal against base only."""
+    assert binomtest(4, 4, 0.5, alternative="greater").pvalue / 2 == pytest.approx(0.03125)
+    goals = [gate.model_copy(update={"confidence": 0.9}) for gate in (GAIN, OVER_PROMPT)]
+    scores = {"m": (right(96, 100), right(100, 100))}
+
+    verdict = judge(
+        columns(
+            goals,
+            scores,
+            references={"prompted": {"m": right(96, 100)}},
+            arm_prompts={"prompted": PROMPT},
+            goal_rule="any",
+        )
+    )
+
+    assert verdict.verdict is Verdict.SHIP
+    assert not any("Holm" in note for note in verdict.suites[0].notes)
 
 
 def test_a_tuned_proven_worse_than_the_teacher_blocks(judge: Judge, columns: Any) -> None:
