@@ -159,9 +159,11 @@ class Suite:
 def with_prompted_goals(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
     """Return the gates with each goal against the prompted base, too.
 
-    A gate against it stands for the goal on its own metric and tag.
+    A gate against it stands for the goal on its own metric and tag. What gain over base is expected
+    says nothing of the gain over a prompt, so the copies expect none.
     """
+    over_prompt = {"against": PROMPTED, "expected_gain": None}
     own = {(gate.metric, gate.tag) for gate in gates if gate.against == PROMPTED}
     goals = [gate for gate in gates if gate.against is None and gate_kind(gate.kind).is_goal]
     added = (goal for goal in goals if (goal.metric, goal.tag) not in own)
-    return (*gates, *(goal.model_copy(update={"against": PROMPTED}) for goal in added))
+    return (*gates, *(goal.model_copy(update=over_prompt) for goal in added))
