@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from tests.fake_server import FakeServer, completion
+from tests.tiny_models import Tiny, make_tokenizer
 
 SHOTS = [{"prompt": f"example {i}", "completion": "yes"} for i in range(4)]
 SHOWN = "".join(f"user: example {i}\nassistant: yes\n" for i in range(4))
@@ -368,3 +373,69 @@ def test_results_of_another_tool_serve_as_the_teacher(
     if code:
         [line] = [line for line in result.outlines if line.startswith("NOT COMPARABLE")]
         assert "under [teacher]" in line
+
+
+def test_a_teacher_behind_a_server_gets_its_own_prompt(
+    project: Any, fake_server: Callable[..., FakeServer]
+) -> None:
+    """Base and tuned are models here, with the suite's prompt; the teacher renders its own."""
+    file = project.suite(gates=TEACHER, n=60)
+    (file.parent / "careful.txt").write_text("Answer yes or no.", encoding="utf-8")
+    table = f"{file.read_text(encoding='utf-8')}\n[teacher]\nsystem = 'careful.txt'\n"
+    file.write_text(table, encoding="utf-8")
+
+    def reply(model: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        told = body["messages"][0] == {"role": "system", "content": "Answer yes or no."}
+        return completion("yes" if told else "no")
+
+    fake = fake_server(reply=reply)
+    arms = {"base": project.model("base", 10, n=60), "tuned": project.model("tuned", 60, n=60)}
+
+    result = project.gate(
+        *(f"--gate-{arm}={spec}" for arm, spec in arms.items()),
+        f"--gate-teacher=server:{fake.url}#tuned",
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"teacher: server:{fake.url}#tuned with its own system prompt"])
+    assert project.verdict()["suites"][0]["gates"][2]["base"] == 1.0
+
+
+def test_a_local_teacher_has_another_architecture_vocabulary_and_template(
+    project: Any, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each of the three would make tuned NOT COMPARABLE."""
+    teacher = tmp_path_factory.mktemp("teacher") / "gpt2"
+    shutil.copytree(tiny.base("gpt2"), teacher)
+    other = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}"
+    make_tokenizer(bos=True, template=other).save_pretrained(teacher)
+    toml = (
+        'name = "demo"\ncases = "cases.jsonl"\n[generation]\nmax_new_tokens = 2\n'
+        '[[metrics]]\nuse = "length"\n[[gates]]\nmetric = "length"\ntolerance = 100\n'
+        '[[gates]]\nmetric = "length"\nagainst = "teacher"\ntolerance = 100\n'
+    )
+    project.raw_suite(toml, [{"id": f"c{i}", "prompt": f"hello {i}"} for i in range(8)])
+
+    project.gate(
+        f"--gate-base={tiny.base()}", f"--gate-tuned={tiny.adapter()}", f"--gate-teacher={teacher}"
+    )
+
+    verdict = project.verdict()
+    assert verdict["verdict"] != "NOT_COMPARABLE", verdict["sentence"]
+    assert verdict["comparability"]["status"] == "proven"
+    assert [gate["n"] for gate in verdict["suites"][0]["gates"]] == [8, 8]
+
+
+def test_examples_beyond_the_context_are_one_line(project: Any, tiny: Tiny) -> None:
+    project.suite(n=8)
+    long = {"prompt": "hello " * 5000, "completion": "yes"}
+    (project.path / "long.jsonl").write_text(json.dumps(long), encoding="utf-8")
+
+    result = project.gate(
+        f"--gate-base={tiny.base()}", f"--gate-tuned={tiny.adapter()}", "--gate-prompted=long.jsonl"
+    )
+
+    told = result.stdout.str() + result.stderr.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "tokens of prompted, whose context has" in told
+    assert "n_examples" in told
