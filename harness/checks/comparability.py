@@ -50,7 +50,9 @@ def check_comparability(
     if len(results) == len(arms):
         cases = (case for _, case, arm in prompts if arm == "base")
         suites = list(suites)
-        declared = {name for suite in suites for name in suite.arm_prompts}
+        declared = {
+            name for name in results if suites and all(name in s.arm_prompts for s in suites)
+        }
         return compare_results(cases, results, recorded_scores(suites), declared)
     # Rendered prompts are compared only where the same side rendered them: how a server renders
     # messages is unknown, and recorded arms are compared by their records below.
