@@ -116,7 +116,7 @@ def check_comparability(
     }
 
 
-def declared_arms(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:
+def declared_arms(suites: Sequence[Suite], arms: Mapping[str, Arm]) -> dict[str, str]:
     """Return further arm → how it differs from base by declaration: its model and its prompt."""
     declared = {}
     for name, arm in arms.items():
@@ -129,6 +129,8 @@ def declared_arms(suites: Iterable[Suite], arms: Mapping[str, Arm]) -> dict[str,
         words = [*prompts.values()][:1] if len({*prompts.values()}) == 1 else each
         model = str(arm.identity.get("spec")) if rules.other_model else "base"
         declared[name] = f"{model} with {'; '.join(words)}" if words else model
+        if not any(gate.against == name for suite in suites for gate in suite.gates):
+            declared[name] += ", which no gate compares tuned with"
     return declared
 
 

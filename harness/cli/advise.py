@@ -96,7 +96,7 @@ def advise(  # noqa: PLR0913  # a question each
     examples: _Examples = True,
     dtype: _Dtype = "auto",
 ) -> None:
-    """Measure base, alone and with prompts, and say whether and how to train."""
+    """Measure base and its prompts; say whether and how to train."""
     from tunegate.trainers.advise import TrainingSituation, advice_steps
     from tunegate.trainers.prompt_trials import sufficient_trial
 

@@ -439,3 +439,17 @@ def test_examples_beyond_the_context_are_one_line(project: Any, tiny: Tiny) -> N
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "tokens of prompted, whose context has" in told
     assert "n_examples" in told
+
+
+def test_an_arm_that_gates_nothing_is_said_to_do_so(project: Any, shots: Path) -> None:
+    """Both are asked and decide nothing: a reader would take a SHIP for a proof against them."""
+    project.suite(gates="floor = 0.2")
+    teacher = project.model("teacher", 100)
+
+    result = project.gate(
+        *project.models(), f"--gate-prompted={shots}", f"--gate-teacher={teacher}"
+    )
+
+    nothing = "which no gate compares tuned with"
+    result.stdout.fnmatch_lines([f"teacher: {teacher}, {nothing}"])
+    result.stdout.fnmatch_lines([f"prompted: base with 4 examples, {nothing}"])

@@ -132,6 +132,8 @@ def goals_lost_to_holm(
     lost = []
     for needed in _needed_goals(suite, gates):
         goals = [goal for goal in needed if not goal.advisory]
+        if not goals:
+            continue
         alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
         for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
             alpha = one_sided(goal.confidence)

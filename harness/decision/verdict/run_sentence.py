@@ -159,7 +159,12 @@ def _as_good_as_teacher(suites: Sequence[SuiteResult]) -> tuple[str, list[GateRe
     if ratio is None or ratio.estimate is None:
         return told, [gate]
     of_its = (ratio.label or ratio.metric.replace("_", " ")).removesuffix(" of a call")
-    return f"{told}, at {100 * ratio.estimate:.2g} % of its {of_its}", [gate, ratio]
+    return f"{told}, at {_percent(100 * ratio.estimate)} % of its {of_its}", [gate, ratio]
+
+
+def _percent(value: float) -> str:
+    """Return a share in per cent: two digits below ten, whole numbers above."""
+    return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def _without_goal(
