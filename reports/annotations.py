@@ -90,20 +90,18 @@ def code_quality(found: Sequence[Annotation]) -> str:
 
 def _gates(run: Run, root: Path, level: str) -> Iterator[Annotation]:
     """Yield an annotation for each gate against shipping, proven failures first."""
-    places = {
-        (suite.name, gate.metric, gate.tag, gate.kind): gate.where
-        for suite in run.manifest.suites
-        for gate in suite.gates
-    }
+    gates = [(suite.name, gate) for suite in run.manifest.suites for gate in suite.gates]
+    places = {(suite, gate.id): gate.where for suite, gate in gates}
     # A goal replaces a tolerance where there is an incumbent, and takes its place.
-    goals = {key[:3]: where for key, where in places.items() if gate_kind(key[3]).is_goal}
+    goals = {
+        (suite, gate.subject): gate.where for suite, gate in gates if gate_kind(gate.kind).is_goal
+    }
     judged = [(suite.name, gate) for suite in run.verdict.suites for gate in suite.gates]
     for compared in comparison_results(run.verdict).values():
         judged += compared.decided_gates()
     against = [(s, gate) for s, gate in judged if gate.status in _ORDER and not gate.advisory]
     for suite, gate in sorted(against, key=lambda pair: _ORDER.index(pair[1].status)):
-        key = suite, gate.metric, gate.tag
-        where = places.get((*key, gate.kind)) or goals.get(key, "")
+        where = places.get((suite, gate.id)) or goals.get((suite, gate.subject), "")
         yield _gate(level, suite, gate, _place(where, root))
 
 

@@ -97,7 +97,7 @@ def _results(run: Run) -> Iterator[EvalResult]:
     seen = set()
     for suite in run.verdict.suites:
         for gate in suite.gates:
-            if gate.tuned is None or (suite.name, gate.subject) in seen:
+            if gate.tuned is None or gate.against or (suite.name, gate.subject) in seen:
                 continue
             seen.add((suite.name, gate.subject))
             name, metric = one_line(suite.name), one_line(gate.metric)

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.contracts.further_arm import PROMPTED
 from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.decision.verdict.redecide import decide_again
@@ -29,6 +30,7 @@ from tunegate.harness.records.verdict import Verdict, VerdictRecord
 from tunegate.harness.records.versions import package_versions
 from tunegate.harness.sandbox.chosen import is_same_sandbox
 from tunegate.harness.suite import Suite, hash_without_code, load_suite
+from tunegate.harness.suite.suite import with_prompted_goals
 from tunegate.harness.suite.toml_file import read_toml
 
 _UNDECIDABLE = (Verdict.ERROR, Verdict.NOT_COMPARABLE)
@@ -228,6 +230,8 @@ def _check_scores(run: Run, record: SuiteRecord, suite: Suite) -> None:
 
 def _check_plan(run: Run, record: SuiteRecord, suite: Suite) -> None:
     """Compare what was judged with the suite."""
+    if PROMPTED in record.arm_prompts:  # --prompted adds goals that suite.toml does not have
+        suite = replace(suite, gates=with_prompted_goals(suite.gates))
     if _rules(record) != _rules(suite.record()):
         raise UsageError(
             f"{run.folder / 'manifest.json'}: its gates or metrics are not those of {suite.path}, "

@@ -453,3 +453,57 @@ def test_an_arm_that_gates_nothing_is_said_to_do_so(project: Any, shots: Path) -
     nothing = "which no gate compares tuned with"
     result.stdout.fnmatch_lines([f"teacher: {teacher}, {nothing}"])
     result.stdout.fnmatch_lines([f"prompted: base with 4 examples, {nothing}"])
+
+
+@pytest.mark.parametrize("option", [True, False])
+def test_a_prompted_run_is_verified_by_the_suite_that_it_judged(
+    project: Any, shots: Path, option: bool
+) -> None:
+    """The option adds goals that suite.toml does not have: nobody changed the run's files."""
+    file = project.suite()
+    if not option:
+        (file.parent / "shots.jsonl").write_bytes(shots.read_bytes())
+        table = f"{file.read_text(encoding='utf-8')}\n[prompted]\nexamples = 'shots.jsonl'\n"
+        file.write_text(table, encoding="utf-8")
+    given = (f"--gate-prompted={shots}",) if option else ()
+    assert project.gate(*models(project, base=30, prompted=30, tuned=95), *given).ret == 0
+
+    promoted = project.tunegate("promote", project.run, "--suite", file.parent)
+
+    assert promoted.ret == 0, promoted.stderr.str()
+
+
+def test_an_annotation_of_a_gate_stands_at_its_own_line(project: Any) -> None:
+    """Two tolerances on one metric: that against base holds, and that against the teacher fails."""
+    of_base = '[[gates]]\nmetric = "exact_match"\ntolerance = 0.1'
+    file = project.suite(gates=f'against = "teacher"\ntolerance = 0.1\n{of_base}')
+    first = file.read_text(encoding="utf-8").splitlines().index("tolerance = 0.1") + 1
+
+    project.gate(*project.models(tuned=70), f"--gate-teacher={project.model('teacher', 100)}")
+
+    rows = json.loads((project.run / "codequality.json").read_text(encoding="utf-8"))
+    assert {row["location"]["lines"]["begin"] for row in rows} == {first}
+
+
+def test_a_prompted_base_that_repeats_its_prompt_is_broken(project: Any, shots: Path) -> None:
+    """It is no proof that prompting fails: the examples were put into the wrong place."""
+    cases = [
+        {"id": f"c{i:03}", "prompt": f"is {i} an even number?", "expected": ("yes", "no")[i % 2]}
+        for i in range(100)
+    ]
+    toml = project.suite().read_text(encoding="utf-8")
+    project.raw_suite(toml, cases)
+    right = {case["id"]: case["expected"] for case in cases}
+    echo = {f"{SHOWN}user: {case['prompt']}": f"user: {case['prompt']}" for case in cases}
+    scripts = {"base": {**dict.fromkeys(right, "no idea"), **echo}, "tuned": right}
+    for name, completions in scripts.items():
+        text = json.dumps({"completions": completions})
+        (project.path / f"{name}.json").write_text(text, encoding="utf-8")
+
+    result = project.gate(
+        "--gate-base=scripted:base.json", "--gate-tuned=scripted:tuned.json",
+        f"--gate-prompted={shots}",
+    )  # fmt: skip
+
+    assert result.ret == 10
+    assert "prompted looks broken: 100 of its 100 answers repeat the prompt" in result.stdout.str()
