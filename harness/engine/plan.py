@@ -96,7 +96,8 @@ def make_plan(
                 if case.id in again or not further_arm(n).sampled
                 if n in suite.arm_prompts or not further_arm(n).needs_prompt
             }
-            rendered = _render(suite, case, active)
+            asked = {name: suite.asked_of(name, case) for name in active}
+            rendered = _render(suite, case, active, asked)
             ready = {n: prompt for n, prompt in rendered.items() if isinstance(prompt, Prompt)}
             prompts |= {(suite.name, case.id, n): prompt for n, prompt in ready.items()}
             for question in _questions(suite, case):
@@ -109,8 +110,7 @@ def make_plan(
                     key = cell_key(question, suite, case, fingerprints[name], key_prompt, seed)
                     cells.append(_cell(question, name, key))
                     if isinstance(prompt, Prompt):
-                        asked_case = suite.asked_of(name, case)
-                        request = _request(cells[-1], suite, prompt, asked_case, seed)
+                        request = _request(cells[-1], suite, prompt, asked[name], seed)
                         request = with_episode(request, question, suite, fingerprints[name], seed)
                         requests[question, name] = request
                         # By base's prompt: a further arm must not change the batches of the others.
@@ -233,12 +233,17 @@ def _stages(
     return {q: first[q.suite, q.case] for q in questions if (q.suite, q.case) in first}
 
 
-def _render(suite: Suite, case: Case, arms: Mapping[str, Arm]) -> dict[str, Prompt | str]:
+def _render(
+    suite: Suite,
+    case: Case,
+    arms: Mapping[str, Arm],
+    asked: Mapping[str, tuple[Case, GenerationSettings]],
+) -> dict[str, Prompt | str]:
     rendered: dict[str, Prompt | str] = {}
     same: dict[Prompt, Prompt] = {}
     for name, arm in arms.items():
         try:
-            prompt = _with_images(arm.prompt(*suite.asked_of(name, case)), case)
+            prompt = _with_images(arm.prompt(*asked[name]), case)
             rendered[name] = same.setdefault(prompt, prompt)  # as a rule it is kept once
         except ThinkingMismatch as error:  # it concerns the suite, not the case
             raise SuiteError([f"{_locate(suite, 'thinking')}: {error}"]) from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from statistics import median
 
-from tunegate.harness.contracts.further_arm import ARMS
+from tunegate.harness.contracts.further_arm import ARMS, PROMPTED, further_arm
 from tunegate.harness.decision.answer_facts.alignment import (
     are_unrelated,
     misaligned,
@@ -61,6 +61,9 @@ _IDS = 0.9
 """From this share of different texts in one shape, its variable parts are ids, not answers."""
 
 
+_OF_BASE = ("base", PROMPTED)
+"""Arms that are base, whose answers `[base] expect` is about."""
+
 _CasesOf = list[tuple[Shape, list[str]]]
 """Shapes with the cases whose answers have them, the most frequent first."""
 
@@ -81,7 +84,7 @@ class Oddity:
         """The oddity in words, with the way to say that it is meant."""
         if not self.caps:
             return self.text
-        meant = self.arm == "base" and self.form
+        meant = self.arm in _OF_BASE and self.form
         remedy = f'; if that is meant: [base] expect = "{self.form}" in suite.toml' if meant else ""
         return f"{self.arm} looks broken: {self.text}{remedy}"
 
@@ -101,9 +104,9 @@ def oddities(table: ScoreTable, arms: Iterable[str] = ARMS) -> Iterator[Oddity]:
 
 def _as_expected(table: ScoreTable, odd: Oddity) -> Oddity:
     """Return an oddity that does not cap if the suite says that it is meant."""
-    if odd.arm != "base" or not odd.form or odd.form not in table.suite.base_expects:
+    if odd.arm not in _OF_BASE or not odd.form or odd.form not in table.suite.base_expects:
         return odd
-    return replace(odd, text=f"base: {odd.text} ([base] expects it)", caps=False)
+    return replace(odd, text=f"{odd.arm}: {odd.text} ([base] expects it)", caps=False)
 
 
 def _oddities(table: ScoreTable, arm: str, answers: ArmAnswers) -> Iterator[Oddity]:
@@ -169,7 +172,7 @@ def _shared_shapes(
     usual = _usual_shapes(table)
     n, of = len(answers.texts), max(1, len(other.texts))
     shared: list[Oddity] = []
-    expects = table.suite.base_expects if arm == "base" else ()
+    expects = table.suite.base_expects if arm in _OF_BASE else ()
     for shape, all_cases in shapes:
         kind, text = shape
         cases = [
@@ -321,4 +324,5 @@ def _earns_nothing(
 
 
 def _other(arm: str) -> str:
-    return "base" if arm != "base" else "tuned"
+    """Return the arm that an arm's answers are compared with."""
+    return "tuned" if arm == "base" or further_arm(arm).reference else "base"

@@ -121,6 +121,7 @@ def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult)
     if replaced := _as_good_as_teacher(suites):
         rest = len(holding) - len(replaced[1])
         tail = f"; {count_noun(rest, 'other gate holds', 'other gates hold')}" if rest else ""
+        tail += f"; {count_noun(lost, 'gate')} with a proven loss" if lost else ""
         return headline(replaced[0], _advisory_failures(suites), tail)
     if not gate_kind(gate.kind).is_goal:
         core, held = _without_goal(suite, gate, gates)
