@@ -32,6 +32,8 @@ LARGEST = 1_000_000
 FORMS = "messages, prompt and completion, or prompt and expected"
 """Forms of a line of examples."""
 
+ROLES = ("system", "user", "assistant", "tool")
+
 Turn = Mapping[str, Any]
 
 
@@ -167,8 +169,10 @@ def read_prompt_file(path: Path, option: str) -> ArmPrompt:
     Raises:
         SuiteError: it cannot be read, is empty, or lines are not examples.
     """
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix.lower() in (".jsonl", ".json"):
         return ArmPrompt(examples=read_examples(path, option))
+    if path.suffix.lower() in (".csv", ".tsv", ".parquet"):
+        raise SuiteError([f"{option}: a table is no prompt; write examples as JSON lines: {FORMS}"])
     return ArmPrompt(system=read_system_prompt(path, option))
 
 
@@ -216,11 +220,12 @@ def _turns(row: Any) -> Iterator[Turn]:
         asked: Any = row["messages"]
     else:
         prompt, answer = row.get("prompt"), row.get("completion", row.get("expected"))
-        answer = answer[0] if isinstance(answer, list) and answer else answer
+        several = isinstance(answer, list) and answer and isinstance(answer[0], str)
+        answer = answer[0] if several else answer
         asked = [*_as_turns(prompt, "user"), *_as_turns(answer, "assistant")]
     turns = [turn for turn in asked if turn.get("role") != "system"] if _is_chat(asked) else []
     if len(turns) < 2 or turns[-1]["role"] != "assistant":
-        raise ValueError(f"is not a solved example; write {FORMS}")
+        raise ValueError(f"is not a solved example in text; write {FORMS}")
     yield from turns
 
 
@@ -231,9 +236,16 @@ def _as_turns(value: Any, role: str) -> Sequence[Any]:
 
 
 def _is_chat(turns: Any) -> bool:
-    return isinstance(turns, list) and all(
-        isinstance(turn, Mapping) and "role" in turn and _content(turn) for turn in turns
-    )
+    return isinstance(turns, list) and all(map(_is_turn, turns))
+
+
+def _is_turn(turn: Any) -> bool:
+    """Return whether a value is a turn of text or tool calls; images are not supported."""
+    if not isinstance(turn, Mapping) or turn.get("role") not in ROLES:
+        return False
+    content, calls = turn.get("content"), turn.get("tool_calls")
+    is_text = isinstance(content, str) and bool(content)
+    return is_text or (not content and isinstance(calls, list) and bool(calls))
 
 
 def _as_dialogue(example: SolvedExample) -> str:

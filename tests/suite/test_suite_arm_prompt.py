@@ -17,6 +17,7 @@ from tunegate.harness.suite.arm_prompt import ArmPrompt, read_examples, read_pro
 
 GATES = '[[gates]]\nmetric = "exact_match"\nfloor = 0.5\ngain = 0.1\n'
 SHOTS = [{"prompt": "1 + 1?", "completion": "2"}, {"prompt": "2 + 2?", "completion": "4"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aW1n"}}
 CHAT = GenerationSettings(system="Be brief.")
 
 
@@ -169,6 +170,16 @@ def test_the_record_counts_and_hashes_the_prompt(prompted: Callable[..., Path]) 
         ('examples = "shots.jsonl"', [], "has no examples"),
         ('examples = "shots.jsonl"', [{"prompt": "1 + 1?"}], "shots.jsonl:1: is not a solved"),
         ('examples = "shots.jsonl"', ["{"], "shots.jsonl:1"),
+        (
+            'examples = "shots.jsonl"',
+            [{"prompt": [{"role": "user", "content": [IMAGE]}], "completion": "2"}],
+            "shots.jsonl:1: is not a solved example in text",
+        ),
+        (
+            'examples = "shots.jsonl"',
+            [{"messages": [{"role": 1, "content": "x"}, {"role": "assistant", "content": "y"}]}],
+            "shots.jsonl:1: is not a solved example in text",
+        ),
         ('examples = "shots.jsonl"\nn_examples = 3', SHOTS, "n_examples=3, and shots.jsonl has 2"),
         ("n_examples = 3", SHOTS, "suite.toml:9: "),
         ('system = "careful.txt"\nshots = 3', SHOTS, "unknown key 'shots'"),
@@ -208,6 +219,19 @@ def test_an_option_takes_either_file(tmp_path: Path, name: str, parts: tuple[boo
     record = read_prompt_file(file, "--gate-prompted").record()
 
     assert (record.system, record.examples) == parts
+
+
+@pytest.mark.parametrize(("name", "said"), [("p.JSONL", None), ("p.csv", "a table is no prompt")])
+def test_the_name_of_the_file_says_what_it_holds(
+    tmp_path: Path, name: str, said: str | None
+) -> None:
+    (tmp_path / name).write_text(json.dumps(SHOTS[0]), encoding="utf-8")
+
+    if said is None:
+        assert len(read_prompt_file(tmp_path / name, "--gate-prompted").examples) == 1
+        return
+    with pytest.raises(SuiteError, match=said):
+        read_prompt_file(tmp_path / name, "--gate-prompted")
 
 
 def test_an_empty_file_is_no_prompt(tmp_path: Path) -> None:
