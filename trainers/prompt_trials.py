@@ -46,11 +46,11 @@ class PromptTrial:
 def draw_examples(
     suite: Suite, rows: Mapping[str, TrainingRows]
 ) -> tuple[tuple[SolvedExample, ...], str]:
-    """Return the first rows that hold no case of the suite, and why there are none.
+    """Return the first rows without a case of the suite, as examples; if none, also the reason.
 
     Args:
-        suite: The whole suite, with cases that are not asked now, too.
-        rows: Format of rows → mixed rows. Of preferences, the chosen answer counts.
+        suite: The whole suite, not only the cases that are asked now.
+        rows: Format → shuffled rows. A preference row gives its chosen answer.
     """
     solved: list[SolvedExample] = []
     for name in ("completions", "preferences"):

@@ -89,8 +89,8 @@ def convert_scores(
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Return the numbers by score key, and why some are missing.
 
-    `failures` holds, by score key, why a score does not count whatever the file has for it; empty
-    reasons are none. `words` are texts that are numbers.
+    `failures` maps a score key to the reason why its score does not count; an empty reason is
+    ignored. `words` maps texts to the numbers that they stand for.
     """
     scores: dict[str, float | None] = {}
     errors: dict[str, str] = {}

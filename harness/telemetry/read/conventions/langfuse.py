@@ -40,7 +40,7 @@ def _settings(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _complete(reading: CallReading) -> None:
-    """Add the reason and the cost; an output that is no reply or message is the answer itself."""
+    """Add finish reason and cost; take an output in no known form as the answer."""
     reply = reading.reply[0] if isinstance(reading.reply, list) else reading.reply
     if not isinstance(reply, Mapping) or not _REPLIES & reply.keys():
         reading.answer = reply_answer(reading.attributes.get(f"{_PREFIX}output"))
