@@ -7,16 +7,8 @@ them, or is sent an image, fails later.
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from tunegate.harness.contracts.model import Arm, LocalArm
-from tunegate.harness.models._model_folder import OLD_BUFFERS, tensor_names
-
-_PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
-"""A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
-_TIED = {"lm_head"}
-"""Parts that are saved or not, as the embeddings are tied or not."""
+from tunegate.harness.models._weight_parts import lost_parts
 
 
 def lost_parts_warning(base: Arm, arm: Arm) -> str:
@@ -26,17 +18,11 @@ def lost_parts_warning(base: Arm, arm: Arm) -> str:
     before, after = (getattr(getattr(one, "loaded", None), "folder", None) for one in (base, arm))
     if before is None or after is None or before == after:
         return ""
-    ours, theirs = _parts(before), _parts(after)
-    lost = sorted(ours - theirs - _TIED)
-    if not lost or not theirs:
+    lost = list(lost_parts(before, after))
+    if not lost:
         return ""
     return (
         f"its files lack {', '.join(lost[:3])}{' …' if len(lost) > 3 else ''} of base: "
         "the training saved the model without; copy these tensors if a server needs them, for "
         "drafting (MTP) or images"
     )
-
-
-def _parts(folder: Path) -> set[str]:
-    names = (name for name in tensor_names(folder) if not OLD_BUFFERS.search(name))
-    return {match[1] for name in names if (match := _PART.match(name))}
