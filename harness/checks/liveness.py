@@ -12,7 +12,6 @@ from typing import Any
 
 from tunegate.harness.checks.answerable import check_label_maps
 from tunegate.harness.checks.configurations import check_configuration
-from tunegate.harness.checks.lost_parts import lost_parts_warning
 from tunegate.harness.contracts.further_arm import INCUMBENT, SHIPPED, TEACHER, further_arm
 from tunegate.harness.contracts.model import (
     Arm,
@@ -59,9 +58,7 @@ def check_liveness(
             continue
         meant = check_configuration(name, base, arm, allowed=allowed)
         proofs[name] = _prove(name, base, arm)
-        warnings = [*meant.values(), *filter(None, [lost_parts_warning(base, arm)])]
-        if warnings:
-            proofs[name]["warning"] = "; ".join(warnings)
+        proofs[name] |= meant
     tuned = arms.get("tuned")
     for name, why in _TUNED_ITSELF.items():
         other = arms.get(name)

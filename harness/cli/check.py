@@ -97,7 +97,7 @@ def _specs(models: Sequence[str]) -> dict[str, str | None]:
 
 def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed: str) -> list[str]:
     """Print each finding as soon as it is known; return the alarms."""
-    from tunegate.harness.checks import liveness
+    from tunegate.harness.checks import export_losses, liveness
     from tunegate.harness.models.adapters.null_adapter import null_adapter_problem
     from tunegate.harness.models.open_arms import open_arms
     from tunegate.harness.run.quick_look import (
@@ -112,6 +112,8 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed
         file=sys.stderr,
         flush=True,
     )
+    losses = export_losses.find_export_losses(specs)
+    export_losses.refuse_broken_exports(losses, (), allowed=allowed)
     by = "`tunegate check BASE TUNED`"
     arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by, trusted=trusted))
     proof = liveness.check_liveness(arms, allowed=allowed)["tuned"]
@@ -120,6 +122,7 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed
     say(f"alive  {_alive(proof)}", flush=True)
     if warning := proof.get("warning"):
         say(f"but    {warning}")
+    say(*(f"lost   {loss.sentence}" for loss in losses.get("tuned", ())))
     template = all(arm.tokenizer.chat_template for arm in arms.values())
     if not template:
         print("note   no chat template: the prompts are sent as written")

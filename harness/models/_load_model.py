@@ -21,12 +21,12 @@ from tunegate.harness.models._model_folder import (
     need_quantiser,
     prefix_errors,
     require_modules,
-    tensor_names,
 )
 from tunegate.harness.models._number_format import number_format, stored_format
 from tunegate.harness.models.adapters.weight_files import (
     read_json,
     refuse_unsafe,
+    tensor_headers,
     weights_fingerprint,
 )
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
@@ -144,7 +144,7 @@ def left_out(model: Any, folder: Path) -> Iterator[str]:
     For libraries that report no unused tensors.
     """
     names = [f".{name}" for name in model.state_dict()]
-    for tensor in tensor_names(folder):
+    for tensor in tensor_headers(folder):
         layer = _IN_LAYER.match(tensor)
         if layer and not any(f".{layer[0]}" in name for name in names):
             yield tensor

@@ -230,12 +230,3 @@ def prefix_errors(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ModelError(f"{what}: {error_reason(error)}") from error
-
-
-def tensor_names(folder: Path) -> Iterator[str]:
-    """Yield the names of all tensors in a folder's files."""
-    from safetensors import safe_open
-
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            yield from file.keys()

@@ -7,7 +7,7 @@ asked.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tunegate.harness.contracts.reasoning import (
@@ -92,16 +92,21 @@ def _switches(template: str) -> list[str]:
 
     An effort is taken where there is nothing else: most templates have it for the amount.
     """
+    variables = read_variables(template, SWITCHES)
+    present = [name for name in SWITCHES if name in variables and "<|channel|>" not in template]
+    return [name for name in present if name != "reasoning_effort" or len(present) == 1]
+
+
+def read_variables(template: str, names: Iterable[str]) -> set[str]:
+    """Return those of the names that a chat template reads from outside."""
     import jinja2.meta
 
     plain = re.sub(r"{%-?\s*(?:end)?generation\s*-?%}", "", template)
     try:
         tree = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(plain)
-        variables = jinja2.meta.find_undeclared_variables(tree)
+        return {*names} & jinja2.meta.find_undeclared_variables(tree)
     except (jinja2.TemplateError, RecursionError):
-        variables = {name for name in SWITCHES if re.search(rf"\b{name}\b", template)}
-    present = [name for name in SWITCHES if name in variables and "<|channel|>" not in template]
-    return [name for name in present if name != "reasoning_effort" or len(present) == 1]
+        return {name for name in names if re.search(rf"\b{name}\b", template)}
 
 
 def server_variables(generation: GenerationSettings) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tunegate.harness.models._model_folder import OLD_BUFFERS, tensor_names
+from tunegate.harness.models._model_folder import OLD_BUFFERS
+from tunegate.harness.models.adapters.weight_files import tensor_headers
 
 _PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
 """A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
@@ -29,6 +30,6 @@ def weight_parts(names: Iterable[str]) -> dict[str, list[str]]:
 
 def lost_parts(base: Path, saved: Path) -> dict[str, list[str]]:
     """Return part → tensors of base's files of which a saved model has nothing."""
-    ours, theirs = (weight_parts(tensor_names(folder)) for folder in (base, saved))
+    ours, theirs = (weight_parts(tensor_headers(folder)) for folder in (base, saved))
     lost = sorted(ours.keys() - theirs.keys() - _TIED)
     return {part: ours[part] for part in lost} if theirs else {}

@@ -59,6 +59,11 @@ def computes_here(target: str) -> bool:
     return True
 
 
+def model_file(target: str) -> Path:
+    """Return the file that a target names."""
+    return _parse(target).path
+
+
 def gguf(target: str) -> GgufArm:
     """Open a GGUF file."""
     wanted = _parse(target)

@@ -146,6 +146,11 @@ def parse_llama_server_spec(
     )
 
 
+def model_file(target: str) -> Path:
+    """Return the file that a target names."""
+    return Path(target.partition("?")[0]).expanduser().absolute()
+
+
 def llama_server(target: str, limits: PoolLimits | None = None) -> ServerArm:
     """Open one file in a server of its own."""
     return open_together({"base": f"llama-server:{target}"}, limits or PoolLimits())["base"]

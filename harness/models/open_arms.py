@@ -119,6 +119,19 @@ def computes_here(spec: str) -> bool:
     return decides is not None and bool(decides(spec.partition(":")[2]))
 
 
+def model_file(spec: str) -> Path | None:
+    """Return the folder or GGUF file that a spec names; None where it names none of this machine.
+
+    A backend whose specs name one has a function `model_file(target)`.
+    """
+    backend = backend_of(spec)
+    if backend is None:
+        return resolve_folder(spec)
+    names = getattr(inspect.getmodule(backend), "model_file", None)
+    named: Path | None = None if names is None else names(spec.partition(":")[2])
+    return named
+
+
 def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str]:
     """Return the specs in the order base, tuned, others, with base filled in."""
     tuned, base = specs["tuned"], specs.get("base")

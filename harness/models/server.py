@@ -319,6 +319,12 @@ def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSetting
     return Request(cell, case, prompt, generation, 0)
 
 
+def model_file(target: str) -> Path | None:
+    """Return the folder or GGUF file that a target names as its weights."""
+    named = parse_target(target).weights
+    return None if named in (None, NO_WEIGHTS) else Path(str(named).partition(",")[0])
+
+
 def server(target: str, limits: PoolLimits | None = None) -> ServerArm:
     """Open a model of a server, and find out how it can be asked."""
     where = parse_target(target)

@@ -93,6 +93,11 @@ def parse_vllm_spec(spec: str) -> VllmTarget:
     return VllmTarget(spec, folder.absolute(), options)
 
 
+def model_file(target: str) -> Path:
+    """Return the folder that a target names."""
+    return resolve_folder(target.partition("?")[0])
+
+
 def vllm(target: str, limits: PoolLimits | None = None) -> ServerArm:
     """Open one model in a server of its own."""
     spec = f"vllm:{target}"

@@ -165,8 +165,10 @@ def _by_arms(found: Mapping[str, Any], kind: str) -> list[str]:
     """Return the sentences of a kind, each once, with the arms that it is about in front."""
     arms: dict[str, list[str]] = {}
     for arm, record in found.items():
-        if isinstance(record, Mapping) and (sentence := record.get(kind)):
-            arms.setdefault(str(sentence), []).append(arm)
+        told = record.get(kind) if isinstance(record, Mapping) else None
+        for sentence in told if isinstance(told, list | tuple) else [told]:
+            if sentence:
+                arms.setdefault(str(sentence), []).append(arm)
     return [f"{' and '.join(names)}: {sentence}" for sentence, names in arms.items()]
 
 
@@ -232,7 +234,8 @@ class VerdictRecord(Record):
         return tuple(
             warning
             for found in (self.liveness, self.served_prompts)
-            for warning in _by_arms(found, "warning")
+            for kind in ("warning", "lost")
+            for warning in _by_arms(found, kind)
         )
 
     def declared_arms(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tunegate.harness.checks import comparability, liveness
+from tunegate.harness.checks import comparability, export_losses, liveness
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.contracts.model import ServerHosting
 from tunegate.harness.decision.verdict.deployment_parity import PAIR
@@ -44,10 +44,15 @@ class ArtifactComparison:
 
         Raises:
             ModelError: the artifact cannot be opened.
-            NotComparable: it has base's weights, or it is asked other prompts than tuned.
+            NotComparable: it has base's weights, its files contradict each other, or it is asked
+                other prompts than tuned.
         """
         # open
         specs = {"base": self.base, "tuned": self.adapter, SHIPPED: shipped}
+        losses = export_losses.find_export_losses(specs)
+        export_losses.refuse_broken_exports(losses, self.suites)
+        for loss in losses.get(SHIPPED, ()):
+            self.say(loss.sentence)
         arms = open_arms(specs, dtype=self.dtype, hosting=ServerHosting(report=self.say))
         trained = base_record(resolve_folder(self.adapter))
         if note := precision_note(trained, arms["tuned"].identity.get("stored")):

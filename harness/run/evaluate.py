@@ -18,6 +18,7 @@ from tunegate.harness.checks import (
     answerable,
     comparability,
     equal_answers,
+    export_losses,
     liveness,
     prompt_lengths,
     recorded_answers,
@@ -104,6 +105,13 @@ def _evaluate(
     options, folder, say = state.options, state.folder, state.options.say
     say(*suite_notices(options))
 
+    # what the files state, before anything is loaded
+    losses = export_losses.find_export_losses(options.specs)
+    export_losses.refuse_broken_exports(
+        losses, state.suites, allowed=options.allow_config_difference
+    )
+    say(*export_losses.loss_lines(losses))
+
     # open
     arms = state.arms = _open(options, opened)
     suites = state.suites = _chosen_cases(state)
@@ -120,6 +128,8 @@ def _evaluate(
         arms, twins=options.self_check, allowed=options.allow_config_difference
     )
     exactly = partial(open_arms, dtype="float32", trusted=options.trust_remote_code)
+    for name in losses.keys() & state.liveness.keys():
+        state.liveness[name]["lost"] = [loss.sentence for loss in losses[name]]
     served = prove_served(arms, exactly, say)
     state.served_identity = served.record if served else {}
     state.training = _training(options, arms, suites)

@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import json
 import operator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,8 +142,48 @@ def _has_own_class(folder: Path) -> bool:
     return isinstance(value, dict) and value.get("model_type") in CONFIG_MAPPING
 
 
-def _check_header(path: Path) -> int:
-    """Return how many tensors the file holds."""
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """A tensor of a safetensors file, without its values."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    begin: int
+    """First byte of its values in the file."""
+    end: int
+
+
+def tensor_headers(folder: Path) -> dict[str, TensorHeader]:
+    """Return name → header of every tensor in a folder's safetensors files."""
+    headers = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        header, start = _read_header(path)
+        for name, one in header.items():
+            begin, end = (start + offset for offset in one["data_offsets"])
+            headers[name] = TensorHeader(one["dtype"], tuple(one["shape"]), path, begin, end)
+    return headers
+
+
+_CHUNK = 1 << 24
+
+
+def same_bytes(one: TensorHeader, other: TensorHeader) -> bool:
+    """Return whether two tensors have the same form and the same values, byte for byte."""
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    with one.file.open("rb") as first, other.file.open("rb") as second:
+        first.seek(one.begin)
+        second.seek(other.begin)
+        for at in range(0, one.end - one.begin, _CHUNK):
+            count = min(_CHUNK, one.end - one.begin - at)
+            if first.read(count) != second.read(count):
+                return False
+    return True
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return a safetensors file's tensors by name, and where the values begin."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -153,10 +194,19 @@ def _check_header(path: Path) -> int:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: the safetensors header is not JSON ({error})") from error
     try:
+        return {key: header[key] for key in header if key != "__metadata__"}, 8 + length
+    except TypeError as error:
+        raise ModelError(f"{path}: the safetensors header names no tensors") from error
+
+
+def _check_header(path: Path) -> int:
+    """Return how many tensors the file holds."""
+    header, start = _read_header(path)
+    try:
         spans = _spans(header)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: the safetensors header names no tensors") from error
-    if max((end for _, end in spans), default=0) != size - 8 - length:
+    if max((end for _, end in spans), default=0) != path.stat().st_size - start:
         raise ModelError(f"{path}: truncated or padded safetensors file; copy or save it again")
     if any(begin != end for (_, end), (begin, _) in itertools.pairwise([(0, 0), *spans])):
         raise ModelError(f"{path}: tensors overlap or leave holes; copy or save it again")
@@ -165,5 +215,5 @@ def _check_header(path: Path) -> int:
 
 def _spans(header: Any) -> list[tuple[int, int]]:
     """Return where each tensor begins and ends, in the order of the file."""
-    pairs = [tensor["data_offsets"] for key, tensor in header.items() if key != "__metadata__"]
+    pairs = [tensor["data_offsets"] for tensor in header.values()]
     return sorted((operator.index(begin), operator.index(end)) for begin, end in pairs)

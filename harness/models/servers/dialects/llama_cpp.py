@@ -85,9 +85,9 @@ class LlamaCpp(ServerDialect):
         self, server: ServerConnection, prefixes: list[list[int]], fields: Mapping[str, Any]
     ) -> list[dict[int, float]] | None:
         """Return what `/completion` reports with `n_probs`: before any sampler, by token id."""
-        # The pieces of a text begin alike, and are read once.
-        options = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "cache_prompt": True}
-        question = {**fields, **options}
+        options = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST}
+        # The pieces of a text begin alike and are read once, unless the arm shares its server.
+        question = {"cache_prompt": True, **fields, **options}
         tokens = []
         for ids in prefixes:
             try:
