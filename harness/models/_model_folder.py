@@ -232,10 +232,20 @@ def prefix_errors(what: str) -> Iterator[None]:
         raise ModelError(f"{what}: {error_reason(error)}") from error
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that Transformers reads: a second copy in another layout is none of them."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        return sorted({folder / name for name in _object(index)["weight_map"].values()})
+    return sorted(folder.glob("*.safetensors"))
+
+
 def tensor_names(folder: Path) -> Iterator[str]:
-    """Yield the names of all tensors in a folder's files."""
+    """Yield the names of all tensors in a folder's weight files."""
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         with safe_open(path, framework="pt") as file:
             yield from file.keys()

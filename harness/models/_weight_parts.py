@@ -14,7 +14,7 @@ from tunegate.harness.models._model_folder import OLD_BUFFERS, tensor_names
 
 _PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
 """A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
-_TIED = {"lm_head"}
+_TIED = {"lm_head", "embed_out"}
 """Parts that are saved or not, as the embeddings are tied or not."""
 
 
