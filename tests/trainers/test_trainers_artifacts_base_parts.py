@@ -259,6 +259,7 @@ def test_a_class_for_text_alone_does_not_get_the_vision_tower(tmp_path: Path) ->
     tensors = load_file(base / "model.safetensors") | {"model.visual.proj.weight": torch.ones(2)}
     save_file(tensors, base / "model.safetensors", {"format": "pt"})
     set_keys(base / "config.json", model_type="qwen3_5")
+    (out / "generation_config.json").unlink()
     before = (out / "model.safetensors").read_bytes()
 
     assert copy_base_parts(base, out) == (
@@ -266,6 +267,7 @@ def test_a_class_for_text_alone_does_not_get_the_vision_tower(tmp_path: Path) ->
     )
     assert (out / "model.safetensors").read_bytes() == before
     assert not (out / INDEX).exists()
+    assert not (out / "generation_config.json").exists()
 
 
 def test_a_model_whose_tensors_have_other_names_gets_nothing(tmp_path: Path) -> None:
@@ -291,6 +293,7 @@ def test_files_of_the_model_are_copied(tiny: Tiny, tmp_path: Path) -> None:
     adapter = shutil.copytree(tiny.adapter(), tmp_path / "adapter")
     set_keys(base / "config.json", auto_map={"AutoModelForCausalLM": "modeling_tiny.Tiny"})
     copied = ("LICENSE.txt", "NOTICE", "modeling_tiny.py", "tokenizer.model")
+    (base / "licenses").mkdir()
     for name in (*copied, "README.md", "tool_template.jinja", "training_args.bin"):
         (base / name).write_text(name, encoding="utf-8")
     make_tokenizer(template="{{ messages[0]['content'] }}").save_pretrained(adapter)
@@ -301,6 +304,17 @@ def test_files_of_the_model_are_copied(tiny: Tiny, tmp_path: Path) -> None:
     assert all((tmp_path / "out" / name).read_text() == name for name in copied)
     assert not files & {"README.md", "tool_template.jinja", "training_args.bin"}
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages[0]['content'] }}"
+
+
+def test_a_lost_generation_config_is_copied(tiny: Tiny, tmp_path: Path) -> None:
+    out = shutil.copytree(tiny.base(), tmp_path / "out")
+    (out / "generation_config.json").unlink()
+
+    assert copy_base_parts(tiny.base(), out) == (
+        "kept from base, untrained: generation_config.json",
+    )
+    name = "generation_config.json"
+    assert (out / name).read_bytes() == (tiny.base() / name).read_bytes()
 
 
 def test_code_is_left_behind_if_the_configuration_names_none(tiny: Tiny, tmp_path: Path) -> None:

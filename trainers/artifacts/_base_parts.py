@@ -16,9 +16,6 @@ from tunegate.harness.models._weight_parts import lost_parts
 from tunegate.harness.models.adapters.weight_files import read_json
 from tunegate.harness.records.files import write_atomic
 
-_FILES = ("generation_config.json", "tokenizer.model")
-"""`tokenizer.model` is what llama.cpp's converter reads of Gemma, Phi-3 and Mistral; Transformers 5
-does not save it again."""
 _TERMS = ("LICENSE", "LICENCE", "NOTICE")
 
 
@@ -38,7 +35,7 @@ def copy_base_parts(base: Path, out: Path) -> tuple[str, ...]:
     if lost and alike:
         _add_tensors(base, out, {name for names in lost.values() for name in names})
     kept = [*parts] if alike else []
-    for file in _missing_files(base, out):
+    for file in _missing_files(base, out, alike=alike):
         shutil.copyfile(file, out / file.name)
         kept.append(file.name)
     sentences = []
@@ -85,11 +82,15 @@ def _write_index(out: Path, shards: list[Path]) -> None:
     write_atomic(out / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
 
 
-def _missing_files(base: Path, out: Path) -> Iterator[Path]:
+def _missing_files(base: Path, out: Path, *, alike: bool) -> Iterator[Path]:
     """Yield base's files that belong to the model, are not in `out` and hold no weights."""
+    # llama.cpp's converter reads tokenizer.model of Gemma, Phi-3 and Mistral; Transformers 5 does
+    # not save it again. A classifier generates nothing.
+    names = ("tokenizer.model", *(["generation_config.json"] if alike else []))
     configs = (out / name for name in ("config.json", "tokenizer_config.json"))
     coded = any(read_json(path).get("auto_map") for path in configs if path.is_file())
     for path in sorted(base.iterdir()):
-        belongs = path.name in _FILES or path.name.upper().startswith(_TERMS)
-        if (belongs or (coded and path.suffix == ".py")) and not (out / path.name).exists():
+        belongs = path.name in names or path.name.upper().startswith(_TERMS)
+        code = coded and path.suffix == ".py"
+        if (belongs or code) and path.is_file() and not (out / path.name).exists():
             yield path
