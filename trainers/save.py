@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunegate.harness.models._chat_template import fingerprint_of
+from tunegate.harness.models._model_folder import is_adapter
 from tunegate.harness.models._number_format import quantisation_name
 from tunegate.harness.models.adapters.weight_files import weights_fingerprint
 from tunegate.harness.records.errors import TunegateError
@@ -19,6 +20,7 @@ from tunegate.harness.records.training_card import FILE
 from tunegate.trainers import callbacks, peft_adapters
 from tunegate.trainers import training_card as record
 from tunegate.trainers.arguments import TrainingConfig
+from tunegate.trainers.artifacts._base_parts import copy_base_parts
 from tunegate.trainers.datasets import thinking_rows
 from tunegate.trainers.hardware import current_hardware, peak_cuda_memory, peak_memory
 
@@ -80,12 +82,22 @@ def save_training(
         return folder
     (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle that nothing here reads
     _sort_target_modules(folder / "adapter_config.json")
-    record.write_card(_record(trainer, job, method, folder=folder, seconds=seconds), folder)
+    base_parts = () if is_adapter(folder) else copy_base_parts(job.base.folder, folder)
+    for sentence in base_parts:
+        job.say(sentence)
+    card = _record(trainer, job, method, folder=folder, seconds=seconds, base_parts=base_parts)
+    record.write_card(card, folder)
     return folder
 
 
 def _record(
-    trainer: Any, job: TrainingJob, method: TrainingMethod, *, folder: Path, seconds: float
+    trainer: Any,
+    job: TrainingJob,
+    method: TrainingMethod,
+    *,
+    folder: Path,
+    seconds: float,
+    base_parts: tuple[str, ...],
 ) -> record.TrainingRecord:
     """Return the training card of the weights in `folder`."""
     config = job.config
@@ -113,6 +125,7 @@ def _record(
         chat_template_sha256=template,
         tokenizer_sha256=fingerprint_of(trainer.processing_class),
         weights_sha256=weights_fingerprint(folder),
+        base_parts=base_parts,
     )
 
 

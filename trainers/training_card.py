@@ -116,6 +116,8 @@ class TrainingRecord(Record):
     """`tunegate.harness.models._chat_template.fingerprint_of`: how the tokenizer splits texts."""
     weights_sha256: str
     """Fingerprint of the weights that were saved."""
+    base_parts: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    """Sentences on what the folder has of base that Transformers does not save."""
 
 
 def training_versions() -> dict[str, str]:

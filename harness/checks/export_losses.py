@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.models._model_contents import ModelContents, contents_of
 from tunegate.harness.models._thinking_switch import SWITCHES, read_variables
+from tunegate.harness.models._weight_parts import TIED_PARTS
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
@@ -104,7 +105,7 @@ def export_losses(base: ModelContents, model: ModelContents) -> Iterator[ExportL
 def _parts(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
     kinds: dict[str, list[str]] = {kind: [] for kind in sorted(base.kinds - model.kinds)}
     if base.parts and model.parts:
-        for part in sorted(base.parts.keys() - model.parts.keys() - {"lm_head"}):
+        for part in sorted(base.parts.keys() - model.parts.keys() - TIED_PARTS):
             kinds.setdefault(base.parts[part], []).append(part)
     for kind, parts in kinds.items():
         effect, remedy = _PARTS.get(kind, ("only servers that use them miss them", _COPY))
@@ -116,7 +117,7 @@ def _parts(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
         )
 
 
-_COPY = "copy these tensors from base, or merge the adapter with ship-check, which keeps them"
+_COPY = "merge the adapter with ship-check, which keeps them, or copy them from base"
 _CONVERT = "convert it with a llama.cpp that writes it, or serve its own file beside (mmproj)"
 _PARTS = {
     "a head that drafts (MTP)": ("a server that drafts with it fails, or is slower", _COPY),

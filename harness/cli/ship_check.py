@@ -210,6 +210,7 @@ def _check_artifact(
         else:
             built = build_artifact(artifact, *folders, place / artifact.name)
             spec, size = built.spec, built.size
+            say(*(f"  {sentence}" for sentence in built.base_parts))
         parity = comparison.compare(spec)
     except (MissingExtra, ModelError) as error:
         say(f"  left out: {error}")

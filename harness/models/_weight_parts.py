@@ -15,7 +15,7 @@ from tunegate.harness.models.adapters.weight_files import tensor_headers
 
 _PART = re.compile(r"(?:(?:model|language_model|text_model|transformer)\.)*((?:layers\.\d+|[^.]+))")
 """A tensor's part, whatever class saved it: `mtp`, `visual`, `layers.61`."""
-_TIED = {"lm_head"}
+TIED_PARTS = {"lm_head", "embed_out"}
 """Parts that are saved or not, as the embeddings are tied or not."""
 
 
@@ -31,5 +31,5 @@ def weight_parts(names: Iterable[str]) -> dict[str, list[str]]:
 def lost_parts(base: Path, saved: Path) -> dict[str, list[str]]:
     """Return part → tensors of base's files of which a saved model has nothing."""
     ours, theirs = (weight_parts(tensor_headers(folder)) for folder in (base, saved))
-    lost = sorted(ours.keys() - theirs.keys() - _TIED)
+    lost = sorted(ours.keys() - theirs.keys() - TIED_PARTS)
     return {part: ours[part] for part in lost} if theirs else {}

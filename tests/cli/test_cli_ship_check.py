@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,17 @@ def test_an_adapter_names_its_base_and_the_folder_has_its_suites(tiny: Any, suit
     with pytest.raises(typer.Exit) as ended:
         ship_check([str(tiny.adapter())], artifacts="merged")
     assert ended.value.exit_code == 0
+
+
+def test_what_an_artifact_has_of_base_is_told_each_time(
+    tiny: Any, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = shutil.copytree(tiny.base(), suite.parent / "base")
+    (base / "LICENSE").write_text("Apache", encoding="utf-8")
+
+    for _ in range(2):
+        assert check(base, tiny.adapter(), suite, artifacts="merged", folder=Path("out")) == 0
+        assert "  kept from base, untrained: LICENSE\n" in capsys.readouterr().out
 
 
 def test_the_folder_keeps_the_artifacts(tiny: Any, suite: Path) -> None:

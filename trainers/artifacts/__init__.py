@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from tunegate.harness.contracts import lookup
 from tunegate.harness.models._image_prompt import has_processor
@@ -32,6 +33,7 @@ from tunegate.harness.records.errors import (
 from tunegate.harness.records.files import write_atomic
 from tunegate.harness.records.hashing import sha256
 from tunegate.harness.records.versions import package_versions
+from tunegate.trainers.artifacts._base_parts import copy_base_parts
 
 _PACKAGE = "tunegate.trainers.artifacts"
 MARK = "tunegate_artifact.json"
@@ -43,6 +45,7 @@ _TOKENIZER = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template*",
+    "*.jinja",
     "vocab*",
     "merges.txt",
     "*.model",
@@ -61,7 +64,8 @@ class DeploymentArtifact:
     make: Callable[[Path, Path, Path], str]
     """Takes the folders of the base and the adapter and an empty one; writes the files into the
     third and returns their model spec. Raises `MissingExtra` for a missing library and
-    `ModelError` for an adapter without this form; the other artifacts are still made."""
+    `ModelError` for an adapter without this form; the other artifacts are still made. What a model
+    folder then lacks of base is copied into it (`copy_base_parts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class BuiltArtifact:
     """Bytes of all its files."""
     again: bool
     """Whether it was already there, made from the same base and adapter."""
+    base_parts: tuple[str, ...] = ()
+    """Sentences on what it has of base that Transformers does not save (`copy_base_parts`)."""
 
 
 def available_artifacts() -> dict[str, DeploymentArtifact]:
@@ -100,18 +106,21 @@ def build_artifact(
     )
     record = _read(mark)
     if record.get("made_of") == wanted:
-        return BuiltArtifact(record["spec"], _size(out), again=True)
+        parts = tuple(record.get("base_parts", ()))
+        return BuiltArtifact(record["spec"], _size(out), again=True, base_parts=parts)
     if out.is_dir() and any(out.iterdir()) and not mark.is_file():
         raise UsageError(f"{out}: holds other files; name another folder, or move them away")
     shutil.rmtree(out, ignore_errors=True)
     # An interrupted run leaves an empty mark, so that the next one may clear the folder.
     write_atomic(mark, "{}\n")
     spec = artifact.make(base, adapter, out)
-    write_atomic(mark, json.dumps({"made_of": wanted, "spec": spec}, indent=2) + "\n")
-    return BuiltArtifact(spec, _size(out), again=False)
+    parts = copy_base_parts(base, out)
+    record = {"made_of": wanted, "spec": spec, "base_parts": parts}
+    write_atomic(mark, json.dumps(record, indent=2) + "\n")
+    return BuiltArtifact(spec, _size(out), again=False, base_parts=parts)
 
 
-def _read(mark: Path) -> dict[str, str]:
+def _read(mark: Path) -> dict[str, Any]:
     try:
         value = json.loads(mark.read_bytes())
     except (OSError, ValueError):

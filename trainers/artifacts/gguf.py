@@ -5,7 +5,6 @@ Each folder also gets a Modelfile for Ollama.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from tunegate.harness.models.gguf_format.file import read_gguf
 from tunegate.harness.models.gguf_format.unpack import unread_part
 from tunegate.harness.records.errors import ModelError
 from tunegate.trainers.artifacts import DeploymentArtifact, copy_tokenizer, save_merged
+from tunegate.trainers.artifacts._base_parts import copy_base_parts
 from tunegate.trainers.artifacts._modelfile import write_modelfile
 
 HF, LORA = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
@@ -25,14 +25,12 @@ CONVERTED = ("F16", "Q8_0")
 """Formats that the converter itself writes."""
 QUANTISED = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K")
 """Formats that llama.cpp makes out of a file in float32."""
-_WORDS = "tokenizer.model"
-"""What the converter reads of Gemma, Phi-3 and Mistral; Transformers 5 does not save it again."""
 _MODEL = (
     "config.json",
     "generation_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
-    _WORDS,
+    "tokenizer.model",
 )
 _LOST = {
     "use_rslora": "rsLoRA's scale, lora_alpha / √r: it would be served as lora_alpha / r",
@@ -86,9 +84,7 @@ def _merged(base: Path, adapter: Path, out: Path) -> Iterator[Path]:
         whole = Path(place) / adapter.name
         whole.mkdir()
         save_merged(base, adapter, whole, dtype="float32")
-        words = base / _WORDS
-        if words.is_file() and not (whole / _WORDS).exists():
-            shutil.copyfile(words, whole / _WORDS)
+        copy_base_parts(base, whole)
         yield whole
 
 

@@ -154,10 +154,23 @@ class TensorHeader:
     end: int
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that Transformers reads, without copies in another layout."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        try:
+            return sorted({folder / name for name in read_json(index)["weight_map"].values()})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ModelError(f"{index}: has no weight_map of file names; copy it again") from error
+    return sorted(folder.glob("*.safetensors"))
+
+
 def tensor_headers(folder: Path) -> dict[str, TensorHeader]:
-    """Return name → header of every tensor in a folder's safetensors files."""
+    """Return name → header of every tensor of a model folder."""
     headers = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         header, start = _read_header(path)
         for name, one in header.items():
             begin, end = (start + offset for offset in one["data_offsets"])
