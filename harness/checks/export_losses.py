@@ -109,8 +109,9 @@ def _parts(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
             kinds.setdefault(base.parts[part], []).append(part)
     for kind, parts in kinds.items():
         effect, remedy = _PARTS.get(kind, ("only servers that use them miss them", _COPY))
+        named = f", {kind}" if parts and kind else ""
         yield ExportLoss(
-            f"its files lack {_listed(parts) or kind} of base{f', {kind}' if parts and kind else ''}",
+            f"its files lack {_listed(parts) or kind} of base{named}",
             effect,
             _CONVERT if model.is_gguf else remedy,
             sees=kind == _IMAGES,

@@ -54,7 +54,7 @@ from tunegate.harness.run.options import RunOptions
 from tunegate.harness.run.prepare import PlanOptions, RunPurpose, prepare_with
 from tunegate.harness.run.prepared_run import AfterLook, PreparedRun, continue_all_suites
 from tunegate.harness.run.run_state import RunState
-from tunegate.harness.run.served_proof import prove_prompts, prove_served
+from tunegate.harness.run.served_proof import ServedPrompts, prove_prompts, prove_served
 from tunegate.harness.run.telemetry import write_telemetry
 from tunegate.harness.run.training_provenance import TrainingProvenance
 from tunegate.harness.suite import Suite
@@ -105,14 +105,8 @@ def _evaluate(
     options, folder, say = state.options, state.folder, state.options.say
     say(*suite_notices(options))
 
-    # what the files state, before anything is loaded
-    losses = export_losses.find_export_losses(options.specs)
-    export_losses.refuse_broken_exports(
-        losses, state.suites, allowed=options.allow_config_difference
-    )
-    say(*export_losses.loss_lines(losses))
-
     # open
+    losses = _export_losses(state)
     arms = state.arms = _open(options, opened)
     suites = state.suites = _chosen_cases(state)
 
@@ -139,13 +133,7 @@ def _evaluate(
     stopping = _plan_looks(options, suites, arms, state.training.left_out(suites))
     state.looks = stopping.schedules
     run = state.run = prepare_with(store, suites, arms, _plan_options(state))
-    if not options.allow_prompt_difference:
-        comparability.refuse_other_cuts(suites, arms)
-        comparability.refuse_other_contexts(run.plan.requests.values(), arms)
-    prompts = prove_prompts(run)
-    state.served_prompts = prompts.record
-    state.comparability = {**prompts.comparability(run), **_declarations(run)}
-    prompts.refuse_different(allowed=options.allow_prompt_difference)
+    prompts = _prove_prompts(state, run)
     manifest = state.begin()
     cases = run_cases(suites, run.plan, arms)
     folder.write_lines("cases.jsonl", cases, packed=manifest.packed)
@@ -201,6 +189,17 @@ def evaluate_once(
             return evaluate(options, opened)
 
 
+def _export_losses(state: RunState) -> dict[str, list[export_losses.ExportLoss]]:
+    """Say what each model's files lack of base's, before anything is loaded; refuse what breaks."""
+    options = state.options
+    losses = export_losses.find_export_losses(options.specs)
+    export_losses.refuse_broken_exports(
+        losses, state.suites, allowed=options.allow_config_difference
+    )
+    options.say(*export_losses.loss_lines(losses))
+    return losses
+
+
 def _open(options: RunOptions, opened: dict[str, Arm]) -> dict[str, Arm]:
     """Open the arms, unless they are open already."""
     if not opened:
@@ -235,6 +234,19 @@ def _chosen_cases(state: RunState) -> tuple[Suite, ...]:
             state.filtered += (f"{which} are not in the results of every arm",)
         chosen.append(replace(suite, cases=cases))
     return tuple(chosen)
+
+
+def _prove_prompts(state: RunState, run: PreparedRun) -> ServedPrompts:
+    """Refuse arms that do not get the same whole prompts; record how that was proven."""
+    allowed = state.options.allow_prompt_difference
+    if not allowed:
+        comparability.refuse_other_cuts(state.suites, state.arms)
+        comparability.refuse_other_contexts(run.plan.requests.values(), state.arms)
+    prompts = prove_prompts(run)
+    state.served_prompts = prompts.record
+    state.comparability = {**prompts.comparability(run), **_declarations(run)}
+    prompts.refuse_different(allowed=allowed)
+    return prompts
 
 
 def _training(

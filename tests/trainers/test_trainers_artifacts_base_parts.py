@@ -12,7 +12,7 @@ import pytest
 
 from tests.gguf_files import set_keys
 from tests.tiny_models import Tiny, _save_adapter, make_tokenizer, muted
-from tunegate.harness.models._model_folder import tensor_names
+from tunegate.harness.models.adapters.weight_files import tensor_headers
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.trainers import artifacts, sft
 from tunegate.trainers.artifacts import gguf
@@ -149,7 +149,7 @@ def test_a_head_that_drafts_survives_the_merge_byte_for_byte(
 
     tensors = load_tensors(tmp_path / "out")
     assert {name: raw(tensors[name]) for name in planted} == {n: raw(x) for n, x in planted.items()}
-    assert set(tensors) == {*tensor_names(plain), *planted}
+    assert set(tensors) == {*tensor_headers(plain), *planted}
     assert made.base_parts == (f"kept from base, untrained: {part} (3 tensors)",)
     config, before = (
         json.loads((f / "config.json").read_bytes()) for f in (tmp_path / "out", base)
@@ -346,7 +346,7 @@ def test_the_converter_reads_the_head_and_the_vocabulary(tmp_path: Path) -> None
     _save_adapter(adapter, base, 1, dead=False)
     out.mkdir()
     with muted(), gguf._merged(base, adapter, out) as whole:
-        assert {*tensor_names(whole)} >= planted.keys()
+        assert {*tensor_headers(whole)} >= planted.keys()
         assert (whole / "tokenizer.model").read_text(encoding="utf-8") == "words"
 
 
@@ -367,7 +367,7 @@ def test_a_full_fine_tune_keeps_the_head_and_its_card_says_so(
 
     assert read_card(out).base_parts == sentences
     assert [line for line in lines if "from base, untrained" in line] == list(sentences)
-    assert ("mtp.eh_proj.weight" in tensor_names(out)) is (peft == "none")
+    assert ("mtp.eh_proj.weight" in tensor_headers(out)) is (peft == "none")
     if peft == "none":
         tensors = load_tensors(out)
         assert {n: raw(tensors[n]) for n in planted} == {n: raw(x) for n, x in planted.items()}
