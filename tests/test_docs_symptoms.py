@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import copied, tiny
+from tunegate.harness.checks.export_losses import find_export_losses, loss_lines
 from tunegate.harness.checks.liveness import check_liveness
 from tunegate.harness.models.open_arms import open_arms
 from tunegate.harness.models.servers.prompt_causes import BuiltPrompt, name_cause
@@ -79,10 +80,12 @@ class Troubled:
         return self.gate(SENTENCES, worse[:30] + SENTENCES[30:])
 
     def open(self, tuned: Path, base: Path | None = None) -> str:
-        """Open two models as a gate does; return why tuned is refused, or the warning."""
+        """Open two models as a gate does; return why tuned is refused, or what it is warned of."""
+        specs = {"base": str(base or self.tiny.base()), "tuned": str(tuned)}
         try:
-            arms = open_arms({"base": str(base or self.tiny.base()), "tuned": str(tuned)})
-            return str(check_liveness(arms)["tuned"].get("warning", ""))
+            lost = loss_lines(find_export_losses(specs))
+            warning = check_liveness(open_arms(specs))["tuned"].get("warning", "")
+            return "\n".join((*lost, str(warning)))
         except TunegateError as refused:
             return str(refused)
 

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.further_arm import SHIPPED
-from tunegate.harness.models._model_contents import ModelContents, contents_of
+from tunegate.harness.models._folder_contents import folder_contents
+from tunegate.harness.models._model_contents import ModelContents
+from tunegate.harness.models._model_folder import is_adapter, prefix_errors
 from tunegate.harness.models._thinking_switch import SWITCHES, read_variables
 from tunegate.harness.models._weight_parts import TIED_PARTS
+from tunegate.harness.models.open_arms import model_file
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite import Suite
@@ -72,6 +75,23 @@ def find_export_losses(specs: Mapping[str, str | None]) -> dict[str, tuple[Expor
         if contents.place != base.place
     }
     return {name: losses for name, losses in found.items() if losses}
+
+
+def contents_of(spec: str) -> ModelContents | None:
+    """Return what a model spec's files state; None of adapters and of models that are elsewhere.
+
+    Raises:
+        ModelError: the files are not there or not readable.
+    """
+    place = model_file(spec)
+    if place is None:
+        return None
+    if place.suffix == ".gguf":
+        from tunegate.harness.models.gguf_format.contents import gguf_contents
+
+        return gguf_contents(place)
+    with prefix_errors(f"{place}: not readable as a model"):
+        return None if is_adapter(place) else folder_contents(place)
 
 
 def refuse_broken_exports(

@@ -189,7 +189,7 @@ def evaluate_once(
             return evaluate(options, opened)
 
 
-def _export_losses(state: RunState) -> dict[str, list[export_losses.ExportLoss]]:
+def _export_losses(state: RunState) -> dict[str, tuple[export_losses.ExportLoss, ...]]:
     """Say what each model's files lack of base's, before anything is loaded; refuse what breaks."""
     options = state.options
     losses = export_losses.find_export_losses(options.specs)

@@ -17,11 +17,12 @@ from tests.gguf_files import needs_gguf, rewritten, set_keys
 from tests.gguf_writer import write_gguf
 from tests.tiny_models import Tiny
 from tunegate.harness.checks.export_losses import (
+    contents_of,
     export_losses,
     find_export_losses,
     refuse_broken_exports,
 )
-from tunegate.harness.models._model_contents import contents_of, folder_contents
+from tunegate.harness.models._folder_contents import folder_contents
 from tunegate.harness.records.errors import ModelError, NotComparable
 
 torch = pytest.importorskip("torch")

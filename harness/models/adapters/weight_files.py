@@ -172,9 +172,13 @@ def tensor_headers(folder: Path) -> dict[str, TensorHeader]:
     headers = {}
     for path in weight_files(folder):
         header, start = _read_header(path)
-        for name, one in header.items():
-            begin, end = (start + offset for offset in one["data_offsets"])
-            headers[name] = TensorHeader(one["dtype"], tuple(one["shape"]), path, begin, end)
+        try:
+            for name, tensor in header.items():
+                begin, end = (start + offset for offset in tensor["data_offsets"])
+                shape = tuple(tensor["shape"])
+                headers[name] = TensorHeader(tensor["dtype"], shape, path, begin, end)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: the safetensors header names no tensors") from error
     return headers
 
 
@@ -206,10 +210,9 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int]:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{path}: the safetensors header is not JSON ({error})") from error
-    try:
-        return {key: header[key] for key in header if key != "__metadata__"}, 8 + length
-    except TypeError as error:
-        raise ModelError(f"{path}: the safetensors header names no tensors") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{path}: the safetensors header names no tensors")
+    return {name: header[name] for name in header if name != "__metadata__"}, 8 + length
 
 
 def _check_header(path: Path) -> int:
