@@ -75,7 +75,7 @@ def check(
         warnings.simplefilter("ignore")
         alarms = _look(specs, dtype, trusted=trust_remote_code, allowed=allow_config_difference)
     print()
-    for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming"]:
+    for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming in its answers"]:
         say(line)
     say(LAST)
     raise typer.Exit(1 if alarms else 0)
