@@ -30,11 +30,14 @@ Chances = tuple[float, float]
 """Of a win, and of a loss."""
 UNCHANGED: Chances = (0.15, 0.15)
 GAIN: Chances = (0.3, 0.05)
-AT_THE_BOUND: dict[str, tuple[float, Chances]] = {
-    "gain": (0.0, (0.1, 0.1)),
-    "tolerance": (0.1, (0.05, 0.15)),
+AT_THE_BOUND: dict[str, tuple[Gate, Chances]] = {
+    "gain": (Gate(metric="m", kind="gain", margin=0.0), (0.1, 0.1)),
+    "tolerance": (Gate(metric="m", kind="tolerance", margin=0.1), (0.05, 0.15)),
+    "floor": (Gate(metric="m", kind="floor", margin=0.5, floor_mode="certified"), (0.15, 0.15)),
 }
-"""Kind of gate → its margin, and a value at exactly that."""
+"""Kind of gate → the gate, and the chances of a value that is exactly at its bound."""
+WORTHWHILE = Gate(metric="m", kind="gain", margin=0.1, expected_gain=0.25)
+"""A gate that expects what `GAIN` brings."""
 
 
 def rows(settings: Settings) -> list[Row]:
@@ -55,11 +58,9 @@ def _column(rng: np.random.Generator, chances: Chances, shared: Column | None) -
 def _decide(
     rng: np.random.Generator,
     values: list[Chances],
+    rule: Gate,
     *,
     reworded: bool,
-    kind: str = "gain",
-    margin: float = 0.0,
-    expected: float | None = None,
 ) -> VerdictRecord:
     """Draw and decide a run with one rule on every value.
 
@@ -78,8 +79,9 @@ def _decide(
         for value in range(len(values))
         for case in range(CASES)
     ]
-    rule = Gate(metric="m", kind=kind, margin=margin, every="k", expected_gain=expected)
-    gates = [rule.model_copy(update={"tag": f"k:{value}"}) for value in range(len(values))]
+    gates = [
+        rule.model_copy(update={"every": "k", "tag": f"k:{value}"}) for value in range(len(values))
+    ]
     suites = {SUITE: [Gated(rules.ZERO_ONE, gate, (base, tuned)) for gate in gates]}
     return decide_run(manifest_of(suites), {SUITE: cases}, rows_of({SUITE: suites[SUITE][:1]}))
 
@@ -97,13 +99,12 @@ def _grid() -> Iterator[tuple[int, bool]]:
 
 
 def _false_ships() -> Iterator[RunCell]:
-    """Yield false SHIPs: one value without a gain, or at its tolerance, or all of them."""
+    """Yield false SHIPs: one value at its bound, and a gain under all others."""
 
     def ships(rng: np.random.Generator, count: int, kind: str, *, reworded: bool) -> bool:
-        margin, broken = AT_THE_BOUND[kind]
-        values = [broken, *[GAIN] * (count - 1)]
-        verdict = _decide(rng, values, reworded=reworded, kind=kind, margin=margin)
-        return verdict.verdict is Verdict.SHIP
+        rule, at_bound = AT_THE_BOUND[kind]
+        values = [at_bound, *[GAIN] * (count - 1)]
+        return _decide(rng, values, rule, reworded=reworded).verdict is Verdict.SHIP
 
     for kind in AT_THE_BOUND:
         for count, reworded in _grid():
@@ -117,12 +118,11 @@ def _false_claims() -> Iterator[RunCell]:
     """Yield false BLOCKs of unchanged values, and false HOLDs at exactly the expected gain."""
 
     def blocks(rng: np.random.Generator, count: int, *, reworded: bool) -> bool:
-        verdict = _decide(rng, [UNCHANGED] * count, reworded=reworded)
+        verdict = _decide(rng, [UNCHANGED] * count, AT_THE_BOUND["gain"][0], reworded=reworded)
         return any(gate.reason is GateReason.REGRESSED for gate in verdict.suites[0].gates)
 
     def holds(rng: np.random.Generator, count: int, *, reworded: bool) -> bool:
-        verdict = _decide(rng, [GAIN] * count, reworded=reworded, margin=0.1, expected=0.25)
-        return verdict.verdict is Verdict.HOLD
+        return _decide(rng, [GAIN] * count, WORTHWHILE, reworded=reworded).verdict is Verdict.HOLD
 
     for count, reworded in _grid():
         worded = _worded(count, reworded=reworded)
@@ -142,7 +142,8 @@ def _missed() -> Iterator[RunCell]:
     """Yield how often a gain of 25 points under each value is not shipped."""
 
     def missed(rng: np.random.Generator, count: int, *, reworded: bool) -> bool:
-        return _decide(rng, [GAIN] * count, reworded=reworded).verdict is not Verdict.SHIP
+        verdict = _decide(rng, [GAIN] * count, AT_THE_BOUND["gain"][0], reworded=reworded)
+        return verdict.verdict is not Verdict.SHIP
 
     for count, reworded in _grid():
         errs = partial(missed, count=count, reworded=reworded)

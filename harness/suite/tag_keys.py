@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import unknown_name_message
 from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.wording import count_noun
 from tunegate.harness.suite.toml_file import TomlFile
 
 
@@ -27,9 +28,9 @@ def on_every_value(gate: Gate, cases: Sequence[Case]) -> tuple[Gate, ...]:
 
 
 def key_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case]) -> Iterator[str]:
-    """Yield gates on every value of a key that too few values or untagged cases keep from meaning.
+    """Yield why gates on every value of a key have no values, or leave cases out.
 
-    `tables` are the valid `[[gates]]` tables. A case without a value would be in no gate.
+    `tables` are the valid `[[gates]]` tables.
     """
     for index in tables:
         table = source.data["gates"][index]
@@ -52,8 +53,8 @@ def key_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case])
             continue
         without = [case for case in cases if not set(tags) & set(case.tags)]
         if without:
+            count = f"{len(without)} of {count_noun(len(cases), 'case')}"
             yield (
-                f"{without[0].where}: case {without[0].id!r} has no tag {key}:…, nor have "
-                f"{len(without) - 1} others of {len(cases)}; every={key!r} would leave them out: "
-                "tag them"
+                f"{without[0].where}: case {without[0].id!r} has no tag {key}:…; every={key!r} "
+                f"would leave out {count}: tag each case"
             )

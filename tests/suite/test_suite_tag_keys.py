@@ -54,8 +54,8 @@ def test_a_case_of_a_new_value_does_not_make_another_rule(
         (
             RULE,
             lines(["language:de"], ["short"], ["long"]),
-            "cases.jsonl:2: case 'c1' has no tag language:…, nor have 1 others of 3; "
-            "every='language' would leave them out: tag them",
+            "cases.jsonl:2: case 'c1' has no tag language:…; every='language' would leave out 2 of "
+            "3 cases: tag each case",
         ),
         (
             RULE,

@@ -28,14 +28,14 @@ def by_rule(gates: Iterable[GateResult]) -> list[list[GateResult]]:
     return list(rules.values())
 
 
-def worst_gates(gates: Iterable[GateResult]) -> list[GateResult]:
+def worst_of_rules(gates: Iterable[GateResult]) -> list[GateResult]:
     """Return the worst gate of each rule."""
     return [min(rule, key=_badness) for rule in by_rule(gates)]
 
 
 def mark_worst(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
     """Return the gates, with the worst of each rule on every value marked."""
-    worst = {gate.id for gate in worst_gates(gates) if gate.every is not None}
+    worst = {gate.id for gate in worst_of_rules(gates) if gate.every is not None}
     return tuple(
         gate.model_copy(update={"worst": True}) if gate.id in worst else gate for gate in gates
     )

@@ -17,7 +17,7 @@ from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
-from tunegate.harness.decision.gating.every_value import mark_worst, worst_gates
+from tunegate.harness.decision.gating.every_value import mark_worst, worst_of_rules
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import (
@@ -288,7 +288,7 @@ def _broken(table: ScoreTable) -> list[str]:
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:
     """Return the form that tuned's answers fell into, unless a goal was reached."""
     shift = table.answers.form
-    goals = (gate for gate in worst_gates(gates) if gate_kind(gate.kind).is_goal)
+    goals = (gate for gate in worst_of_rules(gates) if gate_kind(gate.kind).is_goal)
     reached = any(goal.status is GateStatus.PASS for goal in goals)
     return None if shift is None or reached else f"{table.suite.name}: {shift.sentence}"
 

@@ -11,7 +11,7 @@ from tunegate.harness.decision.gating.every_value import (
     NO_REASON_TO_SHIP,
     by_rule,
     largest_p,
-    worst_gates,
+    worst_of_rules,
 )
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
@@ -59,7 +59,7 @@ def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[list[
     A goal on every value of a key is as its worst gate.
     """
     goals: dict[str | None, list[GateResult]] = {}
-    for gate in worst_gates(gates):
+    for gate in worst_of_rules(gates):
         if gate_kind(gate.kind).is_goal:
             goals.setdefault(gate.against, []).append(gate)
     return [of[:1] if suite.goal_rule == "primary" else of for of in goals.values()]

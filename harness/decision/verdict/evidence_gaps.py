@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.metric import CONTENT_GAP
-from tunegate.harness.decision.gating.every_value import by_rule, worst_gates
+from tunegate.harness.decision.gating.every_value import by_rule, worst_of_rules
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
@@ -93,7 +93,7 @@ def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
         and not worst.advisory
         and (worst.tag is None or 2 * sum(gate.n for gate in rule) >= suite.n_cases)
         for rule in by_rule(gates)
-        for worst in worst_gates(rule)
+        for worst in worst_of_rules(rule)
     )
 
 

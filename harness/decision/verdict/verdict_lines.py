@@ -102,7 +102,11 @@ def interim_look(gate: GateResult) -> str:
 
 
 def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
-    gates = [(s, g) for s, g in sorted_gates(verdict) if g.n and (g.every is None or g.worst)]
+    gates = [
+        (suite, gate)
+        for suite, gate in sorted_gates(verdict)
+        if gate.n and (gate.every is None or gate.worst)
+    ]
     if unjudged := unjudged_sentence(verdict):
         yield unjudged
     if not gates:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunegate.harness.decision.gating.every_value import count_together, worst_gates
+from tunegate.harness.decision.gating.every_value import count_together, worst_of_rules
 from tunegate.harness.decision.verdict.decide import decide_run
 from tunegate.harness.decision.verdict.verdict_lines import every_value_lines
 from tunegate.harness.records.gate_results import GateReason, GateStatus
@@ -171,5 +171,5 @@ def test_a_failed_value_is_worse_than_an_open_one(columns: Any, record_factory: 
     verdict = decide(columns, record_factory, {"a": OPEN, "b": (0, 20, 60, 20), "c": WON})
 
     assert verdict.verdict is Verdict.BLOCK
-    assert [gate.tag_value for gate in worst_gates(verdict.suites[0].gates)] == ["b"]
+    assert [gate.tag_value for gate in worst_of_rules(verdict.suites[0].gates)] == ["b"]
     assert verdict.sentence.startswith("s: m (worst k: b) fell")
