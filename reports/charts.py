@@ -9,6 +9,7 @@ as a tick, and the other kinds what they measure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunegate.harness.contracts.quantity import quantity_of
@@ -52,14 +53,18 @@ class IntervalDrawing:
     """The drawing in words, for those who cannot see it."""
 
 
-def draw_interval(gate: GateResult) -> IntervalDrawing | None:
-    """Return the drawing of a gate's interval, None if nothing was estimated."""
+def draw_interval(gate: GateResult, beside: Sequence[GateResult] = ()) -> IntervalDrawing | None:
+    """Return the drawing of a gate's interval, None if nothing was estimated.
+
+    Its scale holds the gates `beside` it as well, to compare them by eye.
+    """
     kind = gate_kind(gate.kind)
     estimate, limit = kind.value(gate), kind.boundary(gate)
     if estimate is None:
         return None
     noise = _noise_ends(gate) if kind.tests_difference else None
-    scale = _scale([*gate_values(gate), *(noise or ())], around_zero=kind.tests_difference)
+    values = [value for shown in (gate, *beside) for value in gate_values(shown)]
+    scale = _scale([*values, *(noise or ())], around_zero=kind.tests_difference)
     marks = gate_marks(gate, scale, (0.0, WIDTH))
     label = gate_words(gate, "reference")
     point = scale.at(estimate)

@@ -263,6 +263,7 @@ def gate_row(suite: str, gate: GateResult) -> list[str]:
         f"{status.sign} {status.word}{' (advisory)' if gate.advisory else ''}",
         code_span(suite),
         f"{code_span(gate.metric)}{tag_phrase(gate.tag)}"
+        f"{f', the worst {gate.every}' if gate.worst else ''}"
         f"{f' against {gate.against}' if gate.against else ''} ({better} is better)",
         f"{gate.kind}: {escape_markdown(gate_rule(gate))}",
         format_level(gate.base, how),

@@ -246,7 +246,9 @@ def ranking_name(suite: Suite) -> str:
     name = ranking_metric(suite)
     goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
     chosen = (*goals, *suite.gates)
-    return sample_name(name, chosen[0].tag if chosen else None)
+    # A goal on every value of a tag key ranks by all cases.
+    tag = chosen[0].tag if chosen and chosen[0].every is None else None
+    return sample_name(name, tag)
 
 
 def _with_strict_alpha(manifest: Manifest, number: int) -> Manifest:

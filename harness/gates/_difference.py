@@ -79,8 +79,11 @@ class DifferenceGate(GateKind):
         test = judged.pairs.test(judged.margin)
         passed = is_proven(judged.pairs, judged.margin, gate.confidence)
         interval = self.judged_interval(gate, pairs)
+        # Any of several parts may rule the gain out by chance, so they share the error.
+        shared = gate.model_copy(update={"confidence": 1 - (1 - gate.confidence) / context.parts})
+        most = self.judged_interval(shared, pairs).high if context.parts > 1 else interval.high
         status, reason = self._verdict_on(
-            gate, pairs, passed=passed, regressed=context.regressed, high=interval.high
+            gate, pairs, passed=passed, regressed=context.regressed, high=interval.high, most=most
         )
         open_ = reason in (GateReason.UNDERPOWERED, GateReason.LOSS_NOT_BOUNDED)
         # No number of further cases is planned for a run that was given up.
@@ -104,7 +107,7 @@ class DifferenceGate(GateKind):
         )
 
     def _verdict_on(
-        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
+        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float, most: float
     ) -> tuple[GateStatus, GateReason | None]:
         if pairs.too_few:
             return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
@@ -112,7 +115,7 @@ class DifferenceGate(GateKind):
             return self.verdict_on_proof(gate, pairs, high)
         if regressed:
             return GateStatus.FAIL, GateReason.REGRESSED
-        if gate.expected_gain is not None and high < gate.expected_gain:
+        if gate.expected_gain is not None and most < gate.expected_gain:
             return GateStatus.FAIL, GateReason.NO_WORTHWHILE_GAIN
         return GateStatus.UNDECIDED, GateReason.UNDERPOWERED
 

@@ -146,10 +146,12 @@ class ToleranceGate(DifferenceGate):
         )
 
     def _verdict_on(
-        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float
+        self, gate: Gate, pairs: Pairs, *, passed: bool, regressed: bool, high: float, most: float
     ) -> tuple[GateStatus, GateReason | None]:
         """Return the outcome; a proven loss fails the gate if more than the margin was lost."""
-        outcome = super()._verdict_on(gate, pairs, passed=passed, regressed=regressed, high=high)
+        outcome = super()._verdict_on(
+            gate, pairs, passed=passed, regressed=regressed, high=high, most=most
+        )
         if outcome[1] is not GateReason.REGRESSED:
             return outcome
         if not gate.options.get("blocks", True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tunegate.harness.records.manifest import KindName, gate_id, gate_subject
+from tunegate.harness.records.manifest import KindName, gate_id, gate_subject, rule_id
 from tunegate.harness.records.record import MAX_AMOUNT, Number, Record, Text, is_none
 
 
@@ -52,6 +52,10 @@ class GateResult(Record):
     """What the metric measures, in a few words; absent if its name says it."""
     tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
+    every: Text | None = Field(default=None, exclude_if=is_none)
+    """Key of its tag, if the rule must hold under each value of that key; absent if not."""
+    worst: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether it is the worst of the gates on every value of the key."""
     against: Text | None = Field(default=None, exclude_if=is_none)
     """Further arm that stands in base's place in all numbers; absent if that is base itself."""
     kind: KindName
@@ -124,11 +128,31 @@ class GateResult(Record):
         return gate_id(self.metric, self.kind, self.tag, self.against)
 
     @property
+    def rule_id(self) -> str:
+        """Name of the rule, which gates on every value of a key share: `f1::gain[every topic]`."""
+        return rule_id(self.metric, self.kind, self.tag, self.against, self.every)
+
+    @property
+    def tag_value(self) -> str:
+        """The value of the key in its tag: `de` of `language:de`."""
+        return (self.tag or "").removeprefix(f"{self.every}:")
+
+    @property
     def subject(self) -> str:
         """The measured quantity: `json_schema (tag de)`."""
         return gate_subject(self.metric, self.tag, self.against)
 
     @property
     def words(self) -> str:
-        """The measured quantity in words: `valid JSON by the schema (tag de)`."""
-        return gate_subject(self.label or self.metric.replace("_", " "), self.tag, self.against)
+        """The measured quantity in words: `valid JSON by the schema (tag de)`.
+
+        The worst gate of a rule on every value says so: `f1 (worst language: de)`.
+        """
+        return self.named(self.label or self.metric.replace("_", " "))
+
+    def named(self, metric: str) -> str:
+        """Return what it measures, with the metric named so."""
+        if self.worst:
+            worst = f"{metric} (worst {self.every}: {self.tag_value})"
+            return gate_subject(worst, None, self.against)
+        return gate_subject(metric, self.tag, self.against)

@@ -33,6 +33,11 @@ def gate_id(metric: str, kind: str, tag: str | None, against: str | None = None)
     return f"{metric}::{kind}{reference}" + ("" if tag is None else f"[{tag}]")
 
 
+def rule_id(metric: str, kind: str, tag: str | None, against: str | None, every: str | None) -> str:
+    """Return the name of a rule: that of its gate, or one for all values of a key."""
+    return gate_id(metric, kind, tag if every is None else f"every {every}", against)
+
+
 def gate_subject(metric: str, tag: str | None, against: str | None = None) -> str:
     """Return what a gate measures: `f1`, `f1 (tag refunds)`, `f1 (against teacher)`."""
     parts = [*([f"tag {tag}"] if tag else ()), *([f"against {against}"] if against else ())]
@@ -45,6 +50,8 @@ class Gate(Record):
     metric: str
     tag: Text | None = Field(default=None, exclude_if=is_none)
     """Tag of the cases that it rests on; absent if it rests on all cases of the suite."""
+    every: Text | None = Field(default=None, exclude_if=is_none)
+    """Key of its tag, if the rule must hold under each value of that key; absent if not."""
     against: Text | None = Field(default=None, exclude_if=is_none)
     """Further arm that tuned is compared with; absent if that is base."""
     kind: KindName
@@ -68,6 +75,11 @@ class Gate(Record):
     def id(self) -> str:
         """Name of the gate within its suite: `json_schema::floor[de]`."""
         return gate_id(self.metric, self.kind, self.tag, self.against)
+
+    @property
+    def rule_id(self) -> str:
+        """Name of the rule, which gates on every value of a key share: `f1::gain[every topic]`."""
+        return rule_id(self.metric, self.kind, self.tag, self.against, self.every)
 
     @property
     def subject(self) -> str:

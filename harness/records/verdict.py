@@ -103,6 +103,11 @@ class SuiteResult(Record):
     """In the order of suite.toml."""
 
     @property
+    def rules(self) -> tuple[GateResult, ...]:
+        """Its gates, of those on every value of a tag key the worst alone."""
+        return tuple(gate for gate in self.gates if gate.every is None or gate.worst)
+
+    @property
     def counts(self) -> bool:
         """Whether it has a gate that is not advisory."""
         return any(not gate.advisory for gate in self.gates)

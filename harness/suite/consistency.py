@@ -172,6 +172,7 @@ def gate_problems(
     names = tuple(used.name for used in metrics)
     by_name = dict(zip(names, metrics, strict=True))
     seen: set[str] = set()
+    rules: set[str] = set()
     for gate in gates:
         if gate.metric not in by_name:
             if complete:
@@ -182,6 +183,9 @@ def gate_problems(
             on += f" against {gate.against}" if gate.against is not None else ""
             yield f"{gate.where}: a second {gate.kind} on {gate.metric!r}{on}; remove one"
         seen.add(gate.id)
+        if gate.rule_id in rules:
+            continue  # the same rule on another value of its key
+        rules.add(gate.rule_id)
         kind, why = gate_kind(gate.kind), by_name[gate.metric].level_only
         if why and not kind.reads_level:
             yield f"{gate.where}: {gate.kind} on {gate.metric!r}: {why}"
@@ -349,7 +353,7 @@ def _template_problems(where: Callable[[str], str], settings: GenerationSettings
 def wide_guardrails(metrics: Sequence[Metric], gates: Sequence[Gate]) -> Iterator[str]:
     """Yield guardrails that let tuned lose more than a third of what it can lose."""
     by_name = {used.name: used for used in metrics}
-    for gate in gates:
+    for gate in {gate.rule_id: gate for gate in gates}.values():
         used = by_name.get(gate.metric)
         if used is None:
             continue

@@ -15,7 +15,7 @@ from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.suite.arm_prompt import prompt_schema
 
-COMMON_KEYS = ("metric", "tag", "against", "confidence")
+COMMON_KEYS = ("metric", "tag", "every", "against", "confidence")
 """Keys that each `[[gates]]` table may have, whatever its kind."""
 
 

@@ -26,6 +26,7 @@ from tunegate.harness.suite.arm_prompt import ArmPrompt, read_arm_prompt
 from tunegate.harness.suite.case_images import read_images
 from tunegate.harness.suite.file_schema import COMMON_KEYS, suite_validator
 from tunegate.harness.suite.suite import with_prompted_goals
+from tunegate.harness.suite.tag_keys import key_problems, on_every_value
 from tunegate.harness.suite.toml_file import TomlFile
 
 if TYPE_CHECKING:
@@ -70,7 +71,12 @@ class SuiteParts:
         for name in filter(self._is_valid, reference_arms()):
             prompt = self._collect(partial(read_arm_prompt, source, name))
             self.arm_prompts |= {name: prompt} if prompt else {}
-        self.gates = tuple(g for i in self._valid_tables("gates") for g in _read_gates(source, i))
+        self.gates = tuple(
+            gate
+            for index in self._valid_tables("gates")
+            for read in _read_gates(source, index)
+            for gate in on_every_value(read, self.cases)
+        )
         if PROMPTED in source.data:
             self.gates = with_prompted_goals(self.gates)
         if self._is_valid("plan"):
@@ -171,9 +177,9 @@ class SuiteParts:
         complete = self._is_valid("metrics") and len(used) == len(source.data["metrics"])
         self.problems += consistency.gate_problems(used, self.gates, complete=complete)
         if self.cases_known:
-            self.problems += consistency.tag_problems(
-                source, self._valid_tables("gates"), self.cases
-            )
+            gates = self._valid_tables("gates")
+            self.problems += consistency.tag_problems(source, gates, self.cases)
+            self.problems += key_problems(source, gates, self.cases)
         for index in self._valid_tables("gates"):
             self.problems += consistency.companion_problems(source, index)
         self.problems += consistency.thinking_problems(source, self.generation)

@@ -99,7 +99,13 @@ class Suite:
     @property
     def rule_hash(self) -> str:
         """SHA-256 of name and gates, which stays the same when cases are added."""
-        gates = [gate.model_dump(mode="json", exclude={"where"}) for gate in self.gates]
+        rules = {gate.rule_id: gate for gate in self.gates}
+        gates = [
+            gate.model_dump(
+                mode="json", exclude={"where"} if gate.every is None else {"where", "tag"}
+            )
+            for gate in rules.values()
+        ]
         return sha256([self.name, self.goal_rule, gates])
 
     def record(self) -> SuiteRecord:

@@ -87,13 +87,13 @@ def _letter(index: int) -> str:
 
 
 def _goal(run: Run) -> tuple[str, str] | None:
-    """Return suite and gate id of the first goal that counts; None without one."""
+    """Return suite and rule id of the first goal that counts; None without one."""
     results = {suite.name: suite for suite in run.verdict.suites}
     for suite in run.manifest.suites:
         counting = {result.id for result in results[suite.name].gates if not result.advisory}
         for gate in suite.gates:
             if gate_kind(gate.kind).is_goal and gate.id in counting:
-                return suite.name, gate.id
+                return suite.name, gate.rule_id
     return None
 
 
@@ -119,8 +119,8 @@ def _candidate(
 
 def _gain(suites: Sequence[SuiteResult], goal: tuple[str, str] | None) -> CandidateEffect | None:
     for suite in suites:
-        for gate in suite.gates:
-            if (suite.name, gate.id) == goal and gate.delta is not None:
+        for gate in suite.rules:
+            if (suite.name, gate.rule_id) == goal and gate.delta is not None:
                 low, high = _improvement_interval(gate)
                 sign = 1 if gate.higher_is_better else -1
                 return CandidateEffect(

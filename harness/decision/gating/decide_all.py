@@ -15,6 +15,7 @@ from tunegate.harness.comparison.noise_floor import NoiseFloor
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts import lookup
 from tunegate.harness.decision.gating.attempts import at_attempt, extension_level
+from tunegate.harness.decision.gating.every_value import count_together
 from tunegate.harness.decision.gating.judge_eligibility import (
     RULE,
     EligibilityStatus,
@@ -97,10 +98,10 @@ def decide_gates(
         results[gate_input.table.suite.name].append(
             _decide_input(manifest, gate_input, counted if gate_input.counts else shown)
         )
-    return {suite: tuple(gates) for suite, gates in results.items()}
+    return {suite: count_together(gates) for suite, gates in results.items()}
 
 
-def decide_gate(
+def decide_gate(  # noqa: PLR0913 - each is evidence for the gate
     gate: Gate,
     pairs: Pairs,
     *,
@@ -108,6 +109,7 @@ def decide_gate(
     noise: NoiseFloor | None = None,
     remaining: int = 0,
     planned_confidence: float | None = None,
+    parts: int = 1,
 ) -> GateResult:
     """Decide one gate.
 
@@ -120,8 +122,9 @@ def decide_gate(
             arithmetic is exact.
         remaining: Cases not asked.
         planned_confidence: Level at which further cases are judged, if not the gate's own.
+        parts: Gates of its rule: more than one on every value of a key.
     """
-    context = DecisionContext(regressed, noise, remaining, planned_confidence)
+    context = DecisionContext(regressed, noise, remaining, planned_confidence, parts)
     try:
         return _decide_by_kind(gate, pairs, context)
     except TunegateError:
@@ -141,6 +144,7 @@ def _decide_by_kind(gate: Gate, pairs: Pairs, context: DecisionContext) -> GateR
         metric=gate.metric,
         label=pairs.metric.label,
         tag=gate.tag,
+        every=gate.every,
         against=gate.against,
         kind=gate.kind,
         status=outcome.status,
@@ -339,6 +343,7 @@ def _decide_input(
         noise=table.noise(pairs.metric),
         remaining=table.remaining,
         planned_confidence=_planned_confidence(gate, table, manifest.attempts),
+        parts=sum(other.rule_id == gate.rule_id for other in table.suite.gates),
     )
     if table.look is None and table.unseen:
         # A slice has no look until enough of its cases were asked.
@@ -417,7 +422,7 @@ def _planned_confidence(gate: Gate, table: ScoreTable, attempts: Mapping[str, in
 def _sharing_goals(gate: Gate, table: ScoreTable) -> int:
     """Return how many alternative goals share the error at a look."""
     shared = gate_kind(gate.kind).is_goal and table.suite.goal_rule == "any"
-    return sum(gate_kind(g.kind).is_goal for g in table.suite.gates) if shared else 1
+    return len({g.rule_id for g in table.suite.gates if gate_kind(g.kind).is_goal}) if shared else 1
 
 
 def _pairs(table: ScoreTable, gate: Gate, imputation: ImputationCase) -> Pairs:

@@ -68,12 +68,23 @@ def _may_be_binary(metric: Metric) -> bool:
 def silent_goals(suite: Suite) -> Iterator[str]:
     """Yield the goals that the suite needs, if all of them are advisory."""
     goals = [gate for gate in suite.gates if gate_kind(gate.kind).is_goal]
-    needed = goals[:1] if suite.goal_rule == "primary" else goals
+    needed = goals
+    if suite.goal_rule == "primary":
+        needed = [goal for goal in goals if goal.rule_id == goals[0].rule_id]
     if all(is_advisory(suite, gate) for gate in needed):
         for gate in needed:
             key = gate_kind(gate.kind).margin_key(gate)
             why = f"{gate.subject}: {_why_advisory(suite, gate)}"
             yield f"{gate.where}: {key}={gate.margin} is advisory; {why}"
+
+
+def silent_parts(suite: Suite) -> Iterator[str]:
+    """Yield the gates that stay open because they cannot count, unlike others of their rule."""
+    counting = {g.rule_id for g in suite.gates if g.every and not is_advisory(suite, g)}
+    for gate in suite.gates:
+        if gate.rule_id in counting and (why := _why_advisory(suite, gate)):
+            key = gate_kind(gate.kind).margin_key(gate)
+            yield f"{gate.where}: {key}={gate.margin} stays undecided; {gate.subject}: {why}"
 
 
 def content_gap(suite: Suite) -> Iterator[str]:

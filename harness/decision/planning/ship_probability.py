@@ -29,6 +29,7 @@ from tunegate.harness.decision.planning.advisory_gates import (
     content_gap,
     is_advisory,
     silent_goals,
+    silent_parts,
 )
 from tunegate.harness.decision.planning.cheaper_designs import cheaper_designs
 from tunegate.harness.decision.planning.gate_cases import cluster_count, count_asked, prompts_on
@@ -106,6 +107,7 @@ def plan_suite(suite: Suite, pilot: PilotRun | None = None) -> SuitePlan:
     refusals = (
         *unreachable_gates(suite),
         *silent_goals(suite),
+        *silent_parts(suite),
         *undecidable_gates(suite, n_clusters),
     )
     gap = any(content_gap(suite))
@@ -137,10 +139,13 @@ class _Planner:
                 gains[gate.against].append(gate)
         # The rule holds for the goals against each reference by themselves.
         needed = 1 if suite.goal_rule == "primary" else None
-        self.goals = [goal for goals in gains.values() for goal in goals[:needed]]
+        rules = {ref: list(dict.fromkeys(g.rule_id for g in of)) for ref, of in gains.items()}
+        self.goals = [
+            goal for ref, of in gains.items() for goal in of if goal.rule_id in rules[ref][:needed]
+        ]
         # Holm's first step: if one of m goals is enough, the best is tested at alpha/m.
         any_goal = suite.goal_rule == "any"
-        self.alternatives = {ref: len(goals) if any_goal else 1 for ref, goals in gains.items()}
+        self.alternatives = {ref: len(ids) if any_goal else 1 for ref, ids in rules.items()}
         self.shares = cache(lambda n: planned_shares(suite, n))
         self.tests: dict[tuple[Any, ...], GateTest] = {}
         """Parameters of a test on 0/1 scores → the test, which is expensive to enumerate."""
@@ -276,17 +281,20 @@ class _Planner:
         if not gates or not all(g.powers for g in gates):
             return (), ()
         any_goal = self.suite.goal_rule == "any"
-        goals: dict[str | None, list[GatePlan]] = defaultdict(list)
+        # Goals by reference, each with its gate, or with one for every value of a key.
+        goals: dict[str | None, dict[str, list[GatePlan]]] = defaultdict(lambda: defaultdict(list))
         for plan in gates:
             if gate_kind(plan.gate.kind).is_goal and any_goal:
-                goals[plan.gate.against].append(plan)
-        others = [g for g in gates if not any(g in of for of in goals.values())]
+                goals[plan.gate.against][plan.gate.rule_id].append(plan)
+        others = [g for g in gates if not (any_goal and gate_kind(g.gate.kind).is_goal)]
         chances, cases = [], []
         for index in range(len(gates[0].powers)):
             # Only the likeliest goal counts, which is safe however the goals are related.
-            likeliest = (max(of, key=lambda g: g.powers[index].chance) for of in goals.values())
-            needed = [*others, *likeliest]
-            chances.append(math.prod(g.powers[index].chance for g in needed))
+            likeliest = (
+                max(of.values(), key=lambda rule: _chance(rule, index)) for of in goals.values()
+            )
+            needed = [*others, *(plan for rule in likeliest for plan in rule)]
+            chances.append(_chance(needed, index))
             cases.append(self._cases_of(needed, index))
         return tuple(chances), tuple(cases)
 
@@ -345,6 +353,11 @@ class _Planner:
         return found, "" if found else "σ unknown: plan from a first run with --from RUN"
 
 
+def _chance(gates: Sequence[GatePlan], index: int) -> float:
+    """Return the probability that all gates pass, as if they were independent."""
+    return math.prod(gate.powers[index].chance for gate in gates)
+
+
 FEW_CHANGED = 5
 """Changed scores in an earlier run below which their spread is hardly known."""
 GRID = (0.1, 0.2, 0.3)
@@ -373,8 +386,25 @@ def _notes(
     if any(suite.metric(g.gate.metric).needs is CellKind.LATENCY for g in planned):
         yield f"latency is timed on {suite.generation.latency_cases} cases: raise latency_cases too"
     yield from advisory_notes(suite)
+    yield from _smallest_parts(suite)
     yield from judged_once_notes(suite)
     if planned and planned_shares(suite, len(suite.cases)):
         yield "chances are for a run that may end early; --early-stop off adds a point or two"
-    if suite.goal_rule == "any" and sum(gate_kind(g.gate.kind).is_goal for g in gates) > 1:
+    goals = {g.gate.rule_id for g in gates if gate_kind(g.gate.kind).is_goal}
+    if suite.goal_rule == "any" and len(goals) > 1:
         yield "goal_rule = any: each gain is planned at alpha/m (Holm), the likeliest one counted"
+
+
+def _smallest_parts(suite: Suite) -> Iterator[str]:
+    """Yield the value with the fewest cases of each key under whose values a rule must hold."""
+    for key in dict.fromkeys(gate.every for gate in suite.gates if gate.every is not None):
+        counts = {
+            gate.tag: count_asked(suite, suite.metric(gate.metric), gate.tag)
+            for gate in suite.gates
+            if gate.every == key
+        }
+        tag, least = min(counts.items(), key=lambda part: part[1])
+        yield (
+            f"every {key}: all {len(counts)} must hold; the smallest, {tag}, has "
+            f"{count_noun(least, 'case')}"
+        )

@@ -17,6 +17,7 @@ from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts
 from tunegate.harness.decision.gating.attempts import ledger_note
 from tunegate.harness.decision.gating.contamination_strata import compute_strata, touched_note
 from tunegate.harness.decision.gating.decide_all import ImputationCase, decide_gates
+from tunegate.harness.decision.gating.every_value import mark_worst, worst_of_rules
 from tunegate.harness.decision.gating.slice_losses import slice_losses
 from tunegate.harness.decision.score_table import ScoreTable, tables_of
 from tunegate.harness.decision.verdict.decision_table import (
@@ -220,6 +221,7 @@ def _suite_result(
     incomplete = set().union(*missing.values())
     asked_cases = {c for m, t in parts.items() for c in t.asked(m)}
     gates = tuple(error_if_over_budget(gate, table) or gate for gate in gates)
+    gates = mark_worst(gates)
     verdict = suite_verdict(suite, gates)
     by_itself = {gate.id: why for gate, why in goals_lost_to_holm(suite, gates)}
     gates = tuple(
@@ -286,7 +288,8 @@ def _broken(table: ScoreTable) -> list[str]:
 def _collapsed(table: ScoreTable, gates: Sequence[GateResult]) -> str | None:
     """Return the form that tuned's answers fell into, unless a goal was reached."""
     shift = table.answers.form
-    reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
+    goals = (gate for gate in worst_of_rules(gates) if gate_kind(gate.kind).is_goal)
+    reached = any(goal.status is GateStatus.PASS for goal in goals)
     return None if shift is None or reached else f"{table.suite.name}: {shift.sentence}"
 
 

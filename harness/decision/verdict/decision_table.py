@@ -7,6 +7,12 @@ from collections.abc import Sequence
 from tunegate.harness.comparison.delta import one_sided
 from tunegate.harness.contracts.further_arm import PROMPTED
 from tunegate.harness.contracts.quantity import quantity_of
+from tunegate.harness.decision.gating.every_value import (
+    NO_REASON_TO_SHIP,
+    by_rule,
+    largest_p,
+    worst_of_rules,
+)
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import SuiteRecord, gate_subject
@@ -19,7 +25,7 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     if any(g.status is GateStatus.ERROR for g in counted):
         return Verdict.ERROR
     failed_gates = [g for g in counted if g.status is GateStatus.FAIL]
-    if any(g.reason not in _NO_REASON_TO_SHIP for g in failed_gates):
+    if any(g.reason not in NO_REASON_TO_SHIP for g in failed_gates):
         return Verdict.BLOCK
     guards = [g for g in counted if not gate_kind(g.kind).is_goal]
     guards_hold = all(g.status is GateStatus.PASS for g in guards)
@@ -33,10 +39,6 @@ def suite_verdict(suite: SuiteRecord, gates: Sequence[GateResult]) -> Verdict:
     return Verdict.SHIP
 
 
-_NO_REASON_TO_SHIP = (GateReason.NO_WORTHWHILE_GAIN, GateReason.PROMPT_SUFFICES)
-"""Reasons of goals that are missed although nothing broke."""
-
-
 def _on_goals(suite: SuiteRecord, needed: Sequence[GateResult]) -> Verdict:
     """Return what the needed goals against one reference decide: SHIP, HOLD or UNDECIDED."""
     goals = [g for g in needed if not g.advisory]
@@ -46,15 +48,18 @@ def _on_goals(suite: SuiteRecord, needed: Sequence[GateResult]) -> Verdict:
         return Verdict.SHIP
     # If any goal would do, all of them must be ruled out.
     still_open = [g for g in goals if suite.goal_rule == "any" or g.status is not GateStatus.PASS]
-    if all(g.reason in _NO_REASON_TO_SHIP for g in still_open):
+    if all(g.reason in NO_REASON_TO_SHIP for g in still_open):
         return Verdict.HOLD
     return Verdict.UNDECIDED
 
 
 def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[list[GateResult]]:
-    """Return the goals that the suite's rule asks for, by reference; no list without a goal."""
+    """Return the goals that the suite's rule asks for, by reference; no list without a goal.
+
+    A goal on every value of a key is as its worst gate.
+    """
     goals: dict[str | None, list[GateResult]] = {}
-    for gate in gates:
+    for gate in worst_of_rules(gates):
         if gate_kind(gate.kind).is_goal:
             goals.setdefault(gate.against, []).append(gate)
     return [of[:1] if suite.goal_rule == "primary" else of for of in goals.values()]
@@ -63,12 +68,19 @@ def _needed_goals(suite: SuiteRecord, gates: Sequence[GateResult]) -> list[list[
 def held_by_prompt(suite: SuiteRecord, gates: tuple[GateResult, ...]) -> tuple[GateResult, ...]:
     """Return the gates, with goals against the prompted base failed that a prompt alone reaches.
 
-    A proven loss says that the prompt does it better, and not that something of base broke.
+    A proven loss says that the prompt does it better, and not that something of base broke. A goal
+    on every value of a key is reached if the prompt reaches it under each.
     """
     proven = {
         (gate.metric, gate.tag)
         for gate in gates
         if gate.against is None and gate.status is GateStatus.PASS and gate_kind(gate.kind).is_goal
+    }
+    reached = {
+        gate.id
+        for rule in by_rule(gates)
+        if all((gate.metric, gate.tag) in proven and _rules_out_gain(gate) for gate in rule)
+        for gate in rule
     }
     prompt = suite.arm_prompts.get(PROMPTED)
     return tuple(
@@ -76,10 +88,7 @@ def held_by_prompt(suite: SuiteRecord, gates: tuple[GateResult, ...]) -> tuple[G
         if gate.against == PROMPTED
         and gate_kind(gate.kind).is_goal
         and not gate.advisory
-        and (
-            gate.reason is GateReason.REGRESSED
-            or ((gate.metric, gate.tag) in proven and _rules_out_gain(gate))
-        )
+        and (gate.reason is GateReason.REGRESSED or gate.id in reached)
         else gate
         for gate in gates
     )
@@ -129,12 +138,13 @@ def goals_lost_to_holm(
         return []
     from tunegate.harness.stats.multiplicity import holm
 
+    p_values = {rule[0].rule_id: largest_p(rule) for rule in by_rule(gates)}
     lost = []
     for needed in _needed_goals(suite, gates):
         goals = [goal for goal in needed if not goal.advisory]
         if not goals:
             continue
-        alone = [1.0 if goal.p_value is None else goal.p_value for goal in goals]
+        alone = [p_values[goal.rule_id] for goal in goals]
         for goal, p, adjusted in zip(goals, alone, holm(alone), strict=True):
             alpha = one_sided(goal.confidence)
             if goal.status is GateStatus.PASS and adjusted > alpha + 1e-12:

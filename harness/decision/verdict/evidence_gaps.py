@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.contracts.metric import CONTENT_GAP
+from tunegate.harness.decision.gating.every_value import by_rule, worst_of_rules
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.gate_results import GateResult, GateStatus
@@ -82,16 +83,17 @@ def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
     """Return whether a gate that holds judges what answers say, if the suite needs one.
 
     A suite of replayed traffic needs one, since fluent nonsense passes gates on form. A gate on a
-    tag must cover at least half of the cases.
+    tag must cover at least half of the cases; those on every value of a key do so together.
     """
     if suite.content_metrics is None:
         return True
     return any(
-        gate.metric in suite.content_metrics
-        and gate.status is GateStatus.PASS
-        and not gate.advisory
-        and (gate.tag is None or 2 * gate.n >= suite.n_cases)
-        for gate in gates
+        worst.metric in suite.content_metrics
+        and worst.status is GateStatus.PASS
+        and not worst.advisory
+        and (worst.tag is None or 2 * sum(gate.n for gate in rule) >= suite.n_cases)
+        for rule in by_rule(gates)
+        for worst in worst_of_rules(rule)
     )
 
 

@@ -69,8 +69,13 @@ def _futile(table: ScoreTable, result: SuiteResult, look: InterimLook) -> bool:
         for gate, gate_result, of, at in judged
     ]
     is_goal = [gate_kind(gate.kind).is_goal for gate, _ in gates]
-    goals = [h for goal, h in zip(is_goal, hopeless, strict=True) if goal]
     guards = [h for goal, h in zip(is_goal, hopeless, strict=True) if not goal]
+    # A goal on every value of a key is out of reach under one.
+    missed: dict[str, bool] = {}
+    for (gate, _), goal, lost in zip(gates, is_goal, hopeless, strict=True):
+        if goal:
+            missed[gate.rule_id] = missed.get(gate.rule_id, False) or lost
+    goals = list(missed.values())
     if table.suite.goal_rule == "primary":
         goals = goals[:1]
     no_goal = bool(goals) and (all(goals) if table.suite.goal_rule == "any" else any(goals))

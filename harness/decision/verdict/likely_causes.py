@@ -15,6 +15,7 @@ from typing import Any
 
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answer_facts.form_shift import JSON_FORMS, FormShift
+from tunegate.harness.decision.gating.every_value import worst_of_rules
 from tunegate.harness.decision.score_table import ScoreTable
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.models.adapters.scaled_adapter import why_unscalable
@@ -96,7 +97,8 @@ def _evidence(
     table: ScoreTable, gates: Sequence[GateResult], manifest: Manifest, *, collapsed: bool = False
 ) -> Evidence:
     failed = [gate for gate in gates if not gate.advisory and gate.status is GateStatus.FAIL]
-    reached = any(gate_kind(g.kind).is_goal and g.status is GateStatus.PASS for g in gates)
+    goals = (gate for gate in worst_of_rules(gates) if gate_kind(gate.kind).is_goal)
+    reached = any(goal.status is GateStatus.PASS for goal in goals)
     return Evidence(table, failed, reached, manifest, collapsed)
 
 

@@ -49,7 +49,7 @@ def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
         notes = [note for suite in decisive for note in suite.notes]
         return headline(notes[0]) if notes else "no gate was judged"
     suite, gate = deciding
-    others = sum(not _holds(g) and g.n > 0 for s in suites for g in s.gates) - 1
+    others = sum(not _holds(g) and g.n > 0 for s in suites for g in s.rules) - 1
     tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
         others, f"; {others} other gates do not hold either"
     )
@@ -67,7 +67,7 @@ def deciding_gate(
     candidates = [
         (suite, gate)
         for suite in decisive
-        for gate in suite.gates
+        for gate in suite.rules
         if not _holds(gate) and gate.status in _DECISIVE.get(verdict, ())
     ]
     return min(candidates, key=lambda pair: _rank(verdict, pair[1]), default=None)
@@ -80,7 +80,7 @@ def headline_gate(
     if verdict is not Verdict.SHIP and (deciding := deciding_gate(verdict, suites)) is not None:
         return deciding
     capped = [suite for suite in suites if suite.verdict is verdict and suite.counts]
-    gates = [(s, g) for s in capped or suites for g in s.gates if not g.advisory]
+    gates = [(s, g) for s in capped or suites for g in s.rules if not g.advisory]
     return min(
         gates,
         key=lambda pair: (
@@ -115,7 +115,7 @@ def _excess(gate: GateResult) -> float:
 
 def _ship(suites: tuple[SuiteResult, ...], suite: SuiteResult, gate: GateResult) -> str:
     """Return what a SHIP rests on: its goal, or the most telling guardrail."""
-    gates = [g for s in suites for g in s.gates if not g.advisory]
+    gates = [g for s in suites for g in s.rules if not g.advisory]
     holding = [g for g in gates if g.status is GateStatus.PASS]
     lost = sum(gate.reason is GateReason.PASS_WITH_LOSS for gate in gates)
     if replaced := _as_good_as_teacher(suites):

@@ -102,7 +102,11 @@ def interim_look(gate: GateResult) -> str:
 
 
 def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
-    gates = [(suite, gate) for suite, gate in sorted_gates(verdict) if gate.n]
+    gates = [
+        (suite, gate)
+        for suite, gate in sorted_gates(verdict)
+        if gate.n and (gate.every is None or gate.worst)
+    ]
     if unjudged := unjudged_sentence(verdict):
         yield unjudged
     if not gates:
@@ -114,6 +118,8 @@ def _gate_table(verdict: VerdictRecord) -> Iterator[str]:
     yield from columns([head, *(_row(suite, gate, usual) for suite, gate in gates[:MOST_GATES])])
     if len(gates) > MOST_GATES:
         yield f"{count_noun(len(gates) - MOST_GATES, 'more gate')} in the report"
+    for suite in verdict.suites:
+        yield from (f"{suite.name}: {line}" for line in every_value_lines(suite.gates))
     looks = {_percent(g.confidence): look for _, g in gates if (look := interim_look(g))}
     if looks:
         yield f"{', '.join(f'{level} at {look}' for level, look in looks.items())}: {LOOKS}"
@@ -131,13 +137,29 @@ def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
     return (
         f"{gate.status.value}{' (advisory)' * gate.advisory}",
         suite,
-        gate.subject,
+        gate.named(gate.metric),
         quantity_of(gate).levels(gate.base, gate.tuned),
         gate_words(gate, "label"),
         ends,
         str(gate.n),
         "–" if gate.p_value is None else f"{gate.p_value:.2g}",
     )
+
+
+def every_value_lines(gates: Sequence[GateResult]) -> Iterator[str]:
+    """Yield what each rule on every value of a key measured under each, the worst first."""
+    for worst in (gate for gate in gates if gate.worst):
+        rule = [gate for gate in gates if gate.rule_id == worst.rule_id and gate is not worst]
+        shown = (f"{gate.tag_value} {_measured(gate)}" for gate in (worst, *rule))
+        yield f"{worst.metric} {worst.kind} by {worst.every}: {', '.join(shown)}"
+
+
+def _measured(gate: GateResult) -> str:
+    kind = gate_kind(gate.kind)
+    value, how = kind.value(gate), kind.quantity_format(gate)
+    if value is None:
+        return "–"
+    return f"{how.bare(value, sign=kind.tests_difference)} (n = {gate.n})"
 
 
 def _percent(confidence: float) -> str:

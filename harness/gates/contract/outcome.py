@@ -53,6 +53,8 @@ class DecisionContext:
     """Cases not asked, because the suite ended early."""
     planned_confidence: float | None = None
     """Level at which further cases are judged; None for the gate's own."""
+    parts: int = 1
+    """Gates of its rule: more than one if it must hold under every value of a tag key."""
 
 
 @dataclass(frozen=True, slots=True)
