@@ -7,7 +7,7 @@ server is taken. What a program does not show stays unknown: nothing here guesse
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.discovery import OPENING, ServerModelCard, ask_with_retries
+from tunegate.harness.models.servers.replies import as_object
 from tunegate.harness.models.servers.target import ServerTarget
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.records.generation import GenerationSettings
@@ -73,6 +74,20 @@ class ShownPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftCounts:
+    """Tokens that speculative decoding proposed for an answer."""
+
+    drafted: int
+    accepted: int
+    """How many of them the model accepted."""
+
+
+def untold_drafts(why: str) -> PermanentError:
+    """Return the error of a server that does not count the drafts of an answer."""
+    return PermanentError(f"the server does not tell its drafted tokens: {why}", whole=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConnection:
     """A server that is asked about itself."""
 
@@ -95,6 +110,13 @@ class ServerConnection:
             )
         except (PermanentError, RetryableError):
             return {}
+
+    def get_text(self, path: str) -> str:
+        """Return a page as text; empty if the server has no such page."""
+        try:
+            return self.http.get_text(f"{self.root}{path}", deadline=time.monotonic() + _PEEK_S)
+        except (PermanentError, RetryableError):
+            return ""
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to a question.
@@ -173,6 +195,26 @@ class ServerDialect:
         None where the program has no way of its own; OpenAI's is then tried.
         """
         return None
+
+    def ask_counted(
+        self, server: ServerConnection, ask: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], DraftCounts]:
+        """Ask a question alone; return the reply and what speculative decoding drafted for it.
+
+        Here the reply tells it in OpenAI's fields of `usage`, as SGLang's does with
+        --enable-spec-decode-usage (entrypoints/openai/usage_processor.py).
+
+        Raises:
+            PermanentError: The server does not tell.
+        """
+        reply = ask()
+        details = as_object(as_object(reply.get("usage")).get("completion_tokens_details"))
+        accepted, rejected = (
+            details.get(f"{name}_prediction_tokens") for name in ("accepted", "rejected")
+        )
+        if not isinstance(accepted, int) or not isinstance(rejected, int):
+            raise untold_drafts("its replies have no accepted_prediction_tokens in usage")
+        return reply, DraftCounts(accepted + rejected, accepted)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return how the server is set up, as far as it shows it."""

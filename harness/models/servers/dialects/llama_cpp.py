@@ -8,16 +8,18 @@ tokens: it leaves a beginning of sequence out of the text that tokenising puts b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.servers.dialect import (
     NOT_SHOWN,
+    DraftCounts,
     ServerConnection,
     ServerDialect,
     ServerSettings,
     ShownPrompt,
+    untold_drafts,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
 from tunegate.harness.models.servers.replies import as_object, as_text
@@ -96,6 +98,23 @@ class LlamaCpp(ServerDialect):
                 return None
             tokens.append(_first_token(reply))
         return None if None in tokens else [token for token in tokens if token is not None]
+
+    def ask_counted(
+        self, server: ServerConnection, ask: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], DraftCounts]:
+        """Ask a question; its `timings` have the counts, for chats too, if anything was drafted.
+
+        Source: `result_timings::to_json` of tools/server/server-task.cpp.
+        """
+        reply = ask()
+        timings = as_object(reply.get("timings"))
+        drafted, accepted = timings.get("draft_n"), timings.get("draft_n_accepted")
+        if not isinstance(drafted, int) or not isinstance(accepted, int):
+            raise untold_drafts(
+                "the timings have no draft_n, so that nothing was drafted; start it with a draft "
+                "model (--model-draft) or the model's own head"
+            )
+        return reply, DraftCounts(drafted, accepted)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
