@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from tunegate.harness.contracts.decoding import special_texts, thinking_tokens
@@ -58,7 +57,11 @@ class ServerClient:
         except ValueError as error:
             raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
-        ask = partial(http.post_json, f"{self.where.url}/{path}", body, deadline=deadline)
+
+        def ask(**fields: Any) -> dict[str, Any]:
+            url = f"{self.where.url}/{path}"
+            return http.post_json(url, {**body, **fields}, deadline=deadline)
+
         drafts = None
         if request.kind is CellKind.DRAFTS:
             answered, drafts = self.dialect.ask_counted(ServerConnection(http, self.where), ask)

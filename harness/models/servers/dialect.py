@@ -81,10 +81,16 @@ class DraftCounts:
     accepted: int
     """How many of them the model accepted."""
 
+    @classmethod
+    def of(cls, drafted: Any, accepted: Any, *, otherwise: str) -> DraftCounts:
+        """Return the counts of a reply.
 
-def untold_drafts(why: str) -> PermanentError:
-    """Return the error of a server that does not count the drafts of an answer."""
-    return PermanentError(f"the server does not tell its drafted tokens: {why}", whole=False)
+        Raises:
+            PermanentError: They are no counts; `otherwise` is the message.
+        """
+        if not isinstance(drafted, int) or not isinstance(accepted, int) or drafted < accepted:
+            raise PermanentError(otherwise, whole=False)
+        return cls(drafted, accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +203,15 @@ class ServerDialect:
         return None
 
     def ask_counted(
-        self, server: ServerConnection, ask: Callable[[], dict[str, Any]]
+        self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
     ) -> tuple[dict[str, Any], DraftCounts]:
-        """Ask a question alone; return the reply and what speculative decoding drafted for it.
+        """Ask a question alone; return the reply, and what was drafted for it.
 
-        Here the reply tells it in OpenAI's fields of `usage`, as SGLang's does with
-        --enable-spec-decode-usage (entrypoints/openai/usage_processor.py).
+        Here the reply must have OpenAI's counts of predicted tokens.
+
+        Args:
+            server: The server.
+            ask: Sends the question, with further fields as keywords, and returns the reply.
 
         Raises:
             PermanentError: The server does not tell.
@@ -212,9 +221,11 @@ class ServerDialect:
         accepted, rejected = (
             details.get(f"{name}_prediction_tokens") for name in ("accepted", "rejected")
         )
-        if not isinstance(accepted, int) or not isinstance(rejected, int):
-            raise untold_drafts("its replies have no accepted_prediction_tokens in usage")
-        return reply, DraftCounts(accepted + rejected, accepted)
+        drafted = accepted + rejected if accepted is not None and rejected is not None else None
+        why = (
+            "no accepted_prediction_tokens in the reply's usage: it does not tell what was drafted"
+        )
+        return reply, DraftCounts.of(drafted, accepted, otherwise=why)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return how the server is set up, as far as it shows it."""

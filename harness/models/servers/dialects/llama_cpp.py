@@ -19,7 +19,6 @@ from tunegate.harness.models.servers.dialect import (
     ServerDialect,
     ServerSettings,
     ShownPrompt,
-    untold_drafts,
 )
 from tunegate.harness.models.servers.discovery import ServerModelCard
 from tunegate.harness.models.servers.replies import as_object, as_text
@@ -100,21 +99,20 @@ class LlamaCpp(ServerDialect):
         return None if None in tokens else [token for token in tokens if token is not None]
 
     def ask_counted(
-        self, server: ServerConnection, ask: Callable[[], dict[str, Any]]
+        self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
     ) -> tuple[dict[str, Any], DraftCounts]:
-        """Ask a question; its `timings` have the counts, for chats too, if anything was drafted.
+        """Ask a question; the `timings` of its reply have counts if anything was drafted.
 
-        Source: `result_timings::to_json` of tools/server/server-task.cpp.
+        Source: `result_timings::to_json` in tools/server/server-task.cpp.
         """
         reply = ask()
         timings = as_object(reply.get("timings"))
-        drafted, accepted = timings.get("draft_n"), timings.get("draft_n_accepted")
-        if not isinstance(drafted, int) or not isinstance(accepted, int):
-            raise untold_drafts(
-                "the timings have no draft_n, so that nothing was drafted; start it with a draft "
-                "model (--model-draft) or the model's own head"
-            )
-        return reply, DraftCounts(drafted, accepted)
+        why = (
+            "no draft_n in the reply's timings: nothing was drafted; start the server with a draft "
+            "model or the model's own head"
+        )
+        counts = timings.get("draft_n"), timings.get("draft_n_accepted")
+        return reply, DraftCounts.of(*counts, otherwise=why)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""

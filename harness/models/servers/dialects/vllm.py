@@ -9,18 +9,23 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.servers.dialect import (
     DraftCounts,
     ServerConnection,
     TokenizingDialect,
-    untold_drafts,
 )
 from tunegate.harness.models.servers.replies import token_usage
 
 ORDER = 30
+_COUNTERS = (
+    "vllm:generation_tokens_total",
+    "vllm:spec_decode_num_draft_tokens_total",
+    "vllm:spec_decode_num_accepted_tokens_total",
+)
+"""Tokens since the server started: generated, drafted, and accepted of those."""
 _SETTLE_S = 2.0
 """Seconds in which the counters must have taken in an answer that has come."""
 
@@ -33,64 +38,46 @@ class Vllm(TokenizingDialect):
     longer_context = "start it with --max-model-len {tokens}"
 
     def ask_counted(
-        self, server: ServerConnection, ask: Callable[[], dict[str, Any]]
+        self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
     ) -> tuple[dict[str, Any], DraftCounts]:
         """Ask a question between two readings of the counters.
 
         Raises:
             PermanentError: There are no counters, or they rose by other answers than this one.
         """
-        before = _Counters.read(server)
+        before = _read_counters(server)
         reply = ask()
         written, end = token_usage(reply, "completion_tokens"), time.monotonic() + _SETTLE_S
-        if written is None:
-            raise untold_drafts("its replies have no completion_tokens in usage")
-        after = _Counters.read(server)
-        while after.generated - before.generated < written and time.monotonic() < end:
+        while True:
+            now = _read_counters(server)
+            generated, drafted, accepted = (n - b for n, b in zip(now, before, strict=True))
+            if written is None or generated >= written or time.monotonic() > end:
+                break
             time.sleep(0.05)
-            after = _Counters.read(server)
-        if after.generated - before.generated != written:
-            raise untold_drafts(
-                f"its counters rose by {after.generated - before.generated} generated tokens "
-                f"during an answer of {written}; let nothing else ask it during the run"
+        if generated != written:
+            raise PermanentError(
+                f"{generated} generated tokens in /metrics during an answer of {written}: let "
+                "nothing else ask the server during the run",
+                whole=False,
             )
-        drafted, accepted = after.drafted - before.drafted, after.accepted - before.accepted
         return reply, DraftCounts(drafted, accepted)
 
 
-@dataclass(frozen=True, slots=True)
-class _Counters:
-    """Tokens since the server started, of all its engines."""
-
-    generated: int
-    drafted: int
-    accepted: int
-
-    @classmethod
-    def read(cls, server: ServerConnection) -> _Counters:
-        """Read `/metrics`, in Prometheus' text format."""
-        page = server.get_text("/metrics")
-        return cls(
-            *(
-                _total(page, name)
-                for name in (
-                    "generation_tokens",
-                    "spec_decode_num_draft_tokens",
-                    "spec_decode_num_accepted_tokens",
-                )
+def _read_counters(server: ServerConnection) -> list[int]:
+    """Return the counters of `/metrics`, each summed over its labels `engine` and `model_name`."""
+    page = server.get_text("/metrics")
+    totals = []
+    for name in _COUNTERS:
+        pattern = rf"^{name}(?:\{{.*\}})?[ \t]+(\d\S*)"
+        values = re.findall(pattern, page, re.MULTILINE)
+        if not values:
+            raise PermanentError(
+                f"no {name} in /metrics: start the server with --speculative-config and without "
+                "--disable-log-stats",
+                whole=False,
             )
-        )
-
-
-def _total(page: str, name: str) -> int:
-    """Return a counter, summed over its labels `engine` and `model_name`."""
-    values = re.findall(rf"^vllm:{name}_total(?:\{{.*\}})?[ \t]+(\d\S*)", page, re.MULTILINE)
-    if not values:
-        raise untold_drafts(
-            f"/metrics has no vllm:{name}_total; start it with --speculative-config and without "
-            "--disable-log-stats"
-        )
-    return round(sum(map(float, values)))
+        totals.append(round(sum(map(float, values))))
+    return totals
 
 
 DIALECT = Vllm()
