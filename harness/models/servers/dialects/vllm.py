@@ -73,7 +73,7 @@ def _read_counters(server: ServerConnection) -> list[int]:
         if not values:
             raise PermanentError(
                 f"no {name} in /metrics: start the server with --speculative-config and without "
-                "--disable-log-stats",
+                "--disable-log-stats, or write vllm:FOLDER?mtp=N",
                 whole=False,
             )
         totals.append(round(sum(map(float, values))))
