@@ -20,6 +20,7 @@ from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.discovery import OPENING, ServerModelCard, ask_with_retries
 from tunegate.harness.models.servers.replies import as_object
 from tunegate.harness.models.servers.target import ServerTarget
+from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
@@ -88,7 +89,8 @@ class DraftCounts:
         Raises:
             PermanentError: They are no counts; `otherwise` is the message.
         """
-        if not isinstance(drafted, int) or not isinstance(accepted, int) or drafted < accepted:
+        counts = reported_amount(drafted), reported_amount(accepted)
+        if not all(isinstance(count, int) for count in counts) or drafted < accepted:
             raise PermanentError(otherwise, whole=False)
         return cls(drafted, accepted)
 
@@ -221,7 +223,8 @@ class ServerDialect:
         accepted, rejected = (
             details.get(f"{name}_prediction_tokens") for name in ("accepted", "rejected")
         )
-        drafted = accepted + rejected if accepted is not None and rejected is not None else None
+        complete = isinstance(accepted, int) and isinstance(rejected, int)
+        drafted = accepted + rejected if complete else None
         why = (
             "no accepted_prediction_tokens in the reply's usage: it does not tell what was drafted"
         )

@@ -10,7 +10,9 @@ import pytest
 from tests.drafting_servers import DraftingServer
 from tests.fake_server import FakeServer
 from tunegate.harness.contracts.model import PoolLimits
+from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.server import server
+from tunegate.harness.models.servers.dialect import DraftCounts
 from tunegate.harness.models.servers.dialects import vllm
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -84,6 +86,15 @@ def test_a_vllm_without_any_counters_says_so(fake_server: Start, ask: Any) -> No
 
     assert error.startswith("no vllm:generation_tokens_total in /metrics: ")
     assert "without --disable-log-stats" in error
+
+
+@pytest.mark.parametrize(
+    ("drafted", "accepted"),
+    [(20, None), (None, 4), ("20", 4), (20.0, 4), (4, 5), (-1, -2), (20, -1)],
+)
+def test_what_is_no_count_is_refused(drafted: Any, accepted: Any) -> None:
+    with pytest.raises(PermanentError, match=r"^no counts$"):
+        DraftCounts.of(drafted, accepted, otherwise="no counts")
 
 
 @pytest.mark.parametrize("program", ["vLLM", "SGLang", "gateway"])
