@@ -220,11 +220,11 @@ class ServerDialect:
         """
         reply = ask()
         details = as_object(as_object(reply.get("usage")).get("completion_tokens_details"))
-        accepted, rejected = (
-            details.get(f"{name}_prediction_tokens") for name in ("accepted", "rejected")
-        )
-        complete = isinstance(accepted, int) and isinstance(rejected, int)
-        drafted = accepted + rejected if complete else None
+        accepted = details.get("accepted_prediction_tokens")
+        rejected = details.get("rejected_prediction_tokens")
+        drafted = None
+        if isinstance(accepted, int) and isinstance(rejected, int):
+            drafted = accepted + rejected
         why = (
             "no accepted_prediction_tokens in the reply's usage: it does not tell what was drafted"
         )
