@@ -16,7 +16,7 @@ from tunegate.harness.checks.recorded_results import named_rules
 from tunegate.harness.checks.recorded_scores import recorded_scores
 from tunegate.harness.contracts.further_arm import further_arm
 from tunegate.harness.contracts.model import Arm, Prompt, RecordedArm
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import GENERATED, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import NotComparable
 from tunegate.harness.records.generation import written_settings
@@ -416,8 +416,7 @@ class _AskedCase:
     @property
     def _generates(self) -> bool:
         """Whether the suite generates text, so that settings matter."""
-        kinds = (CellKind.GENERATE, CellKind.LATENCY)
-        return self.suite is None or any(m.needs in kinds for m in self.suite.metrics)
+        return self.suite is None or any(m.needs in GENERATED for m in self.suite.metrics)
 
     def _settings(self) -> dict[str, Any] | None:
         if self.suite is None or self.content is None or not self._generates:

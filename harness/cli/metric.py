@@ -25,6 +25,7 @@ _QUESTIONS = {
     "answer": "asks for the likelihood of the expected answer",
     "text": "asks for the likelihood of the prompt",
     "latency": "times completions in a pass of its own",
+    "drafts": "counts drafted tokens of completions in a pass of its own",
     "recorded": "takes the scores of a `results:` arm",
 }
 

@@ -21,7 +21,7 @@ from tunegate.harness.contracts.reasoning import ThinkingMismatch
 from tunegate.harness.engine.cell_keys import arm_key, cell_key, sampling_seed, with_episode
 from tunegate.harness.engine.noise_sample import noise_sample
 from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch, make_batches
-from tunegate.harness.records.answers import WRITTEN, Cell, CellKind
+from tunegate.harness.records.answers import ALONE, WRITTEN, Cell, CellKind
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.generation import GenerationSettings
@@ -54,11 +54,11 @@ class Plan:
 
     def narrow(self, arms: Collection[str], *, timed: bool = True) -> Plan:
         """Return the plan of some arms; all requests stay, as drafts may need them."""
-        left = (c for c in self.cells if timed or c.kind is not CellKind.LATENCY)
+        left = (c for c in self.cells if timed or c.kind not in ALONE)
         return replace(
             self,
             cells=tuple(cell for cell in left if cell.arm in arms),
-            batches=tuple(b for b in self.batches if timed or b.kind is not CellKind.LATENCY),
+            batches=tuple(b for b in self.batches if timed or b.kind not in ALONE),
         )
 
 

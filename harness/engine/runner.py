@@ -35,7 +35,7 @@ from tunegate.harness.engine.plan import Plan
 from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.remaining_work import RemainingWork
 from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch
-from tunegate.harness.records.answers import Cell, CellKind, StoredAnswer
+from tunegate.harness.records.answers import ALONE, Cell, CellKind, StoredAnswer
 from tunegate.harness.records.errors import OutOfMemory
 
 if TYPE_CHECKING:
@@ -383,11 +383,11 @@ def remote_arms(arms: Mapping[str, Arm]) -> tuple[str, ...]:
 def unanswered_requests(
     plan: Plan, arm: str, batches: Sequence[RequestBatch], answered: set[str]
 ) -> list[Request]:
-    """Return what an arm has to answer of some batches; timed questions stay with their batches."""
+    """Return what an arm has to answer of some batches; what is asked alone stays there."""
     pairs = [
         (question, arm)
         for batch in batches
-        if batch.kind is not CellKind.LATENCY
+        if batch.kind not in ALONE
         for question in batch.questions
     ]
     requests = [plan.requests[pair] for pair in pairs if pair in plan.requests]

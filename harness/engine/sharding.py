@@ -25,7 +25,7 @@ from tunegate.harness.engine.progress import ProgressReporter
 from tunegate.harness.engine.runner import Runner
 from tunegate.harness.engine.scheduling import PlannedQuestion, RequestBatch
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.records.answers import CellKind, Completion, StoredAnswer
+from tunegate.harness.records.answers import ALONE, Completion, StoredAnswer
 from tunegate.harness.records.errors import BackendError, TunegateError
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ class ShardedRunner(Runner):
         self, batches: Sequence[RequestBatch], answered: set[str]
     ) -> Generator[None, None, None]:
         """Answer batches; yield after each."""
-        timed = [batch for batch in batches if batch.kind is CellKind.LATENCY]
-        shards = [self._shard(batch) for batch in batches if batch.kind is not CellKind.LATENCY]
+        alone = [batch for batch in batches if batch.kind in ALONE]
+        shards = [self._shard(batch) for batch in batches if batch.kind not in ALONE]
         if shards:
             with closing(self.pool.answer(shards, self.setup)) as back:
                 for result in back:
                     self._keep_all(result, answered)
                     yield
-        yield from super().batches_done(timed, answered)
+        yield from super().batches_done(alone, answered)
 
     def _keep_all(self, result: ShardResult, answered: set[str]) -> None:
         for answer in result.answers:

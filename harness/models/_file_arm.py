@@ -21,6 +21,7 @@ KEYS = {
     CellKind.ANSWER: "answer_logprob",
     CellKind.TEXT: "bits_per_byte",
     CellKind.LATENCY: "latency_s",
+    CellKind.DRAFTS: "drafted_tokens",
     CellKind.RECORDED: "scores",
 }
 """Kind of question → the key of a line that answers it."""

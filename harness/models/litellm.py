@@ -100,7 +100,7 @@ class LitellmArm:
     @property
     def kinds(self) -> frozenset[CellKind]:
         """Completions, timed or not: a chat API gives no log-likelihoods of given texts."""
-        return GENERATED
+        return GENERATED - {CellKind.DRAFTS}
 
     @property
     def image_kinds(self) -> frozenset[CellKind]:
@@ -109,8 +109,9 @@ class LitellmArm:
 
     def cannot(self, kind: CellKind) -> str:
         """Return why it answers no questions of `kind`, and who does."""
+        what = "counts of drafted tokens" if kind is CellKind.DRAFTS else "log-likelihoods"
         return (
-            f"{self.spec}: a hosted chat model gives no log-likelihoods, which {kind.value!r} "
+            f"{self.spec}: a hosted chat model gives no {what}, which {kind.value!r} "
             "questions ask for; take a metric of what it writes (exact_match, multiple_choice …), "
             "or a model that computes here or behind server:"
         )

@@ -47,6 +47,11 @@ _OTHER_NAMES = dict.fromkeys(
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n\x0b\x0c" + _BOM
 _NOT_KEPT = {"text", "latency_s", "batch_size", "reasoning_s", "attempts", "answered_by"}
+_MEASURED = {
+    CellKind.LATENCY: ("latency_s", "batch_size", "reasoning_s"),
+    CellKind.DRAFTS: ("drafted_tokens", "accepted_tokens"),
+}
+"""Kind → what a cell of a run is kept for."""
 _NOT_HASHED = {"prompt", "messages", "prompt_sha256", "example", "attempts", "answered_by"}
 Answers = Mapping[tuple[str, str, int], Completion]
 """(suite, case, sample) → answer; the suite is empty in a file, which serves any suite."""
@@ -260,9 +265,8 @@ def _recorded_request_of(row: RunCase, generation: Mapping[str, Any], arm: str) 
 
 def _case_fields(kind: CellKind, completion: Completion) -> dict[str, Any]:
     """Return what a cell of a run records of its case: only a timed one has its seconds."""
-    if kind is CellKind.LATENCY:
-        names = ("latency_s", "batch_size", "reasoning_s")
-        return {name: getattr(completion, name) for name in names}
+    if kind in _MEASURED:
+        return {name: getattr(completion, name) for name in _MEASURED[kind]}
     if kind not in WRITTEN:
         return {FIELDS[kind]: getattr(completion, FIELDS[kind])}
     fields = completion.model_dump(exclude_none=True, exclude=_NOT_KEPT)

@@ -53,7 +53,7 @@ from tunegate.harness.models.servers.target import (
     parse_target,
     weights_spec,
 )
-from tunegate.harness.records.answers import GENERATED, Cell, CellKind, StoredAnswer
+from tunegate.harness.records.answers import ALONE, GENERATED, Cell, CellKind, StoredAnswer
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import BackendError, ModelError
 from tunegate.harness.records.generation import GenerationSettings
@@ -281,12 +281,12 @@ class ServerArm:
         self, requests: Sequence[Request], more: Callable[[], Sequence[Request]] | None
     ) -> Iterator[StoredAnswer]:
         """Yield the answers as they come, those to what `more` returns meanwhile included."""
-        timed = any(request.kind is CellKind.LATENCY for request in requests)
+        alone = any(request.kind in ALONE for request in requests)
         scored = any(request.kind in _SCORED for request in requests)
         if scored:
             self.discover_kinds(_SCORED)
         client = (self.scoring_client if scored else None) or self.client
-        limits = replace(self.limits, concurrency=1) if timed else self.limits
+        limits = replace(self.limits, concurrency=1) if alone else self.limits
         with HttpClient(self.key) as http:
             yield from answer_requests(
                 requests, more, partial(client.ask, http), limits, backend=self.spec

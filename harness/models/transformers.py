@@ -115,12 +115,15 @@ class HfArm:
 
     @property
     def kinds(self) -> frozenset[CellKind]:
-        """A local model answers every kind of question."""
-        return frozenset(CellKind)
+        """Every kind of question, except about the drafts of a server."""
+        return frozenset(CellKind) - {CellKind.DRAFTS}
 
     def cannot(self, kind: CellKind) -> str:
-        """Return a sentence; a local model can answer every kind."""
-        return f"{self.spec} cannot answer {kind.value} questions"
+        """Return that nothing is drafted here, and who drafts."""
+        return (
+            f"{self.spec} has no {kind.value}: nothing is drafted here; serve it with its head or "
+            "draft model, and name it as server:"
+        )
 
     @property
     def configuration(self) -> Any:

@@ -34,7 +34,7 @@ from tunegate.harness.models.servers.vllm_command import (
 from tunegate.harness.records.errors import ModelError, UsageError
 from tunegate.harness.records.wording import count_noun
 
-SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N]"
+SPEC = "vllm:FOLDER_OR_ID[?tp=N&gpu_memory=SHARE&dtype=NAME&max_len=N&mtp=N]"
 _REMEDIES = {
     "max seq len": "write ?max_len=N into the spec, the tokens that a prompt and its answer need",
     "No available memory for the cache": "use a smaller model, or free memory",
@@ -51,6 +51,7 @@ class VllmArm(ServerArm):
     named: str = ""
     """The spec that the user gave."""
     dtype: str = "auto"
+    mtp: int | None = None
     process: ManagedServer | None = field(default=None, repr=False)
     """The server, kept as long as one of its arms is."""
 
@@ -61,9 +62,9 @@ class VllmArm(ServerArm):
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Fields of a server's arm, and the number format that was asked for."""
-        known = super().identity
-        return {**known, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
+        """Fields of a server's arm, and the number format and drafts that were asked for."""
+        known = {**super().identity, "spec": self.named, "backend": "vllm", "dtype": self.dtype}
+        return known if self.mtp is None else {**known, "mtp": self.mtp}
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,5 +208,5 @@ class VllmDeployment:
         where = ServerTarget(url, name, tokenizer, str(target.folder))
         opened = open_server(where, key, self.limits)
         shared = {f.name: getattr(opened, f.name) for f in fields(opened) if f.init}
-        dtype = self.settings.dtype
-        return VllmArm(**shared, named=target.spec, dtype=dtype, process=server)
+        dtype, mtp = self.settings.dtype, self.settings.mtp
+        return VllmArm(**shared, named=target.spec, dtype=dtype, mtp=mtp, process=server)

@@ -34,14 +34,18 @@ class CellKind(StrEnum):
     """Give the log-likelihood of the prompt itself, in bits per byte of its text."""
     LATENCY = "latency"
     """Write a completion alone in its batch, to be timed."""
+    DRAFTS = "drafts"
+    """Write a completion while the server answers nothing else, and count its drafted tokens."""
     RECORDED = "recorded"
     """Give the scores that another tool recorded with its answer."""
 
 
 WRITTEN = frozenset({CellKind.GENERATE, CellKind.RECORDED})
 """Kinds whose completion has the answer's text."""
-GENERATED = frozenset({CellKind.GENERATE, CellKind.LATENCY})
+GENERATED = frozenset({CellKind.GENERATE, CellKind.LATENCY, CellKind.DRAFTS})
 """Kinds for which an arm writes a completion."""
+ALONE = frozenset({CellKind.LATENCY, CellKind.DRAFTS})
+"""Kinds that measure how a completion is written: an arm gets one such request at a time."""
 
 
 class Completion(Record):
@@ -96,6 +100,10 @@ class Completion(Record):
     reasoning_tags: tuple[Text, Text] | None = Field(default=None, exclude_if=is_none)
     """The text before the thoughts and the text between thoughts and answer, as written; absent if
     a server separated the two."""
+    drafted_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)
+    """Tokens that speculative decoding proposed for it; absent if unknown."""
+    accepted_tokens: int | None = Field(default=None, ge=0, le=MAX_AMOUNT, exclude_if=is_none)
+    """How many of `drafted_tokens` the model accepted; absent if unknown."""
     episode: EpisodeRecord | None = Field(default=None, exclude_if=is_none)
     """The turns of an episode."""
 

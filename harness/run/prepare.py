@@ -58,7 +58,7 @@ class PlanOptions:
     asked: Collection[str] | None = None
     """Arms to ask; None asks every open arm. Base may be open for comparison alone."""
     timed: bool = True
-    """Whether latency is measured. Times are compared with base's, so base must be asked too."""
+    """Whether times and drafts are measured. They are compared with base's, so ask base, too."""
     whole: bool = True
     """Whether all cases and gates are judged, so that the run is an attempt on the suites."""
 

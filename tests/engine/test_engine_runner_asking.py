@@ -42,6 +42,8 @@ class Far:
     name: str
     during: Callable[[int], None] = lambda count: None
     given: list[int] = field(default_factory=list)
+    together: list[set[str]] = field(default_factory=list)
+    """The kinds of each call."""
     asked: list[str] = field(default_factory=list)
     identity: dict[str, Any] = field(default_factory=dict)
     kinds: frozenset[CellKind] = frozenset(CellKind)
@@ -63,15 +65,18 @@ class Far:
     def complete(self, requests: Sequence[Request]) -> Iterator[StoredAnswer]:
         """Answer in the opposite order, as a network may."""
         self.given.append(len(requests))
+        self.together.append({request.kind.value for request in requests})
         for request in list(requests)[::-1] if self.name == "tuned" else requests:
             self.during(len(self.asked))
             self.asked.append(request.case.id)
             yield StoredAnswer.of(request.cell, Completion(text=self.name), None, 1.0)
 
 
-def runner(suite_folder: Any, tmp_path: Path, arms: dict[str, Any], n: int = 120) -> Runner:
+def runner(
+    suite_folder: Any, tmp_path: Path, arms: dict[str, Any], n: int = 120, toml: str = TOML
+) -> Runner:
     """Return a runner of a suite of n cases."""
-    folder = suite_folder(TOML, [{"prompt": f"q{i}", "expected": "a"} for i in range(n)])
+    folder = suite_folder(toml, [{"prompt": f"q{i}", "expected": "a"} for i in range(n)])
     plan = make_plan([suites.load_suite(folder / "suite.toml")], arms, seed=0)
     store = AnswerCache(tmp_path / "store.sqlite")
     return Runner(plan, arms, store, ProgressReporter(1.0, stream=io.StringIO()))
@@ -88,6 +93,20 @@ def test_a_stage_is_given_at_once(suite_folder: Any, tmp_path: Path) -> None:
     assert len(run.plan.batches) > 3
     assert (base.given, tuned.given) == ([120], [120])
     assert stored == 240
+
+
+def test_what_is_asked_alone_comes_after_what_is_given_at_once(
+    suite_folder: Any, tmp_path: Path
+) -> None:
+    """40 answers in one call; their drafts are counted in another, not at the same time."""
+    toml = f'{TOML}\n[[metrics]]\nuse = "draft_acceptance"\n'
+    base, tuned = Far("base"), Far("tuned")
+    run = runner(suite_folder, tmp_path, {"base": base, "tuned": tuned}, n=40, toml=toml)
+    run.run()
+    run.store.close()
+
+    assert (base.given[0], sum(base.given)) == (40, 80)
+    assert all(kinds in ({"generate"}, {"drafts"}) for kinds in base.together)
 
 
 def test_only_what_is_missing_is_asked_again(suite_folder: Any, tmp_path: Path) -> None:

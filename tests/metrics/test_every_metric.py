@@ -79,6 +79,7 @@ EXAMPLES = {
         answer={"text": "x", "input_tokens": 1000, "output_tokens": 100},
         options={"price_in": 0.15, "price_out": 0.60},
     ),
+    "draft_acceptance": Example(0.7, {}, {"drafted_tokens": 20, "accepted_tokens": 14}),
     "edit_similarity": Example(1 - 3 / 7, {"expected": "kitten"}, {"text": "sitting"}),
     "episode_pass": Example(1.0, answer=_episode()),
     "episode_reward": Example(0.3, answer=_episode(reward=0.3)),
@@ -304,6 +305,7 @@ def test_the_kind_of_request_is_declared() -> None:
         "bits_per_byte": CellKind.TEXT,
         "choice_accuracy": CellKind.CHOICES,
         "choice_probability": CellKind.CHOICES,
+        "draft_acceptance": CellKind.DRAFTS,
         "latency": CellKind.LATENCY,
         "recorded": CellKind.RECORDED,
     }

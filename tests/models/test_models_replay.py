@@ -125,6 +125,7 @@ def test_kinds(recorded: Callable[..., str], keys: tuple[str, ...], kinds: set[s
         "answer": "answer_logprob",
         "text": "bits_per_byte",
         "latency": "latency_s",
+        "drafts": "drafted_tokens",
         "recorded": "scores",
     }
     for kind in set(CellKind) - arm.kinds:
@@ -285,6 +286,17 @@ def test_batched_time_is_no_latency(run: Path) -> None:
     assert CellKind.LATENCY in arm.kinds
     assert arm.answers["s", "c1", 0].latency_s == 0.5
     assert arm.answers["s", "c1", 0].batch_size == 1
+
+
+def test_counted_drafts_come_with_their_case(run: Path) -> None:
+    """What a server drafted in the pass of its own, beside the answer of the other pass."""
+    counted = _cell("tuned", "c1", "drafts", text="again", drafted_tokens=20, accepted_tokens=14)
+    with (run / "cells.jsonl").open("a", encoding="utf-8") as file:
+        file.writelines(record_lines([counted]))
+
+    line = replay(str(run)).answers["s", "c1", 0]
+
+    assert (line.text, line.drafted_tokens, line.accepted_tokens) == ("tuned says", 20, 14)
 
 
 def test_run_folders_that_do_not_do(run: Path, tmp_path: Path) -> None:

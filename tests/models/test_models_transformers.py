@@ -399,7 +399,8 @@ def test_what_an_arm_says_of_itself(tiny: Any) -> None:
     config = json.loads((tiny.base() / "generation_config.json").read_text(encoding="utf-8"))
     assert arm.stop_ids == frozenset(config["eos_token_id"])
     assert arm.context_length == 256
-    assert arm.kinds == frozenset(CellKind)
+    assert arm.kinds == frozenset(CellKind) - {CellKind.DRAFTS}
+    assert "serve it with its head or draft model" in arm.cannot(CellKind.DRAFTS)
     assert arm.identity["adapter_config"]["peft_type"] == "LORA"
     assert (arm.identity["adapter_config"]["r"], arm.identity["backend"]) == (4, "hf")
     assert json.loads(json.dumps(arm.identity)) == arm.identity

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,6 +38,7 @@ Copy = Callable[..., Path]
         ("?gpu_memory=1.5", "gpu_memory='1.5' is not a share above 0, at most 1"),
         ("?dtype=int8", "dtype='int8' is not one of auto, float32, bfloat16, float16"),
         ("?max_len=", "max_len='' is not a number of tokens"),
+        ("?mtp=0", "mtp='0' is not a number of tokens from 1 on"),
     ],
 )
 def test_an_option_that_is_none_is_refused(tiny: Any, query: str, message: str) -> None:
@@ -115,6 +117,19 @@ def test_gpus_are_shared_by_the_servers_of_a_run(tiny: Any) -> None:
     assert found["--dtype"] == "auto"
     assert found["--host"] == "127.0.0.1"
     assert "--enable-lora" not in command
+
+
+def test_a_head_drafts_where_the_spec_says_so(tiny: Any) -> None:
+    """What is drafted is in the statistics, which are off otherwise."""
+    plan = VllmServerPlan("base", tiny.base(), {})
+    plain = plan.command(CPU, VllmSettings(), 8001)
+    drafting = plan.command(CPU, VllmSettings(mtp=2), 8001)
+
+    config = drafting[drafting.index("--speculative-config") + 1]
+    assert json.loads(config) == {"method": "mtp", "num_speculative_tokens": 2}
+    assert "--disable-log-stats" not in drafting
+    assert "--disable-log-stats" in plain
+    assert "--speculative-config" not in plain
 
 
 def test_arms_with_other_options_are_refused(tiny: Any) -> None:

@@ -30,7 +30,7 @@ from tunegate.harness.decision.verdict.parity_sentences import (
     parity_sentence,
 )
 from tunegate.harness.gates.contract.registry import gate_kind
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import ALONE
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.gate_results import GateResult
 from tunegate.harness.records.manifest import Manifest, MetricRecord, gate_subject
@@ -174,7 +174,7 @@ def _compare_metrics(
         (name, metric.name, tag): _equivalence(manifest, table, metric.on_other_arms(), tag)
         for name, table in tables.items()
         for metric in table.suite.metrics
-        if metric.needs is not CellKind.LATENCY and _scores_one_arm(metric)
+        if metric.needs not in ALONE and _scores_one_arm(metric)
         for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     }
     counted = {

@@ -63,9 +63,19 @@ class HttpClient:
         """Send `body` and return the JSON object that comes back."""
         return self._json("POST", url, {"json": dict(body)}, deadline)
 
+    def get_text(self, url: str, *, deadline: float) -> str:
+        """Return the text at `url`; see `post_json`."""
+        return self._fetch("GET", url, {}, deadline)[0].decode("utf-8", "replace")
+
     def _json(
         self, method: str, url: str, body: Mapping[str, Any], deadline: float
     ) -> dict[str, Any]:
+        return self._object(*self._fetch(method, url, body, deadline))
+
+    def _fetch(
+        self, method: str, url: str, body: Mapping[str, Any], deadline: float
+    ) -> tuple[bytes, str]:
+        """Return the content of a reply and its type."""
         import httpx
 
         try:
@@ -81,7 +91,7 @@ class HttpClient:
             raise RetryableError(f"{_host(url)}: {what}") from error
         if not 200 <= status < 300:
             raise error_of_status(status, headers, self._safe(raw.decode("utf-8", "replace")))
-        return self._object(raw, str(headers.get("content-type", "")))
+        return raw, str(headers.get("content-type", ""))
 
     def _exchange(
         self, method: str, url: str, body: Mapping[str, Any], deadline: float

@@ -22,7 +22,7 @@ from tunegate.harness.models.remote.chat_settings import (
 )
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
-from tunegate.harness.models.servers.dialect import UNKNOWN, ServerDialect
+from tunegate.harness.models.servers.dialect import UNKNOWN, ServerConnection, ServerDialect
 from tunegate.harness.models.servers.protocol import ServerProtocol, one_token, wire_prompt
 from tunegate.harness.models.servers.replies import (
     ServerCompletion,
@@ -57,9 +57,17 @@ class ServerClient:
         except ValueError as error:
             raise PermanentError(str(error), whole=False) from error
         clock = time.perf_counter()
-        reply = parse_completion(
-            http.post_json(f"{self.where.url}/{path}", body, deadline=deadline)
-        )
+
+        def ask(**fields: Any) -> dict[str, Any]:
+            url = f"{self.where.url}/{path}"
+            return http.post_json(url, {**body, **fields}, deadline=deadline)
+
+        drafts = None
+        if request.kind is CellKind.DRAFTS:
+            answered, drafts = self.dialect.ask_counted(ServerConnection(http, self.where), ask)
+        else:
+            answered = ask()
+        reply = parse_completion(answered)
         other = reply.model is not None and is_foreign(self.where.model, reply.model)
         if other and not self.any_model:
             raise PermanentError(
@@ -69,7 +77,11 @@ class ServerClient:
             )
         if reply.calls_tools and not offers_tools(request.case):
             raise PermanentError(UNOFFERED_CALL, whole=False)
-        return self._completion(request, reply, time.perf_counter() - clock)
+        done = self._completion(request, reply, time.perf_counter() - clock)
+        if drafts is None:
+            return done
+        counts = {"drafted_tokens": drafts.drafted, "accepted_tokens": drafts.accepted}
+        return done.model_copy(update=counts)
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         body = {"model": self.where.model, **_decoding_settings(request.generation, request.seed)}

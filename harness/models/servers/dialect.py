@@ -7,7 +7,7 @@ server is taken. What a program does not show stays unknown: nothing here guesse
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,9 @@ from tunegate.harness.models._thinking_switch import server_fields
 from tunegate.harness.models.remote.failures import PermanentError, RetryableError
 from tunegate.harness.models.remote.http import HttpClient
 from tunegate.harness.models.servers.discovery import OPENING, ServerModelCard, ask_with_retries
+from tunegate.harness.models.servers.replies import as_object
 from tunegate.harness.models.servers.target import ServerTarget
+from tunegate.harness.records.answers import reported_amount
 from tunegate.harness.records.errors import BackendError
 from tunegate.harness.records.generation import GenerationSettings
 from tunegate.harness.records.hashing import sha256
@@ -73,6 +75,27 @@ class ShownPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftCounts:
+    """Tokens that speculative decoding proposed for an answer."""
+
+    drafted: int
+    accepted: int
+    """How many of them the model accepted."""
+
+    @classmethod
+    def of(cls, drafted: Any, accepted: Any, *, otherwise: str) -> DraftCounts:
+        """Return the counts of a reply.
+
+        Raises:
+            PermanentError: They are no counts; `otherwise` is the message.
+        """
+        counts = reported_amount(drafted), reported_amount(accepted)
+        if not all(isinstance(count, int) for count in counts) or drafted < accepted:
+            raise PermanentError(otherwise, whole=False)
+        return cls(drafted, accepted)
+
+
+@dataclass(frozen=True, slots=True)
 class ServerConnection:
     """A server that is asked about itself."""
 
@@ -95,6 +118,13 @@ class ServerConnection:
             )
         except (PermanentError, RetryableError):
             return {}
+
+    def get_text(self, path: str) -> str:
+        """Return a page as text; empty if the server has no such page."""
+        try:
+            return self.http.get_text(f"{self.root}{path}", deadline=time.monotonic() + _PEEK_S)
+        except (PermanentError, RetryableError):
+            return ""
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the reply to a question.
@@ -173,6 +203,32 @@ class ServerDialect:
         None where the program has no way of its own; OpenAI's is then tried.
         """
         return None
+
+    def ask_counted(
+        self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
+    ) -> tuple[dict[str, Any], DraftCounts]:
+        """Ask a question alone; return the reply, and what was drafted for it.
+
+        Here the reply must have OpenAI's counts of predicted tokens.
+
+        Args:
+            server: The server.
+            ask: Sends the question, with further fields as keywords, and returns the reply.
+
+        Raises:
+            PermanentError: The server does not tell.
+        """
+        reply = ask()
+        details = as_object(as_object(reply.get("usage")).get("completion_tokens_details"))
+        accepted = details.get("accepted_prediction_tokens")
+        rejected = details.get("rejected_prediction_tokens")
+        drafted = None
+        if isinstance(accepted, int) and isinstance(rejected, int):
+            drafted = accepted + rejected
+        why = (
+            "no accepted_prediction_tokens in the reply's usage: it does not tell what was drafted"
+        )
+        return reply, DraftCounts.of(drafted, accepted, otherwise=why)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return how the server is set up, as far as it shows it."""

@@ -102,6 +102,8 @@ class VllmSettings:
     dtype: str = "auto"
     max_len: int | None = None
     """Largest number of tokens of prompt and answer; None is the model's."""
+    mtp: int | None = None
+    """Tokens that the model's own head (MTP) drafts at a time; None drafts nothing."""
 
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -121,6 +123,7 @@ _OPTIONS: Mapping[str, _OptionRule] = {
     "gpu_memory": _OptionRule(float, lambda v: 0 < v <= 1, "a share above 0, at most 1"),
     "dtype": _OptionRule(str, lambda value: value in _DTYPES, f"one of {', '.join(_DTYPES)}"),
     "max_len": _OptionRule(int, lambda value: value >= 16, "a number of tokens from 16 on"),
+    "mtp": _OptionRule(int, lambda value: value >= 1, "a number of tokens from 1 on"),
 }
 
 
@@ -209,7 +212,12 @@ class VllmServerPlan:
         command = [str(installation.python), "-m", "vllm.entrypoints.openai.api_server"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         command += ["--model", str(self.model), "--served-model-name", self.name]
-        command += ["--dtype", dtype, "--generation-config", "vllm", "--disable-log-stats"]
+        command += ["--dtype", dtype, "--generation-config", "vllm"]
+        if settings.mtp is None:
+            command += ["--disable-log-stats"]
+        else:  # the statistics count what is drafted
+            drafting = {"method": "mtp", "num_speculative_tokens": settings.mtp}
+            command += ["--speculative-config", json.dumps(drafting)]
         if not installation.cpu:
             command += ["--tensor-parallel-size", str(settings.tp)]
             command += ["--gpu-memory-utilization", f"{settings.gpu_memory * self.share:.3f}"]

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tunegate.harness.contracts.further_arm import further_arm
-from tunegate.harness.records.answers import CellKind
+from tunegate.harness.records.answers import ALONE
 from tunegate.harness.telemetry.export.run_records import CaseRecord
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def case_outcome(record: CaseRecord) -> CaseOutcome:
     ranked = {
         metric.name: metric.higher_is_better
         for metric in record.suite.metrics
-        if metric.name in gated and metric.needs is not CellKind.LATENCY
+        if metric.name in gated and metric.needs not in ALONE
     }
     values = {(row.metric, row.arm): row.value for row in record.scores if row.metric in ranked}
     failed = any(c.status != "ok" and further_arm(c.cell.arm).reported for c in record.cells)

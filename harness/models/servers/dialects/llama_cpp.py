@@ -8,12 +8,13 @@ tokens: it leaves a beginning of sequence out of the text that tokenising puts b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunegate.harness.models.remote.failures import PermanentError
 from tunegate.harness.models.servers.dialect import (
     NOT_SHOWN,
+    DraftCounts,
     ServerConnection,
     ServerDialect,
     ServerSettings,
@@ -96,6 +97,22 @@ class LlamaCpp(ServerDialect):
                 return None
             tokens.append(_first_token(reply))
         return None if None in tokens else [token for token in tokens if token is not None]
+
+    def ask_counted(
+        self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
+    ) -> tuple[dict[str, Any], DraftCounts]:
+        """Ask a question; the `timings` of its reply have counts if anything was drafted.
+
+        Source: `result_timings::to_json` in tools/server/server-task.cpp.
+        """
+        reply = ask()
+        timings = as_object(reply.get("timings"))
+        why = (
+            "no draft_n in the reply's timings: nothing was drafted; start the server with a draft "
+            "model or the model's own head"
+        )
+        counts = timings.get("draft_n"), timings.get("draft_n_accepted")
+        return reply, DraftCounts.of(*counts, otherwise=why)
 
     def settings(self, server: ServerConnection, card: ServerModelCard) -> ServerSettings:
         """Return what `/props` shows."""
