@@ -55,10 +55,10 @@ after all others: a cache may hold the last prompt only, or be read only after a
 PREFIXES = len(_PLACES) * _TURNS
 _ANSWER_TOKENS = 8
 """Tokens of a greedy answer."""
-_LEAK = 0.1
-"""Least c that is a leak."""
-_ERRORS = 4
-"""Standard errors that c may be off without a leak."""
+_LEAK = 0.25
+"""Least c that is a leak; it was 0.63 to 0.74 with two LoRA adapters of SmolLM2-135M."""
+_ERRORS = 5
+"""Standard errors that c may be off without a leak; each is estimated from eight differences."""
 _UNCLEAR = 0.3
 """Limit of c from which on the answers vary too much, or the arms differ too little, to tell."""
 
@@ -92,6 +92,8 @@ def find_prefix_leaks(arms: Mapping[str, Arm], stored: Collection[str]) -> Prefi
             found = {"status": "not checked", "why": "all answers are from earlier runs"}
         else:
             found = _check_pair({name: served[name] for name in pair})
+            if found["status"] == "leaks":  # chance does it once in some hundred weak fine-tunes
+                found = _check_pair({name: served[name] for name in pair})
         leaks.record[pair] = found
         if found["status"] == "leaks" and not leaks.refusal:
             leaks.refusal = _refusal(pair, other, found)
@@ -160,9 +162,10 @@ def _answer(arm: ServerArm, text: str) -> Answer:
 
 
 def _movement(answers: Mapping[tuple[str, int, int], Answer], name: str) -> tuple[float, float]:
-    """Return c of an arm's warm answers, and its limit: that of what other first words do.
+    """Return c of an arm's warm answers, and the limit of what other first words do to it.
 
-    Its standard error is taken as if all of that were along d, the worst there is.
+    Its variance is that of `along`, whose four differences between cold answers are seen: a − b and
+    o − p, along d.
     """
     along = size = noise = 0.0
     names = tuple(dict.fromkeys(arm for arm, _, _ in answers))
@@ -182,10 +185,11 @@ def _movement(answers: Mapping[tuple[str, int, int], Answer], name: str) -> tupl
         w, x = (read(name, turn) for turn in warm)
         along += _dot(_minus(w, a), _minus(p, b)) + _dot(_minus(x, b), _minus(o, a))
         size += 2 * _dot(_minus(p, b), _minus(o, a))
-        noise += _dot(_minus(a, b), _minus(a, b)) + _dot(_minus(o, p), _minus(o, p))
+        d = [(i + j - k - m) / 2 for i, j, k, m in zip(o, p, a, b, strict=True)]
+        noise += _dot(_minus(a, b), d) ** 2 + _dot(_minus(o, p), d) ** 2
     if size <= 0:
         return 0.0, math.inf
-    return along / size, max(_LEAK, _ERRORS * math.sqrt(noise / (8 * size)))
+    return along / size, max(_LEAK, _ERRORS * math.sqrt(noise) / size)
 
 
 def _minus(one: list[float], other: list[float]) -> list[float]:
