@@ -86,7 +86,8 @@ def find_prefix_leaks(arms: Mapping[str, Arm], stored: Collection[str]) -> Prefi
     served = {name: arm for name, arm in arms.items() if isinstance(arm, ServerArm)}
     for pair in combinations(served, 2):
         first, other = (served[name] for name in pair)
-        if _server(first) != _server(other) or first.fingerprint == other.fingerprint:
+        apart = _server(first) != _server(other) or not first.dialect.shares_cache
+        if apart or first.fingerprint == other.fingerprint:
             continue
         if set(pair) <= set(stored):
             found = {"status": "not checked", "why": "all answers are from earlier runs"}
@@ -117,14 +118,15 @@ def _check_pair(arms: Mapping[str, ServerArm]) -> dict[str, Any]:
     except (BackendError, ModelError) as error:
         return _unknown(f"the server failed: {error}")
     first, other = arms
-    moved = {name: _movement(answers, name) for name in arms}
-    worst = max(moved, key=lambda name: moved[name][0] - moved[name][1])
+    moved = {name: measure_movement(answers, name) for name in arms}
+    clear = [name for name, (_, limit) in moved.items() if limit <= _UNCLEAR]
+    leaking = [name for name in clear if moved[name][0] > moved[name][1]]
+    if not leaking and len(clear) < len(arms):
+        return _unknown("their answers differ too little, or vary too much, to show it")
+    worst = max(leaking or clear, key=lambda name: moved[name][0])
     c, limit = moved[worst]
-    measured = {"prefixes": PREFIXES, "c": round(c, 2), "limit": round(min(limit, 1.0), 2)}
-    if limit > _UNCLEAR:
-        why = "their answers differ too little, or vary too much, to show it"
-        return {**_unknown(why), "prefixes": PREFIXES}
-    if c > limit:
+    measured = {"prefixes": PREFIXES, "c": round(c, 2), "limit": round(limit, 2)}
+    if leaking:
         towards = other if worst == first else first
         return {"status": "leaks", **measured, "arm": worst, "towards": towards}
     return {"status": "isolated", **measured}
@@ -161,7 +163,9 @@ def _answer(arm: ServerArm, text: str) -> Answer:
     return {arm.greedy_answers([text], _ANSWER_TOKENS)[0]: 1.0}
 
 
-def _movement(answers: Mapping[tuple[str, int, int], Answer], name: str) -> tuple[float, float]:
+def measure_movement(
+    answers: Mapping[tuple[str, int, int], Answer], name: str
+) -> tuple[float, float]:
     """Return c of an arm's warm answers, and the limit of what other first words do to it.
 
     Its variance is that of `along`, whose four differences between cold answers are seen: a − b and

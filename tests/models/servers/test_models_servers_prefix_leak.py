@@ -14,7 +14,12 @@ from tests.models.servers.caching_server import CachingServer
 from tests.tiny_models import make_tokenizer
 from tunegate.harness.contracts.model import Arm
 from tunegate.harness.models.open_arms import open_arms
-from tunegate.harness.models.servers.prefix_leak import PREFIXES, find_prefix_leaks
+from tunegate.harness.models.servers.dialects.ollama import DIALECT as OLLAMA
+from tunegate.harness.models.servers.prefix_leak import (
+    PREFIXES,
+    find_prefix_leaks,
+    measure_movement,
+)
 
 Start = Callable[..., FakeServer]
 PAIR = ("base", "tuned")
@@ -124,7 +129,25 @@ def test_servers_of_their_own_and_stored_answers_are_not_asked(serve: Any) -> No
 
     apart = find_prefix_leaks({"base": arms["base"], "tuned": others["tuned"]}, ())
     stored = find_prefix_leaks(arms, PAIR)
+    runners: Any = {n: dataclasses.replace(arm, dialect=OLLAMA) for n, arm in arms.items()}
 
-    assert apart.record == {}
+    assert apart.record == find_prefix_leaks(runners, ()).record == {}
     assert stored.record[PAIR]["status"] == "not checked"
     assert server.questions == other.questions == 0
+
+
+def test_movement_is_the_share_of_the_way_to_the_other_arm() -> None:
+    """Cold (1, 0) as base and (0, 1) as tuned: 1/2 of the way for tuned warm, 0 for base."""
+    answers = {
+        (arm, place, turn): {1: 1.0, 2: 0.0}
+        if arm == "base"
+        else {1: 0.5, 2: 0.5}
+        if turn < 2
+        else {1: 0.0, 2: 1.0}
+        for arm in PAIR
+        for place in range(4)
+        for turn in range(4)
+    }
+
+    assert measure_movement(answers, "tuned") == (0.5, 0.25)
+    assert measure_movement(answers, "base") == (0.0, 0.25)
