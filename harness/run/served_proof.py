@@ -78,9 +78,9 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     return ServedPrompts(proof.record, blind or proof.refusal, proof.equal, leaks.refusal)
 
 
-def _add_note(record: Mapping[str, dict[str, Any]], name: str, note: str) -> None:
-    notes = (record[name].get("note"), note)
-    record[name]["note"] = "; ".join(filter(None, notes))
+def _add_note(proofs: dict[str, dict[str, Any]], name: str, note: str) -> None:
+    record = proofs.setdefault(name, {})
+    record["note"] = "; ".join(filter(None, (record.get("note"), note)))
 
 
 @dataclass(frozen=True)
