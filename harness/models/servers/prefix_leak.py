@@ -57,9 +57,9 @@ _ANSWER_TOKENS = 8
 """Tokens of a greedy answer."""
 _LEAK = 0.25
 """Least c that is a leak; it was 0.63 to 0.74 with two LoRA adapters of SmolLM2-135M."""
-_ERRORS = 5
+_ERRORS = 3
 """Standard errors that c may be off without a leak; each is estimated from eight differences."""
-_UNCLEAR = 0.3
+_UNCLEAR = 0.4
 """Limit of c from which on the answers vary too much, or the arms differ too little, to tell."""
 
 Answer = Mapping[int | str, float]
@@ -140,8 +140,8 @@ def _ask_alternating(arms: Mapping[str, ServerArm]) -> dict[tuple[str, int, int]
 
     def ask(name: str, place: int, turn: int) -> None:
         word = words[place * _TURNS + turn]
-        text = f"{word}. {_TEXT[: round(len(_TEXT) * _PLACES[place])]}"
-        answers[name, place, turn] = _answer(arms[name], text)
+        text = _TEXT[: round(len(_TEXT) * _PLACES[place])].rpartition(" ")[0]  # whole words
+        answers[name, place, turn] = _answer(arms[name], f"{word}. {text}")
 
     prompts = [(place, turn) for place in range(len(_PLACES)) for turn in (0, 3, 1, 2)]
     for place, turn in prompts:
