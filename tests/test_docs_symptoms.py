@@ -185,6 +185,9 @@ ELSEWHERE = {
     "the adapter has no effect on the server": "models/test_models_server.py",
     "the server applies half of the adapter": "models/servers/test_models_servers_gguf_proof.py",
     "the server does not end answers": "models/servers/test_models_servers_served_prompt.py",
+    "the server answers tuned in part as base": (
+        "models/servers/test_models_servers_prefix_leak.py"
+    ),
     "the server drops images": "models/servers/test_models_servers_image_support.py",
     "the judge is fooled": "judges/calibrating/test_judges_judge_calibration.py",
 }

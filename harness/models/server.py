@@ -294,23 +294,29 @@ class ServerArm:
 
     def ask_probes(self) -> None:
         """Ask each probe text twice, unless that was done, and keep the greedy answers."""
-        if self.probed:
-            return
+        if not self.probed:
+            texts = self.greedy_answers(_PROBES * 2, _PROBE_TOKENS)
+            first, second = texts[: len(_PROBES)], texts[len(_PROBES) :]
+            self.probed = tuple(zip(first, second, strict=True))
+
+    def greedy_answers(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Return the greedy answers to texts that are no cases.
+
+        Raises:
+            BackendError: one of them has none.
+        """
         template = "none" if self.client.form.prompts != "messages" else "chat"
-        generation = GenerationSettings(template=template, max_new_tokens=_PROBE_TOKENS)
-        requests = []
-        for turn in ("first", "second"):
-            for number, text in enumerate(_PROBES):
-                case = Case(id=f"probe {number}", prompt=text)
-                requests.append(_request(f"{turn} {number}", case, self, generation))
+        generation = GenerationSettings(template=template, max_new_tokens=max_new_tokens)
+        requests = [
+            _request(str(n), Case(id=f"probe {n}", prompt=text), self, generation)
+            for n, text in enumerate(prompts)
+        ]
         texts = {}
         for answer in self.complete(requests):
             if answer.completion is None:
                 raise BackendError(f"{self.spec}: a probe text has no answer: {answer.error}")
             texts[answer.key] = answer.completion.text or ""
-        self.probed = tuple(
-            (texts[f"first {n}"], texts[f"second {n}"]) for n in range(len(_PROBES))
-        )
+        return [texts[request.key] for request in requests]
 
 
 def _request(key: str, case: Case, arm: ServerArm, generation: GenerationSettings) -> Request:

@@ -46,6 +46,9 @@ def prove_served(
 def prove_prompts(run: PreparedRun) -> ServedPrompts:
     """Compare the prompts that servers build with those that were trained.
 
+    A server that arms share must not mix up their caches; this is seen before the run, since leaked
+    answers would be paid for, and stored.
+
     Raises:
         ModelError: a server's context is too short for a prompt of the run.
     """
@@ -53,6 +56,7 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     if not any(isinstance(arm, RemoteArm) for arm in arms.values()):
         return ServedPrompts()
     from tunegate.harness.models.servers.image_support import UNKNOWN, find_dropped_images
+    from tunegate.harness.models.servers.prefix_leak import find_prefix_leaks
     from tunegate.harness.models.servers.prompt_length import refuse_short_context
     from tunegate.harness.models.servers.served_prompt import PromptProof
 
@@ -63,9 +67,20 @@ def prove_prompts(run: PreparedRun) -> ServedPrompts:
     for name, note in cut.items():
         proof.record.setdefault(name, {})["cut_answers"] = note
     for name in unknown:
-        record = proof.record.setdefault(name, {})
-        record["note"] = "; ".join(filter(None, (record.get("note"), UNKNOWN)))
-    return ServedPrompts(proof.record, blind or proof.refusal, proof.equal)
+        _add_note(proof.record, name, UNKNOWN)
+    unasked = set(arms) - {c.arm for c in run.plan.cells if c.key not in run.stored}
+    leaks = find_prefix_leaks(arms, unasked)
+    for (first, name), found in leaks.record.items():
+        proof.record.setdefault(name, {}).setdefault("prefix_cache", {})[first] = found
+        if found["status"] == "unknown":
+            why = f"not checked for leaks between {first} and {name} on their server"
+            _add_note(proof.record, name, f"{why}: {found['why']}")
+    return ServedPrompts(proof.record, blind or proof.refusal, proof.equal, leaks.refusal)
+
+
+def _add_note(proofs: dict[str, dict[str, Any]], name: str, note: str) -> None:
+    record = proofs.setdefault(name, {})
+    record["note"] = "; ".join(filter(None, (record.get("note"), note)))
 
 
 @dataclass(frozen=True)
@@ -77,9 +92,13 @@ class ServedPrompts:
     refusal: str = ""
     equal: Collection[str] = ()
     """Arms that were seen to get the same prompts as those that they are compared with."""
+    leak: str = ""
+    """That a server mixes up the caches of two arms."""
 
     def refuse_different(self, *, allowed: bool) -> None:
-        """Refuse arms that do not get the same prompt."""
+        """Refuse arms that do not get the same prompt, unless it is allowed, and leaks."""
+        if self.leak:
+            raise NotComparable(self.leak)
         if self.refusal and not allowed:
             raise NotComparable(self.refusal)
 
@@ -108,10 +127,17 @@ class ServedPrompts:
         return tuple(f"{n}: {found[kind]}" for n, found in self.record.items() if found.get(kind))
 
     def lines(self) -> tuple[str, ...]:
-        """Return the arms whose prompt is proven, one line each."""
-        return tuple(
+        """Return what was proven about the arms, one line each."""
+        prompts = (
             f"{name}: prompt proven by {record['by']} for "
             f"{count_noun(record['conversations'], 'conversation')}: {', '.join(record['shapes'])}"
             for name, record in self.record.items()
             if record.get("status") == "proven"
         )
+        caches = (
+            f"no leak between {first} and {name} on {found['prefixes']} shared prefixes"
+            for name, record in self.record.items()
+            for first, found in record.get("prefix_cache", {}).items()
+            if found["status"] == "isolated"
+        )
+        return *prompts, *caches

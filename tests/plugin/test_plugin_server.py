@@ -11,6 +11,7 @@ import pytest
 
 from tests.fake_programs import Program
 from tests.fake_server import FakeServer, completion, prompt_of
+from tests.models.servers.caching_server import CachingServer
 from tests.tiny_models import make_tokenizer
 
 Start = Callable[..., FakeServer]
@@ -190,3 +191,60 @@ def test_servers_that_show_equal_prompts_are_proven_comparable(
     assert comparability["status"] == "proven"
     assert comparability["by"] == "what the servers show of one conversation of each shape"
     assert "no trained chat template is known" in result.stdout.str()
+
+
+# The cache that arms share
+
+
+@pytest.mark.parametrize(
+    ("owner", "switch"),
+    [("vllm", "--no-enable-prefix-caching"), ("llamacpp", "--no-cache-prompt")],
+)
+def test_a_server_whose_arms_leak_into_each_other_is_refused(
+    project: Any, fake_server: Start, owner: str, switch: str
+) -> None:
+    """Exit 12, before a case is asked, and with nothing stored."""
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(project.path / "saved")
+    server = CachingServer(tokenizer, keyed=False)
+    fake = fake_server(reply=server, models={n: {"owned_by": owner} for n in ("base", "tuned")})
+    arguments = [text.replace("/v1#", "/v1?tokenizer=saved#") for text in options(project, fake)]
+
+    refused = project.pytest_here(*arguments)
+
+    verdict = project.verdict()
+    assert (refused.ret, verdict["verdict"]) == (12, "NOT_COMPARABLE")
+    assert "base and tuned leak into each other" in verdict["sentence"]
+    assert switch in verdict["sentence"]
+    assert verdict["served_prompts"]["tuned"]["prefix_cache"]["base"]["status"] == "leaks"
+    before = fake.posts
+
+    server.keyed = True
+    passed = project.pytest_here(*arguments)
+
+    assert passed.ret == 0
+    assert fake.posts - before > 2 * N
+    assert "no leak between base and tuned on 16 shared prefixes" in passed.stderr.str()
+    found = project.verdict()["served_prompts"]["tuned"]["prefix_cache"]["base"]
+    assert (found["status"], found["prefixes"]) == ("isolated", 16)
+    assert "isolated" in (project.path / "run" / "report.html").read_text()
+
+    server.questions = 0
+    project.pytest_here(*arguments, "--gate-run-dir=again")
+    assert server.questions == 0
+    found = project.verdict(project.path / "again")["served_prompts"]["tuned"]["prefix_cache"]
+    assert found["base"]["status"] == "not checked"
+
+
+def test_a_server_that_fails_over_the_check_of_its_cache_goes_on(
+    project: Any, fake_server: Start
+) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(project.path / "saved")
+    server = CachingServer(tokenizer, fails=lambda path: True)
+    fake = fake_server(reply=server, models={n: {"owned_by": "vllm"} for n in ("base", "tuned")})
+    arguments = [text.replace("/v1#", "/v1?tokenizer=saved#") for text in options(project, fake)]
+
+    assert project.pytest_here(*arguments).ret == 0
+    note = project.verdict()["served_prompts"]["tuned"]["note"]
+    assert "not checked for leaks between base and tuned on their server: the server failed" in note

@@ -161,6 +161,10 @@ class ServerDialect:
 
     longer_context = "start it with a context of at least {tokens} tokens"
     """What a user does about a context that is too short."""
+    shares_cache = True
+    """Whether models of one address may be in one process."""
+    without_prefix_cache = "switch its prefix cache off, or serve each arm by a server of its own"
+    """What a user does about a cache that adapters share."""
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
         """Return whether a server is this program."""

@@ -52,6 +52,7 @@ class LlamaCpp(ServerDialect):
     rounds = True  # its cache is in 16 bits, if nothing else is
     neutral = _NEUTRAL
     longer_context = "start it with -c {tokens}, times its --parallel slots, which share it"
+    without_prefix_cache = "start it with --no-cache-prompt, or send cache_prompt: false"
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:
         """Return whether the model is listed, or the server describes itself, as llama.cpp does."""

@@ -31,6 +31,7 @@ class Ollama(ServerDialect):
 
     name = "Ollama"
     takes_raw_prompts = False
+    shares_cache = False  # each model has a runner of its own, and may be loaded for each question
     longer_context = "set `PARAMETER num_ctx {tokens}` in its Modelfile"
 
     def recognises(self, server: ServerConnection, card: ServerModelCard) -> bool:

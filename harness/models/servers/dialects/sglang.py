@@ -21,6 +21,7 @@ class SgLang(TokenizingDialect):
     name = "SGLang"
     owner = "sglang"
     longer_context = "start it with --context-length {tokens}"
+    without_prefix_cache = "start it with --disable-radix-cache"
 
     def ask_counted(
         self, server: ServerConnection, ask: Callable[..., dict[str, Any]]

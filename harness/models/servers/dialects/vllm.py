@@ -36,6 +36,10 @@ class Vllm(TokenizingDialect):
     name = "vLLM"
     owner = "vllm"
     longer_context = "start it with --max-model-len {tokens}"
+    without_prefix_cache = (
+        "start it with --no-enable-prefix-caching, and without a KV connector (LMCache) in "
+        "--kv-transfer-config"
+    )
 
     def ask_counted(
         self, server: ServerConnection, ask: Callable[..., dict[str, Any]]
