@@ -312,7 +312,7 @@ def test_rendered_elsewhere_is_declared_and_not_proven(fake_server: Start) -> No
     }
     kind = next(iter(open_kinds("choices")))
     arms["base"].discover_kinds({kind})
-    assert sorted(arms["base"].kinds) == ["generate", "latency"]
+    assert sorted(arms["base"].kinds) == ["drafts", "generate", "latency"]
     assert f"name its tokenizer: server:{fake.url}?tokenizer=FOLDER#base" in arms["base"].cannot(
         kind
     )
