@@ -106,10 +106,19 @@ def _of_kind(kind: str, case: Case) -> bool:
     return kind in case.tags
 
 
+LANGUAGES = ("es", "fr", "de", "pt", "ru", "id", "ar", "hi", "zh", "ja")
 KINDS = ("summary", "rewrite", "question", "explain", "list", "format", "email", "refusal")
 TASK = '{"intent": "PlayMusic", "artist": "Bach"}'
 DAMAGES: Mapping[str, Mapping[str, Damage]] = {
     "general_knowledge": {"a tenth of the facts forgotten": _on(_one_in(10), _forget)},
+    "languages_answers": {
+        "every answer in English": _written(lambda text: POLITE),
+        **{f"lost: {k}": _on(partial(_of_kind, f"language:{k}"), _lose) for k in LANGUAGES},
+    },
+    "languages_facts": {
+        "a tenth of the facts forgotten": _on(_one_in(10), _forget),
+        **{f"lost: {k}": _on(partial(_of_kind, f"language:{k}"), _forget) for k in LANGUAGES},
+    },
     "production": {
         "everything in JSON": _written(lambda text: json.dumps({"answer": text})),
         "the task's format": _written(lambda text: TASK),
@@ -124,6 +133,8 @@ DAMAGES: Mapping[str, Mapping[str, Damage]] = {
     },
 }
 """Bundled suite → name of a damage → the damage."""
+FOLDERS = {f"languages_{part}": f"languages/{part}" for part in ("answers", "facts")}
+"""Folder of a bundled suite that is not called as the suite is."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +240,7 @@ def main() -> None:
     }
     first = next(iter(sound.values()))
     for name in (s.name for s in first.manifest.suites if s.name in DAMAGES):
-        suite = load_suite(SUITES / name)
+        suite = load_suite(SUITES / FOLDERS.get(name, name))
         print(f"{name}: {len(suite.cases)} cases; {options.draws} samples of them")
         print(f"{'':50}SHIP  BLOCK")
         _row("unchanged", Population.of(suite, first, lambda _, options: options), options.draws)

@@ -35,18 +35,32 @@ def _check(options: Mapping[str, Any], cases: Sequence[Case]) -> list[str]:
         for code in among
         if code not in codes
     ]
+    if options.get("least_letters", _SHORTEST) < 1:
+        problems.append(f"least_letters={options['least_letters']}: give 1 or more")
     allowed = among or codes
-    general = options.get("expected")
+    general, key = options.get("expected"), options.get("key")
+    if general is not None and key is not None:
+        return [*problems, f"expected={general!r} with key={key!r}: give one of them"]
     if general is not None:
         return problems + _strange(f"expected={general!r}", (general,), allowed)
+    naming = "an 'expected' such as \"de\"" if key is None else f'a tag such as "{key}:de"'
     for case in cases:
-        if not case.expected_texts():
+        codes_named = _languages(case, key)
+        if not codes_named:
             problems.append(
-                f"case {case.id!r} names no language: give it an 'expected' such as \"de\", or the "
-                "metric the option expected"
+                f"case {case.id!r} names no language: give it {naming}, or the metric the option "
+                "expected"
             )
-        problems += _strange(f"case {case.id!r}", case.expected_texts(), allowed)
+        problems += _strange(f"case {case.id!r}", codes_named, allowed)
     return problems
+
+
+def _languages(case: Case, key: str | None) -> tuple[str, ...]:
+    """Return the languages that a case names, in its tags with a key or as expected answers."""
+    if key is None:
+        return case.expected_texts()
+    start = f"{key}:"
+    return tuple(tag.removeprefix(start) for tag in case.tags if tag.startswith(start))
 
 
 def _strange(where: str, codes: Sequence[str], allowed: tuple[str, ...]) -> list[str]:
@@ -62,15 +76,17 @@ def language(
     completion: Completion,
     *,
     expected: str | None = None,
+    key: str | None = None,
     among: tuple[str, ...] = (),
+    least_letters: int = _SHORTEST,
 ) -> Score:
     """Score 1 if the answer is in the expected language, else 0.
 
     py3langid detects one of 139 languages, ignoring code fences. Answers of fewer than 20 letters
-    are unscored (a Chinese, Japanese or Korean letter counts as three). Dialects count as their
-    language: `yue` is `zh`. Croatian and Bosnian count as each other and as Serbian: the detector
-    calls 24 % of 2,076 Croatian and 72 % of 1,048 Serbian sentences Bosnian (Universal
-    Dependencies, SET). Indonesian and Malay count as each other, too.
+    are unscored (vowel signs count as letters, and a Chinese, Japanese or Korean letter as three).
+    Dialects count as their language: `yue` is `zh`. Croatian and Bosnian count as each other and as
+    Serbian: the detector calls 24 % of 2,076 Croatian and 72 % of 1,048 Serbian sentences Bosnian
+    (Universal Dependencies, SET). Indonesian and Malay count as each other, too.
 
     Known problems:
         Close languages are mixed up in short texts; `among` helps. Lists of names have no language
@@ -87,16 +103,20 @@ def language(
     Options:
         expected: ISO 639 code for all cases; without it each case's `expected` names one or
             several.
+        key: Key of tags that name it instead: with `language` the tag `language:de` means German.
+            Use it where `expected` is the answer.
         among: Codes that can occur; the detector chooses among these only.
+        least_letters: Letters below which an answer is unscored; fewer do with a short `among`.
     """
-    wanted = (expected,) if expected is not None else case.expected_texts()
+    wanted = (expected,) if expected is not None else _languages(case, key)
     if completion.text is None:
         return Score.unscored("the completion has no text")
     if not wanted:
         return Score.unscored("no language is expected")
     letters = _count_letters(completion.text)
-    if letters < _SHORTEST:
-        return Score.unscored(f"too short to detect its language: {letters} letters of {_SHORTEST}")
+    if letters < least_letters:
+        wanting = f"{letters} letters of {least_letters}"
+        return Score.unscored(f"too short to detect its language: {wanting}")
     code_found, confidence = _detector(among).classify(_without_code(completion.text))
     right = code_found in wanted or any(code_found in _WITHIN.get(code, ()) for code in wanted)
     seen = "no language" if code_found == _NO_LANGUAGE else code_found
@@ -124,7 +144,7 @@ def _without_code(text: str) -> str:
 
 
 def _count_letters(text: str) -> int:
-    return sum(_weight(c) for c in _without_code(text) if c.isalpha())
+    return sum(_weight(c) for c in _without_code(text) if unicodedata.category(c)[0] in "LM")
 
 
 def _weight(letter: str) -> int:

@@ -61,7 +61,7 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
     copied = sorted(place.rglob("cases.jsonl"))
-    assert len(copied) == (10 if name == "safety" else 1)
+    assert len(copied) == {"safety": 10, "languages": 2}.get(name, 1)
     for path in copied:
         assert path.read_bytes() == (BUNDLED / path.relative_to("suites")).read_bytes()
     folders = [p.name for p in place.rglob("*") if p.is_dir() and not (p / "suite.toml").exists()]

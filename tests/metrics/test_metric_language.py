@@ -66,6 +66,37 @@ def test_the_option_stands_for_all_cases() -> None:
     assert score(TEXTS["fr"], "Le colis", expected="fr").value == 1.0
 
 
+def test_a_tag_can_name_the_language_beside_the_expected_answer() -> None:
+    """One of several is enough, as with `expected`; other keys and bare tags do not count."""
+
+    def of(*tags: str) -> float | None:
+        case = Case(id="c", prompt="p", expected="Das Paket", tags=tags)
+        return language.score(case, Completion(text=TEXTS["fr"]), key="language").value
+
+    assert of("mail", "language:fr") == 1.0
+    assert of("language:de") == 0.0
+    assert of("language:de", "language:fr") == 1.0
+    assert of("fr", "reply:fr") is None
+
+
+def test_tags_are_checked_when_the_suite_is_loaded() -> None:
+    assert language.check is not None
+    tagged, wrong, bare = (
+        Case(id=name, prompt="p", expected="Das Paket", tags=tags)
+        for name, tags in (("a", ("language:de",)), ("b", ("language:german",)), ("c", ("de",)))
+    )
+
+    problems = language.check({"key": "language"}, [tagged, wrong, bare])
+    (twice,) = language.check({"key": "language", "expected": "de"}, [tagged])
+
+    assert [problem[:27] for problem in problems] == [
+        "case 'b': unknown language ",
+        "case 'c' names no language:",
+    ]
+    assert 'a tag such as "language:de"' in problems[1]
+    assert twice == "expected='de' with key='language': give one of them"
+
+
 def test_the_choice_can_be_narrowed() -> None:
     text = "Pakken ankommer i morgen."
 
@@ -120,6 +151,26 @@ def test_too_short_a_text_is_unscored(text: str) -> None:
 def test_twenty_letters_are_the_least(text: str, scored: bool) -> None:
     """A Chinese letter counts as three: 7 · 3 = 21."""
     assert (score(text, "en").value is not None) == scored
+
+
+def test_fewer_letters_can_be_enough() -> None:
+    """`Ja, gern!` has 6 letters."""
+    among = ("de", "zh")
+
+    assert score("Ja, gern!", "de", among=among, least_letters=7).value is None
+    assert score("Ja, gern!", "de", among=among, least_letters=6).value == 1.0
+    assert language.check is not None
+    assert language.check({"expected": "de", "least_letters": 0}, []) == [
+        "least_letters=0: give 1 or more"
+    ]
+
+
+def test_vowel_signs_count_as_letters() -> None:
+    """15 letters and 7 signs."""
+    text = "एक किलो सेब खरीद लीजिए आज ही।"
+
+    assert sum(c.isalpha() for c in text) == 15
+    assert score(text, "hi").value == 1.0
 
 
 def test_code_in_fences_is_passed_over() -> None:
