@@ -25,7 +25,7 @@ from tunegate.harness.suite.suite import Suite
 def judged_once_notes(suite: Suite) -> Iterator[str]:
     """Yield the corpus metrics, which are judged only once all cases are in."""
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
-    if gated and len(suite.cases) >= EARLY_STOP_CASES:
+    if gated and len(suite.plain_cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 
 
