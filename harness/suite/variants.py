@@ -239,11 +239,13 @@ def make_variants(
     made += _paraphrases(source, {case.id: case for case in cases})
     taken = Counter(case.id for case in (*cases, *made))
     problems += [
-        f"{case.where}: the variant {case.id[:60]!r} {why}; rename the case"
+        f"{case.where}: the variant {case.id[:60]!r} {why}"
         for case in made
         for why in [
-            "has the id of another case" if taken[case.id] > 1 else "",
-            f"has an id of more than {LONGEST_ID} characters" if len(case.id) > LONGEST_ID else "",
+            "has the id of another one; rename one" if taken[case.id] > 1 else "",
+            f"has an id of more than {LONGEST_ID} characters; rename the case"
+            if len(case.id) > LONGEST_ID
+            else "",
         ]
         if why
     ]
@@ -254,7 +256,7 @@ def make_variants(
         case.model_copy(
             update={
                 "tags": (*case.tags, PLAIN),
-                "cluster": case.cluster or (case.id if case.id in with_own else None),
+                "cluster": case.cluster or (f"case {case.id}" if case.id in with_own else None),
             }
         )
         for case in cases
@@ -367,11 +369,15 @@ def _paraphrases(source: TomlFile, cases: Mapping[str, Case]) -> Iterator[Case]:
                 f"{place}: variant={name!r}: a name has letters, digits, and _ . - and is not plain"
             )
         else:
-            worded = _reword(case, lambda _, text=text: text)
+            worded = _reword(case, partial(_replace, by=text))
             made.append(_variant(case, name, worded).with_place(place))
     if problems:
         raise SuiteError(summarize_problems(problems))
     yield from made
+
+
+def _replace(_: str, by: str) -> str:
+    return by
 
 
 def _file(source: TomlFile, key: str) -> Any:

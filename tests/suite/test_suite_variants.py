@@ -119,10 +119,10 @@ def test_a_variant_has_its_own_id_one_tag_and_the_cluster_of_its_case(
     suite = load("lower_case = true\n", rows(2, tags=["short"]))
 
     assert [(c.id, c.prompt, c.tags, c.cluster, c.variant_of) for c in suite.cases] == [
-        ("c0", "Say alpha again", ("short", "variant:plain"), "c0", None),
-        ("c1", "Say bravo again", ("short", "variant:plain"), "c1", None),
-        ("c0#lower_case", "say alpha again", ("variant:lower_case",), "c0", "c0"),
-        ("c1#lower_case", "say bravo again", ("variant:lower_case",), "c1", "c1"),
+        ("c0", "Say alpha again", ("short", "variant:plain"), "case c0", None),
+        ("c1", "Say bravo again", ("short", "variant:plain"), "case c1", None),
+        ("c0#lower_case", "say alpha again", ("variant:lower_case",), "case c0", "c0"),
+        ("c1#lower_case", "say bravo again", ("variant:lower_case",), "case c1", "c1"),
     ]
     assert [case.expected for case in suite.cases] == ["x"] * 4
     assert suite.record().n_cases == 4
@@ -306,7 +306,7 @@ def test_the_last_text_beside_an_image_is_worded_anew(load: Callable[..., Suite]
         (
             "lower_case = true\n",
             rows(1) + '{"id": "c0#lower_case", "prompt": "p", "expected": "x"}\n',
-            "cases.jsonl:1: the variant 'c0#lower_case' has the id of another case; rename",
+            "cases.jsonl:1: the variant 'c0#lower_case' has the id of another one; rename",
         ),
         (
             "lower_case = true\n",
