@@ -63,7 +63,7 @@ class SuiteParts:
         all_read = self._is_valid("cases") and self._collect(self._read_cases) is True
         self.cases_known = all_read or bool(self.cases)
         self.variants: list[Case] = []
-        if self._is_valid("variants"):
+        if all_read and self._is_valid("variants"):
             self._collect(self._make_variants)
         self.episode: EpisodePlan | None = None
         if self._is_valid("episode"):
