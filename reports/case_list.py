@@ -167,7 +167,7 @@ def list_cases(data: ReportData) -> CaseListing:
     rest.sort(
         key=lambda p: (p.anchor not in doubts, not _is_unscored(p), p.outcome is CaseChange.EQUAL)
     )
-    views = (*data.regressions, *data.improvements, *rest)
+    views = (*data.regressions, *data.improvements, *rest, *data.variants)
     return CaseListing(
         data=data,
         views=views,

@@ -54,7 +54,9 @@ class ReportData:
     metrics: Mapping[tuple[str, str], MetricFacts]
     """(suite, metric) → what is known of it; gated metrics first, in the gates' order."""
     cases: tuple[CaseView, ...] = field(repr=False)
-    """Every case, in plan order."""
+    """Every case, in plan order, without those that are cases in other words."""
+    variants: tuple[CaseView, ...] = field(repr=False)
+    """The cases in other words, in plan order."""
     regressions: tuple[CaseView, ...] = field(repr=False)
     """Newly failing first, then the largest drop."""
     improvements: tuple[CaseView, ...] = field(repr=False)
@@ -79,7 +81,7 @@ class ReportData:
     def pair_scores(self) -> Mapping[tuple[str, str], Sequence[tuple[CaseView, PairScore]]]:
         """(suite, metric) → its scores with their cases, in plan order."""
         pairs: dict[tuple[str, str], list[tuple[CaseView, PairScore]]] = defaultdict(list)
-        for view in self.cases:
+        for view in (*self.cases, *self.variants):
             for score in view.scores:
                 pairs[view.suite, score.metric.name].append((view, score))
         return pairs
@@ -135,7 +137,8 @@ def once_per_report(function: Callable[[ReportData], T]) -> Callable[[ReportData
 def prepare_data(run: Run) -> ReportData:
     """Return everything that the sections of `run`'s report share."""
     metrics = {(m.suite, m.name): m for m in _metrics(run)}
-    views = tuple(_views(run, metrics))
+    everything = tuple(_views(run, metrics))
+    views = tuple(view for view in everything if view.case.variant_of is None)
     lists: dict[CaseChange, list[CaseView]] = defaultdict(list)
     for view in views:
         lists[view.outcome].append(view)
@@ -144,6 +147,7 @@ def prepare_data(run: Run) -> ReportData:
         arms=arm_identities(run),
         metrics=metrics,
         cases=views,
+        variants=tuple(view for view in everything if view.case.variant_of is not None),
         regressions=_sort_views(lists[CaseChange.BROKE]) + _sort_views(lists[CaseChange.WORSE]),
         improvements=_sort_views(lists[CaseChange.FIXED]) + _sort_views(lists[CaseChange.BETTER]),
         changed=tuple(lists[CaseChange.CHANGED]),
@@ -157,7 +161,7 @@ def _cases_against(gate: GateResult, scores: Iterable[tuple[CaseView, PairScore]
     for view, score in scores:
         if view.left_out or score.tuned is None or score.tuned.value is None:
             continue
-        if gate.tag is not None and gate.tag not in view.case.tags:
+        if not view.case.counts_for(gate.tag):
             continue
         base = None if score.base is None else score.base.value
         if kind.contradiction(gate, base, score.tuned.value) > 0:

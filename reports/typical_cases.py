@@ -144,7 +144,7 @@ def _cases_of(data: ReportData, suite: str, gate: GateResult) -> tuple[str, str,
         (view, score)
         for view, score in data.gate_scores(suite, gate)
         if score.change is not None and not view.left_out
-        if gate.tag is None or gate.tag in view.case.tags
+        if view.case.counts_for(gate.tag)
     ]
     gained = [pair for pair in scored if (pair[1].change or 0) > 0]
     lost = [pair for pair in scored if (pair[1].change or 0) < 0]

@@ -104,14 +104,18 @@ def _load(files: Sequence[Path]) -> list[Suite]:
 
 
 def _lines(suite_plan: SuitePlan, run: Path | None) -> Iterator[str]:
+    from tunegate.harness.suite import describe_variants
+
     grouped = "" if suite_plan.n_clusters is None else f" in {suite_plan.n_clusters} clusters"
     written = "nothing changed / spread of suite.toml (--from RUN measures yours)"
     assumed = (
         written if suite_plan.suite.written_spreads else "spread assumed (--from RUN measures it)"
     )
     source = f"spread as in {run}" if run else assumed
-    cases = count_noun(len(suite_plan.suite.cases), "case")
+    cases = count_noun(len(suite_plan.suite.plain_cases), "case")
     yield f"{suite_plan.suite.name}: {cases}{grouped}; {source}"
+    if added := describe_variants(suite_plan.suite):
+        yield f"  {added} of each model"
     if not suite_plan.gates:
         yield "  no gates: it can neither ship nor block; add a [[gates]] table to its suite.toml"
         return

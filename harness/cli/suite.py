@@ -220,7 +220,7 @@ def check(
     from tunegate.harness.run.code_execution import dry_run, shown_jobs
     from tunegate.harness.sandbox.chosen import choose_sandbox
     from tunegate.harness.sandbox.contract import SandboxFailed
-    from tunegate.harness.suite import load_suite
+    from tunegate.harness.suite import describe_variants, load_suite
 
     choose_sandbox(sandbox)
     problems: list[str] = []
@@ -231,8 +231,10 @@ def check(
             problems += error.problems
             continue
         problems += unreachable_gates(suite)
-        counts = f"{count_noun(len(suite.cases), 'case')}, {count_noun(len(suite.gates), 'gate')}"
-        say(f"{suite.name}: {counts}")
+        cases = count_noun(len(suite.plain_cases), "case")
+        say(f"{suite.name}: {cases}, {count_noun(len(suite.gates), 'gate')}")
+        if added := describe_variants(suite):
+            say(f"  {added} of each model")
         notes = (*suite.notes, *advisory_notes(suite), *judged_once_notes(suite))
         if not suite.gates:
             notes = (*notes, "without a [[gates]] table nothing is decided; add one to suite.toml")

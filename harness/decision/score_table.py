@@ -44,6 +44,8 @@ class ScoreTable:
     """(metric, case, arm) → people's label of the answer."""
     unseen: Mapping[str, Case] = field(default_factory=dict, repr=False)
     """The cases not seen at the look."""
+    variants: Mapping[str, Case] = field(default_factory=dict, repr=False)
+    """The cases in other words, which only gates on their tags rest on."""
     whole: ScoreTable | None = field(default=None, repr=False)
     """The whole suite, if this is a slice."""
     asked_again: str = "base"
@@ -66,7 +68,7 @@ class ScoreTable:
         if tag not in self._slices:
             cases, unseen = (
                 {name: case for name, case in part.items() if tag in case.tags}
-                for part in (self.cases, self.unseen)
+                for part in ({**self.cases, **self.variants}, self.unseen)
             )
             look = self.look
             if look is not None:
@@ -322,6 +324,15 @@ class ScoreTable:
         return sum(1 / len(of) if of else unknown for of in choices) / len(choices)
 
 
+def split_variants(cases: Iterable[Case]) -> tuple[dict[str, Case], dict[str, Case]]:
+    """Return id → case of the plain cases, and of the variants."""
+    plain: dict[str, Case] = {}
+    variants: dict[str, Case] = {}
+    for case in cases:
+        (plain if case.variant_of is None else variants)[case.id] = case
+    return plain, variants
+
+
 def _mean_pair(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     base, tuned = map(exact_mean, zip(*pairs, strict=True))
     return base, tuned
@@ -363,16 +374,18 @@ def tables_of(
     return [
         ScoreTable(
             _active_suite(suite, by_suite[suite.name].values()),
-            {c.id: c for c in of if look is None or c.id in seen},
+            {name: c for name, c in plain.items() if look is None or name in seen},
             by_suite[suite.name],
             frozenset(planned[suite.name]),
             look,
-            unseen={c.id: c for c in of if look is not None and c.id not in seen},
+            unseen={name: c for name, c in plain.items() if look is not None and name not in seen},
+            variants=variants,
         )
         for suite in manifest.suites
         if suite.name in cases
         for look in [looks.get(suite.name)]
         for seen in [frozenset(look.seen if look else ())]
         for out in [without.get(suite.name, frozenset())]
-        for of in [[c for c in cases[suite.name] if c.id not in out]]
+        for of in [[c for c in cases[suite.name] if (c.variant_of or c.id) not in out]]
+        for plain, variants in [split_variants(of)]
     ]

@@ -88,7 +88,7 @@ def make_plan(
     suites = [_with_template(suite, arms) for suite in suites]
     for suite in suites:
         _refuse_budget(suite, arms)
-        again = noise_sample((case.id for case in suite.cases), suite=suite.name, seed=seed)
+        again = noise_sample((case.id for case in suite.plain_cases), suite=suite.name, seed=seed)
         for case in suite.cases:
             active = {
                 n: a

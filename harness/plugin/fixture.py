@@ -12,7 +12,7 @@ import pytest
 from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.interim_look import InterimLook
 from tunegate.harness.contracts.quantity import QuantityFormat
-from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.decision.score_table import ScoreTable, split_variants
 from tunegate.harness.plugin.gate_options import NO_MODEL, missing_fails
 from tunegate.harness.records.answers import Completion
 from tunegate.harness.records.cases import Case
@@ -98,9 +98,12 @@ class GateFixture:
         look = _look(run, suite_record)
         record = next(m for m in suite_record.metrics if m.name == metric)
         scores = {(s.metric, s.case, s.arm): s for s in run.scores if s.suite == loaded.name}
-        seen = {c.id: c for c in loaded.cases if look is None or c.id in look.seen}
-        unseen = {c.id: c for c in loaded.cases if c.id not in seen}
-        table = ScoreTable(suite_record, seen, scores, look=look, unseen=unseen).on_tag(tag)
+        plain, variants = split_variants(loaded.cases)
+        seen = {name: c for name, c in plain.items() if look is None or name in look.seen}
+        unseen = {name: c for name, c in plain.items() if name not in seen}
+        table = ScoreTable(
+            suite_record, seen, scores, look=look, unseen=unseen, variants=variants
+        ).on_tag(tag)
         for arm in ("base", "tuned"):
             missing, n_cases = len(table.unscored(metric, arm)), len(table.asked(metric))
             if missing > suite_record.max_unscored * n_cases:

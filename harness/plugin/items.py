@@ -162,8 +162,7 @@ def _worst(folder: Path, suite: str, result: GateResult) -> list[str]:
     run, rows = _stored_scores(folder, scores.stat().st_mtime_ns)
     leakage = run.manifest.leakage
     left_out = set(leakage.left_out.get(suite, ())) if leakage else set()
-    if result.tag is not None:
-        left_out |= {c.id for c in run.cases_of[suite] if result.tag not in c.tags}
+    left_out |= {c.id for c in run.cases_of[suite] if not c.counts_for(result.tag)}
     kind = gate_kind(result.kind)
     found = []
     base = rows.get((suite, result.metric, result.against or "base"), {})

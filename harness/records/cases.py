@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from tunegate.harness.records.images import CaseImage
 from tunegate.harness.records.record import Json, Record, Text, is_none
@@ -95,6 +96,12 @@ CodeTest = Annotated[
 """A test of an answer's code: Python code, or what the program reads and must write."""
 
 
+VARIANT = "variant"
+"""Key of the tags that tell the wordings of a case apart."""
+PLAIN = f"{VARIANT}:plain"
+"""Tag of the cases of a suite with `[variants]` that are not variants."""
+
+
 class Case(Record):
     """One prompt with what is needed to score its answer."""
 
@@ -167,6 +174,10 @@ class Case(Record):
     """Labels such as the subject, for slices of the report; they are not clusters."""
     cluster: FilledText | None = None
     """Name shared by cases that belong together: one passage, one customer."""
+    variant_of: SkipJsonSchema[Text | None] = Field(default=None, exclude_if=is_none)
+    """Id of the case that it words in another way; only `[variants]` of a suite makes such."""
+    without_system: SkipJsonSchema[bool] = Field(default=False, exclude_if=operator.not_)
+    """Whether the model sees no system prompt, although the suite has one; as `variant_of`."""
 
     _where: str = PrivateAttr(default="")
     _images: tuple[CaseImage, ...] = PrivateAttr(default=())
@@ -204,9 +215,13 @@ class Case(Record):
     def input_messages(self, system: str | None = None) -> tuple[dict[str, Any], ...]:
         """Return the conversation the model sees, with the suite's system prompt in front."""
         turns = self.messages or ({"role": "user", "content": self.prompt or ""},)
-        if system is None or turns[0]["role"] == "system":
+        if system is None or self.without_system or turns[0]["role"] == "system":
             return turns
         return ({"role": "system", "content": system}, *turns)
+
+    def counts_for(self, tag: str | None) -> bool:
+        """Return whether gates on a tag rest on the case; those without, on all but variants."""
+        return self.variant_of is None if tag is None else tag in self.tags
 
     def expected_texts(self) -> tuple[str, ...]:
         """Return the expected answers as a tuple."""

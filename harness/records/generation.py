@@ -69,6 +69,8 @@ class GenerationSettings(Record):
         if case.stop:
             own["stop"] = (*self.stop, *case.stop)
         own = {name: value for name, value in own.items() if value is not None}
+        if case.without_system:
+            own["system"] = None
         return self.model_copy(update=own) if own else self
 
 

@@ -200,6 +200,8 @@ class SuiteRecord(Record):
     path: Text
     hash: str
     n_cases: int = Field(ge=0, le=MAX_AMOUNT)
+    n_variants: int = Field(default=0, ge=0, le=MAX_AMOUNT, exclude_if=operator.not_)
+    """Those of the cases that word others in another way; absent if 0."""
     goal_rule: str
     """`primary`, `all` or `any`."""
     max_unscored: float = Field(ge=0, le=1)

@@ -172,6 +172,7 @@ def _without_texts(row: RunCase) -> RunCase:
         prompt=text_hash(repr(whole.prompt or whole.messages)),
         tags=whole.tags,
         cluster=whole.cluster,
+        variant_of=whole.variant_of,
     )
     return RunCase(suite=row.suite, case=case, where=row.where, prompt_sha256=prompt_sha256)
 

@@ -10,5 +10,6 @@ Example:
 from tunegate.harness.suite.loading import load_suite
 from tunegate.harness.suite.suite import Suite
 from tunegate.harness.suite.suite_hash import hash_without_code
+from tunegate.harness.suite.variants import describe_variants
 
-__all__ = ["Suite", "hash_without_code", "load_suite"]
+__all__ = ["Suite", "describe_variants", "hash_without_code", "load_suite"]

@@ -79,6 +79,8 @@ class ArmPrompt:
             text = "\n\n".join(part for part in parts if part)
             plain = generation.model_copy(update={"system": None})
             return case.model_copy(update={"prompt": text}), plain
+        if self.system is not None:
+            case = case.model_copy(update={"without_system": False})
         turns: list[Turn] = [*case.input_messages(system)]
         first = turns[:1] if turns[0]["role"] == "system" else []
         rest = turns[len(first) :]

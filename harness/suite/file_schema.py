@@ -14,6 +14,7 @@ from tunegate.harness.gates.contract.registry import PACKAGE, gate_kinds
 from tunegate.harness.records.defaults import CONFIDENCE
 from tunegate.harness.records.errors import UsageError
 from tunegate.harness.suite.arm_prompt import prompt_schema
+from tunegate.harness.suite.variants import variants_schema
 
 COMMON_KEYS = ("metric", "tag", "every", "against", "confidence")
 """Keys that each `[[gates]]` table may have, whatever its kind."""
@@ -29,7 +30,7 @@ def suite_schema() -> dict[str, Any]:
     """Return the schema of suite.toml."""
     schema = read_schema("suite")
     _complete_gates(schema["properties"]["gates"]["items"])
-    tables = {name: prompt_schema() for name in reference_arms()}
+    tables = {name: prompt_schema() for name in reference_arms()} | {"variants": variants_schema()}
     schema["properties"] = {**schema["properties"], **tables}
     return schema
 

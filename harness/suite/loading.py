@@ -13,6 +13,7 @@ from tunegate.harness.suite.parts import SuiteParts
 from tunegate.harness.suite.suite import Suite
 from tunegate.harness.suite.suite_hash import hash_suite
 from tunegate.harness.suite.toml_file import read_toml
+from tunegate.harness.suite.variants import variants_of
 
 
 def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
@@ -20,7 +21,7 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
 
     Args:
         path: The suite's folder, or its suite.toml.
-        max_cases: Keep only the first cases.
+        max_cases: Keep only the first cases, and their variants.
 
     Raises:
         SuiteError: every problem found, each as `file:line: what; remedy`.
@@ -42,10 +43,13 @@ def load_suite(path: Path | str, *, max_cases: int | None = None) -> Suite:
         cases = list(open_cases(parts.episode, cases, parts.generation))
     metrics = tuple(parts.metrics.values())
     joined = join_equal_prompts(cases, dict.fromkeys(used.needs for used in metrics))
+    copies = {name for group in joined.groups for name in group[1:]}
+    worded = [case for case in joined.cases if case.id not in copies]
+    variants = variants_of(parts.variants, worded)
     return Suite(
         name=source.data["name"],
         path=file,
-        cases=joined.cases,
+        cases=(*joined.cases, *variants),
         generation=parts.generation,
         metrics=metrics,
         gates=parts.gates,

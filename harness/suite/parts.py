@@ -28,6 +28,7 @@ from tunegate.harness.suite.file_schema import COMMON_KEYS, suite_validator
 from tunegate.harness.suite.suite import with_prompted_goals
 from tunegate.harness.suite.tag_keys import key_problems, on_every_value
 from tunegate.harness.suite.toml_file import TomlFile
+from tunegate.harness.suite.variants import make_variants
 
 if TYPE_CHECKING:
     from tunegate.harness.contracts.episode_environment import EpisodePlan
@@ -61,6 +62,9 @@ class SuiteParts:
         self.notes: tuple[str, ...] = ()
         all_read = self._is_valid("cases") and self._collect(self._read_cases) is True
         self.cases_known = all_read or bool(self.cases)
+        self.variants: list[Case] = []
+        if all_read and self._is_valid("variants"):
+            self._collect(self._make_variants)
         self.episode: EpisodePlan | None = None
         if self._is_valid("episode"):
             self._collect(self._read_episode)
@@ -75,7 +79,7 @@ class SuiteParts:
             gate
             for index in self._valid_tables("gates")
             for read in _read_gates(source, index)
-            for gate in on_every_value(read, self.cases)
+            for gate in on_every_value(read, [*self.cases, *self.variants])
         )
         if PROMPTED in source.data:
             self.gates = with_prompted_goals(self.gates)
@@ -111,6 +115,13 @@ class SuiteParts:
         self.problems += problems
         self.notes = opened.notes if isinstance(opened, NotedCases) else ()
         return True
+
+    def _make_variants(self) -> None:
+        if "episode" in self.source.data:
+            raise SuiteError(
+                [f"{self.source.where('variants')}: episodes have no variants; remove [variants]"]
+            )
+        self.cases, self.variants = make_variants(self.source, self.cases, self.generation)
 
     def _read_template(self) -> None:
         """Replace the name of the chat template's file with its text."""
@@ -178,7 +189,7 @@ class SuiteParts:
         self.problems += consistency.gate_problems(used, self.gates, complete=complete)
         if self.cases_known:
             gates = self._valid_tables("gates")
-            self.problems += consistency.tag_problems(source, gates, self.cases)
+            self.problems += consistency.tag_problems(source, gates, [*self.cases, *self.variants])
             self.problems += key_problems(source, gates, self.cases)
         for index in self._valid_tables("gates"):
             self.problems += consistency.companion_problems(source, index)

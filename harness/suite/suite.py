@@ -70,6 +70,11 @@ class Suite:
         return replace(self, gates=gates, arm_prompts={})
 
     @property
+    def plain_cases(self) -> tuple[Case, ...]:
+        """The cases without their variants."""
+        return tuple(case for case in self.cases if case.variant_of is None)
+
+    @property
     def gated_metrics(self) -> tuple[Metric, ...]:
         """The metrics that have a gate, in the order of the file."""
         gated = {gate.metric for gate in self.gates}
@@ -119,6 +124,7 @@ class Suite:
             path=str(self.path),
             hash=self.hash,
             n_cases=len(self.cases),
+            n_variants=len(self.cases) - len(self.plain_cases),
             goal_rule=self.goal_rule,
             max_unscored=self.max_unscored,
             alpha_per_attempt=self.alpha_per_attempt or self.sealed,

@@ -34,7 +34,10 @@ def hash_suite(
     }
     # cases are hashed one by one, and the plan decides nothing
     definition = {k: v for k, v in source.data.items() if k not in ("cases", "plan")}
-    rows = [case.model_dump(mode="json", exclude_none=True, by_alias=True) for case in parts.cases]
+    rows = [
+        case.model_dump(mode="json", exclude_none=True, by_alias=True)
+        for case in (*parts.cases, *parts.variants)
+    ]
     text = json.dumps(definition, sort_keys=True, default=str)  # str: TOML has dates
     if parts.episode is not None:
         files["episode"] = parts.episode.settings.sha256

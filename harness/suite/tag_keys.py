@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from tunegate.harness.records.cases import Case
+from tunegate.harness.records.cases import VARIANT, Case
 from tunegate.harness.records.errors import unknown_name_message
 from tunegate.harness.records.manifest import Gate
 from tunegate.harness.records.wording import count_noun
@@ -42,14 +42,17 @@ def key_problems(source: TomlFile, tables: Sequence[int], cases: Sequence[Case])
             yield f"{place} with tag={table['tag']!r}: a gate has one of them; remove the other"
             continue
         tags = tags_of_key(key, cases)
+        if not tags and key == VARIANT and "variants" in source.data:
+            continue  # why the table makes none is told already
         if not tags:
             keys = dict.fromkeys(t.partition(":")[0] for c in cases for t in c.tags if ":" in t)
-            known = (
-                unknown_name_message(key, tuple(keys), what="key of tags")
-                if keys
-                else (f'no case has a tag with that key; tag each case, such as "{key}:…"')
-            )
-            yield f"{place}: {known}"
+            if key == VARIANT:
+                why = "a suite without a [variants] table has no variants; add one"
+            elif keys:
+                why = unknown_name_message(key, tuple(keys), what="key of tags")
+            else:
+                why = f'no case has a tag with that key; tag each case, such as "{key}:…"'
+            yield f"{place}: {why}"
             continue
         without = [case for case in cases if not set(tags) & set(case.tags)]
         if without:

@@ -135,5 +135,5 @@ def _turned(data: ReportData, suite: str, gate: GateResult, sign: int) -> int:
     return sum(
         (score.change or 0.0) * sign > 0
         for view, score in data.pair_scores.get((suite, gate.metric), ())
-        if not view.left_out and (gate.tag is None or gate.tag in view.case.tags)
+        if not view.left_out and view.case.counts_for(gate.tag)
     )

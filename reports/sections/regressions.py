@@ -185,7 +185,14 @@ def _tail(shared: int, failed: int, having: int, total: int) -> float:
 def count_flips(data: ReportData) -> list[FlipCounts]:
     """Return the flip counts of every gated pass/fail metric, and of questions in any case."""
     return [
-        _count(facts, (score for _, score in data.pair_scores.get((facts.suite, facts.name), ())))
+        _count(
+            facts,
+            (
+                score
+                for view, score in data.pair_scores.get((facts.suite, facts.name), ())
+                if view.case.counts_for(None)
+            ),
+        )
         for facts in data.metrics.values()
         if facts.binary and (facts.gated or facts.picks)
     ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from tests.decided_suites import SuiteOfColumns
+from tunegate.harness.decision.score_table import tables_of
 from tunegate.harness.decision.scoring import score_suite
 from tunegate.harness.records.answers import Cell, CellKind, Completion, StoredAnswer
-from tunegate.harness.records.cases import Case
-from tunegate.harness.records.scores import Score
+from tunegate.harness.records.cases import PLAIN, Case
+from tunegate.harness.records.manifest import Gate
+from tunegate.harness.records.scores import Score, ScoreRow
 from tunegate.harness.suite import Suite, load_suite
 
 
@@ -63,3 +67,26 @@ def test_programs_run_only_for_answers_of_the_suite(tmp_path: Path) -> None:
     list(score_suite(asked, [cell(0, "yes", of="other"), cell(0, "yes it is")], ["base"]))
 
     assert started == ["yes it is"]
+
+
+def test_the_variants_of_a_case_that_is_left_out_are_left_out(record_factory: Any) -> None:
+    plain = [Case(id=name, prompt=name, tags=(PLAIN,), cluster=name) for name in "ab"]
+    worded = [
+        Case(id=f"{name}#x", prompt=name, tags=("variant:x",), cluster=name, variant_of=name)
+        for name in "ab"
+    ]
+    rows = [
+        ScoreRow(suite="s", metric="m", case=case.id, arm=arm, value=1.0)
+        for case in (*plain, *worded)
+        for arm in ("base", "tuned")
+    ]
+    gate = Gate(metric="m", kind="gain", margin=0.0)
+    suite = SuiteOfColumns([gate], {"m": ([1.0] * 4, [1.0] * 4)})
+    manifest = record_factory.manifest([suite])
+    cases = {"s": [*plain, *worded]}
+    (table,) = tables_of(manifest, cases, rows, {}, without={"s": frozenset("b")})
+    metric = table.suite.metrics[0]
+
+    assert table.pairs(metric).cases == ("a",)
+    assert table.on_tag(PLAIN).pairs(metric).cases == ("a",)
+    assert table.on_tag("variant:x").pairs(metric).cases == ("a#x",)

@@ -46,7 +46,7 @@ def _messages(suite: Suite, case: Case) -> Sequence[dict[str, Any]]:
 
 def other_system_prompts(suite: Suite, rows: Sequence[RowTexts]) -> list[Finding]:
     """Find rows with a system prompt that no case has, or without one where all cases have one."""
-    systems = Counter(_system_of(_messages(suite, case)) for case in suite.cases)
+    systems = Counter(_system_of(_messages(suite, case)) for case in suite.plain_cases)
     chats = [row for row in rows if any(role == "user" for role, _ in row.turns)]
     other = [row for row in chats if row.system not in systems]
     if not other:
@@ -73,7 +73,7 @@ def _shown(system: str | None) -> str:
 
 def other_languages(suite: Suite, rows: Sequence[RowTexts]) -> list[Finding]:
     """Find languages that are common in the suite's prompts and missing in the rows."""
-    asked_shares = _shares([_last_turn(_messages(suite, case)) for case in suite.cases])
+    asked_shares = _shares([_last_turn(_messages(suite, case)) for case in suite.plain_cases])
     trained = _shares([row.asked or row.answer for row in rows])
     missing = [
         language
@@ -110,7 +110,7 @@ def other_lengths(suite: Suite, tokens: TokenizedRows, tokenizer: Any) -> list[F
     trained = sorted(int((~row.learned).sum()) for row in tokens.rows)
     try:
         prompt_lengths = [
-            len(token_ids(list(_messages(suite, case)), tokenizer)) for case in suite.cases
+            len(token_ids(list(_messages(suite, case)), tokenizer)) for case in suite.plain_cases
         ]
     except Exception:  # a template raises what it likes on turns that it does not know
         return []

@@ -55,13 +55,13 @@ def check_contamination(
 
     `unknown` says what else tuned was trained on, without rows.
     """
-    index = CaseIndex.of([[case_text(case) for case in suite.cases] for suite in suites])
+    index = CaseIndex.of([[case_text(case) for case in suite.plain_cases] for suite in suites])
     rows = TrainingRowStream(sources)
     count = scan_rows(index, rows)
     overlaps = iter(index.overlaps)
     absent = [f"{file.path}: {file.state}" for file in rows.files if not file.compared]
     absent += [unknown] if unknown else []
-    seen = sum(bool(case.images) for suite in suites for case in suite.cases)
+    seen = sum(bool(case.images) for suite in suites for case in suite.plain_cases)
     absent += [f"{count_noun(seen, 'case')} with images not compared"] if seen else []
     if not count:
         why = "; ".join(absent) or "the files of the training hold no rows"
@@ -74,7 +74,9 @@ def check_contamination(
         why="; ".join(absent),
         files=tuple(rows.files),
         rows=count,
-        suites=tuple(_suite(suite, [next(overlaps) for _ in suite.cases]) for suite in suites),
+        suites=tuple(
+            _suite(suite, [next(overlaps) for _ in suite.plain_cases]) for suite in suites
+        ),
     )
 
 
@@ -126,7 +128,7 @@ def examples_without_cases(
 
 
 def _index_of(suite: Suite) -> CaseIndex:
-    return CaseIndex.of([[case_text(case) for case in suite.cases]])
+    return CaseIndex.of([[case_text(case) for case in suite.plain_cases]])
 
 
 def _touched_by_examples(
@@ -138,10 +140,10 @@ def _touched_by_examples(
 
 
 def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
-    matches = (_match(c.id, o) for c, o in zip(suite.cases, overlaps, strict=True))
+    matches = (_match(c.id, o) for c, o in zip(suite.plain_cases, overlaps, strict=True))
     return SuiteContamination(
         name=suite.name,
-        n_cases=sum(not case.images for case in suite.cases),
+        n_cases=sum(not case.images for case in suite.plain_cases),
         n_templates=sum(not overlap.runs for overlap in overlaps),
         matches=tuple(match for match in matches if match is not None),
     )

@@ -38,7 +38,9 @@ def read_answers(
         cells: The answers, grouped by case.
         looks: Suite → the look at which it ended, if it has looks.
     """
-    counts = count_answers(cells, cases)
+    variants = {(suite, case.id) for suite, of in cases.items() for case in of if case.variant_of}
+    plain = (stored for stored in cells if (stored.cell.suite, stored.cell.case) not in variants)
+    counts = count_answers(plain, cases)
     return {
         table.suite.name: _without_texts(replace(table, answers=counts[table.suite.name]))
         for table in tables_of(manifest, cases, scores, looks)

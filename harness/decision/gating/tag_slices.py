@@ -16,7 +16,7 @@ from tunegate.harness.comparison.delta import Delta
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.score_table import ScoreTable
-from tunegate.harness.records.cases import Case
+from tunegate.harness.records.cases import PLAIN, Case
 from tunegate.harness.records.errors import UnknownName
 from tunegate.harness.records.manifest import MetricRecord
 
@@ -99,6 +99,8 @@ def _slices(table: ScoreTable, names_of: Names) -> Iterator[TagSlice]:
     named: dict[str, dict[str, Case]] = defaultdict(dict)
     for name, case in table.cases.items():
         for tag in names_of(case):
+            if table.variants and tag == PLAIN:
+                continue  # that of all cases
             named[tag][name] = case
     gated = {gate.metric for gate in table.suite.gates}
     for metric in table.suite.metrics:

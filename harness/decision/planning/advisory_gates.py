@@ -104,7 +104,7 @@ def advisory_notes(suite: Suite, arms: Collection[str] = (ANY_ARM,)) -> Iterator
     found = ((gate.subject, _why_advisory(suite, gate)) for gate in suite.gates)
     yield from dict.fromkeys(f"{subject}: {why}" for subject, why in found if why)
     for metric in suite.gated_metrics:
-        if _may_be_binary(metric) and len(suite.cases) < LEAST_UNBOUNDED:
+        if _may_be_binary(metric) and len(suite.plain_cases) < LEAST_UNBOUNDED:
             yield (
                 f"{metric.name}: declares no range: below {LEAST_UNBOUNDED} cases its gates stay "
                 "undecided unless all scores are 0 or 1; else set range = [least, largest] on the "

@@ -21,8 +21,8 @@ def independent_share(cases: Sequence[Case]) -> float:
 
 
 def cases_on(suite: Suite, tag: str | None) -> list[Case]:
-    """Return the suite's cases, those with a tag if one is given."""
-    return [case for case in suite.cases if tag is None or tag in case.tags]
+    """Return the cases that gates on a tag rest on; all but variants without one."""
+    return [case for case in suite.cases if case.counts_for(tag)]
 
 
 def prompts_on(suite: Suite, tag: str | None = None) -> list[Case]:
@@ -45,5 +45,5 @@ def count_asked(suite: Suite, metric: Metric, tag: str | None = None) -> int:
     """Return how many prompts the metric scores, with a tag if one is given."""
     timed = metric.needs is CellKind.LATENCY
     cases = suite.cases[: suite.generation.latency_cases] if timed else suite.cases
-    tagged = [case for case in cases if tag is None or tag in case.tags]
+    tagged = [case for case in cases if case.counts_for(tag)]
     return len(tagged if metric.corpus is not None else _drop_copies(suite, tagged))

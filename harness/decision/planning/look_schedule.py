@@ -25,7 +25,7 @@ from tunegate.harness.suite.suite import Suite
 def judged_once_notes(suite: Suite) -> Iterator[str]:
     """Yield the corpus metrics, which are judged only once all cases are in."""
     gated = [m for m in suite.gated_metrics if m.corpus is not None]
-    if gated and len(suite.cases) >= EARLY_STOP_CASES:
+    if gated and len(suite.plain_cases) >= EARLY_STOP_CASES:
         yield judged_once([metric.name for metric in gated])
 
 
@@ -43,10 +43,10 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
 
     A suite has no looks if it has fewer than 100 cases, times answers or repeats another tool's
     scores, gates a corpus value (its error over several looks is unknown), compares with a further
-    arm, or has a gate that all cases can only just prove (the last look is stricter). A gate that
-    is advisory with few cases delays the first look until it counts. Where likelihoods are asked
-    for, looks come every quarter of the cases: each computes what prompts begin with, such as
-    examples, once more.
+    arm, has variants, or has a gate that all cases can only just prove (the last look is stricter).
+    A gate that is advisory with few cases delays the first look until it counts. Where likelihoods
+    are asked for, looks come every quarter of the cases: each computes what prompts begin with,
+    such as examples, once more.
     """
     if not _is_looked_at(suite, len(suite.cases)):
         return None
@@ -91,6 +91,8 @@ def _is_looked_at(suite: Suite, n: int) -> bool:
     whole = whole or any(gate.against for gate in suite.gates)
     # How many cases of a tag a look will have seen is unknown.
     whole = whole or any(gate.tag and _counts_late(suite, gate) for gate in suite.gates)
+    # A look sees cases, and gates on plain ones would wait for their variants.
+    whole = whole or len(suite.plain_cases) < len(suite.cases)
     return n >= EARLY_STOP_CASES and bool(suite.gates) and not whole
 
 

@@ -14,7 +14,7 @@ from tunegate.harness.comparison.estimator import ScoreSpread
 from tunegate.harness.comparison.pairs import Pairs
 from tunegate.harness.contracts.further_arm import ARMS
 from tunegate.harness.decision.answer_facts.answer_counts import AnswerCounts, count_answers
-from tunegate.harness.decision.score_table import ScoreTable
+from tunegate.harness.decision.score_table import ScoreTable, split_variants
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.records.answers import StoredAnswer
 from tunegate.harness.records.errors import UsageError, unknown_name_message
@@ -72,13 +72,14 @@ def read_pilot(run: Run, suite: str, metrics: Sequence[str]) -> PilotRun:
 
 
 def _table(run: Run, suite: SuiteRecord) -> ScoreTable:
-    cases = {name: row.case for (where, name), row in run.cases.items() if where == suite.name}
+    cases = (row.case for (where, _), row in run.cases.items() if where == suite.name)
+    plain, variants = split_variants(cases)
     values = {
         (metric, case, arm): row
         for (where, metric, case, arm), row in run.score_table.items()
         if where == suite.name
     }
-    return ScoreTable(suite, cases, values)
+    return ScoreTable(suite, plain, values, variants=variants)
 
 
 def _pairs(run: Run, table: ScoreTable, name: str) -> Pairs:

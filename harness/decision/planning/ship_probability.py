@@ -270,7 +270,7 @@ class _Planner:
         """Return the share of the gate's `n` cases seen at each look."""
         # A slice waits until it has as many cases as the suite at its first look.
         share = self._share(gate)
-        copies = len(self.suite.cases) / len(prompts_on(self.suite))
+        copies = len(self.suite.plain_cases) / len(prompts_on(self.suite))
         suite = self.shares(round(n / share * copies))
         return tuple(t for t in suite if t == 1 or t * share >= suite[0])
 

@@ -31,7 +31,7 @@ def unreachable_reasons(suite: Suite, gate: Gate, cases: int | None = None) -> I
     """Yield why a flawless result could not pass the gate."""
     n = count_asked(suite, suite.metric(gate.metric), gate.tag)
     if cases is not None:
-        n = round(cases * n / len(suite.cases))
+        n = round(cases * n / len(suite.plain_cases))
     if gate.tag is None:
         yield from _refusals(suite, gate, n)
         return

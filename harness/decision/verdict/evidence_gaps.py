@@ -91,7 +91,10 @@ def _judges_content(suite: SuiteRecord, gates: Sequence[GateResult]) -> bool:
         worst.metric in suite.content_metrics
         and worst.status is GateStatus.PASS
         and not worst.advisory
-        and (worst.tag is None or 2 * sum(gate.n for gate in rule) >= suite.n_cases)
+        and (
+            worst.tag is None
+            or 2 * sum(gate.n for gate in rule) >= suite.n_cases - suite.n_variants
+        )
         for rule in by_rule(gates)
         for worst in worst_of_rules(rule)
     )

@@ -59,9 +59,14 @@ def tables_of_metrics(table: ScoreTable, gates: Sequence[GateResult]) -> dict[st
         tags[gate.metric].add(gate.tag)
     return {
         metric.name: table
-        if None in tags[metric.name]
+        if None in tags[metric.name] and not table.variants
         else replace(
-            table, cases={i: c for i, c in table.cases.items() if tags[metric.name] & set(c.tags)}
+            table,
+            cases={
+                name: case
+                for name, case in {**table.cases, **table.variants}.items()
+                if any(map(case.counts_for, tags[metric.name]))
+            },
         )
         for metric in table.suite.metrics
         if metric.name in tags

@@ -54,12 +54,14 @@ class BaselineAnswers:
 
     def __init__(self, run: Run, suite: str, arm: str) -> None:
         self._run, self._suite, self._arm = run, suite, arm
-        self._cases: Mapping[str, Case] = {case.id: case for case in run.cases_of[suite]}
+        cases = run.cases_of[suite]
+        self._cases: Mapping[str, Case] = {c.id: c for c in cases if c.variant_of is None}
         self._written: dict[str, StoredAnswer] = {}
         self._timed: dict[str, StoredAnswer] = {}
         for stored in run.cells:
             cell = stored.cell
-            if cell.suite == suite and cell.arm == arm and not cell.sample:
+            of_arm = cell.suite == suite and cell.arm == arm and not cell.sample
+            if of_arm and cell.case in self._cases:
                 if cell.kind is CellKind.GENERATE and stored.status in ("ok", "error"):
                     self._written[cell.case] = stored
                 if _alone(stored):

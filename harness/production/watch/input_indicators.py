@@ -33,7 +33,7 @@ _LEAST_LETTERS = 20
 def input_figures(suite: Suite) -> list[MonitoredFigure]:
     """Return the indicators that compare prompts with those of a suite's cases."""
     above, below, share = LossKind.ABOVE, LossKind.BELOW, LossKind.SHARE
-    seen = _SeenInputs(suite.cases)
+    seen = _SeenInputs(suite.plain_cases)
     indicators: list[tuple[str, str, LossKind, Callable[[Case], Score]]] = [
         ("input_language", "prompts in a language of no other case", share, seen.language),
         ("input_wording", "prompts stranger in wording than the gate's strangest tenth", above,

@@ -66,7 +66,7 @@ def case_with_system(case: Case, settings: Mapping[str, Any]) -> Case:
     Rendered without a system prompt it gives the same prompt.
     """
     system = settings.get("system")
-    if system is None:
+    if system is None or case.without_system:
         return case
     if settings.get("template") == "none":
         return case.model_copy(update={"prompt": f"{system}\n\n{case.prompt}"})
