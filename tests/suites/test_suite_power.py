@@ -25,6 +25,7 @@ GUARDS = (
     "sql",
     "summaries",
     "tool_calls",
+    "turns",
 )
 """Suites without a goal: what a fine-tune for another task must not lose."""
 
