@@ -20,6 +20,7 @@ GUARDS = (
     "code",
     "general_knowledge",
     "instruction_following",
+    "long_context",
     "production",
     "refusals",
     "sql",
