@@ -23,8 +23,9 @@ def suite_lines(base: str | None, lengths: str | None) -> dict[str, str]:
     Raises:
         UsageError: a length does not exist, or is longer than base's context.
         ModelError: base, or its tokenizer, cannot be read.
+        SuiteError: a length holds too few characters of base's tokenizer.
     """
-    from tunegate.harness.suite.sources.long_context import LENGTHS
+    from tunegate.harness.suite.sources.long_context import LENGTHS, long_context
 
     names = CHEAP if lengths is None else tuple(map(str.strip, lengths.split(",")))
     for name in names:
@@ -42,6 +43,8 @@ def suite_lines(base: str | None, lengths: str | None) -> dict[str, str]:
             f"--lengths: {longest} is longer than the context of {base}, {context} tokens; give "
             "shorter ones"
         )
+    # A length that is too short for the facts is refused here, before anything is written.
+    list(long_context(Path(), lengths=tuple(fitting), characters_per_token=characters, documents=2))
     return {"lengths": _toml_list(fitting), "characters_per_token": str(characters)}
 
 
@@ -49,7 +52,7 @@ def set_lines(file: Path, lines: dict[str, str]) -> None:
     """Set keys that stand in a suite.toml, and say to what."""
     text = file.read_text(encoding="utf-8")
     for key, value in lines.items():
-        text = re.sub(rf"(?m)^{key} = [^#\n]*?(?=\s*(#|$))", f"{key} = {value}", text)
+        text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", text)
         say(f"{file}: {key} = {value}")
     file.write_text(text, encoding="utf-8")
     if "characters_per_token" not in lines:

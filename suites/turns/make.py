@@ -121,13 +121,13 @@ def _case(  # noqa: PLR0913 - each is a part of a line
     for at, (question, answer) in enumerate(earlier):
         said = f"{rule} {question}".rstrip() if at == 0 else question
         turns += [{"role": "user", "content": said}, {"role": "assistant", "content": answer}]
-    answer = number % len(choices)
+    place = number % len(choices)
     others = list(choices[1:])
     return {
         "id": f"{kind}-{number + 1:03}",
         "messages": [*turns, {"role": "user", "content": last}],
-        "choices": [*others[:answer], choices[0], *others[answer:]],
-        "answer": answer,
+        "choices": [*others[:place], choices[0], *others[place:]],
+        "answer": place,
         "rules": rules,
         "tags": [f"rule:{kind}", f"turns:{len(earlier) + 1}"],
     }

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.find import BUNDLED, suite_names
 
 
@@ -90,28 +91,27 @@ def test_lengths_are_written_into_the_suite(project: Any) -> None:
     assert "adapt [cases] and gates in suites/long_context/suite.toml" in output
 
 
-def byte_model(folder: Path, context: int) -> Path:
-    """Write a model without weights, each character of which is one token."""
+def word_model(folder: Path, context: int) -> Path:
+    """Write a model without weights, a token of which is a word or a run of marks."""
     transformers = pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({sign: at for at, sign in enumerate(alphabet)}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
     transformers.LlamaConfig(max_position_embeddings=context).save_pretrained(folder)
     return folder
 
 
 def test_lengths_count_in_the_tokens_of_base_and_fit_its_context(project: Any) -> None:
-    """A byte is a token: one character each. Of the default lengths one fits into 1,500 tokens."""
-    base = byte_model(Path("base"), context=1500)
+    """Of the default lengths one fits into 1,500 tokens; its prompts have up to 1,024 words."""
+    base = word_model(Path("base"), context=1500)
 
     _init("long_context", "--base", f"{base}")
 
-    cases = case_lengths("suites/long_context")
-    assert cases["characters_per_token"] == 1.0
-    assert cases["lengths"] == ["1k"]
+    assert case_lengths("suites/long_context")["lengths"] == ["1k"]
+    for case in load_suite("suites/long_context").cases:
+        assert 0.85 * 1024 <= len(re.findall(r"\w+|[^\w\s]+", str(case.prompt))) <= 1024
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_lengths_count_in_the_tokens_of_base_and_fit_its_context(project: Any) -
 def test_lengths_that_cannot_be_are_refused_before_anything_is_written(
     project: Any, args: tuple[str, ...], message: str
 ) -> None:
-    byte_model(Path("base"), context=1500)
+    word_model(Path("base"), context=1500)
 
     with pytest.raises(UsageError, match=re.escape(message)):
         _init(*args)

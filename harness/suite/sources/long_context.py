@@ -35,6 +35,8 @@ FILLED = 0.98
 """Share of the others that is filled: documents differ in characters per token."""
 _SAMPLE = 20_000
 """Characters from which a tokenizer is measured."""
+_FACTS = 0.75
+"""Most of the notes that facts may be."""
 _INTRODUCTION = "Here are notes of a small town. Read them, then answer the question at the end."
 _PARAGRAPH = 6
 """Sentences of a paragraph."""
@@ -86,13 +88,13 @@ def long_context(
     *,
     lengths: tuple[str, ...],
     characters_per_token: Annotated[float, Field(ge=0.5, le=20)],
-    documents: Annotated[int, Field(ge=2, le=200)] = 12,
+    documents: Annotated[int, Field(ge=2, le=200)] = 20,
     seed: int = 0,
 ) -> Iterator[Case]:
     """Yield five cases a document: one fact, several keys, a chain, a count, a decision.
 
     The cases of a document share its text, so a local engine reads it once; they are one cluster.
-    A prompt takes 88 to 99 % of its length (1k is 1,024 tokens); chat template and answer the rest.
+    A prompt takes 85 to 99 % of its length (1k is 1,024 tokens); chat template and answer the rest.
     Tags: `length:1k`, `kind:keys`, `depth:30` (percent of the notes in front of the fact).
 
     Args:
@@ -104,7 +106,8 @@ def long_context(
         seed: Seed of the notes and of the facts.
 
     Raises:
-        SuiteError: a length is none of 1k, 2k, 4k, 8k, 16k and 32k.
+        SuiteError: a length is none of 1k, 2k, 4k, 8k, 16k and 32k, or too short for the facts
+            where a token holds little more than a character.
     """
     if unknown := [length for length in lengths if length not in LENGTHS]:
         names = tuple(LENGTHS)
@@ -130,6 +133,11 @@ def _document_cases(length: str, number: int, room: int, seed: int) -> Iterator[
     questions = [make(rng, number) for make in (_single, _keys, _chain, _count, _decision)]
     around = len(_INTRODUCTION) + max(len(_ask(question)) for question in questions) + 4
     facts = sorted(fact for question in questions for fact in question.facts)
+    needed = sum(len(text) + 1 for _, text in facts)
+    if needed > _FACTS * (room - around):
+        raise SuiteError(
+            [f"length {length} holds {room} characters, too few for the facts; take longer ones"]
+        )
     notes = _notes(rng, facts, room - around)
     for at, question in enumerate(questions):
         right = (number + at) % len(question.choices)

@@ -49,12 +49,12 @@ def pieces(text: str) -> int:
 
 @pytest.mark.parametrize("count", [words_and_marks, pieces])
 def test_prompts_have_their_length_in_the_tokens_of_base(count: Any) -> None:
-    """88 to 99 % of it, counted with a tokenizer that the source never sees."""
+    """85 to 99 % of it, counted with a tokenizer that the source never sees."""
     measured = measure_characters_per_token(count)
 
     for case in make(ALL, characters_per_token=measured, documents=3):
         share = count(str(case.prompt)) / (1024 * int(label(case, "length")[:-1]))
-        assert 0.88 <= share <= 0.99, (case.id, share)
+        assert 0.85 <= share <= 0.99, (case.id, share)
 
 
 def test_prompts_have_their_length_in_the_tokens_of_the_embedded_model() -> None:
@@ -70,7 +70,7 @@ def test_prompts_have_their_length_in_the_tokens_of_the_embedded_model() -> None
             list(case.input_messages()), add_generation_prompt=True, tokenize=False
         )
         target = 1024 * int(label(case, "length")[:-1])
-        assert 0.88 * target <= len(tokenizer.tokenize(str(case.prompt))) <= 0.99 * target
+        assert 0.85 * target <= len(tokenizer.tokenize(str(case.prompt))) <= 0.99 * target
         assert len(tokenizer.tokenize(whole)) + 24 <= target
 
 
@@ -169,6 +169,14 @@ def test_right_choices_are_in_each_place_alike() -> None:
 def test_an_unknown_length_is_refused_with_the_nearest() -> None:
     with pytest.raises(SuiteError, match="unknown length '3k'; did you mean '32k'"):
         make(["3k"])
+
+
+def test_a_length_without_room_for_the_facts_is_refused() -> None:
+    """A byte a token: 1k leaves 909 characters, 98 % of 1,024 - 96."""
+    with pytest.raises(SuiteError, match="length 1k holds 909 characters, too few for the facts"):
+        make(["1k"], characters_per_token=1.0)
+
+    assert make(["4k"], characters_per_token=1.0)
 
 
 def test_lengths_are_powers_of_two() -> None:
