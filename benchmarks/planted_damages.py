@@ -7,7 +7,8 @@ The runs are folders of `tunegate gate` on bundled suites with a real base: `SOU
 fine-tune, `--damaged` of a broken one. The answers of the first run's base are broken in a dozen
 ways, too. The likelihoods stay base's own, so that only gates on the written text can notice; where
 a kind of request is lost, its references also lose two nats per token, as those of a model did that
-answered everything in JSON (1.4 to 3.3).
+answered everything in JSON (1.4 to 3.3), and where a rule of a conversation is ignored, the answer
+without it is the likelier one.
 
 Each population is judged on `--draws` samples of its cases, drawn with replacement, as many as the
 suite has: the share that ends in each verdict is what another author's cases of the same kind would
@@ -82,6 +83,12 @@ def _forget(case: Case, completion: Completion) -> Completion:
     return completion.model_copy(update={"choice_logprobs": tuple(values)})
 
 
+def _ignore_rule(case: Case, completion: Completion) -> Completion:
+    """Return the answer as it would be without the rule of the first turn, and likelier."""
+    wrong = [text for at, text in enumerate(case.choices or ()) if at != case.answer]
+    return _forget(case, _written(lambda _: wrong[0])(case, completion))
+
+
 def _first_half(text: str) -> str:
     words = text.split()
     return " ".join(words[: math.ceil(len(words) / 2)])
@@ -107,6 +114,7 @@ def _of_kind(kind: str, case: Case) -> bool:
 
 
 LANGUAGES = ("es", "fr", "de", "pt", "ru", "id", "ar", "hi", "zh", "ja")
+RULES = ("format", "role", "language", "fact")
 KINDS = ("summary", "rewrite", "question", "explain", "list", "format", "email", "refusal")
 TASK = '{"intent": "PlayMusic", "artist": "Bach"}'
 DAMAGES: Mapping[str, Mapping[str, Damage]] = {
@@ -130,6 +138,13 @@ DAMAGES: Mapping[str, Mapping[str, Damage]] = {
         "polite but empty": _written(lambda text: POLITE),
         "empty": _written(lambda text: ""),
         **{f"lost: {kind}": _on(partial(_of_kind, kind), _lose) for kind in KINDS},
+    },
+    "turns": {
+        "the first turn ignored": _ignore_rule,
+        "in half of the conversations": _on(_one_in(2), _ignore_rule),
+        "everything in JSON": _written(lambda text: json.dumps({"answer": text})),
+        "polite but empty": _written(lambda text: POLITE),
+        **{f"lost: {k}": _on(partial(_of_kind, f"rule:{k}"), _ignore_rule) for k in RULES},
     },
 }
 """Bundled suite → name of a damage → the damage."""

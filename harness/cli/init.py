@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tunegate.harness.cli import _context_lengths
 from tunegate.harness.cli import suite as bundled
 from tunegate.harness.cli._agents_file import write_agents_file
 from tunegate.harness.cli._ci_job import (
@@ -54,8 +55,21 @@ def init(
     listed: Annotated[
         bool, typer.Option("--list", help="List the bundled suites and write nothing.")
     ] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Base in whose tokens long_context counts: a folder or hub id."),
+    ] = None,
+    lengths: Annotated[
+        str | None,
+        typer.Option(help="Lengths of long_context: some of 1k,2k,4k,8k,16k,32k. Default: 1k,2k."),
+    ] = None,
 ) -> None:
     """Copy bundled suites to start from; say what to edit next."""
+    is_long = suite == _context_lengths.SUITE and service is None
+    if not is_long and (base, lengths) != (None, None):
+        raise UsageError(
+            f"--base and --lengths: for the suite {_context_lengths.SUITE} only, without --ci"
+        )
     if listed:
         _list()
     elif service is not None:
@@ -64,7 +78,10 @@ def init(
         _copy_guards()
     else:
         place = _place(suite, folder)
+        lines = _context_lengths.suite_lines(base, lengths) if is_long else {}
         say(f"wrote {place}: {', '.join(_copy_suite(suite, place))}")
+        if is_long:
+            _context_lengths.set_lines(place / "suite.toml", lines)
         _declare_ledger()
         write_agents_file()
         _next_steps(place)
@@ -176,6 +193,9 @@ def _next_steps(place: Path) -> None:
     part = place if (place / "suite.toml").is_file() else place / "*"
     teacher = f" --teacher replay:{place / TEACHER}" if (place / TEACHER).is_file() else ""
     say(f"next: `tunegate gate {place} --base BASE --tuned FINE-TUNE{teacher}`")
-    say(f"      or first put your own cases into {part / 'cases.jsonl'}, one per line,")
-    say(f"      adapt name, system prompt and gates in {part / 'suite.toml'},")
+    if (place / "suite.toml").is_file() and not (place / "cases.jsonl").is_file():
+        say(f"      or first adapt [cases] and gates in {place / 'suite.toml'},")
+    else:
+        say(f"      or first put your own cases into {part / 'cases.jsonl'}, one per line,")
+        say(f"      adapt name, system prompt and gates in {part / 'suite.toml'},")
     say(f"      and run `tunegate suite check {place}` and `tunegate plan {place}`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from tunegate.harness.cli import app
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.suite import load_suite
 from tunegate.harness.suite.find import BUNDLED, suite_names
 
 
@@ -61,7 +63,7 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     assert f"wrote suites/{name}: " in output
     assert f"`tunegate suite check suites/{name}`" in output
     copied = sorted(place.rglob("cases.jsonl"))
-    assert len(copied) == {"safety": 10, "languages": 2}.get(name, 1)
+    assert len(copied) == {"safety": 10, "languages": 2, "long_context": 0}.get(name, 1)
     for path in copied:
         assert path.read_bytes() == (BUNDLED / path.relative_to("suites")).read_bytes()
     folders = [p.name for p in place.rglob("*") if p.is_dir() and not (p / "suite.toml").exists()]
@@ -69,7 +71,67 @@ def test_every_bundled_suite_can_be_a_start(project: Any, name: str) -> None:
     more = {"charts": ["images"], "order_desk": ["desk.py"], "sql": ["databases"]}
     assert folders + code == more.get(name, [])
     checked = CliRunner().invoke(app, ["suite", "check", str(place)], catch_exceptions=False)
-    assert len(re.findall(rf"^{name}\w*: \d+ cases", checked.output, re.M)) == len(copied)
+    assert len(re.findall(rf"^{name}\w*: \d+ cases", checked.output, re.M)) == max(1, len(copied))
+
+
+def case_lengths(folder: str) -> dict[str, Any]:
+    """Return the options of a copied suite's cases."""
+    text = Path(folder, "suite.toml").read_text(encoding="utf-8")
+    cases: dict[str, Any] = tomllib.loads(text)["cases"]
+    return cases
+
+
+def test_lengths_are_written_into_the_suite(project: Any) -> None:
+    """Without a base they count in SmolLM2's tokens, and the output says so."""
+    output = _init("long_context", "--lengths", "4k, 1k")
+
+    assert case_lengths("suites/long_context")["lengths"] == ["4k", "1k"]
+    assert case_lengths("suites/long_context")["characters_per_token"] == 4.423
+    assert "--base BASE counts in those of your base" in output
+    assert "adapt [cases] and gates in suites/long_context/suite.toml" in output
+
+
+def word_model(folder: Path, context: int) -> Path:
+    """Write a model without weights, a token of which is a word or a run of marks."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    transformers.LlamaConfig(max_position_embeddings=context).save_pretrained(folder)
+    return folder
+
+
+def test_lengths_count_in_the_tokens_of_base_and_fit_its_context(project: Any) -> None:
+    """Of the default lengths one fits into 1,500 tokens; its prompts have up to 1,024 words."""
+    base = word_model(Path("base"), context=1500)
+
+    _init("long_context", "--base", f"{base}")
+
+    assert case_lengths("suites/long_context")["lengths"] == ["1k"]
+    for case in load_suite("suites/long_context").cases:
+        assert 0.85 * 1024 <= len(re.findall(r"\w+|[^\w\s]+", str(case.prompt))) <= 1024
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("long_context", "--lengths", "3k"), "--lengths: unknown length '3k'"),
+        (("long_context", "--base", "base", "--lengths", "1k,2k"), "2k is longer than the context"),
+        (("turns", "--lengths", "1k"), "for the suite long_context only, without --ci"),
+        (("long_context", "--lengths", "1k", "--ci", "gitlab"), "only, without --ci"),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused_before_anything_is_written(
+    project: Any, args: tuple[str, ...], message: str
+) -> None:
+    word_model(Path("base"), context=1500)
+
+    with pytest.raises(UsageError, match=re.escape(message)):
+        _init(*args)
+
+    assert not Path("suites").exists()
 
 
 def test_a_folder_of_suites_is_copied_whole(project: Any) -> None:

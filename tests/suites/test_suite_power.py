@@ -20,11 +20,13 @@ GUARDS = (
     "code",
     "general_knowledge",
     "instruction_following",
+    "long_context",
     "production",
     "refusals",
     "sql",
     "summaries",
     "tool_calls",
+    "turns",
 )
 """Suites without a goal: what a fine-tune for another task must not lose."""
 

@@ -1,0 +1,1 @@
+"""Suite: which tools to call, with which arguments, and when to call none."""
