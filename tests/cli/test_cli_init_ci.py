@@ -534,7 +534,8 @@ def test_the_action_runs(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "judge"), [("order_desk", False), ("refusals", True), ("safety", False)]
+    ("name", "judge"),
+    [("order_desk", False), ("refusals", True), ("safety", False), ("languages", False)],
 )
 def test_episodes_judged_gates_and_folders_have_no_example_answers(
     project: Any, name: str, judge: bool
@@ -547,7 +548,9 @@ def test_episodes_judged_gates_and_folders_have_no_example_answers(
     assert ("# gate_judge = " in configuration) is judge
 
 
-@pytest.mark.parametrize("name", sorted(set(suite_names()) - {"refusals", "order_desk", "safety"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(suite_names()) - {"refusals", "order_desk", "safety", "languages"})
+)
 def test_example_answers_to_every_bundled_suite_ship(project: Any, name: str) -> None:
     if name == "charts":
         pytest.importorskip("PIL")

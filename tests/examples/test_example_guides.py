@@ -70,7 +70,7 @@ def _load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], li
     return load
 
 
-BENCHMARKS = ("mmlu", "lm_eval")
+BENCHMARKS = ("mmlu", "lm_eval", "long_context")
 
 
 def _source_tables() -> dict[str, str]:
@@ -111,7 +111,7 @@ def test_the_table_of_lm_eval_has_its_options() -> None:
 
 
 def test_every_table_of_the_guide_gives_its_cases(load: Callable[[str], list[Case]]) -> None:
-    """What each of them makes of a file of its form; MMLU and lm-eval have tests of their own."""
+    """What each of them makes of a file of its form; BENCHMARKS have tests of their own."""
     tables = {name: block for name, block in _source_tables().items() if name not in BENCHMARKS}
     found = {
         name: [c.model_dump(exclude_defaults=True) for c in load(t)] for name, t in tables.items()

@@ -363,7 +363,9 @@ def test_the_worst_cases_of_a_ratio_are_those_against_the_bound(
         for case, pair in values.items()
         for arm, value in zip(("base", "tuned"), pair, strict=True)
     }
-    run: Any = SimpleNamespace(manifest=SimpleNamespace(leakage=None), score_table=rows)
+    run: Any = SimpleNamespace(
+        manifest=SimpleNamespace(leakage=None), score_table=rows, cases_of={"s": ()}
+    )
     monkeypatch.setattr(items.Run, "load", lambda folder: run)
     (tmp_path / "scores.jsonl").touch()
 
