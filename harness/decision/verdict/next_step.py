@@ -9,6 +9,7 @@ from pathlib import Path
 from tunegate.harness.decision.verdict.run_sentence import deciding_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.gates.contract.sentences import gate_words
+from tunegate.harness.records.answers import ALONE
 from tunegate.harness.records.files import relative_path
 from tunegate.harness.records.gate_results import GateReason, GateResult
 from tunegate.harness.records.manifest import SuiteRecord
@@ -48,18 +49,27 @@ def next_step(
     if causes := suite.causes or next(others, ()):
         first, *more = causes
         return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in more)
+    records = {record.name: record for record in suites}
     if verdict.verdict is Verdict.BLOCK:
+        if _is_timed(records.get(suite.name), gate):
+            return f"tuned lost speed, not answers; see which cases: {report}"
         if suite.has_goal or not gate_kind(gate.kind).claims_loss(gate):
             return f"look at the failing cases: {report}"
         return (
             "if tuned forgot this, mix everyday rows into the training data: "
             "`tunegate help forgetting`"
         )
-    paths = {record.name: str(relative_path(Path(record.path))) for record in suites}
+    paths = {name: str(relative_path(Path(record.path))) for name, record in records.items()}
     plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])
     if gate.reason in _ADVICE:
         return _ADVICE[gate.reason].format(report=report)
     return _more_cases(gate, plan)
+
+
+def _is_timed(record: SuiteRecord | None, gate: GateResult) -> bool:
+    """Return whether the gate's metric measures how fast a model is served."""
+    metrics = record.metrics if record else ()
+    return any(metric.name == gate.metric and metric.needs in ALONE for metric in metrics)
 
 
 def _more_cases(gate: GateResult, plan: str) -> str:

@@ -430,6 +430,20 @@ def test_a_command_names_a_suite_as_seen_from_here(
     assert step.endswith("tunegate plan suites/s/suite.toml --from run")
 
 
+def test_everyday_rows_are_no_remedy_for_lost_speed(
+    judge: Any, columns: Any, record_factory: Any
+) -> None:
+    suite = columns(
+        [rule(TOLERANCE, 0.05)],
+        {"m": record_factory.pairs(0, 60, 40, 0)},
+        [record_factory.metric(needs="drafts")],
+    )
+    step = next_step(judge(suite), (suite.record(),), run="run", report="report.html")
+
+    assert step is not None
+    assert step.endswith("not answers; see which cases: report.html")
+
+
 def test_what_was_lost_speaks_before_a_floor_that_base_never_reached(
     judge: Any, columns: Any, record_factory: Any
 ) -> None:
