@@ -10,10 +10,11 @@ from tunegate.harness.decision.verdict.run_sentence import deciding_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.gates.contract.sentences import gate_words
 from tunegate.harness.records.answers import ALONE
+from tunegate.harness.records.cases import VARIANT
 from tunegate.harness.records.files import relative_path
-from tunegate.harness.records.gate_results import GateReason, GateResult
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import SuiteRecord
-from tunegate.harness.records.verdict import Verdict, VerdictRecord
+from tunegate.harness.records.verdict import SuiteResult, Verdict, VerdictRecord
 from tunegate.harness.records.wording import count_noun
 
 _ADVICE = {
@@ -38,6 +39,8 @@ def next_step(
         reasons = {gate.reason for suite in verdict.suites for gate in suite.gates}
         if GateReason.PROMPT_SUFFICES in reasons:
             return f"use the prompt, or train on rows that it gets wrong: {report}"
+        if any(map(_learned_a_wording, verdict.suites)):
+            return f"train on rows in several wordings; see where it did not gain: {report}"
         return f"train longer, or on more rows of the task; see what did not gain: {report}"
     if verdict.verdict not in (Verdict.BLOCK, Verdict.UNDECIDED):
         return None
@@ -64,6 +67,16 @@ def next_step(
     if gate.reason in _ADVICE:
         return _ADVICE[gate.reason].format(report=report)
     return _more_cases(gate, plan)
+
+
+def _learned_a_wording(suite: SuiteResult) -> bool:
+    """Return whether a gain is proven under some wordings and missed under others."""
+    status = {
+        (gate.rule_id, gate.status)
+        for gate in suite.gates
+        if gate.every == VARIANT and gate_kind(gate.kind).is_goal
+    }
+    return any((rule, GateStatus.PASS) in status and s is GateStatus.FAIL for rule, s in status)
 
 
 def _is_timed(record: SuiteRecord | None, gate: GateResult) -> bool:
