@@ -84,7 +84,7 @@ class DraftingServer:
         return "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
-        """Yield the counters, each in two parts of two engines, and lines that are none."""
+        """Yield the counters, each split over two engines, among lines of other kinds."""
         names = {"generation": "generation_tokens"}
         if self.drafts:
             names["drafted"] = "spec_decode_num_draft_tokens"

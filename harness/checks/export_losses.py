@@ -180,7 +180,7 @@ def _rope(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
     if gone:
         yield ExportLoss(
             f"its rotary positions are not base's ({', '.join(gone)})",
-            "answers to long prompts get worse, or all of them",
+            "answers get worse, to long prompts first",
             "copy rope_parameters, or rope_scaling and rope_theta, from base's config.json",
         )
 
@@ -254,7 +254,7 @@ def _sampling(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]
     if lost:
         yield ExportLoss(
             f"its generation_config.json lacks base's {_listed(lost)}",
-            "a server that takes its defaults from there samples otherwise",
+            "a server that reads its defaults there samples differently",
             "copy base's generation_config.json",
         )
 
@@ -288,7 +288,7 @@ def _inputs(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
     if lost and model.inputs is not None:
         yield ExportLoss(
             f"it lacks base's preprocessing of {' and '.join(lost)}",
-            "a server refuses them, or prepares them otherwise",
+            "a server refuses them, or prepares them differently",
             "copy base's processor_config.json and *preprocessor_config.json",
         )
 

@@ -21,8 +21,8 @@ _TERMS = ("LICENSE", "LICENCE", "NOTICE")
 def copy_base_parts(base: Path, out: Path) -> tuple[str, ...]:
     """Copy what a saved model lacks of base, and return a sentence on what was and was not copied.
 
-    Tensors are copied byte for byte, only of parts of which the saved model has nothing: none that
-    was trained is replaced. A folder without config.json, such as a GGUF file's, gets nothing.
+    Only parts that the saved model lacks altogether are copied, byte for byte, so no trained tensor
+    is replaced. A folder without config.json, such as a GGUF file's, gets nothing.
     """
     if not (out / "config.json").is_file():
         return ()

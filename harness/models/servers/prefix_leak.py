@@ -177,16 +177,13 @@ def measure_movement(
     cold = (0, 1) if name == names[0] else (2, 3)
     warm = tuple(turn for turn in range(_TURNS) if turn not in cold)
     for place in range(len(_PLACES)):
-        kept = [answers[arm, place, turn] for arm in names for turn in range(_TURNS)]
-        tokens = sorted(set.intersection(*map(set, kept)) or set().union(*kept), key=str)
-
-        def read(arm: str, turn: int) -> list[float]:
-            answer = answers[arm, place, turn]  # noqa: B023  # called in this pass only
-            return [answer.get(token, 0.0) for token in tokens]  # noqa: B023
-
-        a, b = (read(name, turn) for turn in cold)
-        o, p = (read(other, turn) for turn in warm)
-        w, x = (read(name, turn) for turn in warm)
+        kept = {(arm, turn): answers[arm, place, turn] for arm in names for turn in range(_TURNS)}
+        shared = set.intersection(*map(set, kept.values()))
+        tokens = sorted(shared or set().union(*kept.values()), key=str)
+        vectors = {at: [answer.get(t, 0.0) for t in tokens] for at, answer in kept.items()}
+        a, b = (vectors[name, turn] for turn in cold)
+        o, p = (vectors[other, turn] for turn in warm)
+        w, x = (vectors[name, turn] for turn in warm)
         along += _dot(_minus(w, a), _minus(p, b)) + _dot(_minus(x, b), _minus(o, a))
         size += 2 * _dot(_minus(p, b), _minus(o, a))
         d = [(i + j - k - m) / 2 for i, j, k, m in zip(o, p, a, b, strict=True)]

@@ -106,7 +106,7 @@ def long_context(
         seed: Seed of the notes and of the facts.
 
     Raises:
-        SuiteError: a length is none of 1k, 2k, 4k, 8k, 16k and 32k, or too short for the facts
+        SuiteError: a length is not one of 1k, 2k, 4k, 8k, 16k and 32k, or too short for the facts
             where a token holds little more than a character.
     """
     if unknown := [length for length in lengths if length not in LENGTHS]:
