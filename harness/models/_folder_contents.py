@@ -53,7 +53,7 @@ def folder_contents(folder: Path) -> ModelContents:
         templates=_templates(folder),
         inputs=frozenset(_inputs(folder)),
         number_format=_number_format(headers),
-        quantised="quantization_config" in both,
+        quantised="quantization_config" in both or "quantization" in both,
         code=frozenset(_missing_code(folder, config)),
     )
 

@@ -29,6 +29,7 @@ from tunegate.harness.models.adapters.weight_files import (
     tensor_headers,
     weights_fingerprint,
 )
+from tunegate.harness.models.mlx_format.quantized import mlx_quantization, unpacked_source
 from tunegate.harness.models.transformers import HfArm, LoadedModel, last_logits
 from tunegate.harness.records.errors import ModelError
 
@@ -51,6 +52,12 @@ def load_model(folder: Path, *, dtype: str, trusted: bool = False) -> LoadedMode
         coded = trusted and needs_code(folder)
         kind: Any = AutoModelForCausalLM if coded else text_class(folder)
     model, report = load_weights(kind, folder, dtype=dtype, trust_remote_code=coded)
+    foreign = {key[0] for key in report["mismatched_keys"]} | set(report["missing_keys"])
+    if foreign and mlx_quantization(folder):
+        raise ModelError(
+            f"{folder}: MLX stores {min(foreign)} in another form than Transformers; let MLX "
+            f"compute it: mlx:{folder}"
+        )
     for name, stored, wanted in sorted(report["mismatched_keys"]):
         raise ModelError(
             f"{folder}: {name} is stored as {tuple(stored)}, and config.json makes it "
@@ -96,8 +103,11 @@ def load_weights(
     spread = gpu and importlib.util.find_spec("accelerate") is not None
     chosen = ("auto" if gpu else "float32") if dtype == "auto" else dtype
     with prefix_errors(f"{folder}: cannot be loaded"):
+        source: dict[str, Any] = {"pretrained_model_name_or_path": folder}
+        if mlx_quantization(folder):
+            kind, source = unpacked_source(kind, folder, chosen)
         model, report = kind.from_pretrained(
-            folder,
+            **source,
             dtype=chosen if chosen == "auto" else getattr(torch, chosen),
             device_map="auto" if spread else None,
             use_safetensors=True,

@@ -19,7 +19,7 @@ _KINDS = {
     _VISION: re.compile(r"vision|visual|image|vit\b|mm_proj|multi_?modal|patch_embed"),
 }
 """Kind of a part → how its tensors are named, or the part itself."""
-_PACKED = ("U8", "I8", "I32", "F8_E4M3", "F8_E5M2", "F4", "F6")
+_PACKED = ("U8", "I8", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F6")
 """Number formats of weights that only the quantisation's own settings can unpack."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.models.adapters.weight_files import read_json
+from tunegate.harness.models.mlx_format.adapter import is_mlx_adapter, peft_folder
 from tunegate.harness.records.errors import MissingExtra, ModelError, TunegateError, error_reason
 from tunegate.harness.records.problems import lfs_problem
 
@@ -87,6 +88,9 @@ def resolve_folder(spec: str) -> Path:
     if path.is_dir():
         _refuse_endless(path)
         _refuse_without_model(spec, path)
+        if is_mlx_adapter(path):
+            require_modules("torch", "safetensors", what="an MLX adapter")
+            return peft_folder(path)
         return path.resolve()
     if name == EMBEDDED:
         from tunegate.harness.models.demo_model import make_demo_model

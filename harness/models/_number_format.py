@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tunegate.harness.models.mlx_format.quantized import mlx_quantization, quantization_name
+
 
 def number_format(model: Any) -> str:
     """Return in what the model computes, and that its weights are rounded further where they are.
@@ -27,6 +29,8 @@ _FORMATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloa
 
 def stored_format(folder: Path, config: Any) -> str | None:
     """Return in what the folder's weights are stored; None if it is unknown."""
+    if settings := mlx_quantization(folder):
+        return quantization_name(settings)
     quantised = getattr(config, "quantization_config", None)
     if quantised is not None:
         return quantisation_name(quantised)

@@ -1,0 +1,1 @@
+"""What mlx-lm writes: adapters and quantised folders, read without MLX."""
