@@ -96,7 +96,7 @@ def backend_of(spec: str) -> Backend | None:
     return backend
 
 
-_TOGETHER = ("vllm", "llama_server", "classifier")
+_TOGETHER = ("vllm", "llama_server", "mlx", "classifier")
 """Backends that open all of their arms at once: base and its adapters share a server or a load."""
 
 
