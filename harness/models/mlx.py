@@ -1,9 +1,9 @@
 """`mlx:FOLDER[?adapter=FOLDER]`: a model in Apple's MLX, as mlx-lm computes it.
 
-MLX runs in a process and an environment of its own: the Python named in `TUNEGATE_MLX`, or this
-one. Arms of one folder share a load; their adapters are switched. Prompts are rendered here, and
-compared with mlx-lm's own. That MLX computes what is in the folders is proven as for a server
-(`tunegate.harness.models.servers.identity`).
+MLX runs in a process and an environment of its own: the Python named in `TUNEGATE_MLX`, this one,
+or what `tunegate install-engine mlx` made. Arms of one folder share a load; their adapters are
+switched. Prompts are rendered here, and compared with mlx-lm's own. That MLX computes what is in
+the folders is proven as for a server (`tunegate.harness.models.servers.identity`).
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tunegate.harness.models.adapters.weight_files import (
     refuse_unsafe,
     weights_fingerprint,
 )
+from tunegate.harness.models.demo_model import cache_folder
 from tunegate.harness.models.mlx_format.adapter import WEIGHTS, is_mlx_adapter
 from tunegate.harness.records.answers import ALONE, GENERATED, CellKind, Completion, StoredAnswer
 from tunegate.harness.records.cases import Case
@@ -52,8 +53,8 @@ _WORKER = Path(__file__).parent / "mlx_format" / "worker.py"
 _OPENING_S, _ANSWER_S = 600.0, 3600.0
 """Seconds to load a model, and from one answer to the next."""
 _INSTALL = (
-    "`pip install mlx-lm` on a Mac, `pip install 'mlx[cpu]' mlx-lm` on Linux, in an environment of "
-    f"its own, and name its Python in {PYTHON}"
+    "`tunegate install-engine mlx` makes an environment for it, or name the Python of one with "
+    f"mlx-lm in {PYTHON}"
 )
 _PROBE_TOKENS = 12
 _PROBED = 6
@@ -381,6 +382,9 @@ def find_python() -> str:
         return named
     if importlib.util.find_spec("mlx_lm") is not None:
         return sys.executable
+    installed = cache_folder() / "engines" / "mlx" / "bin" / "python"
+    if installed.is_file():
+        return str(installed)
     raise UsageError(f"MLX is not installed: {_INSTALL}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,22 @@ def test_without_bitsandbytes(tiny: Any, tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(MissingExtra, match=r"4-bit artifact .* 'tunegate\[quantized\]'"):
         make(tiny, "four_bit", tmp_path / "out")
+
+
+def test_without_mlx_its_artifacts_are_left_out_in_one_line(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TUNEGATE_MLX", raising=False)
+    monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path / "cache"))
+    for name in ("mlx", "mlx_4bit"):
+        with pytest.raises(ModelError, match="MLX is not installed: `tunegate install-engine mlx`"):
+            make(tiny, name, tmp_path / name)
+
+
+@pytest.mark.skipif("TUNEGATE_MLX" not in os.environ, reason="TUNEGATE_MLX is not set")
+def test_mlx_fuses_what_base_and_adapter_compute(tiny: Any, tmp_path: Path) -> None:
+    spec = make(tiny, "mlx", tmp_path / "mlx").spec
+    tuned, shipped = logits(tiny, spec.removeprefix("mlx:"))
+
+    assert spec == f"mlx:{tmp_path / 'mlx'}"
+    assert float((tuned - shipped).abs().max()) < 1e-4

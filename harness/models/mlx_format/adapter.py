@@ -21,7 +21,7 @@ from tunegate.harness.records.hashing import file_sha256, sha256
 
 WEIGHTS = "adapters.safetensors"
 _CONFIG = "adapter_config.json"
-_VERSION = 1
+_VERSION = 2
 """Raised when the same adapter would be written otherwise."""
 _PARTS = {
     "lora_a": "lora_A.weight",
@@ -29,6 +29,8 @@ _PARTS = {
     "m": "lora_magnitude_vector",
 }
 """Part of a layer in MLX → in PEFT."""
+ORIGINAL = "mlx"
+"""Folder within the converted one, with the files as they were."""
 _FUSE = "mlx_lm.fuse makes a model of it, which can be judged"
 
 
@@ -76,6 +78,9 @@ def _write(folder: Path, config: Any, target: Path) -> None:
         module, _, part = name.rpartition(".")
         value = tensor if part == "m" else tensor.T.contiguous()
         written[f"base_model.model.{module}.{_PARTS[part]}"] = value
+    (target / ORIGINAL).mkdir()
+    for original in (path, folder / _CONFIG):
+        shutil.copyfile(original, target / ORIGINAL / original.name)
     save_file(written, target / "adapter_model.safetensors", metadata={"format": "pt"})
     (target / _CONFIG).write_text(json.dumps(peft, indent=1) + "\n", encoding="utf-8")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tunegate.harness.contracts.free_memory import available_memory
+from tunegate.harness.contracts.further_arm import SHIPPED
 from tunegate.harness.contracts.model import Arm, LocalArm, ServedArm
 from tunegate.harness.models.servers.faults import name_fault
 from tunegate.harness.models.servers.reference import (
@@ -105,6 +106,7 @@ class ServedIdentity:
             identity.folders = {}  # there is nothing that a later check could compare with
             return identity
         identity._read(opened)
+        identity._refuse_base_itself()
         try:
             identity.check(arms)
         finally:
@@ -121,6 +123,17 @@ class ServedIdentity:
         # An adapter may bring further tokens, which base cannot be compared on.
         shared = min(rows.shape[-1] for rows in values.values())
         self.expected = {name: rows[:, :shared] for name, rows in values.items()}
+
+    def _refuse_base_itself(self) -> None:
+        """Refuse an artifact whose files compute what base's do: the fine-tune is not in them."""
+        shipped = self.expected.get(SHIPPED)
+        if SHIPPED not in self.folders or shipped is None:
+            return
+        if float(abs(shipped - self.expected["base"]).max()) < _SAME_NATS:
+            raise NotComparable(
+                f"{SHIPPED}: {self.folders[SHIPPED]} gives answers of base under the adapter's "
+                "name: fused or merged without effect; make it again"
+            )
 
     def check(self, arms: Mapping[str, Arm]) -> None:
         """Compare what is served with the files, base first."""
@@ -191,6 +204,9 @@ class ServedIdentity:
         )
 
 
+_SAME_NATS = 1e-4
+"""Largest change of a log-probability that the order of float32 additions makes in equal weights;
+a fine-tune that changes no more has no effect."""
 _LIKELY = -12.0
 """Log-probability from which on a token is among those that a server reports."""
 

@@ -11,7 +11,7 @@ shipped = FurtherArm(
     help="Model spec of the artifact as it will run (merged, 4-bit, GGUF, served): SHIP then needs "
     "proof that it is equivalent to tuned.",
     made_of="tuned",
-    same_as_base="the fine-tune was lost on the way to what ships",
+    same_as_base="the fine-tune was lost on the way to what ships, fused or merged without effect",
     comparison=ArmComparison(
         function="tunegate.harness.run.divergence:compare",
         result="tunegate.harness.records.parity:DeploymentParity",

