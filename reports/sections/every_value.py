@@ -1,13 +1,14 @@
 """Rules that must hold under every value of a tag key: level, difference and interval of each.
 
-The worst value comes first; all intervals of a rule have one scale.
+The worst value comes first; all intervals of a rule have one scale. The range is the largest minus
+the smallest measured value.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunegate.harness.decision.gating.every_value import by_rule
+from tunegate.harness.decision.gating.every_value import by_rule, measured_range
 from tunegate.reports.charts import HEIGHT, WIDTH, draw_interval
 from tunegate.reports.data import ReportData
 from tunegate.reports.formatting import STATUSES
@@ -32,6 +33,7 @@ def render(data: ReportData) -> Markup:
         "every_value.html",
         rules=rules,
         draw=draw_interval,
+        measured_range=measured_range,
         statuses=STATUSES,
         width=WIDTH,
         height=HEIGHT,

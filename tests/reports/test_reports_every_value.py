@@ -50,6 +50,7 @@ def test_the_page_shows_each_value_with_the_worst_first(make_run: Any) -> None:
     assert section.index('scope="row">fr') < section.index('scope="row">de')
     assert section.count('<span class="chip">worst</span>') == 1
     assert "by language" in section
+    assert "range 0.08</span>" in section
     assert section.count('<svg class="ci"') == 3
     assert 'id="every-value"' not in page.render_page(make_run("SHIP"))
 

@@ -10,7 +10,8 @@ What counts, and where it comes from:
   eight in a row, within a text of a row that holds the right answer, too.
 
 Words are compared in lower case and without punctuation. What several cases of a suite share is a
-template (`tunegate.harness.checks.contamination.templates`). Paraphrases are not found.
+template (`tunegate.harness.checks.contamination.templates`). A row that holds a wording of a case
+(`[variants]`) holds the case. Other paraphrases are not found.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def check_contamination(
 
     `unknown` says what else tuned was trained on, without rows.
     """
-    index = CaseIndex.of([[case_text(case) for case in suite.plain_cases] for suite in suites])
+    index = CaseIndex.of([[case_text(case) for case in suite.cases] for suite in suites])
     rows = TrainingRowStream(sources)
     count = scan_rows(index, rows)
     overlaps = iter(index.overlaps)
@@ -74,9 +75,7 @@ def check_contamination(
         why="; ".join(absent),
         files=tuple(rows.files),
         rows=count,
-        suites=tuple(
-            _suite(suite, [next(overlaps) for _ in suite.plain_cases]) for suite in suites
-        ),
+        suites=tuple(_suite(suite, [next(overlaps) for _ in suite.cases]) for suite in suites),
     )
 
 
@@ -128,7 +127,7 @@ def examples_without_cases(
 
 
 def _index_of(suite: Suite) -> CaseIndex:
-    return CaseIndex.of([[case_text(case) for case in suite.plain_cases]])
+    return CaseIndex.of([[case_text(case) for case in suite.cases]])
 
 
 def _touched_by_examples(
@@ -140,13 +139,22 @@ def _touched_by_examples(
 
 
 def _suite(suite: Suite, overlaps: Sequence[CaseOverlap]) -> SuiteContamination:
-    matches = (_match(c.id, o) for c, o in zip(suite.plain_cases, overlaps, strict=True))
+    pairs = list(zip(suite.cases, overlaps, strict=True))
+    by_case: dict[str, list[ContaminationMatch]] = {case.id: [] for case in suite.plain_cases}
+    for case, overlap in pairs:
+        match = _match(case.variant_of or case.id, overlap)
+        if match is not None:
+            by_case[match.case].append(match)
     return SuiteContamination(
         name=suite.name,
         n_cases=sum(not case.images for case in suite.plain_cases),
-        n_templates=sum(not overlap.runs for overlap in overlaps),
-        matches=tuple(match for match in matches if match is not None),
+        n_templates=sum(not o.runs for case, o in pairs if case.variant_of is None),
+        matches=tuple(min(found, key=_weakness) for found in by_case.values() if found),
     )
+
+
+def _weakness(match: ContaminationMatch) -> int:
+    return list(OverlapKind).index(match.found)
 
 
 def _match(case: str, overlap: CaseOverlap) -> ContaminationMatch | None:

@@ -41,6 +41,18 @@ def mark_worst(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
     )
 
 
+def measured_range(rule: Sequence[GateResult]) -> str:
+    """Return `range 8.0 points`: the largest minus the smallest value that the gates measured.
+
+    Empty if fewer than two gates measured one.
+    """
+    values = [v for gate in rule if (v := gate_kind(gate.kind).value(gate)) is not None]
+    if len(values) < 2:
+        return ""
+    how = gate_kind(rule[0].kind).quantity_format(rule[0])
+    return f"range {how.size(max(values) - min(values))}"
+
+
 def count_together(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
     """Return the gates; one that is advisory beside one that counts is undecided, and counts.
 

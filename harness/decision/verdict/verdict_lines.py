@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tunegate.harness.contracts.further_arm import comparison_results
 from tunegate.harness.contracts.quantity import quantity_of
+from tunegate.harness.decision.gating.every_value import measured_range
 from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
@@ -149,9 +150,11 @@ def _row(suite: str, gate: GateResult, usual: float | None) -> tuple[str, ...]:
 def every_value_lines(gates: Sequence[GateResult]) -> Iterator[str]:
     """Yield what each rule on every value of a key measured under each, the worst first."""
     for worst in (gate for gate in gates if gate.worst):
-        rule = [gate for gate in gates if gate.rule_id == worst.rule_id and gate is not worst]
-        shown = (f"{gate.tag_value} {_measured(gate)}" for gate in (worst, *rule))
-        yield f"{worst.metric} {worst.kind} by {worst.every}: {', '.join(shown)}"
+        others = [gate for gate in gates if gate.rule_id == worst.rule_id and gate is not worst]
+        rule = [worst, *others]
+        shown = ", ".join(f"{gate.tag_value} {_measured(gate)}" for gate in rule)
+        parts = filter(None, (shown, measured_range(rule)))
+        yield f"{worst.metric} {worst.kind} by {worst.every}: {'; '.join(parts)}"
 
 
 def _measured(gate: GateResult) -> str:

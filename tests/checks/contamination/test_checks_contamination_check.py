@@ -150,6 +150,28 @@ def test_edited_copies(
     assert (match.found, match.share, match.longest) == (found, share, longest)
 
 
+def test_a_row_that_holds_a_wording_of_a_case_holds_the_case(
+    suite_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Rows of a file of paraphrases touch their cases, each once, by the strongest overlap."""
+    cases = [{"id": f"c{i}", "prompt": sentence(i), "expected": f"a{i}"} for i in range(50)]
+    folder = suite_folder(TOML + '[variants]\npoliteness = true\nfile = "other.jsonl"\n', cases)
+    reworded = {i: " ".join(f"p{i}w{k}" for k in range(20)) for i in range(3)}
+    write(folder / "other.jsonl", [{"id": f"c{i}", "prompt": t} for i, t in reworded.items()])
+    part = " ".join(sentence(2).split()[:9])
+    rows = [pair(reworded[0]), pair(f"{reworded[1]} too"), pair(part), pair(reworded[2])]
+
+    found = given(suites.load_suite(folder), write(tmp_path / "t.jsonl", rows))
+
+    assert [(m.case, m.found, m.where) for m in found.suites[0].matches] == [
+        ("c0", OverlapKind.EXACT, "t.jsonl:1"),
+        ("c1", OverlapKind.RUN, "t.jsonl:2"),
+        ("c2", OverlapKind.EXACT, "t.jsonl:4"),
+    ]
+    assert found.suites[0].n_cases == 50
+    assert found.left_out == {"demo": frozenset({"c0", "c1", "c2"})}
+
+
 def test_a_tenth_is_allowed_and_more_is_refused(suite: Suite, tmp_path: Path) -> None:
     """5 of 50 touched cases are left out; 6 refuse the run, with the suite and the ids."""
     five = given(suite, write(tmp_path / "5.jsonl", [pair(sentence(i)) for i in range(5)]))

@@ -68,7 +68,7 @@ def test_the_worst_value_is_named_and_counts_for_its_rule(
     assert verdict.sentence.startswith("s: m (worst k: b) rose 68.0 → 78.0 %")
     assert "other" not in verdict.sentence
     assert list(every_value_lines(suite.gates)) == [
-        "m gain by k: b +10.0 (n = 100), a +18.0 (n = 100)"
+        "m gain by k: b +10.0 (n = 100), a +18.0 (n = 100); range 8.0 points"
     ]
     assert suite.gates[1].model_dump()["worst"] is True
     assert "worst" not in suite.gates[0].model_dump()
