@@ -103,6 +103,8 @@ class _DecodingLoop:
     slots: DecodingSlots = field(default_factory=lambda: DecodingSlots(0, 0))
     prefixes: list[prefix_cache.SharedPrefix] = field(default_factory=list)
     """Shared prefixes of waiting rows, the longest first."""
+    crowded: bool = False
+    """Whether waiting rows share a prefix that memory does not hold yet."""
     hold: int = 0
     """Steps for which new rows may still wait for others."""
     rejoined: DraftAcceptance = field(default_factory=DraftAcceptance)
@@ -156,6 +158,7 @@ class _DecodingLoop:
         """Compute the shared prefixes of the waiting rows, and sort them by prefix."""
         kept = {id(prefix): prefix for prefix in map(self._prefix, self.waiting) if prefix.length}
         self.prefixes = list(kept.values())
+        self.crowded = False
         alone = [row for row in self.waiting if not self._prefix(row).length]
         token_ids = [all_token_ids(row) for row in alone]
         families = prefix_families(token_ids)
@@ -163,7 +166,10 @@ class _DecodingLoop:
         saved = [(len(f) - 1) * length for f, length in zip(families, shared, strict=True)]
         for at in sorted(range(len(families)), key=lambda at: -saved[at]):
             family = families[at]
-            if saved[at] < self.step or not self._holds(shared[at]):
+            if saved[at] < self.step:
+                continue
+            if not self._holds(shared[at]):
+                self.crowded = True
                 continue
             ids = [token_ids[i] for i in family]
             room = max(alone[i].request.generation.most_tokens for i in family)
@@ -173,6 +179,8 @@ class _DecodingLoop:
         beside: dict[int, list[DecodingSequence]] = {}
         for row in self.waiting:
             beside.setdefault(id(self._prefix(row)), []).append(row)
+        if self.crowded:  # rows whose prefix has no room yet wait until those with one are done
+            beside[id(prefix_cache.NO_PREFIX)] = beside.pop(id(prefix_cache.NO_PREFIX), [])
         self.waiting = deque(row for rows in beside.values() for row in rows)
 
     def _holds(self, tokens: int) -> bool:
@@ -199,6 +207,9 @@ class _DecodingLoop:
     def _prefill(self) -> Iterator[DecodingSequence]:
         """Prefill the next rows, each with its guess; yield those that are finished."""
         prefix = self._prefix(self.waiting[0])
+        if self.crowded and not prefix.length:
+            self._share_prefixes()
+            prefix = self._prefix(self.waiting[0])
         group = self._group(prefix)
         ids = [[*all_token_ids(row), *guess] for row, guess in group]
         keep = max(len(guess) for _, guess in group) + 1
