@@ -48,6 +48,8 @@ class ExportLoss:
     """Key of config.json whose difference must be allowed; "" where the loss is only told."""
     sees: bool = False
     """Whether cases with images need it."""
+    intended_if: str = ""
+    """Key of config.json that makes it no loss where the user allows that key to differ."""
 
     @property
     def sentence(self) -> str:
@@ -55,10 +57,13 @@ class ExportLoss:
         return f"{self.what}: {self.effect}; {self.remedy}"
 
 
-def find_export_losses(specs: Mapping[str, str | None]) -> dict[str, tuple[ExportLoss, ...]]:
+def find_export_losses(
+    specs: Mapping[str, str | None], *, allowed: str = ""
+) -> dict[str, tuple[ExportLoss, ...]]:
     """Return what tuned and the deployed artifact lack of base; an arm without a loss is left out.
 
-    Adapters share base's files, and models that are elsewhere show none.
+    Adapters share base's files, and models that are elsewhere show none. `allowed` names keys of
+    config.json that differ on purpose.
 
     Raises:
         ModelError: files are not there or not readable.
@@ -69,12 +74,17 @@ def find_export_losses(specs: Mapping[str, str | None]) -> dict[str, tuple[Expor
     base = contents_of(named) if named and exported else None
     if base is None:
         return {}
-    found = {
-        name: tuple(export_losses(base, contents))
+    keys = _allowed_keys(allowed)
+    losses = {
+        name: tuple(x for x in export_losses(base, contents) if x.intended_if not in keys)
         for name, contents in exported.items()
         if contents.place != base.place
     }
-    return {name: losses for name, losses in found.items() if losses}
+    return {name: of for name, of in losses.items() if of}
+
+
+def _allowed_keys(allowed: str) -> set[str]:
+    return {key.strip() for key in allowed.split(",") if key.strip()}
 
 
 def contents_of(spec: str) -> ModelContents | None:
@@ -102,7 +112,7 @@ def refuse_broken_exports(
     Raises:
         NotComparable: the loss.
     """
-    keys = {key.strip() for key in allowed.split(",")}
+    keys = _allowed_keys(allowed)
     seen = sum(bool(case.images) for suite in suites for case in suite.cases)
     for name, loss in ((name, loss) for name, of in losses.items() for loss in of):
         if loss.refused_unless and loss.refused_unless not in keys:
@@ -182,6 +192,7 @@ def _rope(base: ModelContents, model: ModelContents) -> Iterator[ExportLoss]:
             f"its rotary positions are not base's ({', '.join(gone)})",
             "answers get worse, to long prompts first",
             "copy rope_parameters, or rope_scaling and rope_theta, from base's config.json",
+            intended_if="rope_parameters",
         )
 
 

@@ -112,7 +112,7 @@ def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed
         file=sys.stderr,
         flush=True,
     )
-    losses = export_losses.find_export_losses(specs)
+    losses = export_losses.find_export_losses(specs, allowed=allowed)
     export_losses.refuse_broken_exports(losses, (), allowed=allowed)
     by = "`tunegate check BASE TUNED`"
     arms: dict[str, Any] = dict(open_arms(specs, dtype=dtype, base_by=by, trusted=trusted))

@@ -191,11 +191,9 @@ def evaluate_once(
 
 def _export_losses(state: RunState) -> dict[str, tuple[export_losses.ExportLoss, ...]]:
     """Say what each model's files lack of base's, before anything is loaded; refuse what breaks."""
-    options = state.options
-    losses = export_losses.find_export_losses(options.specs)
-    export_losses.refuse_broken_exports(
-        losses, state.suites, allowed=options.allow_config_difference
-    )
+    options, allowed = state.options, state.options.allow_config_difference
+    losses = export_losses.find_export_losses(options.specs, allowed=allowed)
+    export_losses.refuse_broken_exports(losses, state.suites, allowed=allowed)
     options.say(*export_losses.loss_lines(losses))
     return losses
 

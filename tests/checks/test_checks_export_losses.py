@@ -268,6 +268,17 @@ def test_a_contradiction_is_refused_unless_it_is_allowed(tmp_path: Path, tiny: T
     refuse_broken_exports(found, (), allowed="tie_word_embeddings")
 
 
+def test_a_rope_that_may_differ_is_no_loss(tmp_path: Path, tiny: Tiny) -> None:
+    base, export = tiny.base(), Path(shutil.copytree(tiny.base(), tmp_path / "export"))
+    config = json.loads((export / "config.json").read_text())
+    config["rope_parameters"]["rope_theta"] = 5e5
+    (export / "config.json").write_text(json.dumps(config))
+    specs = {"base": str(base), "tuned": str(export)}
+
+    assert len(find_export_losses(specs)["tuned"]) == 1
+    assert find_export_losses(specs, allowed="sliding_window, rope_parameters") == {}
+
+
 def test_files_that_are_no_model_are_one_line(tmp_path: Path, tiny: Tiny) -> None:
     export = Path(shutil.copytree(tiny.base(), tmp_path / "export"))
     (export / "tokenizer.json").write_text('{"added_tokens": [3]}', encoding="utf-8")
