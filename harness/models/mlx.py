@@ -1,7 +1,7 @@
 """`mlx:FOLDER[?adapter=FOLDER]`: a model in Apple's MLX, as mlx-lm computes it.
 
 MLX runs in a process and an environment of its own: the Python named in `TUNEGATE_MLX`, this one,
-or what `tunegate install-engine mlx` made. Arms of one folder share a load; their adapters are
+or what `tunegate install mlx` made. Arms of one folder share a load; their adapters are
 switched. Prompts are rendered here, and compared with mlx-lm's own. That MLX computes what is in
 the folders is proven as for a server (`tunegate.harness.models.servers.identity`).
 """
@@ -53,7 +53,7 @@ _WORKER = Path(__file__).parent / "mlx_format" / "worker.py"
 _OPENING_S, _ANSWER_S = 600.0, 3600.0
 """Seconds to load a model, and from one answer to the next."""
 _INSTALL = (
-    "`tunegate install-engine mlx` makes an environment for it, or name the Python of one with "
+    "`tunegate install mlx` makes an environment for it, or name the Python of one with "
     f"mlx-lm in {PYTHON}"
 )
 _PROBE_TOKENS = 12

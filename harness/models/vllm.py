@@ -1,7 +1,7 @@
 """`vllm:PATH`: a model or LoRA adapter in a vLLM server that tunegate starts and ends itself.
 
 One server has base and all adapters on it; a full model has one of its own. vLLM runs in an
-environment of its own (`TUNEGATE_VLLM`, this one, or what `tunegate install-engine vllm` made), so
+environment of its own (`TUNEGATE_VLLM`, this one, or what `tunegate install vllm` made), so
 its dependencies cannot conflict with ours. Whether it computes with what is in the folders is
 proven as for any server (`tunegate.harness.models.servers.identity`).
 """

@@ -102,13 +102,13 @@ def test_without_mlx_one_line_says_what_to_install(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TUNEGATE_MLX", raising=False)
-    with pytest.raises(UsageError, match="`tunegate install-engine mlx`"):
+    with pytest.raises(UsageError, match="`tunegate install mlx`"):
         mlx.mlx(str(base))
 
 
 def test_a_python_without_mlx_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEGATE_MLX", sys.executable)
-    with pytest.raises(UsageError, match="has no mlx-lm; `tunegate install-engine mlx`"):
+    with pytest.raises(UsageError, match="has no mlx-lm; `tunegate install mlx`"):
         mlx.mlx(str(base))
 
 

@@ -170,7 +170,7 @@ def test_no_vllm_is_told_with_both_ways_to_have_it(
     monkeypatch.delenv("TUNEGATE_VLLM", raising=False)
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path))
 
-    with pytest.raises(UsageError, match=r"`tunegate install-engine vllm` .* TUNEGATE_VLLM"):
+    with pytest.raises(UsageError, match=r"`tunegate install vllm` .* TUNEGATE_VLLM"):
         find_installation()
 
 
@@ -184,7 +184,7 @@ def test_an_environment_is_asked_for_its_version(
     assert (found.python, found.version, found.cpu) == (python, "0.32.0", True)
 
     monkeypatch.setenv("TUNEGATE_VLLM", sys.executable)
-    with pytest.raises(UsageError, match="has no vLLM; `tunegate install-engine vllm`"):
+    with pytest.raises(UsageError, match="has no vLLM; `tunegate install vllm`"):
         find_installation()
     monkeypatch.setenv("TUNEGATE_VLLM", "/nowhere/python")
     with pytest.raises(

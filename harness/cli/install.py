@@ -1,4 +1,4 @@
-"""`tunegate install-engine vllm` or `mlx`: a separate environment for an inference engine."""
+"""`tunegate install vllm` or `mlx`: a separate environment for an inference engine."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _USE = {
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("install-engine")(install_engine)
+    app.command("install")(install)
 
 
-def install_engine(
+def install(
     engine: Annotated[Engine, typer.Argument(help="vLLM, or MLX with mlx-lm.")],
     version: Annotated[str, typer.Option(help="Its version. Default: the newest.")] = "",
     cpu: Annotated[
