@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -88,10 +87,8 @@ def test_at_estimate_refuses(margin, slope, message):
 
 
 def test_at_estimate_of_many_cases():
-    start = time.perf_counter()
     p_value = exact_at_estimate(1000, 1000, 100_000, margin=-0.001).p_value
 
-    assert time.perf_counter() - start < 1
     # Normal limit: z = 100 / sqrt(2100), the variance of the null nearest to 1000 and 1000.
     assert p_value == pytest.approx(stats.norm.sf(100 / math.sqrt(2000)), abs=0.001)
 
