@@ -13,14 +13,20 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from tunegate.harness.records.errors import UsageError
+from tunegate.harness.engine.interrupts import stop_on_signal
+from tunegate.harness.judges.calibrating.labelling import LabelSheetRow, sheet_lines
+from tunegate.harness.records.errors import UsageError, refuse_unwritable
+from tunegate.harness.records.files import write_atomic
+from tunegate.harness.records.jsonl import read_records
 
 HOST = "127.0.0.1"
 LARGEST_BODY = 65_536
@@ -107,6 +113,54 @@ def serve_sheet(sheet: ServedSheet, port: int = 0) -> Iterator[str]:
     finally:
         listener.stop()
         thread.join()
+
+
+def serve_until_stopped(sheet: ServedSheet, port: int) -> None:
+    """Serve a sheet, print its address, and wait for Ctrl-C or SIGTERM."""
+    with stop_on_signal() as stop, serve_sheet(sheet, port) as address:
+        print(
+            f"{address}\nOpen it in a browser. Each choice is saved at once; Ctrl-C ends it.",
+            flush=True,
+        )
+        while not stop.requested:
+            time.sleep(0.1)
+
+
+class LabelFile:
+    """The file of a label sheet, written again with each label."""
+
+    def __init__(self, path: Path, rows: Sequence[LabelSheetRow], done: Set[str]) -> None:
+        """Take over the labels that the file has of these rows.
+
+        Args:
+            path: The file; it need not exist.
+            rows: Rows of the sheet.
+            done: Ids of cases whose labels are in the run.
+
+        Raises:
+            UsageError: the file is damaged, or has labels of other rows.
+        """
+        self.path = path
+        labelled = [row for row in read_records(path, LabelSheetRow) if row.label is not None]
+        known = {row.without_label(): row for row in labelled}
+        self.rows = [known.pop(row, row) for row in rows]
+        if not done >= {row.id for row in known}:
+            raise UsageError(
+                f"{path}: has labels that are not of this sheet; read them first with "
+                f"--read {path}, or choose another file with --out FILE"
+            )
+
+    def read(self, by: str) -> dict[int, Choice]:
+        """Return the labels, whoever gave them: reviewers share the work."""
+        return {at: row.label for at, row in enumerate(self.rows) if row.label is not None}
+
+    def keep(self, by: str, row: int, choice: Choice) -> None:
+        """Label a row."""
+        rows = list(self.rows)
+        rows[row] = rows[row].model_copy(update={"label": float(choice), "by": by})
+        with refuse_unwritable(self.path, "choose another with --out FILE"):
+            write_atomic(self.path, sheet_lines(rows))
+        self.rows = rows
 
 
 class _SheetHandler(BaseHTTPRequestHandler):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,9 +128,22 @@ def label(  # noqa: PLR0913  # one for each option
     read: Annotated[
         Path | None, typer.Option(help="Read this filled-in sheet into the run instead.")
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the sheet on this machine until Ctrl-C.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")
+    ] = 0,
+    by: Annotated[
+        str, typer.Option(help="Reviewer's name with --serve. Default: the page asks for it.")
+    ] = "",
     suite: RunSuites = None,
 ) -> None:
-    """Write a sheet of answers for people to label, or read one back and decide the run again."""
+    """Write a sheet of answers for people to label, or read one back and decide the run again.
+
+    With --serve the sheet is a page on this machine that saves each choice at once. Its address has
+    a token in it; Ctrl-C ends it and decides the run again.
+    """
     from tunegate.harness.judges.calibrating.labelling import LabellingSubject
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import load_suite
@@ -137,48 +152,77 @@ def label(  # noqa: PLR0913  # one for each option
     loaded = [load_suite(path) for path in suite_paths(suite)]
     if read is not None:
         _read(subject, read)
+        return
+    sheet = _draw_sheet(subject, n, steps, _question(subject, loaded))
+    out = out or run / f"label-{subject.metric.name}.jsonl"
+    if serve:
+        _serve(sheet, out, by, port)
     else:
-        _write(
-            subject,
-            n,
-            steps,
-            out or run / f"label-{subject.metric.name}.jsonl",
-            _question(subject, loaded),
+        _write(sheet, out)
+
+
+@dataclass(frozen=True)
+class _LabelSheet:
+    subject: LabellingSubject
+    rows: Sequence[LabelSheetRow]
+    values: Sequence[float]
+    """The labels that people can give."""
+    question: str
+
+    def render(self, served_to: str | None = None) -> str:
+        """Return the page."""
+        from tunegate.reports.label_sheet import render_sheet
+
+        return render_sheet(
+            [row.model_dump(mode="json", exclude_none=True) for row in self.rows],
+            title=f"{self.subject.suite}: {self.subject.metric.name}",
+            question=self.question,
+            values=self.values,
+            served_to=served_to,
         )
 
 
-def _write(subject: LabellingSubject, n: int, steps: int, out: Path, question: str) -> None:
+def _draw_sheet(subject: LabellingSubject, n: int, steps: int, question: str) -> _LabelSheet:
     from tunegate.harness.judges.calibrating.labelling import draw_rows
-    from tunegate.harness.records.files import write_atomic
-    from tunegate.reports import label_sheet
 
-    rows = draw_rows(subject, n)
     low, high = subject.metric.range or (0.0, 1.0)
+    values = [low + (high - low) * step / (steps - 1) for step in range(steps)]
+    return _LabelSheet(subject, draw_rows(subject, n), values, question)
+
+
+def _write(sheet: _LabelSheet, out: Path) -> None:
+    from tunegate.harness.judges.calibrating.labelling import sheet_lines
+    from tunegate.harness.records.files import write_atomic
+
     texts = {
-        out.with_suffix(".jsonl"): _lines(rows),
-        out.with_suffix(".html"): label_sheet.render_sheet(
-            [row.model_dump(mode="json", exclude_none=True) for row in rows],
-            title=f"{subject.suite}: {subject.metric.name}",
-            question=question,
-            values=[low + (high - low) * step / (steps - 1) for step in range(steps)],
-        ),
+        out.with_suffix(".jsonl"): sheet_lines(sheet.rows),
+        out.with_suffix(".html"): sheet.render(),
     }
     for path, text in texts.items():
         with refuse_unwritable(path, "choose another with --out FILE"):
             write_atomic(path, text)
-    say(f"{len(rows)} answers to {len({row.id for row in rows})} cases, drawn at random, blind:")
+    cases = len({row.id for row in sheet.rows})
+    say(f"{len(sheet.rows)} answers to {cases} cases, drawn at random, blind:")
     for path in texts:
         say(f"  {path}")
-    say(f"then: tunegate judge label {subject.run.folder} --read FILE")
+    say(f"then: tunegate judge label {sheet.subject.run.folder} --read FILE")
 
 
-def _lines(rows: list[LabelSheetRow]) -> str:
-    import json
+def _serve(sheet: _LabelSheet, out: Path, by: str, port: int) -> None:
+    """Let people label until Ctrl-C; then read their labels into the run."""
+    from tunegate.harness.cli._label_server import LabelFile, ServedSheet, serve_until_stopped
+    from tunegate.harness.run.folder_lock import FolderLock
 
-    return "".join(
-        json.dumps({**row.model_dump(mode="json", exclude_none=True), "label": None}) + "\n"
-        for row in rows
-    )
+    subject = sheet.subject
+    path = out.with_suffix(".jsonl")
+    with FolderLock(subject.run.folder):
+        file = LabelFile(path, sheet.rows, {x.id for x in subject.own(subject.run.labels)})
+        page = sheet.render(served_to=by)
+        served = ServedSheet(page, len(sheet.rows), sheet.values, file.read, file.keep)
+        serve_until_stopped(served, port)
+        say(f"{len(file.read(by))} of {len(sheet.rows)} answers have labels, saved in {path}")
+        if file.read(by):
+            _read(subject, path)
 
 
 def _question(subject: LabellingSubject, suites: list[Suite]) -> str:

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from tunegate.harness.cli import app
 from tunegate.harness.cli._label_server import LARGEST_BODY, ServedSheet, serve_sheet
 from tunegate.harness.records.errors import UsageError
+from tunegate.harness.records.run_folder import Run
 
 CHOICES = ("left", "tie", "right")
 ANNA = {"by": "Anna", "row": 0, "choice": "left"}
+
+RUBRIC = """\
+name = "civil"
+cases = "cases.jsonl"
+[[metrics]]
+use = "rubric"
+name = "apology"
+criteria = "Apologises."
+[[gates]]
+metric = "apology"
+gain = 0.1
+"""
 
 
 class Kept:
@@ -241,3 +258,75 @@ def test_each_start_has_its_own_token_and_leaves_no_thread() -> None:
 
     assert len(tokens) == 2
     assert min(map(len, tokens)) >= 32
+
+
+class Program:
+    """`tunegate judge label RUN --serve` in a process of its own."""
+
+    def __init__(self, project: Any, *options: str) -> None:
+        self.process = project.start("judge", "label", project.run, "--serve", *options)
+        self.client = Client(self.process.stdout.readline().strip(), Kept())
+
+    def end(self, number: int) -> str:
+        """End it with a signal; return what it has printed since."""
+        self.process.send_signal(number)
+        out: str = self.process.communicate(timeout=60)[0]
+        assert self.process.returncode == (0 if number != signal.SIGKILL else -number)
+        return out
+
+
+@pytest.fixture(name="judged")
+def _judged(project: Any) -> Any:
+    """Return a project with a judged run of 12 cases: base never says yes, tuned always."""
+    cases = [{"id": f"c{i:03}", "prompt": f"q{i}", "expected": "yes"} for i in range(12)]
+    project.raw_suite(RUBRIC, cases, "civil")
+    reply = {"contains": "yes\n<</completion", "reply": {"score": 5}}
+    text = json.dumps({"rules": [reply], "default": {"score": 1}})
+    Path("judge.json").write_text(text, encoding="utf-8")
+    project.gate(*project.models(base=0, tuned=12), "--gate-judge=scripted:judge.json")
+    return project
+
+
+def test_labels_survive_a_kill_and_are_read_at_the_end(judged: Any) -> None:
+    """5 of 24 answers, killed; 19 more, Ctrl-C: 12 cases have labels."""
+    first = Program(judged)
+    page = first.client.ask()[1]
+    rows = json.loads(page.split('id="data">')[1].split("</script>")[0])["rows"]
+    right = [int(row["completion"] == "yes") for row in rows]
+    for row in range(5):
+        label = {"by": "Anna", "row": row, "choice": right[row]}
+        assert first.client.ask("choice", label)[0] == 200
+    first.end(signal.SIGKILL)
+
+    second = Program(judged)
+    before = second.client.ask("choices?by=Ben")[1]
+    assert before == {str(row): right[row] for row in range(5)}
+    for row in range(5, 24):
+        label = {"by": "Ben", "row": row, "choice": right[row]}
+        assert second.client.ask("choice", label)[0] == 200
+    out = second.end(signal.SIGINT)
+
+    assert "24 of 24 answers have labels" in out
+    labels = Run.load(judged.run).labels
+    assert len(labels) == 24
+    assert sorted({x.by for x in labels if x.by}) == ["Anna", "Ben"]
+    assert {(x.arm, x.label) for x in labels} == {("base", 0.0), ("tuned", 1.0)}
+
+
+def test_an_end_without_labels_changes_nothing(judged: Any) -> None:
+    before = (judged.run / "verdict.json").read_bytes()
+    assert "0 of 24 answers have labels" in Program(judged).end(signal.SIGTERM)
+    assert (judged.run / "verdict.json").read_bytes() == before
+
+
+def test_labels_of_another_sheet_are_not_overwritten(judged: Any) -> None:
+    """Killed after a label on a sheet of all cases; a sheet of one case is another one."""
+    first = Program(judged)
+    first.client.ask("choice", {"by": "Anna", "row": 0, "choice": 1})
+    first.end(signal.SIGKILL)
+    file = judged.run / "label-apology.jsonl"
+    before = file.read_bytes()
+    command = ["judge", "label", str(judged.run), "--serve", "--n", "1"]
+    with pytest.raises(UsageError, match="has labels that are not of this sheet"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    assert file.read_bytes() == before

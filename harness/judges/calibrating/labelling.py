@@ -7,6 +7,7 @@ rather than half of one. The arm of a label is found again by the answer's text.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ class LabelSheetRow(Record):
     context: Text | None = None
     completion: Text
     label: float | None = None
+    by: Text | None = None
+    """Who labelled it."""
+
+    def without_label(self) -> LabelSheetRow:
+        """Return the row as it was drawn."""
+        return self.model_copy(update={"label": None, "by": None})
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,14 @@ def draw_rows(subject: LabellingSubject, n: int) -> list[LabelSheetRow]:
         rng.shuffle(block)
         rows += block
     return rows
+
+
+def sheet_lines(rows: Sequence[LabelSheetRow]) -> str:
+    """Return a sheet's JSON lines; one without a label has null, for people to fill in."""
+    return "".join(
+        json.dumps({**row.model_dump(mode="json", exclude_none=True), "label": row.label}) + "\n"
+        for row in rows
+    )
 
 
 def _row(subject: LabellingSubject, case: Case, text: str) -> LabelSheetRow:

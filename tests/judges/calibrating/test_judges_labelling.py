@@ -79,7 +79,7 @@ def test_no_row_tells_whose_answer_it_is(run: Run) -> None:
 
     assert 5 <= led_by_base <= 25  # of 30 pairs with two answers
     assert set(rows[0].model_dump()) == {
-        "suite", "metric", "id", "prompt", "context", "completion", "label",
+        "suite", "metric", "id", "prompt", "context", "completion", "label", "by",
     }  # fmt: skip
 
 
