@@ -97,7 +97,7 @@
       complain("");
     } catch (error) {
       delete chosen[row];
-      complain(`Pair ${row + 1} is not saved: ${error.message}`);
+      complain(`${pairs ? "Pair" : "Answer"} ${row + 1} is not saved: ${error.message}`);
     }
     unsaved -= 1;
     tally();

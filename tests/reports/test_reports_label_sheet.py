@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tunegate.reports.label_sheet import render_sheet, render_voting_sheet
+from tunegate.harness.cli._label_server import ServedSheet, serve_sheet
+from tunegate.reports.label_sheet import CHOICES, render_sheet, render_voting_sheet
 
 ROWS = [
     {"suite": "s", "metric": "tone", "id": "c1", "prompt": "Late?", "completion": "Sorry."},
@@ -231,3 +232,38 @@ def test_axe_finds_nothing(open_page: Any) -> None:
             assert [x["id"] for x in results] == []
             if tab.is_visible("#who"):
                 start(tab, "Anna")
+
+
+def test_a_served_page_shows_what_was_not_saved(browser: Any) -> None:
+    """The server keeps the first and refuses the second; then it ends, and nothing is saved."""
+    kept: dict[int, Any] = {}
+
+    def keep(by: str, row: int, choice: Any) -> None:
+        if row == 1:
+            raise OSError(28, "No space left on device")
+        kept[row] = (by, choice)
+
+    page = voting_page(served_to="")
+    sheet = ServedSheet(page, 3, tuple(CHOICES), lambda by: {2: "tie"} if by == "Ben" else {}, keep)
+    tab = browser.new_page()
+    with serve_sheet(sheet) as address:
+        tab.goto(address)
+        start(tab, "Anna")
+        tab.wait_for_selector("#sheet", state="visible")
+        assert tab.is_hidden("#save")
+        tab.keyboard.press("3")
+        tab.keyboard.press("1")
+        tab.wait_for_selector("#problem", state="visible")
+        assert "Pair 2 is not saved" in tab.text_content("#problem")
+        assert "No space left" in tab.text_content("#problem")
+        assert tab.text_content("#place") == "pair 3 · 1 of 3 voted"
+        assert kept == {0: ("Anna", "right")}
+        tab.reload()
+        start(tab, "Ben")
+        tab.wait_for_selector("#sheet", state="visible")
+        assert tab.text_content("#place") == "pair 1 · 1 of 3 voted"
+    tab.keyboard.press("1")
+    tab.wait_for_selector("#problem", state="visible")
+    assert "has ended" in tab.text_content("#problem")
+    assert kept == {0: ("Anna", "right")}
+    tab.close()
