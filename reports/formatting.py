@@ -168,6 +168,7 @@ REASONS = {
     GateReason.LOSS_MAY_BE_STYLE: "a loss is proven, which may be one of wording",
     GateReason.LOSS_NOT_BOUNDED: "a loss is proven, and may exceed the tolerance",
     GateReason.UNSCORED: "too much unscored",
+    GateReason.NOT_VOTED: "votes are missing",
     GateReason.CANARY: "the judge calls known bad answers good",
     GateReason.FILTERED: "the run was filtered",
     GateReason.PASS_WITH_LOSS: "passes, with a proven loss that the gate allows",

@@ -26,6 +26,7 @@ from benchmarks.error_rates import (
     rules,
     runs,
     slices,
+    votes,
 )
 from benchmarks.error_rates.table import Row, Settings, render, summary
 
@@ -44,6 +45,7 @@ GROUPS: dict[str, tuple[Callable[[Settings], list[Row]], ...]] = {
     "every_value": (every_value.rows,),
     "looks": (looks.rows,),
     "judges": (judges.rows,),
+    "votes": (votes.rows,),
     "plans": (plans.rows,),
     "noise": (noise.rows,),
     # Not a default of the gate: shows that the benchmark can fail.

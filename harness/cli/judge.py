@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunegate.harness.cli._decide_again import decided_again
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import RunSuites, suite_paths
@@ -118,15 +119,23 @@ def _print_result(judged: Run) -> None:
 def label(  # noqa: PLR0913  # one for each option
     run: Annotated[Path, typer.Argument(help="Run folder.")],
     metric: Annotated[
-        str, typer.Option(help="METRIC or SUITE::METRIC. Default: the only one of a judge.")
+        str, typer.Option(help="METRIC or SUITE::METRIC. Default: the only one for people.")
     ] = "",
-    n: Annotated[int, typer.Option(min=1, help="Cases to draw, with both answers.")] = 100,
+    n: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases to draw, with both answers. Default: 100, or as before."),
+    ] = None,
+    reviewers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Reviewers who vote on each pair. Default: 1, or as before."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, max=9, help="Steps of the scale; 2: no, yes.")] = 2,
     out: Annotated[
         Path | None, typer.Option(help="Sheet to write, .jsonl and .html. Default: in the run.")
     ] = None,
     read: Annotated[
-        Path | None, typer.Option(help="Read this filled-in sheet into the run instead.")
+        list[Path] | None,
+        typer.Option(help="Read this filled-in sheet into the run instead. May be repeated."),
     ] = None,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the sheet on this machine until Ctrl-C.")
@@ -135,26 +144,45 @@ def label(  # noqa: PLR0913  # one for each option
         int, typer.Option(min=0, max=65535, help="Port of --serve; 0 takes a free one.")
     ] = 0,
     by: Annotated[
-        str, typer.Option(help="Reviewer's name with --serve. Default: the page asks for it.")
+        str,
+        typer.Option(help="Reviewer's name. Default: that of the file, or the page asks."),
     ] = "",
     suite: RunSuites = None,
 ) -> None:
     """Write a sheet of answers for people to label, or read one back and decide the run again.
 
+    On `preferred` and on a judge that compares pairs, people vote which of two answers is better.
     With --serve the sheet is a page on this machine that saves each choice at once. Its address has
     a token in it; Ctrl-C ends it and decides the run again.
     """
-    from tunegate.harness.judges.calibrating.labelling import LabellingSubject
+    from tunegate.harness.cli._voting import (
+        read_voting_files,
+        serve_voting,
+        write_voting_sheet,
+    )
+    from tunegate.harness.judges.calibrating.labelling import N_CASES, LabellingSubject
+    from tunegate.harness.judges.calibrating.voting import Voting
     from tunegate.harness.records.run_folder import Run
     from tunegate.harness.suite import load_suite
 
     subject = LabellingSubject.of(Run.load(run), metric)
     loaded = [load_suite(path) for path in suite_paths(suite)]
-    if read is not None:
-        _read(subject, read)
-        return
-    sheet = _draw_sheet(subject, n, steps, _question(subject, loaded))
+    question = _question(subject, loaded)
     out = out or run / f"label-{subject.metric.name}.jsonl"
+    if subject.metric.compares_pairs:
+        voting = Voting.of(subject).draw(n, reviewers)
+        if read:
+            read_voting_files(voting, read, by)
+        elif serve:
+            serve_voting(voting, question, by, port)
+        else:
+            write_voting_sheet(voting, out, question)
+        return
+    if read:
+        for path in read:
+            _read(LabellingSubject.of(Run.load(run), metric), path)
+        return
+    sheet = _draw_sheet(subject, n or N_CASES, steps, question)
     if serve:
         _serve(sheet, out, by, port)
     else:
@@ -231,7 +259,9 @@ def _question(subject: LabellingSubject, suites: list[Suite]) -> str:
     options = suite.metric(subject.metric.name).options if suite else {}
     criteria = options.get("criteria")
     text = criteria if isinstance(criteria, str) else " ".join(criteria or ())
-    return text or f"Is this a good answer, by {subject.metric.name}?"
+    if text or not subject.metric.compares_pairs:
+        return text or f"Is this a good answer, by {subject.metric.name}?"
+    return "Which answer is better?"
 
 
 def _read(subject: LabellingSubject, path: Path) -> None:
@@ -249,22 +279,6 @@ def _read(subject: LabellingSubject, path: Path) -> None:
     for suite in run.verdict.suites:
         for note in suite.notes:
             say(f"note: {note}")
-
-
-def decided_again(folder: Path) -> Run:
-    """Decide a stored run again from its files, and write verdict and reports."""
-    from dataclasses import replace
-
-    from tunegate.harness.decision.verdict.redecide import decide_again
-    from tunegate.harness.records.files import record_json, write_atomic
-    from tunegate.harness.records.run_folder import Run
-    from tunegate.reports.page import write_all
-
-    run = Run.load(folder)
-    run = replace(run, verdict=decide_again(run))
-    write_atomic(folder / "verdict.json", record_json(run.verdict))
-    write_all(run, folder)
-    return run
 
 
 STORE = Path(defaults.STORE)

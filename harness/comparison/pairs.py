@@ -97,6 +97,11 @@ class Pairs(PairedScores):
         """Whether all scores are 0 or 1, and the metric's range allows no others."""
         return self.labels is None and is_binary(self.metric, (*self.base, *self.tuned))
 
+    @cached_property
+    def whole_votes(self) -> bool:
+        """Whether each case has one vote, or equal ones: a win, a loss or a tie."""
+        return self.metric.votes and {abs(d) for d in self.differences} <= {0.0, 1.0}
+
     def interval(self, confidence: float) -> Interval:
         """Return the oriented difference's interval; ±range if there is too little data."""
         return self.estimator.interval(confidence)
@@ -242,7 +247,7 @@ def estimator_of(pairs: Pairs) -> Estimator:
         return CorpusEstimator(*columns, counts=pairs.corpus)
     if pairs.limit is not None:
         return RelativeEstimator(*columns, limit=pairs.limit)
-    if pairs.binary:
+    if pairs.binary or pairs.whole_votes:
         return BinaryEstimator(*columns)
     return MeanEstimator(*columns, in_logarithms=pairs.in_logarithms, reach=pairs.reach)
 

@@ -96,6 +96,8 @@ class Metric:
     """Whether it is only a hint for people: its gates are advisory."""
     judge: Judge | None = None
     """The judge that scores it; None if `score` does."""
+    votes: bool = False
+    """Whether people score it, by votes on pairs of answers after the run."""
     episodes: bool = False
     """Whether it scores episodes."""
     level_only: str = ""
@@ -157,9 +159,14 @@ class Metric:
         return module.partition(".")[0] == "tunegate"
 
     @property
+    def compares_pairs(self) -> bool:
+        """Whether it compares base's answer with tuned's instead of scoring each alone."""
+        return self.votes or (self.judge is not None and self.judge.pairs)
+
+    @property
     def needs_prompt_only(self) -> bool:
         """Whether it can score answers to a prompt without any reference."""
-        if self.requires or self.corpus is not None or self.episodes:
+        if self.votes or self.requires or self.corpus is not None or self.episodes:
             return False
         if self.needs is not CellKind.GENERATE:
             return False
@@ -172,7 +179,7 @@ class Metric:
         Form (length, loops, JSON, refusals) and empty references do not. Judges and other people's
         metrics are trusted to.
         """
-        if self.judges_content or self.judge is not None or not self.is_bundled:
+        if self.judges_content or self.votes or self.judge is not None or not self.is_bundled:
             return True
         if self.needs in (CellKind.CHOICES, CellKind.ANSWER, CellKind.RECORDED):
             return True
@@ -232,6 +239,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     heaviest: float | CorpusFunction = 6.0,
     signature: Signature | None = None,
     indicative: bool = False,
+    votes: bool = False,
     episodes: bool = False,
     level_only: str = "",
     probabilities: bool = False,
@@ -260,6 +268,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             heaviest=heaviest,
             signature=signature,
             indicative=indicative,
+            votes=votes,
             episodes=episodes,
             level_only=level_only,
             probabilities=probabilities,

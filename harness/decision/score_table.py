@@ -121,9 +121,12 @@ class ScoreTable:
         return replace(self, values=values)
 
     def asked(self, metric: str) -> list[str]:
-        """Return the cases that the metric was asked of, in plan order."""
+        """Return the cases that the metric was asked of, in plan order.
+
+        People are asked about the cases that they voted on.
+        """
         if metric not in self._asked:
-            kinds = {m.needs for m in self.suite.metrics if m.name == metric}
+            kinds = {m.needs for m in self.suite.metrics if m.name == metric and not m.votes}
             self._asked[metric] = [
                 case
                 for case in self.cases

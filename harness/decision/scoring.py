@@ -27,17 +27,17 @@ def score_suite(
 ) -> Iterator[ScoreRow]:
     """Yield one row for every case, metric and arm; a failed cell leaves its case unscored.
 
-    Judge metrics are scored in `tunegate.harness.judges.asking`. A sample of the scores of the
-    user's own metrics is computed again at the end, in reverse order: state or chance in a metric
-    would look like a difference of the arms. `cells` are grouped by case; `scored` are rows that
-    are not scored again.
+    Judge metrics are scored in `tunegate.harness.judges.asking`, and votes come after the run. A
+    sample of the scores of the user's own metrics is computed again at the end, in reverse order:
+    state or chance in a metric would look like a difference of the arms. `cells` are grouped by
+    case; `scored` are rows that are not scored again.
 
     Raises:
         BackendError: a metric returned another score for the same answer.
     """
     before = {(row.metric, row.case, row.arm): row for row in scored}
     cases = {case.id: case for case in suite.cases}
-    metrics = [m for m in suite.metrics if m.judge is None]
+    metrics = [m for m in suite.metrics if m.judge is None and not m.votes]
     cells = _with_jobs_done(metrics, suite.name, cases, cells)
     stride = max(1, len(suite.cases) // _SCORED_AGAIN)
     chosen = {case.id for case in suite.cases[::stride]}

@@ -38,6 +38,7 @@ class GateReason(StrEnum):
     LOSS_MAY_BE_STYLE = "loss_may_be_style"
     LOSS_NOT_BOUNDED = "loss_not_bounded"
     UNSCORED = "unscored"
+    NOT_VOTED = "not_voted"
     CANARY = "canary"
     FILTERED = "filtered"
     PASS_WITH_LOSS = "pass_with_loss"

@@ -120,6 +120,8 @@ class MetricRecord(Record):
     """Whether it is only a hint for people."""
     judge: JudgeRecord | None = None
     """The judge that gave the scores; None if a rule did."""
+    votes: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether people's votes are the scores."""
     label: Text | None = Field(default=None, exclude_if=is_none)
     """What it measures, in a few words; absent if its name says it."""
     only_if_base_has: str | None = Field(default=None, exclude_if=is_none)
@@ -142,6 +144,11 @@ class MetricRecord(Record):
             return self
         judge = self.judge.model_copy(update={"other_arms": True})
         return self.model_copy(update={"judge": judge})
+
+    @property
+    def compares_pairs(self) -> bool:
+        """Whether it compares base's answer with tuned's instead of scoring each alone."""
+        return self.votes or (self.judge is not None and self.judge.pairs)
 
     @property
     def is_rate(self) -> bool:

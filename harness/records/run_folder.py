@@ -8,7 +8,8 @@
     cells.jsonl       every completion, or why it failed
     judgements.jsonl  the judges' replies, if a metric asks a judge
     labels.jsonl      people's labels of answers, if there are any
-    scores.jsonl      every metric's value on every case and arm
+    votes.jsonl       people's votes on pairs of answers, if there are any
+    scores.jsonl      every metric's value on every case and arm, without the votes
     verdict.json      the decision
     traces.jsonl, logs.jsonl, metrics.jsonl   the same for OpenTelemetry; compressed in large runs
 ```
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ from pathlib import Path
 from pydantic import Field
 
 from tunegate.harness.records.answers import WRITTEN, StoredAnswer
+from tunegate.harness.records.ballots import VOTES_FILE, Ballot, vote_scores
 from tunegate.harness.records.cases import Case
 from tunegate.harness.records.errors import UsageError, refuse_unreadable
 from tunegate.harness.records.files import read_record
@@ -68,6 +70,7 @@ class Run:
     verdict: VerdictRecord
     judgements: tuple[Judgement, ...] = field(default=(), repr=False)
     labels: tuple[Label, ...] = field(default=(), repr=False)
+    ballots: tuple[Ballot, ...] = field(default=(), repr=False)
 
     @classmethod
     def load(cls, folder: Path) -> Run:
@@ -86,15 +89,18 @@ class Run:
                     "finishes an interrupted one"
                 )
         cases = JsonlRecords(folder / "cases.jsonl", RunCase)
+        manifest = read_record(folder / "manifest.json", Manifest)
+        ballots = read_records(folder / VOTES_FILE, Ballot)
         return cls(
             folder=folder,
-            manifest=read_record(folder / "manifest.json", Manifest),
+            manifest=manifest,
             cases=IndexedRecords.of(cases, lambda row: (row.suite, row.case.id)),
             cells=JsonlRecords(folder / "cells.jsonl", StoredAnswer),
-            scores=read_records(folder / "scores.jsonl", ScoreRow),
+            scores=_with_votes(read_records(folder / "scores.jsonl", ScoreRow), ballots, manifest),
             verdict=read_record(folder / "verdict.json", VerdictRecord),
             judgements=read_records(folder / JUDGEMENTS_FILE, Judgement),
             labels=read_records(folder / LABELS_FILE, Label),
+            ballots=ballots,
         )
 
     @cached_property
@@ -130,6 +136,16 @@ def refuse_links(folder: Path) -> None:
                 f"{folder / entry.name}: a link or not a plain file; a run folder must contain "
                 "its files: put the file there"
             )
+
+
+def _with_votes(
+    scores: tuple[ScoreRow, ...], ballots: Iterable[Ballot], manifest: Manifest
+) -> tuple[ScoreRow, ...]:
+    """Return the scores with those that people's votes give."""
+    voted = {(s.name, m.name) for s in manifest.suites for m in s.metrics if m.votes}
+    rows = tuple(row for row in vote_scores(ballots) if (row.suite, row.metric) in voted)
+    replaced = {(row.suite, row.metric) for row in rows}
+    return (*(row for row in scores if (row.suite, row.metric) not in replaced), *rows)
 
 
 def _first_sample_key(stored: StoredAnswer) -> tuple[str, str, str] | None:

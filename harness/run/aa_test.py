@@ -110,7 +110,7 @@ def claims_of_early_stop(
     recorded = any(
         arm.get("backend") in ("replay", "results") for arm in run.manifest.arms.values()
     )
-    judged = any(metric.judge is not None for metric in suite.gated_metrics)
+    judged = any(metric.judge is not None or metric.votes for metric in suite.gated_metrics)
     looks = None if recorded or judged else schedule_looks(suite, seed=run.manifest.seed)
     if looks is None:
         return None

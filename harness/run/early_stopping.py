@@ -59,11 +59,11 @@ class EarlyStopping:
             seed: Seed of the order of cases.
             left_out: Suite → cases that its gates leave out: no look waits for them.
         """
-        # Judges are asked after all answers are there, so nothing is decided earlier.
+        # Judges and people are asked after all answers are there, so nothing is decided earlier.
         whole = (
             _drop_cases(suite, left_out.get(suite.name, frozenset()))
             for suite in suites
-            if all(m.judge is None for m in suite.gated_metrics)
+            if all(m.judge is None and not m.votes for m in suite.gated_metrics)
         )
         planned = {suite.name: schedule_looks(suite, seed=seed) for suite in whole}
         return cls({name: looks for name, looks in planned.items() if looks is not None})

@@ -200,8 +200,8 @@ def _reference_problems(gate: Gate, used: Metric) -> Iterator[str]:
     place = f"{gate.where}: against = {gate.against!r}"
     if gate_kind(gate.kind).reads_level:
         yield f"{place}: a {gate.kind} is about tuned alone; put it into a table of its own"
-    if used.judge is not None and used.judge.pairs:
-        yield f"{place}: {gate.metric!r} compares the answers of base and tuned; use another judge"
+    if used.compares_pairs:
+        yield f"{place}: {gate.metric!r} compares the answers of base and tuned; use another metric"
 
 
 def _unlisted(name: str, listed: tuple[str, ...]) -> str:

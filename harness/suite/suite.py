@@ -146,6 +146,7 @@ class Suite:
                     signature=m.signature and m.signature(m, self.cases),
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
+                    votes=m.votes,
                     label=m.label or None,
                     only_if_base_has=m.only_if_base_has,
                 )

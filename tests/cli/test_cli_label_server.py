@@ -265,7 +265,8 @@ class Program:
 
     def __init__(self, project: Any, *options: str) -> None:
         self.process = project.start("judge", "label", project.run, "--serve", *options)
-        self.client = Client(self.process.stdout.readline().strip(), Kept())
+        address = next(line for line in self.process.stdout if line.startswith("http://"))
+        self.client = Client(address.strip(), Kept())
 
     def end(self, number: int) -> str:
         """End it with a signal; return what it has printed since."""

@@ -23,10 +23,12 @@ from tunegate.harness.records.errors import SuiteError
 from tunegate.harness.records.scores import Score
 from tunegate.harness.sandbox.bubblewrap import SANDBOX
 
-NAMES = lookup.available_names("tunegate.harness.metrics")
 METRICS: dict[str, Metric] = {
-    name: lookup.find_object("tunegate.harness.metrics", name, what="metric") for name in NAMES
+    name: lookup.find_object("tunegate.harness.metrics", name, what="metric")
+    for name in lookup.available_names("tunegate.harness.metrics")
 }
+NAMES = tuple(name for name, metric in METRICS.items() if not metric.votes)
+"""Metrics that score an answer by themselves."""
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 

@@ -86,7 +86,7 @@ def _comparable_metrics(table: ScoreTable) -> list[tuple[MetricRecord, str | Non
     return [
         (metric.on_other_arms(), tag)
         for metric in table.suite.metrics
-        if metric.judge is None or not metric.judge.pairs
+        if not metric.compares_pairs
         for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     ]
 

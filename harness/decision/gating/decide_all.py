@@ -199,12 +199,14 @@ def why_advisory(gate: Gate, pairs: Pairs) -> str:
     return _why_too_few(gate, pairs) and _why_too_few(gate, pairs.before_scores())
 
 
-def _as_undecided(result: GateResult, why: str) -> GateResult:
+def _as_undecided(
+    result: GateResult, why: str, reason: GateReason = GateReason.UNDERPOWERED
+) -> GateResult:
     """Mark a gate undecided: unsuitable evidence."""
     return result.model_copy(
         update={
             "status": GateStatus.UNDECIDED,
-            "reason": GateReason.UNDERPOWERED,
+            "reason": reason,
             "sentence": f"{result.subject}: {why}",
             "missing": why,
             "advisory": False,
@@ -351,6 +353,8 @@ def _decide_input(
         result = result.model_copy(update={"sentence": open_})
     if gate_input.lacks_scores:
         result = _open_for_scores(result, len(table.asked(gate.metric)))
+    if pairs.metric.votes and not pairs.n:
+        result = _as_undecided(result, "the votes are not in", GateReason.NOT_VOTED)
     if compares_recorded_times(manifest, pairs.metric, gate):
         result = result.model_copy(update={"advisory": True})
     if eligibility.status is EligibilityStatus.RULE:

@@ -69,8 +69,8 @@ def schedule_looks(suite: Suite, *, seed: int) -> LookSchedule | None:
 
 def planned_shares(suite: Suite, n: int) -> tuple[float, ...]:
     """Return the share of the cases seen at each look if the suite had `n` of them."""
-    if any(m.judge is not None for m in suite.gated_metrics):
-        return ()  # judges are asked after all completions
+    if any(m.judge is not None or m.votes for m in suite.gated_metrics):
+        return ()  # judges and people are asked after all completions
     if n == len(suite.cases):
         planned = schedule_looks(suite, seed=0)
         return planned.shares if planned is not None else ()

@@ -123,7 +123,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
     # Filters and drafts are reported once, by the verdict on tuned.
     suites = []
     for suite in manifest.suites:
-        known = {m.name for m in suite.metrics if _scores_one_arm(m)}
+        known = {m.name for m in suite.metrics if not m.compares_pairs}
         gates = (g for g in suite.gates if g.metric in known and g.against is None)
         kept = (gate_kind(gate.kind).on_deployment(gate) for gate in gates)
         guards = tuple(gate for gate in kept if gate is not None)
@@ -133,11 +133,6 @@ def _guards_only(manifest: Manifest) -> Manifest:
     return manifest.model_copy(
         update={"arms": arms, "suites": tuple(suites), "filtered": (), "draft": False}
     )
-
-
-def _scores_one_arm(metric: MetricRecord) -> bool:
-    """Return whether each arm has scores of its own; pairwise judges see base and tuned only."""
-    return metric.judge is None or not metric.judge.pairs
 
 
 def _guards(
@@ -174,7 +169,7 @@ def _compare_metrics(
         (name, metric.name, tag): _equivalence(manifest, table, metric.on_other_arms(), tag)
         for name, table in tables.items()
         for metric in table.suite.metrics
-        if metric.needs not in ALONE and _scores_one_arm(metric)
+        if metric.needs not in ALONE and not metric.compares_pairs
         for tag in dict.fromkeys(g.tag for g in table.suite.gates if g.metric == metric.name)
     }
     counted = {

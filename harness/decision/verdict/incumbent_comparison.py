@@ -96,7 +96,7 @@ def _guards_only(manifest: Manifest) -> Manifest:
 
 def _guards(suite: SuiteRecord) -> Iterator[Gate]:
     """Yield the guardrails of metrics that score each arm on its own."""
-    metrics = {m.name for m in suite.metrics if m.judge is None or not m.judge.pairs}
+    metrics = {m.name for m in suite.metrics if not m.compares_pairs}
     for gate in suite.gates:
         if gate.metric not in metrics or gate.against is not None:
             continue

@@ -27,6 +27,7 @@ _ADVICE = {
     GateReason.WITHIN_NOISE: "run both models in float32, or ask for a larger gain: inexact "
     "arithmetic moves scores this much",
     GateReason.UNSCORED: "see why cases are unscored: {report}",
+    GateReason.NOT_VOTED: "let people vote: tunegate judge label {run} --serve",
 }
 """Reason of an undecided gate → what helps."""
 
@@ -65,7 +66,7 @@ def next_step(
     paths = {name: str(relative_path(Path(record.path))) for name, record in records.items()}
     plan = shlex.join(["tunegate", "plan", paths.get(suite.name, suite.name), "--from", run])
     if gate.reason in _ADVICE:
-        return _ADVICE[gate.reason].format(report=report)
+        return _ADVICE[gate.reason].format(report=report, run=shlex.quote(run))
     return _more_cases(gate, plan)
 
 

@@ -49,7 +49,7 @@ def run_sentence(verdict: Verdict, suites: tuple[SuiteResult, ...]) -> str:
         notes = [note for suite in decisive for note in suite.notes]
         return headline(notes[0]) if notes else "no gate was judged"
     suite, gate = deciding
-    others = sum(not _holds(g) and g.n > 0 for s in suites for g in s.rules) - 1
+    others = sum(not _holds(g) and g.n > 0 for s in suites for g in s.rules) - (gate.n > 0)
     tail = {0: "", 1: "; 1 other gate does not hold either"}.get(
         others, f"; {others} other gates do not hold either"
     )

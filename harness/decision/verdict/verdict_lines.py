@@ -14,7 +14,7 @@ from tunegate.harness.decision.verdict.next_step import next_step
 from tunegate.harness.decision.verdict.run_sentence import headline_gate
 from tunegate.harness.gates.contract.registry import gate_kind
 from tunegate.harness.gates.contract.sentences import gate_words
-from tunegate.harness.records.gate_results import GateResult, GateStatus
+from tunegate.harness.records.gate_results import GateReason, GateResult, GateStatus
 from tunegate.harness.records.manifest import Manifest
 from tunegate.harness.records.verdict import VerdictRecord
 from tunegate.harness.records.wording import count_noun
@@ -88,7 +88,12 @@ def sorted_gates(verdict: VerdictRecord) -> list[tuple[str, GateResult]]:
 
 def unjudged_sentence(verdict: VerdictRecord) -> str:
     """Return which gates have no case, since their suites ended before; "" if all have some."""
-    none = [(suite.name, gate) for suite in verdict.suites for gate in suite.gates if not gate.n]
+    none = [
+        (suite.name, gate)
+        for suite in verdict.suites
+        for gate in suite.gates
+        if not gate.n and gate.reason is not GateReason.NOT_VOTED
+    ]
     if not none:
         return ""
     names = ", ".join(f"{suite} {gate.subject}" for suite, gate in none[:2])

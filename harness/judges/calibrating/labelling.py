@@ -28,6 +28,8 @@ from tunegate.harness.records.manifest import MetricRecord
 from tunegate.harness.records.record import Record, Text
 from tunegate.harness.records.run_folder import Run
 
+N_CASES = 100
+"""Cases on a sheet."""
 BLOCK = 10
 """Cases whose answers are shuffled together."""
 
@@ -60,7 +62,7 @@ class LabellingSubject:
 
     @classmethod
     def of(cls, run: Run, name: str) -> LabellingSubject:
-        """Find a metric by `METRIC` or `SUITE::METRIC`; "" finds the only judge metric.
+        """Find a metric by `METRIC` or `SUITE::METRIC`; "" finds the only one for people.
 
         Raises:
             UsageError: no metric fits, or several do.
@@ -70,7 +72,8 @@ class LabellingSubject:
             cls(run, s.name, m)
             for s in run.manifest.suites
             for m in s.metrics
-            if suite in ("", s.name) and (m.name == metric or (not name and m.judge is not None))
+            if suite in ("", s.name)
+            and (m.name == metric or (not name and (m.votes or m.judge is not None)))
         ]
         if len(subjects) == 1:
             return subjects[0]
