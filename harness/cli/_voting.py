@@ -22,7 +22,7 @@ def write_voting_sheet(voting: Voting, out: Path, question: str) -> None:
     with refuse_unwritable(out, "choose another with --out FILE"):
         write_atomic(out.with_suffix(".html"), render_ballots(voting, question, None))
     voting.save()
-    say(f"{_describe(voting)}: {votes_needed()}")
+    say(f"{_describe(voting)}: {votes_needed(voting)}")
     say(f"  {out.with_suffix('.html')}")
     say(f"then: tunegate judge label {voting.subject.run.folder} --read FILE, for each reviewer")
 
@@ -33,15 +33,32 @@ def _describe(voting: Voting) -> str:
     return f"{count_noun(len(voting.shown), 'pair')} of answers, drawn at random, blind{ties}"
 
 
-def votes_needed() -> str:
-    """Return how many votes decide, at two true shares of the votes."""
+def votes_needed(voting: Voting) -> str:
+    """Return how many votes prove the metric's strictest gate, at two true shares of the votes."""
     from tunegate.harness.stats.power import binary_sample_size
 
-    needed = [binary_sample_size(effect=2 * share - 1, discordance=1.0).n for share in (0.65, 0.75)]
-    return (
-        f"{needed[0]} decided votes prove that tuned is preferred if it wins 65 % of them, "
-        f"{needed[1]} if 75 %, in 4 of 5 runs"
-    )
+    margin = _strictest_margin(voting)
+    parts = []
+    for above in (0.15, 0.25):
+        share = min((1 + margin) / 2 + above, 1.0)
+        if 2 * share - 1 > margin:
+            design = binary_sample_size(effect=2 * share - 1, discordance=1.0, margin=margin)
+            parts.append(f"{design.n} if {share:.0%} of them are for tuned")
+    return f"decided votes that prove it in 4 of 5 runs: {', '.join(parts) or 'no number'}"
+
+
+def _strictest_margin(voting: Voting) -> float:
+    """Return the largest advantage that a gain or tolerance asks to exceed; 0 without one."""
+    records = voting.subject.run.manifest.suites
+    suite = next(suite for suite in records if suite.name == voting.subject.suite)
+    signs = {"gain": 1, "tolerance": -1}
+    margins = [
+        signs[gate.kind] * gate.margin
+        for gate in suite.gates
+        if gate.metric == voting.subject.metric.name and gate.kind in signs
+        if not isinstance(gate.margin, str)
+    ]
+    return max(margins, default=0.0)
 
 
 def render_ballots(voting: Voting, question: str, served_to: str | None) -> str:
@@ -89,7 +106,7 @@ def serve_voting(voting: Voting, question: str, by: str, port: int) -> None:
         voting.save()
         served = ServedVoting(voting)
         page = render_ballots(voting, question, by)
-        say(f"{_describe(voting)}: {votes_needed()}")
+        say(f"{_describe(voting)}: {votes_needed(voting)}")
         serve_until_stopped(
             ServedSheet(page, len(voting.shown), CHOICES, served.read, served.keep), port
         )

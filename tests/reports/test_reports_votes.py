@@ -149,6 +149,18 @@ def test_a_side_that_wins_too_often_is_noted(left: int, noted: bool) -> None:
     assert any("left" in note for note in vote_notes(VoteCounts.of(ballots))) is noted
 
 
+def test_agreement_is_high_where_both_prefer_tuned() -> None:
+    """38 of 40 pairs of votes are for tuned, on sides that a coin chose: agreement on 38."""
+    both = [("tuned", ("left", "left")), ("base", ("right", "right"))] * 19
+    counts = VoteCounts.of(
+        ballots_of(*both, ("tuned", ("left", "right")), ("base", ("right", "left")))
+    )
+
+    # Of 80 votes 40 are for each side; two pairs of 40 disagree.
+    assert counts.alpha == pytest.approx(1 - (2 / 40) / (2 * 40 * 40 / (80 * 79)))
+    assert list(vote_notes(counts)) == []
+
+
 def test_reviewers_who_contradict_each_other_are_noted() -> None:
     ballots = ballots_of(*[("tuned", ("left", "right")), ("base", ("left", "right"))] * 20)
 

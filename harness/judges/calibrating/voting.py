@@ -283,7 +283,7 @@ class VoteCounts:
     by: Mapping[str, Mapping[str, int]]
     """Reviewer → what the votes were for → how many."""
     alpha: float | None
-    """Krippendorff's alpha; None with one vote a case, or one kind of votes."""
+    """Krippendorff's alpha of left, tie and right; None with one vote a case, or one choice."""
 
     @classmethod
     def of(cls, ballots: Sequence[Ballot]) -> VoteCounts:
@@ -306,7 +306,9 @@ class VoteCounts:
             losses=total["base"],
             left=sum(choice == "left" for _, _, choice in votes),
             by={name: Counter(arm for by, arm, _ in votes if by == name) for name in names},
-            alpha=krippendorff_alpha([ballot.advantages for ballot in shown]),
+            # Of sides: a coin puts each arm on one, so that a chance agreement does not grow with
+            # the share of votes that an arm gets.
+            alpha=krippendorff_alpha([tuple(ballot.votes.values()) for ballot in shown]),
         )
 
 
