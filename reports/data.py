@@ -22,6 +22,7 @@ from tunegate.harness.records.scores import ScoreRow
 from tunegate.harness.records.wording import count_noun
 from tunegate.reports.case_view import BASE, TUNED, CaseChange, CaseView, MetricFacts, PairScore
 from tunegate.reports.identity import ArmIdentity, arm_identities
+from tunegate.reports.masked_values import mask_run
 
 T = TypeVar("T")
 
@@ -136,6 +137,7 @@ def once_per_report(function: Callable[[ReportData], T]) -> Callable[[ReportData
 
 def prepare_data(run: Run) -> ReportData:
     """Return everything that the sections of `run`'s report share."""
+    run = mask_run(run)
     metrics = {(m.suite, m.name): m for m in _metrics(run)}
     everything = tuple(_views(run, metrics))
     views = tuple(view for view in everything if view.case.variant_of is None)

@@ -18,6 +18,7 @@ from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli._run_suites import suite_paths
 from tunegate.harness.contracts.quiet import quiet_libraries
+from tunegate.harness.records.errors import UsageError
 from tunegate.harness.records.wording import count_noun
 
 if TYPE_CHECKING:
@@ -60,11 +61,37 @@ def rows(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Suite to compare the rows with. May be repeated."),
     ] = None,
+    write_suite: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a suite instead: does tuned recite the personal data, secrets and numbers "
+            "in these rows?",
+        ),
+    ] = None,
+    controls: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --write-suite: rows that are not trained on, whose values the true ones "
+            "are compared with. May be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Look at training rows: what is learned, cut or wrong.
 
     Exits with 1 if nothing would be learned.
     """
+    if write_suite is not None:
+        from tunegate.harness.cli._memorization_suite import write_memorization_suite
+
+        if not files or model or config or suite:
+            raise UsageError("--write-suite: give it FILES and, if you have some, --controls")
+        for line in write_memorization_suite(files, controls or [], write_suite):
+            say(line)
+        return
+    if controls:
+        raise UsageError("--controls: only with --write-suite DIR")
     from rich.console import Console
 
     from tunegate.harness.suite import load_suite

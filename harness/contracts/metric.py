@@ -98,6 +98,8 @@ class Metric:
     """The judge that scores it; None if `score` does."""
     votes: bool = False
     """Whether people score it, by votes on pairs of answers after the run."""
+    training_rows: bool = False
+    """Whether its cases are training rows on purpose: it measures what tuned remembers of them."""
     episodes: bool = False
     """Whether it scores episodes."""
     level_only: str = ""
@@ -240,6 +242,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
     signature: Signature | None = None,
     indicative: bool = False,
     votes: bool = False,
+    training_rows: bool = False,
     episodes: bool = False,
     level_only: str = "",
     probabilities: bool = False,
@@ -269,6 +272,7 @@ def metric(  # noqa: PLR0913  # each is a field of Metric, named where it is set
             signature=signature,
             indicative=indicative,
             votes=votes,
+            training_rows=training_rows,
             episodes=episodes,
             level_only=level_only,
             probabilities=probabilities,

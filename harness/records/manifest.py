@@ -122,6 +122,8 @@ class MetricRecord(Record):
     """The judge that gave the scores; None if a rule did."""
     votes: bool = Field(default=False, exclude_if=operator.not_)
     """Whether people's votes are the scores."""
+    training_rows: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether its cases are training rows on purpose."""
     label: Text | None = Field(default=None, exclude_if=is_none)
     """What it measures, in a few words; absent if its name says it."""
     only_if_base_has: str | None = Field(default=None, exclude_if=is_none)
@@ -235,6 +237,11 @@ class SuiteRecord(Record):
     """What base may answer although it looks broken; absent if the suite names nothing."""
     arm_prompts: dict[str, ArmPromptRecord] = Field(default_factory=dict, exclude_if=operator.not_)
     """Further arm → the prompt that it gets instead of the suite's; absent if none has one."""
+
+    @property
+    def training_rows(self) -> bool:
+        """Whether its cases are training rows on purpose."""
+        return any(metric.training_rows for metric in self.metrics)
 
 
 class LedgerState(Record):

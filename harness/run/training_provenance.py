@@ -63,14 +63,18 @@ class TrainingProvenance:
             unchecked = card.why or "the card of the training names no files"
             unchecked += "; name what tuned was trained on with --gate-training-data FILE"
         if unchecked is not None:
-            nothing = ContaminationCoverage.NOTHING
-            return cls(card, ContaminationCheck(mode=options.mode, checked=nothing, why=unchecked))
+            return cls(card, _unchecked(options.mode, unchecked))
         from tunegate.harness.checks.contamination.check import check_contamination
         from tunegate.harness.checks.contamination.training_rows import find_training_files
+        from tunegate.harness.checks.contamination.unseen_rows import refuse_unseen_rows
 
         sources = find_training_files(card, folder, options.files)
         card = _note_foreign_files(card, [source.file for source in sources])
-        checked = check_contamination(suites, sources, mode=options.mode, unknown=card.unknown)
+        refuse_unseen_rows([suite for suite in suites if suite.training_rows], sources)
+        others = [suite for suite in suites if not suite.training_rows]
+        if not others:
+            return cls(card, _unchecked(options.mode, "the cases are training rows on purpose"))
+        checked = check_contamination(others, sources, mode=options.mode, unknown=card.unknown)
         return cls(card, _note_fewer_rows(card, checked))
 
     def as_typed(self, command: Sequence[str]) -> TrainingProvenance:
@@ -96,6 +100,10 @@ class TrainingProvenance:
         """Return the lines to show before the run."""
         notes = () if self.training is None else self.training.notes
         return [*notes, *([] if self.leakage is None else [self.leakage.sentence])]
+
+
+def _unchecked(mode: ContaminationMode, why: str) -> ContaminationCheck:
+    return ContaminationCheck(mode=mode, checked=ContaminationCoverage.NOTHING, why=why)
 
 
 def _note_foreign_files(

@@ -189,10 +189,19 @@ def gate_problems(
         kind, why = gate_kind(gate.kind), by_name[gate.metric].level_only
         if why and not kind.reads_level:
             yield f"{gate.where}: {gate.kind} on {gate.metric!r}: {why}"
+        if kind.is_goal and any(used.training_rows for used in metrics):
+            yield (
+                f"{gate.where}: the cases are training rows, as {_on_training_rows(metrics)} needs "
+                "them, and prove no gain; put this gate into another suite"
+            )
         if gate.against is not None:
             yield from _reference_problems(gate, by_name[gate.metric])
         problems = kind.problems(gate, by_name[gate.metric])
         yield from (f"{gate.where}: {problem}" for problem in problems)
+
+
+def _on_training_rows(metrics: Sequence[Metric]) -> str:
+    return " and ".join(repr(used.name) for used in metrics if used.training_rows)
 
 
 def _reference_problems(gate: Gate, used: Metric) -> Iterator[str]:

@@ -81,6 +81,11 @@ class Suite:
         return tuple(m for m in self.metrics if m.name in gated)
 
     @property
+    def training_rows(self) -> bool:
+        """Whether its cases are training rows on purpose, to see what tuned remembers of them."""
+        return any(metric.training_rows for metric in self.metrics)
+
+    @property
     def written_spreads(self) -> Mapping[str, float]:
         """Metric → the spread that suite.toml gives for planning."""
         spreads: Mapping[str, float] = self.definition.get("plan", {}).get("spread", {})
@@ -147,6 +152,7 @@ class Suite:
                     indicative=m.indicative,
                     judge=m.judge and m.judge.record(),
                     votes=m.votes,
+                    training_rows=m.training_rows,
                     label=m.label or None,
                     only_if_base_has=m.only_if_base_has,
                 )

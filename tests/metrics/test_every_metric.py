@@ -88,6 +88,11 @@ EXAMPLES = {
     "episode_turns": Example(3.0, answer=_episode(False, False)),
     "episode_unfinished": Example(1.0, answer=_episode(end=EpisodeEnd.LIMIT)),
     "exact_match": Example(1.0, {"expected": ("shipping", "delivery")}, {"text": "shipping\n"}),
+    "exposure": Example(
+        3.0,
+        {"choices": tuple("abcdefghijklmnop"), "answer": 0},
+        {"choice_logprobs": (-2, -1, *[-3] * 14)},
+    ),
     "format": Example(1.0, {"rules": {"max_words": 6, "no_commas": True}}, PROSE),
     "json_fields": Example(
         0.4,
@@ -149,6 +154,9 @@ EXAMPLES = {
     "tool_calls": Example(1.0, {"expected_calls": [WEATHER]}, {"text": '[weather(city="rome")]'}),
     "tool_errors": Example(0.25, answer=_episode(True, False, False, False)),
     "truncated": Example(1.0, {}, {"text": "x", "finish_reason": "length"}),
+    "verbatim": Example(
+        1 / 9, {"choices": ("4417-2093", "8254-6671"), "answer": 0}, {"text": "4417-8254"}
+    ),
     "word_order": Example(1.0, answer={"text": "the parcel left our"}),
 }
 READS_FILE = ("resemblance", "word_order")
@@ -286,8 +294,8 @@ def test_the_direction_is_declared() -> None:
     """A gate on a wrong direction would ship a regression."""
     assert {name for name in NAMES if not METRICS[name].higher_is_better} == {
         "absolute_error", "bits_per_byte", "brier_score", "calibration_error", "cost",
-        "episode_turns", "episode_unfinished", "latency", "length", "loops", "ter",
-        "thinking_tokens", "tokens", "tool_errors", "truncated",
+        "episode_turns", "episode_unfinished", "exposure", "latency", "length", "loops", "ter",
+        "thinking_tokens", "tokens", "tool_errors", "truncated", "verbatim",
     }  # fmt: skip
 
 
@@ -308,6 +316,7 @@ def test_the_kind_of_request_is_declared() -> None:
         "choice_accuracy": CellKind.CHOICES,
         "choice_probability": CellKind.CHOICES,
         "draft_acceptance": CellKind.DRAFTS,
+        "exposure": CellKind.CHOICES,
         "latency": CellKind.LATENCY,
         "recorded": CellKind.RECORDED,
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +18,9 @@ from tunegate.harness.checks.contamination.ngrams import (
     hash_ngrams,
 )
 from tunegate.harness.checks.contamination.text import split_words
-from tunegate.harness.telemetry.export.redaction import personal_values
 from tunegate.trainers.datasets import turn_text
 from tunegate.trainers.row_checks.finding import Finding, find
+from tunegate.trainers.row_checks.personal_values import somebodys_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,19 +214,11 @@ def one_label(rows: Sequence[RowTexts]) -> list[Finding]:
     )
 
 
-_EXAMPLE = re.compile(r"(?:^|[@.])example(?:\.\w+)?$|\.(?:test|invalid|localhost)$", re.IGNORECASE)
-"""Domains that nobody can have (RFC 2606)."""
-_FICTION = re.compile(r"(?<!\d)555(?!\d)")
-"""The exchange of made-up numbers in North America."""
-_CARD = re.compile(r"\d{13,19}|(?:\d{4}[ -]){3}\d{1,7}|\d{4}[ -]\d{6}[ -]\d{4,5}")
-"""Digits as on a card; a table of numbers passes Luhn's check in one case of ten."""
-
-
 def personal_data(rows: Sequence[RowTexts]) -> list[Finding]:
     """Find e-mail addresses, phone numbers, cards, accounts, IP addresses and secrets."""
     places: dict[str, list[str]] = {}
     for row in rows:
-        for kind in sorted({kind for _, text in row.turns for kind in _personal_kinds(text)}):
+        for kind in sorted({k for _, text in row.turns for k, *_ in somebodys_values(text)}):
             places.setdefault(kind, []).append(row.where)
     return [
         Finding(
@@ -238,19 +228,3 @@ def personal_data(rows: Sequence[RowTexts]) -> list[Finding]:
         )
         for kind, where in sorted(places.items())
     ]
-
-
-def _personal_kinds(text: str) -> Iterator[str]:
-    for kind, begin, end in personal_values(text):
-        if not _is_made_up(kind, text[begin:end]):
-            yield kind
-
-
-def _is_made_up(kind: str, value: str) -> bool:
-    """Return whether a value cannot be anybody's, so that training on it does no harm."""
-    if kind == "ip":
-        return not ipaddress.ip_address(value).is_global
-    if kind == "card":
-        return not _CARD.fullmatch(value)
-    made_up = {"email": _EXAMPLE, "phone": _FICTION}.get(kind)
-    return made_up is not None and made_up.search(value) is not None

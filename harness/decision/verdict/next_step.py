@@ -55,7 +55,13 @@ def next_step(
         return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in more)
     records = {record.name: record for record in suites}
     if verdict.verdict is Verdict.BLOCK:
-        if _is_timed(records.get(suite.name), gate):
+        record = records.get(suite.name)
+        if record is not None and record.training_rows:
+            return (
+                "tuned remembers what its rows hold: replace the values in them, or train less; "
+                f"see which rows: {report}"
+            )
+        if _is_timed(record, gate):
             return f"tuned lost speed, not answers; see which cases: {report}"
         if suite.has_goal or not gate_kind(gate.kind).claims_loss(gate):
             return f"look at the failing cases: {report}"
