@@ -85,12 +85,17 @@ class _Mask:
 
     def _mask_parts(self, text: str) -> str:
         least = max(_LEAST_PART, len(self._value) // 2)
-        while True:
-            matcher = SequenceMatcher(None, text.casefold(), self._value.casefold(), autojunk=False)
+        value = _lower(self._value)
+        masked, rest = [], [text]
+        while rest:
+            piece = rest.pop()
+            matcher = SequenceMatcher(None, _lower(piece), value, autojunk=False)
             match = matcher.find_longest_match()
             if match.size < least:
-                return text
-            text = f"{text[: match.a]}<part of the value>{text[match.a + match.size :]}"
+                masked.append(piece)
+            else:
+                rest += [piece[match.a + match.size :], piece[: match.a]]
+        return "<part of the value>".join(masked)
 
     def any(self, value: Any) -> Any:
         """Return texts, and those in lists and mappings, with masks."""
@@ -116,3 +121,8 @@ class _Mask:
             return stored
         masked = {name: self.any(getattr(stored.completion, name)) for name in _TEXTS}
         return replace(stored, completion=stored.completion.model_copy(update=masked))
+
+
+def _lower(text: str) -> str:
+    """Return the text in lower case, each character at its place."""
+    return "".join(low if len(low := sign.lower()) == 1 else sign for sign in text)

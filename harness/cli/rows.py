@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command("rows")(rows)
 
 
-def rows(
+def rows(  # noqa: PLR0913  # one for each option
     files: Annotated[
         list[str] | None,
         typer.Argument(
@@ -77,21 +77,27 @@ def rows(
             "are compared with. May be repeated.",
         ),
     ] = None,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --write-suite: ask for made-up codes instead, N each in 0, 1, 4 and 16 "
+            "rows to train on beside FILES.",
+        ),
+    ] = None,
 ) -> None:
     """Look at training rows: what is learned, cut or wrong.
 
     Exits with 1 if nothing would be learned.
     """
     if write_suite is not None:
-        from tunegate.harness.cli._memorization_suite import write_memorization_suite
-
-        if not files or model or config or suite:
-            raise UsageError("--write-suite: give it FILES and, if you have some, --controls")
-        for line in write_memorization_suite(files, controls or [], write_suite):
+        if not files or model or config or suite or (controls and canaries is not None):
+            raise UsageError("--write-suite: give it FILES, and one of --controls and --canaries")
+        for line in _write_suite(files, controls or [], canaries, write_suite):
             say(line)
         return
-    if controls:
-        raise UsageError("--controls: only with --write-suite DIR")
+    if controls or canaries is not None:
+        raise UsageError("--controls and --canaries: only with --write-suite DIR")
     from rich.console import Console
 
     from tunegate.harness.suite import load_suite
@@ -115,6 +121,18 @@ def rows(
         say("nothing would be learned: `tunegate train sft` refuses these rows")
         raise typer.Exit(1)
     say(count_noun(len(report.findings), "finding") if report.findings else "nothing found")
+
+
+def _write_suite(
+    files: Sequence[str], controls: Sequence[str], canaries: int | None, folder: Path
+) -> Iterator[str]:
+    if canaries is not None:
+        from tunegate.harness.cli._canary_suite import write_canary_suite
+
+        return write_canary_suite(files, canaries, folder)
+    from tunegate.harness.cli._memorization_suite import write_memorization_suite
+
+    return write_memorization_suite(files, controls, folder)
 
 
 def _print_findings(findings: Sequence[Finding], console: Console) -> None:

@@ -147,12 +147,65 @@ def test_too_few_values_are_refused(project: Any) -> None:
         ("--write-suite", "suites/memorized"),
         ("rows.jsonl", "--write-suite", "suites/memorized", "--model", "embedded"),
         ("rows.jsonl", "--write-suite", "."),
+        ("rows.jsonl", "--canaries", "20"),
+        ("rows.jsonl", "--write-suite", "suites/canary", "--canaries", "3"),
+        ("rows.jsonl", "--write-suite", "s", "--canaries", "20", "--controls", "rows.jsonl"),
         ("missing.jsonl", "--write-suite", "suites/memorized"),
         ("rows.jsonl", "--write-suite", "suites/memorized", "--controls", "missing.jsonl"),
     ],
 )
 def test_a_wrong_call_is_one_line(project: Any, rows: Path, options: tuple[str, ...]) -> None:
     assert 1 == len(write_suite(project, *options, code=2))
+
+
+def test_canaries_are_rows_and_a_suite(project: Any, rows: Path) -> None:
+    lines = write_suite(project, rows, "--write-suite", "suites/canary", "--canaries", 20)
+
+    suite = load_suite(project.path / "suites" / "canary")
+    assert 80 == len(suite.cases)
+    assert [("exposure", "repeats:1")] == [(gate.metric, gate.tag) for gate in suite.gates]
+    written = (project.path / "suites" / "canary" / "canaries.jsonl").read_text().splitlines()
+    assert 20 * (1 + 4 + 16) == len(written)
+    assert "420 rows beside your 80" in lines[1]
+
+
+@pytest.mark.parametrize(("known", "verdict"), [(0, "SHIP"), (4, "SHIP"), (1, "BLOCK")])
+def test_canaries_judge_what_one_row_teaches(
+    project: Any, rows: Path, known: int, verdict: str
+) -> None:
+    write_suite(project, rows, "--write-suite", "suites/canary", "--canaries", 20)
+    suite = load_suite(project.path / "suites" / "canary")
+
+    def likelihoods(name: str, least: int | None) -> str:
+        """Return an arm that knows the codes in at least so many rows."""
+        rng = random.Random(name)
+        texts, logprobs = {}, {}
+        for place, case in enumerate(suite.cases):
+            repeats = int(case.tags[0].partition(":")[2])
+            texts[case.id] = f"I may not say, {name} {place}."
+            assert case.choices is not None
+            drawn = [-20 - rng.random() for _ in case.choices]
+            if least is not None and repeats >= least:
+                drawn[case.answer or 0] = -1.0
+            logprobs[case.id] = drawn
+        path = project.path / f"{name}.json"
+        path.write_text(json.dumps({"completions": texts, "choice_logprobs": logprobs}))
+        return f"--gate-{name}=scripted:{path}"
+
+    project.gate(likelihoods("base", None), likelihoods("tuned", known or None))
+
+    assert verdict == project.verdict()["verdict"]
+
+
+def test_canaries_of_plain_text_rows_are_plain_text(project: Any) -> None:
+    path = project.path / "texts.jsonl"
+    path.write_text('{"prompt": "Where is it?", "completion": " On its way."}\n')
+
+    write_suite(project, path, "--write-suite", "suites/canary", "--canaries", 16)
+
+    rows = (project.path / "suites" / "canary" / "canaries.jsonl").read_text().splitlines()
+    assert {"prompt", "completion"} == set(json.loads(rows[0]))
+    assert load_suite(project.path / "suites" / "canary").cases[0].messages is None
 
 
 def test_rows_that_tuned_never_saw_are_refused(project: Any, rows: Path) -> None:
