@@ -310,16 +310,21 @@ def _best_assignment(
     rows, columns = linear_sum_assignment(counts, maximize=True)
     hits = sum(counts[i][j] for i, j in zip(rows, columns, strict=True))
     by_chance = sum(written[i] * right[j] for i, j in zip(rows, columns, strict=True)) / n**2
-    below = correct < sum(a * b for a, b in zip(written, right, strict=True)) / n
+    worse = correct < sum(a * b for a, b in zip(written, right, strict=True)) / n
     proven = binom.sf(hits - 1, n, by_chance) * math.factorial(len(names)) <= CHANCE
-    if not below or not proven or hits - correct <= SHIFTED * n:
+    if not worse or not proven or hits - correct <= SHIFTED * n:
         return None
     moved = [f"{names[i].strip()} for {names[j].strip()}"
              for i, j in zip(rows, columns, strict=True) if i != j][:3]  # fmt: skip
+    below = f"{correct} of its {n} answers are right, less than by chance"
+    if len(names) == 2:
+        return Permuted(
+            f"{below}; does it prefer the wrong one of two, or are its labels exchanged?", False
+        )
     return Permuted(
-        f"{correct} of its {n} answers are right, less than by chance, and {hits} would be with "
-        f"other labels ({', '.join(moved)} …); is its list of labels in another order?",
-        len(names) > 2,
+        f"{below}, and {hits} would be with other labels ({', '.join(moved)} …); is its list of "
+        "labels in another order?",
+        True,
     )
 
 

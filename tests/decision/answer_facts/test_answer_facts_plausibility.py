@@ -124,7 +124,7 @@ def test_an_arm_that_mixes_up_two_alternating_labels_is_not_shifted_but_permuted
     found = decide([*labels[1:], "no"], labels, cases)
 
     assert found.verdict is Verdict.SHIP
-    line = "s: base: 0 of its 60 answers are right, less than by chance, and 60 would be"
+    line = "s: base: 0 of its 60 answers are right, less than by chance; does it prefer the wrong"
     assert found.suites[0].notes[0].startswith(line)
 
 
