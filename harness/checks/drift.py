@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunegate.harness.contracts.model import LocalArm
 
+_ROUNDING = 1e-6
+"""Probability that sums of float32 are off by."""
 OPENING = 16
 """Tokens of an answer that count; later ones depend more and more on the first."""
 
@@ -104,3 +106,22 @@ def count_changed_tokens(base: Sequence[Any], other: Sequence[Any]) -> int:
     """Return at how many places the likeliest token differs."""
     pairs = zip(base, other, strict=True)
     return sum(int((p.argmax(dim=-1) != q.argmax(dim=-1)).sum()) for p, q in pairs)
+
+
+def least_divergence(base: Any, reported: Mapping[int, float]) -> float:
+    """Return KL(base‖other) over the tokens that other reports and all remaining ones as one.
+
+    It is at most the KL over all tokens (the data processing inequality), and close to it where the
+    likeliest tokens are reported.
+
+    Args:
+        base: Log-probabilities of all tokens, [vocabulary].
+        reported: Token id → its log-probability in the other model.
+    """
+    ids = sorted(reported)
+    pairs = [(math.exp(float(base[token])), math.exp(reported[token])) for token in ids]
+    rest = tuple(max(0.0, 1 - math.fsum(side)) for side in zip(*pairs, strict=True))
+    # Rounding can leave either rest at 0, or beside 0.
+    kept = [*pairs, *([rest] if min(rest) > _ROUNDING else [])]
+    divergence = math.fsum(p * math.log(p / q) for p, q in kept if p and q)
+    return 0.0 if divergence < 0 else divergence  # NaN stays

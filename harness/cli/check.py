@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunegate.harness.cli._engine_check import look_at_engines
 from tunegate.harness.cli._output import say
 from tunegate.harness.cli._panels import Panel
 from tunegate.harness.cli.gate import refuse_unknown
@@ -47,7 +48,8 @@ def check(
         list[str],
         typer.Argument(
             metavar="[BASE] TUNED",
-            help="Models that compute here. Leave BASE out if the adapter names it.",
+            help="Models that compute here; leave BASE out if the adapter names it. Or engines, "
+            "such as mlx:FOLDER, to compare with Transformers.",
         ),
     ],
     dtype: Annotated[
@@ -68,31 +70,42 @@ def check(
 
     Exits with 1 if it lost something that base does beyond chance, with 12 if the adapter is dead.
     """
-    specs = _specs(models)
+    engines = _are_engines(models)
     refuse_unknown(dtype)
     with warnings.catch_warnings():
         # The libraries' warnings are about each other, not about the models.
         warnings.simplefilter("ignore")
-        alarms = _look(specs, dtype, trusted=trust_remote_code, allowed=allow_config_difference)
+        if engines:
+            alarms = look_at_engines(models, dtype)
+        else:
+            specs = {"base": models[0] if len(models) == 2 else None, "tuned": models[-1]}
+            alarms = _look(specs, dtype, trusted=trust_remote_code, allowed=allow_config_difference)
     print()
-    for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming in its answers"]:
+    for line in [f"ALARM: {alarm}" for alarm in alarms] or ["nothing alarming"]:
         say(line)
     say(LAST)
     raise typer.Exit(1 if alarms else 0)
 
 
-def _specs(models: Sequence[str]) -> dict[str, str | None]:
-    from tunegate.harness.models.open_arms import computes_here
+def _are_engines(models: Sequence[str]) -> bool:
+    """Return whether the models are engines beside their weights, and not models of this process.
+
+    Raises:
+        UsageError: there are too many, or of both kinds, or the weights are elsewhere.
+    """
+    from tunegate.harness.models.open_arms import computes_here, model_file
 
     if len(models) > 2:
         raise UsageError(f"{len(models)} models; give two, as in `tunegate check BASE TUNED`")
     for spec in models:
-        if not computes_here(spec):
+        if not computes_here(spec) and model_file(spec) is None:
             raise UsageError(
                 f"{spec}: a check needs models that compute here; give a model or adapter folder"
             )
-    *base, tuned = models
-    return {"base": base[0] if base else None, "tuned": tuned}
+    engines = {not computes_here(spec) for spec in models}
+    if len(engines) == 2:
+        raise UsageError(f"{' and '.join(models)}: give two engines, or two model folders")
+    return engines == {True}
 
 
 def _look(specs: Mapping[str, str | None], dtype: str, *, trusted: bool, allowed: str) -> list[str]:

@@ -145,7 +145,7 @@ def _order_specs(specs: Mapping[str, str | None], base_by: str) -> dict[str, str
 def named_base(tuned: str, base_by: str) -> str:
     """Return the spec of the base that an adapter names."""
     prefix = tuned.partition(":")[0]
-    if prefix == "llama-server" and "lora=" in tuned:
+    if (prefix == "llama-server" and "lora=" in tuned) or (prefix == "mlx" and "?" in tuned):
         return tuned.partition("?")[0]
     if prefix == "classifier":
         raise UsageError(

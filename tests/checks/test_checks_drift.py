@@ -13,6 +13,7 @@ from tunegate.harness.checks.drift import (
     OPENING,
     ModelDrift,
     count_changed_tokens,
+    least_divergence,
     make_passage,
     mean_divergence,
     token_distributions,
@@ -51,6 +52,31 @@ def test_what_neither_holds_for_possible_adds_nothing() -> None:
     assert mean_divergence(base, base) == 0
     assert mean_divergence(base, half) == pytest.approx(math.log(2))
     assert mean_divergence(half, base) == math.inf
+
+
+def test_tokens_that_are_not_reported_count_as_one() -> None:
+    """1/2, 1/4 and 1/4 against 1/4, 1/2 and a rest of 1/4."""
+    base = _logs((0.5, 0.25, 0.25))[0]
+
+    # 1/2·ln 2 + 1/4·ln 1/2 + 1/4·ln 1 = 1/4·ln 2
+    found = least_divergence(base, {0: math.log(0.25), 1: math.log(0.5)})
+    assert found == pytest.approx(math.log(2) / 4)
+    assert least_divergence(base, {0: math.log(0.5)}) == 0
+    assert math.isnan(least_divergence(base, {0: math.nan}))
+
+
+def test_fewer_reported_tokens_never_diverge_more() -> None:
+    import torch
+
+    generator = torch.Generator().manual_seed(7)
+    for _ in range(50):
+        base, other = torch.randn(2, 40, generator=generator).double().log_softmax(dim=-1)
+        top = other.argsort(descending=True).tolist()
+        parts = [least_divergence(base, {t: float(other[t]) for t in top[:k]}) for k in (5, 20, 40)]
+
+        assert parts == sorted(parts)
+        whole = mean_divergence([base[None]], [other[None]])
+        assert parts[-1] == pytest.approx(whole)
 
 
 def test_no_number_stays_no_number() -> None:

@@ -118,6 +118,8 @@ def test_identical_weights_are_12(tiny: Any) -> None:
         (["base", "scripted:x.toml"], "scripted:x.toml: a check needs models that compute here"),
         (["replay:run", "tuned"], "replay:run: a check needs models that compute here"),
         (["./nowhere"], "./nowhere: no such folder; give a model folder"),
+        (["mlx:./nowhere"], "./nowhere: no such folder; give a model folder"),
+        (["server:http://127.0.0.1:1/v1#m"], "m: a check needs models that compute here"),
         (["a", "b", "c"], "3 models; give two, as in `tunegate check BASE TUNED`"),
         (["a", "b", "--dtype", "float3"], "unknown number format 'float3'"),
     ],
@@ -129,6 +131,13 @@ def test_a_mistake_is_one_line_and_2(arguments: list[str], message: str) -> None
 
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_an_engine_beside_a_folder_is_one_line_and_2(tiny: Any) -> None:
+    with pytest.raises(TunegateError, match="give two engines, or two model folders") as caught:
+        _check(tiny.base(), f"mlx:{tiny.base()}")
+
     assert caught.value.exit_code == 2
 
 

@@ -159,6 +159,18 @@ def test_mlx_is_proven_to_compute_the_folders(arms: dict[str, Any]) -> None:
 
 
 @needs_mlx
+def test_a_check_tells_how_far_mlx_is_from_transformers(base: Path, adapter: Path) -> None:
+    from typer.testing import CliRunner
+
+    from tunegate.harness.cli import app
+
+    for spec in (f"mlx:{base}", f"mlx:{base}?adapter={adapter}"):
+        result = CliRunner().invoke(app, ["check", spec, "--dtype", "float32"])
+        assert result.exit_code == 0, result.output
+        assert "another one at 0 of 100 places" in result.stdout
+
+
+@needs_mlx
 def test_a_rope_that_mlx_does_not_read_is_refused_with_the_cure(
     tiny: Tiny, copied: Callable[..., Path]
 ) -> None:

@@ -157,12 +157,23 @@ class Worker:
         import mlx.core as mx
 
         self.switch(adapter)
-        likeliest = []
-        for ids in prefixes:
-            logits = self.model(mx.array([ids]))[0, -1].astype(mx.float32)
-            logprobs = logits - mx.logsumexp(logits)
-            top = mx.argsort(-logprobs)[:_LIKELIEST]
-            likeliest.append([top.tolist(), logprobs[top].tolist()])
+        likeliest: list[Any] = [None] * len(prefixes)
+        longest: list[int] = []
+        places: dict[int, list[int]] = {}
+        for i in sorted(range(len(prefixes)), key=lambda i: -len(prefixes[i])):
+            size = len(prefixes[i])
+            # One computation gives all beginnings of a text.
+            whole = next((k for k in longest if prefixes[k][:size] == prefixes[i]), None)
+            if whole is None:
+                longest.append(i)
+            places.setdefault(i if whole is None else whole, []).append(i)
+        for whole, parts in places.items():
+            logits = self.model(mx.array([prefixes[whole]]))[0].astype(mx.float32)
+            for i in parts:
+                row = logits[len(prefixes[i]) - 1]
+                logprobs = row - mx.logsumexp(row)
+                top = mx.argsort(-logprobs)[:_LIKELIEST]
+                likeliest[i] = [top.tolist(), logprobs[top].tolist()]
         return likeliest
 
 

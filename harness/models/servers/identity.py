@@ -95,7 +95,7 @@ class ServedIdentity:
         identity.folders = {
             n: f for n, arm in chosen.items() if (f := arm.weights_spec) is not None
         }
-        specs = _reference_specs(arms, identity.folders)
+        specs = reference_specs(arms, identity.folders)
         try:
             _refuse_too_large(identity.folders.values())
             report(f"reading {' and '.join(dict.fromkeys(specs.values()))} to prove what is served")
@@ -237,7 +237,7 @@ def _not_at_hand(arm: ServedArm) -> str:
     return ""
 
 
-def _reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, str]) -> dict[str, str]:
+def reference_specs(arms: Mapping[str, Arm], folders: Mapping[str, str]) -> dict[str, str]:
     """Return which weights are loaded: of base in any case, since adapters are put on it."""
     base = folders.get("base")
     if base is None and not isinstance(arms["base"], LocalArm):
