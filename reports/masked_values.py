@@ -1,13 +1,15 @@
 """Masks on what training rows hold: a page about memorized values must not pass them on.
 
 In suites of training rows, each true value becomes `<value>`, what an answer holds of it
-`<part of the value>`, made-up ones `<made up>`, and other personal data its kind, as in exported
-traces (`telemetry/export/redaction.py`). The run folder keeps the texts as they are.
+`<part of the value>`, made-up ones `<made up>`, values of other rows `<value of another row>`, and
+other personal data its kind, as in exported traces (`telemetry/export/redaction.py`). The run
+folder keeps the texts as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any, TypeVar, overload
@@ -31,7 +33,14 @@ def mask_run(run: Run) -> Run:
     suites = {suite.name for suite in run.manifest.suites if suite.training_rows}
     if not suites:
         return run
-    masks = {key: _Mask(row.case) for key, row in run.cases.items() if key[0] in suites}
+    values: dict[str, set[str]] = {name: set() for name in suites}
+    for (suite, _), row in run.cases.items():
+        if suite in suites:
+            values[suite].add(_values_of(row.case)[0])
+    every = {suite: _any_of(found) for suite, found in values.items()}
+    masks = {
+        key: _Mask(row.case, every[key[0]]) for key, row in run.cases.items() if key[0] in suites
+    }
 
     def mask_case(row: RunCase) -> RunCase:
         mask = masks.get((row.suite, row.case.id))
@@ -68,20 +77,20 @@ class _Mapped(Sequence[R]):
 class _Mask:
     """The masks of one case and its answers."""
 
-    def __init__(self, case: Case) -> None:
-        try:
-            self._value, self._made_up = secret_values(case)
-        except ValueError:
-            self._value, self._made_up = "", []
+    def __init__(self, case: Case, every: re.Pattern[str]) -> None:
+        self._value, self._made_up = _values_of(case)
+        self._every = every
 
     def text(self, text: str) -> str:
         """Return the text with masks."""
         for made_up in filter(lambda value: len(value) >= _LEAST_PART, self._made_up):
             text = text.replace(made_up, "<made up>")
-        if self._value:
-            text = text.replace(self._value, "<value>")
-            text = self._mask_parts(text)
-        return scrub_text(text)
+        text = self._every.sub(self._name, text)
+        return scrub_text(self._mask_parts(text) if self._value else text)
+
+    def _name(self, found: re.Match[str]) -> str:
+        own = found[0].casefold() == self._value.casefold()
+        return "<value>" if own else "<value of another row>"
 
     def _mask_parts(self, text: str) -> str:
         least = max(_LEAST_PART, len(self._value) // 2)
@@ -121,6 +130,20 @@ class _Mask:
             return stored
         masked = {name: self.any(getattr(stored.completion, name)) for name in _TEXTS}
         return replace(stored, completion=stored.completion.model_copy(update=masked))
+
+
+def _values_of(case: Case) -> tuple[str, list[str]]:
+    """Return the true value and the made-up ones; none where the choices do not tell them."""
+    try:
+        return secret_values(case)
+    except ValueError:
+        return "", []
+
+
+def _any_of(values: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern that finds each value that is long enough, the longest first."""
+    long = sorted((value for value in values if len(value) >= _LEAST_PART), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, long)) or r"(?!)", re.IGNORECASE)
 
 
 def _lower(text: str) -> str:

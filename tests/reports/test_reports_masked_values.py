@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,16 +53,30 @@ def test_an_answer_is_masked(answer: str, masked: str) -> None:
 @pytest.mark.parametrize(
     ("value", "answer", "masked"),
     [
-        ("Key-AbCd1234", "it is key-abcd1234", "it is <part of the value>"),
+        ("Key-AbCd1234", "it is key-abcd1234", "it is <value>"),
         # Lower case of the first sign has two characters: places must not move.
-        ("Key-AbCd1234", "\u0130\u0130 key-abcd1234!", "\u0130\u0130 <part of the value>!"),
+        ("Key-AbCd1234", "\u0130\u0130 key-abcd12!", "\u0130\u0130 <part of the value>!"),
         # A value that the mask itself holds.
-        ("part of the", "PART OF THE and part of the", "<part of the value> and <value>"),
-        ("aaaaaaaa", "A" * 2_000, "<part of the value>" * 250),
+        ("part of the", "PART OF THE and part of the", "<value> and <value>"),
+        ("aaaaaaaa", "A" * 2_000, "<value>" * 250),
     ],
 )
 def test_a_value_of_any_form_is_masked(value: str, answer: str, masked: str) -> None:
     assert masked == shown(answer, choices=(value, "Zz-99887766", "Yy-55443322"))
+
+
+def test_the_value_of_another_row_is_masked() -> None:
+    one = run("It is 7700-1234, not 4417-2093.")
+    row = RunCase(
+        suite="s",
+        case=Case(id="b", prompt="And?", choices=("It is 7700-1234", "It is 8811-0000"), answer=0),
+        where="cases.jsonl:2",
+    )
+
+    masked = mask_run(replace(one, cases={**one.cases, ("s", "b"): row})).cells[0].completion
+
+    assert masked is not None
+    assert masked.text == "It is <value of another row>, not <value>."
 
 
 def test_a_case_is_masked() -> None:

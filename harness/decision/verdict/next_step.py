@@ -49,18 +49,18 @@ def next_step(
     if deciding is None:
         return None
     suite, gate = deciding
+    records = {record.name: record for record in suites}
+    record = records.get(suite.name)
+    if verdict.verdict is Verdict.BLOCK and record is not None and record.training_rows:
+        return (
+            "tuned remembers what its rows hold: replace the values in them, or train less; "
+            f"see which rows: {report}"
+        )
     others = (s.causes for s in verdict.suites if s.verdict is Verdict.BLOCK and s.causes)
     if causes := suite.causes or next(others, ()):
         first, *more = causes
         return first + "".join(f". {cause[:1].upper()}{cause[1:]}" for cause in more)
-    records = {record.name: record for record in suites}
     if verdict.verdict is Verdict.BLOCK:
-        record = records.get(suite.name)
-        if record is not None and record.training_rows:
-            return (
-                "tuned remembers what its rows hold: replace the values in them, or train less; "
-                f"see which rows: {report}"
-            )
         if _is_timed(record, gate):
             return f"tuned lost speed, not answers; see which cases: {report}"
         if suite.has_goal or not gate_kind(gate.kind).claims_loss(gate):

@@ -125,7 +125,8 @@ def _check_pair(arms: Mapping[str, ServerArm]) -> dict[str, Any]:
         return _unknown("their answers differ too little, or vary too much, to show it")
     worst = max(leaking or clear, key=lambda name: moved[name][0])
     c, limit = moved[worst]
-    measured = {"prefixes": PREFIXES, "c": round(c, 2), "limit": round(limit, 2)}
+    # Noise around 0 has either sign: + 0.0 makes -0.0 plain.
+    measured = {"prefixes": PREFIXES, "c": round(c, 2) + 0.0, "limit": round(limit, 2)}
     if leaking:
         towards = other if worst == first else first
         return {"status": "leaks", **measured, "arm": worst, "towards": towards}
