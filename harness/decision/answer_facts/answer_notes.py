@@ -22,10 +22,14 @@ OTHER_SHARE = 0.10
 
 
 def answer_notes(
-    counts: AnswerCounts, card: Mapping[str, Any], *, gained: bool = False
+    counts: AnswerCounts,
+    card: Mapping[str, Any],
+    *,
+    gained: bool = False,
+    may_be_cut: bool = False,
 ) -> Iterator[str]:
     """Yield what a reader must know about a suite's answers."""
-    if any(cut > MOST_CUT * written for cut, written in counts.cut.values()):
+    if not may_be_cut and any(cut > MOST_CUT * total for cut, total in counts.cut.values()):
         cut_arms = " and ".join(
             f"{cut:,} of {count_noun(written, 'answer')} of {arm}"
             for arm, (cut, written) in counts.cut.items()

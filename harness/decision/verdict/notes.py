@@ -72,6 +72,7 @@ def suite_notes(
                 table.answers,
                 {} if training is None else training.believed_card,
                 gained=any(gate_kind(gate.kind).proves_gain(gate) for gate in gates),
+                may_be_cut=suite.training_rows,  # only the value is asked for
             ),
             *attempt_note(suite, attempts),
             *_saturation_notes(table, remarks=False),

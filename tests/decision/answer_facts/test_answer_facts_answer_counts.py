@@ -46,6 +46,7 @@ def test_thoughts_that_were_cut_are_no_cut_answers() -> None:
     assert "max_new_tokens" in limit
     assert "4 of 10 answers of tuned" in budget
     assert "thinking_budget" in budget
+    assert [budget] == list(answer_notes(counts, {}, may_be_cut=True))
 
 
 @pytest.mark.parametrize(
